@@ -1,0 +1,1 @@
+"""WHAT exists: one factory per family of assets, from dataset to service."""

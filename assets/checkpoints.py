@@ -1,0 +1,216 @@
+"""Checkpoints: each materialisation trains, and leaves a checkpoint and an exported artefact."""
+
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version as version_of
+from typing import Any
+
+import dagster as dg
+from dagster import AssetExecutionContext, MetadataValue
+
+from assets.failures import told
+from assets.keys import asset_key, asset_spec, op_name
+from assets.metadata import Report, pictures, text_of
+from assets.upstream import job_identity, upstream
+from projects.loading import CHECKOUT, LoadedProject
+from resources.compute import JobRefused, LocalCompute
+from resources.datasets import DatasetStore, DatasetVersion
+from resources.object_store import ObjectStore, size_of
+from resources.profiling import claims
+from resources.revision import revision
+from resources.settings import Settings
+from resources.tracking import TrackedRun, Tracking
+from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
+
+
+class TrainingConfig(dg.Config):
+    """What one dagster_run may change about the declared training."""
+
+    hyperparameters: dict[str, Any] = {}
+    """Values that replace declared ones in this dagster_run only."""
+    seed: int | None = None
+    """Seed that replaces the declared one."""
+    dataset_version: str | None = None
+    """Content hash of the dataset version to learn from; by default the newest."""
+
+
+def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
+    """The asset of one model's training."""
+    declared = project.declaration.models[name]
+    key = asset_key(project.name, "checkpoint", name)
+    deps = [asset_key(project.name, "dataset", declared.dataset)] if declared.dataset else []
+    spec = asset_spec(
+        project,
+        "checkpoint",
+        name,
+        deps=deps,
+        kinds={"pytorch", "ray"},
+        description=f"{declared.description}\n\nState that training `{declared.trainer}` can "
+        "resume from, and beside it the exported artefact: the bytes that are registered, "
+        "attacked, gated and served. Progress is in the log; curves are here and in MLflow. A "
+        "killed training resumes from its newest whole checkpoint.",
+        metadata={"trainer": declared.trainer},
+    )
+
+    @dg.multi_asset(name=op_name(project.name, "checkpoint", name), specs=[spec])
+    def checkpoint(
+        context: AssetExecutionContext,
+        config: TrainingConfig,
+        settings: dg.ResourceParam[Settings],
+        datasets: dg.ResourceParam[DatasetStore],
+        compute: dg.ResourceParam[LocalCompute],
+        objects: dg.ResourceParam[ObjectStore],
+        tracking: dg.ResourceParam[Tracking],
+    ) -> Iterator[dg.MaterializeResult]:
+        report = Report()
+        with told():
+            dataset = _dataset(context, project, name, config, datasets)
+            job = job_identity(context, key)
+            parameters = {**declared.hyperparameters, **config.hyperparameters}
+            run = _tracked(context, tracking, project, name, job, parameters, dataset)
+            trained = _train(
+                context, project, name, config, settings, compute, tracking, run, job, dataset
+            )
+            assert trained.checkpoint and trained.artefact  # a result without failure has both
+            uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
+            artefact_key = f"artefacts/{trained.artefact_digest}"
+            objects.put_folder(trained.artefact, artefact_key)
+            tracking.log_metrics(run.run_id, trained.metrics)
+            tracking.log_files(run.run_id, [*trained.pictures, compute.workdir(job) / "engine.log"], "training")
+            tracking.end(run.run_id, well=True)
+        yield dg.MaterializeResult(
+            asset_key=key,
+            data_version=dg.DataVersion(trained.checkpoint_digest),
+            metadata=report.metadata(
+                uri=uri,
+                size=size_of(trained.checkpoint),
+                mlflow_url=run.url,
+                workers=declared.resources.workers,
+                mlflow_run_id=run.run_id,
+                artefact_digest=trained.artefact_digest,
+                artefact_key=artefact_key,
+                dataset_version=dataset.version if dataset else "",
+                device=trained.device,
+                resumed_from=trained.resumed_from,
+                first_report_at=MetadataValue.timestamp(trained.first_report_at or 0.0),
+                signature=MetadataValue.json(trained.signature and trained.signature.model_dump()),
+                **trained.metrics,
+                **pictures(trained.pictures),
+            ),
+        )
+        compute.forget(job)
+
+    return checkpoint
+
+
+def _dataset(
+    context: AssetExecutionContext,
+    project: LoadedProject,
+    model: str,
+    config: TrainingConfig,
+    datasets: DatasetStore,
+) -> DatasetVersion | None:
+    """The version to learn from, whose claims hold now: a check guards only its own dagster_run."""
+    name = project.declaration.models[model].dataset
+    if name is None:
+        return None
+    version = config.dataset_version
+    if version is None:
+        made = upstream(context, asset_key(project.name, "dataset", name))
+        version = text_of(made, "version")
+    found = datasets.read(project.name, name, version)
+    declared = project.declaration.datasets[name]
+    broken = [
+        claim
+        for claim in claims(found.profile, declared.expect, found.features, found.label)
+        if not claim.holds
+    ]
+    if broken:
+        reasons = "\n".join(f"{claim.name}: {claim.message}" for claim in broken)
+        raise JobRefused(f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}")
+    return found
+
+
+def _tracked(
+    context: AssetExecutionContext,
+    tracking: Tracking,
+    project: LoadedProject,
+    model: str,
+    job: str,
+    parameters: dict[str, Any],
+    dataset: DatasetVersion | None,
+) -> TrackedRun:
+    declared = project.declaration.models[model]
+    tags = {
+        "dagster.run_id": context.run.run_id,
+        "dagster.asset": f"{project.name}/checkpoint/{model}",
+        "mlflow.source.git.commit": revision(),
+        "orrery.project": project.name,
+        "orrery.model": model,
+        "orrery.dataset_version": dataset.version if dataset else "",
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
+    }
+    parameters = {
+        **parameters,
+        "trainer": declared.trainer,
+        "seed": declared.seed,
+        "workers": declared.resources.workers,
+    }
+    return tracking.run_for(project.name, f"{model} {job[:6]}", job, tags, parameters)
+
+
+def _train(
+    context: AssetExecutionContext,
+    project: LoadedProject,
+    model: str,
+    config: TrainingConfig,
+    settings: Settings,
+    compute: LocalCompute,
+    tracking: Tracking,
+    run: TrackedRun,
+    job: str,
+    dataset: DatasetVersion | None,
+) -> TrainingResult:
+    declared = project.declaration.models[model]
+    spec = TrainingSpec(
+        job=job,
+        workdir=compute.workdir(job),
+        timeout_s=declared.timeout_s,
+        project=project.name,
+        model=model,
+        trainer=declared.trainer,
+        python_path=[str(project.file.parent), str(CHECKOUT)],
+        hyperparameters={**declared.hyperparameters, **config.hyperparameters},
+        seed=declared.seed if config.seed is None else config.seed,
+        workers=declared.resources.workers,
+        gpus_per_worker=declared.resources.gpus_per_worker,
+        cpus_per_worker=declared.resources.cpus_per_worker,
+        dataset=_files(dataset) if dataset else None,
+        tracking=MlflowRun(uri=tracking.uri, run_id=run.run_id),
+        ray_address=settings.ray_address,
+    )
+    try:
+        return compute.run(
+            "training.main",
+            spec,
+            TrainingResult,
+            lambda line: context.log.info(str(line)),
+            declared.stall_timeout_s,
+        )
+    except BaseException:
+        tracking.end(run.run_id, well=False)
+        raise
+
+
+def _files(dataset: DatasetVersion) -> DatasetFiles:
+    return DatasetFiles(
+        name=dataset.name,
+        version=dataset.version,
+        train=dataset.train,
+        test=dataset.test,
+        features=dataset.features,
+        label=dataset.label,
+        classes=dataset.classes,
+    )

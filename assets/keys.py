@@ -1,0 +1,43 @@
+"""Names of assets: `project/family/name`, grouped by project."""
+
+import re
+from typing import Any, Literal
+
+import dagster as dg
+
+from projects.loading import LoadedProject
+
+Family = Literal["dataset", "checkpoint", "model", "simulation", "champion", "service"]
+
+
+def asset_key(project: str, family: Family, name: str) -> dg.AssetKey:
+    """Key of an asset."""
+    return dg.AssetKey([project, family, name])
+
+
+def op_name(*parts: str) -> str:
+    """Name legal for ops, checks, jobs and sensors, which know no hyphen or dot."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", "__".join(parts))
+
+
+def asset_spec(
+    project: LoadedProject,
+    family: Family,
+    name: str,
+    *,
+    deps: list[dg.AssetKey],
+    kinds: set[str],
+    description: str,
+    metadata: dict[str, Any] | None = None,
+) -> dg.AssetSpec:
+    """Spec that every asset of a project shares: group, owner, tags, and where it is declared."""
+    return dg.AssetSpec(
+        key=asset_key(project.name, family, name),
+        deps=deps,
+        group_name=op_name(project.name),
+        kinds=kinds,
+        owners=[project.declaration.owner],
+        tags={"project": project.name, "family": family},
+        description=description,
+        metadata={"declared in": dg.MetadataValue.path(str(project.file)), **(metadata or {})},
+    )

@@ -1,0 +1,52 @@
+"""What every materialisation says of itself, under the same keys."""
+
+import base64
+import time
+from pathlib import Path
+
+import dagster as dg
+from dagster import MetadataValue
+
+from resources.revision import revision
+
+
+class Report:
+    """Collects the metadata of one materialisation, timed from when it is made."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    def metadata(
+        self, *, uri: str, size: int, mlflow_url: str | None = None, **more: object
+    ) -> dict[str, object]:
+        """uri, bytes, duration_s, cost_process_s, git_revision, mlflow, and what is special.
+
+        The cost of the embedded default is the seconds its process was busy with the step.
+        """
+        duration_s = round(time.monotonic() - self._started, 3)
+        workers = more.pop("workers", 1)
+        found: dict[str, object] = {
+            "uri": MetadataValue.path(uri),
+            "bytes": size,
+            "duration_s": duration_s,
+            "cost_process_s": round(duration_s * float(str(workers)), 3),
+            "git_revision": revision(),
+        }
+        if mlflow_url:
+            found["mlflow"] = MetadataValue.url(mlflow_url)
+        return {**found, **more}
+
+
+def picture(png: bytes) -> MetadataValue:
+    """The PNG, shown in the page of the materialisation."""
+    return MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def pictures(paths: list[Path]) -> dict[str, MetadataValue]:
+    """The PNGs by their names."""
+    return {path.stem: picture(path.read_bytes()) for path in paths}
+
+
+def text_of(event: dg.AssetMaterialization, key: str) -> str:
+    """Text of a metadata entry. Raises KeyError."""
+    return str(event.metadata[key].value)

@@ -1,0 +1,172 @@
+"""Services: each materialisation packages the champion and puts it behind the router."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import numpy as np
+from dagster import AssetExecutionContext, MetadataValue
+
+from assets.failures import told
+from assets.gate import require_evidence
+from assets.keys import asset_key, asset_spec, op_name
+from assets.metadata import Report
+from assets.upstream import job_identity
+from projects.loading import LoadedProject
+from projects.schema import Service
+from resources.compute import LocalCompute
+from resources.evidence import EvidenceStore
+from resources.object_store import ObjectStore, size_of
+from resources.runtime import DeploymentFailed, LocalRuntime
+from resources.settings import Settings
+from resources.tracking import RegisteredVersion, Tracking, registered_name
+from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
+
+TOLERANCE = 1e-4
+PACKAGING_TIMEOUT_S = 600
+SAME = "predictions_equal_the_artefact"
+
+
+def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
+    """The asset of one declared service."""
+    declared = project.declaration.services[name]
+    key = asset_key(project.name, "service", name)
+    champion_key = asset_key(project.name, "champion", declared.model)
+    spec = asset_spec(
+        project,
+        "service",
+        name,
+        deps=[champion_key],
+        kinds={"bentoml", "onnx"},
+        description=f"{declared.description}\n\nThe champion of `{declared.model}`, packaged as a "
+        "Bento and served by processes that the reconciler keeps. A new version takes over in "
+        f"steps of {declared.rollout.canary} percent without a failed request. The gate is asked "
+        "again here, so that nothing reaches traffic without evidence, however it is started.",
+    )
+
+    @dg.multi_asset(
+        name=op_name(project.name, "service", name),
+        specs=[spec],
+        check_specs=[
+            dg.AssetCheckSpec(
+                SAME,
+                asset=key,
+                description="The service answers what the registered artefact answers, to within "
+                f"{TOLERANCE:g} of the outputs' scale.",
+            )
+        ],
+    )
+    def service(
+        context: AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        compute: dg.ResourceParam[LocalCompute],
+        objects: dg.ResourceParam[ObjectStore],
+        evidence: dg.ResourceParam[EvidenceStore],
+        tracking: dg.ResourceParam[Tracking],
+        runtime: dg.ResourceParam[LocalRuntime],
+    ) -> Iterator[dg.MaterializeResult]:
+        report = Report()
+        with told():
+            version = _champion(context, project, declared.model, tracking)
+            require_evidence(project, declared.model, version.artefact_digest, evidence)
+            job = job_identity(context, key)
+            full_name = f"{project.name}.{name}"
+            packaged = compute.run(
+                "serving.main",
+                PackagingSpec(
+                    job=job,
+                    workdir=compute.workdir(job),
+                    timeout_s=PACKAGING_TIMEOUT_S,
+                    service=full_name,
+                    model=version.name,
+                    model_version=version.version,
+                    artefact=objects.fetch_folder(version.artefact_key, version.artefact_digest),
+                    artefact_digest=version.artefact_digest,
+                    bento_home=settings.state.absolute() / "bentoml",
+                    max_rows=declared.batching.max_rows,
+                ),
+                PackagingResult,
+                lambda line: context.log.info(str(line)),
+            )
+            assert packaged.bento  # a result without failure has it
+            status = runtime.deploy(
+                _release(full_name, declared, version, packaged, settings, runtime),
+                lambda s: context.log.info(f"{s.service}: {s.state}, {s.weight} % of the traffic"),
+            )
+            difference = _difference(runtime, status.url, packaged)
+        context.log.info(f"{full_name} {packaged.version} serves at {status.url}")
+        yield dg.MaterializeResult(
+            asset_key=key,
+            data_version=dg.DataVersion(packaged.tag),
+            metadata=report.metadata(
+                uri=str(packaged.bento),
+                size=size_of(packaged.bento),
+                mlflow_url=version.url,
+                address=MetadataValue.url(status.url),
+                bento=packaged.tag,
+                model_version=version.version,
+                artefact_digest=version.artefact_digest,
+                replicas=len(status.replicas),
+            ),
+            check_results=[
+                dg.AssetCheckResult(
+                    asset_key=key,
+                    check_name=SAME,
+                    passed=difference <= TOLERANCE,
+                    description=f"largest difference {difference:.2e} of the outputs' scale",
+                )
+            ],
+        )
+        compute.forget(job)
+
+    return service
+
+
+def _champion(
+    context: AssetExecutionContext, project: LoadedProject, model: str, tracking: Tracking
+) -> RegisteredVersion:
+    """The version that holds the alias; promotion is a fact of the registry, not of a run."""
+    registered = registered_name(project.name, model)
+    champion = tracking.aliased(registered, "champion")
+    if champion is None:
+        raise dg.Failure(
+            description=f"{registered} has no champion, so there is nothing to serve; materialise "
+            f"{project.name}/champion/{model}, which needs passing simulations",
+            allow_retries=False,
+        )
+    return champion
+
+
+def _release(
+    service: str,
+    declared: Service,
+    version: RegisteredVersion,
+    packaged: PackagingResult,
+    settings: Settings,
+    runtime: LocalRuntime,
+) -> Release:
+    assert packaged.bento  # a result without failure has it
+    log = declared.request_log
+    plan = RequestLogPlan(
+        folder=runtime.request_logs / service, sample=log.sample, megabytes=log.megabytes
+    )
+    return Release(
+        service=service,
+        version=packaged.version,
+        model_version=version.version,
+        artefact_digest=version.artefact_digest,
+        bento=packaged.bento,
+        bento_home=settings.state.absolute() / "bentoml",
+        replicas=declared.scale.min,
+        canary=declared.rollout.canary,
+        step_s=declared.rollout.step_s,
+        request_log=plan if log.enabled else None,
+    )
+
+
+def _difference(runtime: LocalRuntime, url: str, packaged: PackagingResult) -> float:
+    """Largest difference between service and artefact, relative to the outputs' scale."""
+    answer = runtime.predict(url, packaged.example_inputs)
+    got, expected = np.asarray(answer["outputs"]), np.asarray(packaged.example_outputs)
+    if got.shape != expected.shape:
+        raise DeploymentFailed(f"{url} gave outputs of shape {got.shape}, expected {expected.shape}")
+    return float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))

@@ -1,0 +1,193 @@
+"""Simulations: each materialisation tries a model version and leaves evidence."""
+
+import re
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster import AssetExecutionContext, MetadataValue
+
+from assets.failures import told
+from assets.keys import asset_key, asset_spec, op_name
+from assets.metadata import Report, pictures, text_of
+from assets.models import VersionConfig, version_of
+from assets.upstream import job_identity
+from projects.loading import LoadedProject
+from projects.schema import Criterion, Simulation
+from resources.compute import LocalCompute
+from resources.datasets import DatasetStore
+from resources.evidence import EvidenceStore, KeptEvidence
+from resources.object_store import ObjectStore
+from resources.tracking import RegisteredVersion, Tracking
+from simulations.contract import SimulationResult, SimulationSpec
+from simulations.evidence import Evidence, Finding, judge
+
+TIMEOUT_S = 6 * 3600
+
+
+def check_name(metric: str, rule: Criterion) -> str:
+    """Name of the criterion as a claim, such as `accuracy_is_at_least_0_85`."""
+    side = "at_least" if rule.at_least is not None else "at_most"
+    bound = rule.at_least if rule.at_least is not None else rule.at_most
+    return op_name(f"{metric}_is_{side}_{bound:g}")
+
+
+def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
+    """The asset of one declared simulation, with its gate as blocking checks."""
+    declared = project.declaration.simulations[name]
+    suite = project.suites[name]
+    key = asset_key(project.name, "simulation", name)
+    spec = asset_spec(
+        project,
+        "simulation",
+        name,
+        deps=[asset_key(project.name, "model", declared.model)],
+        kinds={"onnx", "parquet"},
+        description=f"{declared.description}\n\nThe {suite.kind} suite `{declared.suite}` run "
+        f"against a version of `{declared.model}`: one row per scenario, seed and unit in "
+        "Parquet, estimates with confidence intervals, and evidence bound to the artefact's "
+        "hash. A failed check keeps the version away from traffic.",
+        metadata={"suite": declared.suite},
+    )
+
+    @dg.multi_asset(
+        name=op_name(project.name, "simulation", name),
+        specs=[spec],
+        check_specs=[
+            dg.AssetCheckSpec(
+                check_name(metric, rule),
+                asset=key,
+                blocking=True,
+                description=f"The confidence interval of {metric} clears its bound in "
+                f"{'every gated scenario' if rule.of == 'worst' else 'the mean'}.",
+            )
+            for metric, rule in declared.gate.items()
+        ],
+    )
+    def simulation(
+        context: AssetExecutionContext,
+        config: VersionConfig,
+        compute: dg.ResourceParam[LocalCompute],
+        datasets: dg.ResourceParam[DatasetStore],
+        objects: dg.ResourceParam[ObjectStore],
+        evidence: dg.ResourceParam[EvidenceStore],
+        tracking: dg.ResourceParam[Tracking],
+    ) -> Iterator[dg.MaterializeResult]:
+        report = Report()
+        with told():
+            version = version_of(context, project, declared.model, config, tracking)
+            job = job_identity(context, key)
+            spec = _spec(project, name, job, version, compute, datasets, objects)
+            result = compute.run(
+                "simulations.main", spec, SimulationResult, lambda line: context.log.info(str(line))
+            )
+            assert result.evidence and result.results  # a result without failure has both
+            results_key = f"simulations/{project.name}/{name}/{result.results_digest}.parquet"
+            uri = objects.put_file(result.results, results_key)
+            size = result.results.stat().st_size
+            evidence.keep(KeptEvidence(evidence=result.evidence, results_uri=uri))
+            tracking.log_metrics(version.run_id, _metrics(result.evidence))
+            tracking.log_files(version.run_id, result.pictures, f"simulations/{name}")
+            run_url = tracking.run_url(version.run_id)
+        findings = judge(result.evidence, declared.gate).findings
+        yield dg.MaterializeResult(
+            asset_key=key,
+            data_version=dg.DataVersion(result.results_digest),
+            metadata=report.metadata(
+                uri=uri,
+                size=size,
+                mlflow_url=run_url,
+                model_version=version.version,
+                artefact_digest=version.artefact_digest,
+                results_digest=result.results_digest,
+                steps_per_s=round(result.steps / max(result.seconds, 1e-9)),
+                measurements=_table(result.evidence),
+                **pictures(result.pictures),
+            ),
+            check_results=_checks(findings, declared, key),
+        )
+        compute.forget(job)
+
+    return simulation
+
+
+def _spec(
+    project: LoadedProject,
+    name: str,
+    job: str,
+    version: RegisteredVersion,
+    compute: LocalCompute,
+    datasets: DatasetStore,
+    objects: ObjectStore,
+) -> SimulationSpec:
+    declared = project.declaration.simulations[name]
+    dataset = project.declaration.models[declared.model].dataset
+    rows, label = [], None
+    if dataset is not None:
+        held_out = datasets.read(project.name, dataset, version.tags["orrery.dataset_version"])
+        rows, label = held_out.test, held_out.label
+    return SimulationSpec(
+        job=job,
+        workdir=compute.workdir(job),
+        timeout_s=TIMEOUT_S,
+        project=project.name,
+        simulation=name,
+        model=declared.model,
+        suite=project.suites[name].model_dump(mode="json"),
+        artefact=objects.fetch_folder(version.artefact_key, version.artefact_digest),
+        artefact_digest=version.artefact_digest,
+        rows=rows,
+        label=label,
+    )
+
+
+def _metrics(evidence: Evidence) -> dict[str, float]:
+    """Metrics by a name that MLflow accepts, grouped by simulation."""
+    found = {}
+    for m in evidence.measurements:
+        name = re.sub(r"[^\w./ -]", "_", f"{evidence.simulation}/{m.metric}/{m.scenario}")
+        found[name] = m.estimate
+        if m.gated:
+            found[f"{name} low"] = m.low
+    return found
+
+
+def _table(evidence: Evidence) -> MetadataValue:
+    return MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "scenario": m.scenario,
+                    "metric": m.metric,
+                    "gated": m.gated,
+                    "estimate": round(m.estimate, 4),
+                    "low": round(m.low, 4),
+                    "high": round(m.high, 4),
+                    "n": m.n,
+                    "method": m.method,
+                }
+            )
+            for m in evidence.measurements
+        ]
+    )
+
+
+def _checks(
+    findings: list[Finding], declared: Simulation, key: dg.AssetKey
+) -> list[dg.AssetCheckResult]:
+    return [
+        dg.AssetCheckResult(
+            asset_key=key,
+            check_name=check_name(metric, rule),
+            passed=finding.outcome == "pass",
+            description=str(finding),
+            metadata={
+                "outcome": finding.outcome,
+                "scenario": finding.measurement.scenario,
+                "estimate": finding.measurement.estimate,
+                "low": finding.measurement.low,
+                "high": finding.measurement.high,
+                "n": finding.measurement.n,
+            },
+        )
+        for finding, (metric, rule) in zip(findings, declared.gate.items(), strict=True)
+    ]

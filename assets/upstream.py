@@ -1,0 +1,46 @@
+"""Which version of an upstream asset a step takes, so that concurrent jobs never mix.
+
+First the one its own dagster_run (or the one it retries) made, else the newest.
+"""
+
+import hashlib
+
+import dagster as dg
+from dagster import AssetExecutionContext, AssetKey, AssetMaterialization
+
+
+class UpstreamMissing(Exception):
+    """An upstream asset was never materialised."""
+
+
+def upstream(context: AssetExecutionContext, key: AssetKey) -> AssetMaterialization:
+    """The materialisation to build on. Raises UpstreamMissing."""
+    run = context.run
+    own = [run.run_id, *filter(None, [run.parent_run_id, run.root_run_id])]
+    for run_id in dict.fromkeys(own):
+        if found := _made_by(context.instance, run_id, key):
+            return found
+    newest = context.instance.get_latest_materialization_event(key)
+    if newest is None or newest.asset_materialization is None:
+        raise UpstreamMissing(
+            f"{key.to_user_string()} was never materialised; materialise it first, or run the "
+            "job of the whole loop"
+        )
+    return newest.asset_materialization
+
+
+def _made_by(instance: dg.DagsterInstance, run_id: str, key: AssetKey) -> AssetMaterialization | None:
+    records = instance.get_records_for_run(
+        run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False
+    ).records
+    for record in records:
+        made = record.event_log_entry.asset_materialization
+        if made is not None and made.asset_key == key:
+            return made
+    return None
+
+
+def job_identity(context: AssetExecutionContext, key: AssetKey) -> str:
+    """Identity of the outside work of this step: the same for every retry of its dagster_run."""
+    root = context.run.root_run_id or context.run.run_id
+    return hashlib.sha256(f"{root}/{key.to_user_string()}".encode()).hexdigest()[:20]

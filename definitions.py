@@ -1,0 +1,73 @@
+"""The composition root: the only file that knows every orchestration room."""
+
+import dagster as dg
+
+from assets.checkpoints import build_checkpoint
+from assets.datasets import build_dataset
+from assets.models import build_champion, build_model
+from assets.services import build_service
+from assets.simulations import build_simulation
+from jobs.schedules import build_schedules
+from jobs.turning import build_jobs
+from projects.loading import LoadedProject, load_projects
+from resources.compute import LocalCompute
+from resources.datasets import DatasetStore
+from resources.evidence import EvidenceStore
+from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
+from resources.runtime import LocalRuntime
+from resources.settings import Settings
+from resources.sources import Sources
+from resources.tracking import Tracking
+from sensors.drift import build_drift_sensors
+from sensors.failures import on_failure
+from sensors.new_data import build_new_data_sensors
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Everything that every declared project consists of."""
+    settings = Settings()
+    projects = load_projects(settings.project_folders)
+    return dg.Definitions.merge(
+        dg.Definitions(
+            sensors=[on_failure], resources=doors(settings), executor=dg.in_process_executor
+        ),
+        *map(definitions_of, projects),
+    )
+
+
+def definitions_of(project: LoadedProject) -> dg.Definitions:
+    """The assets, jobs, schedules and sensors of one project."""
+    declared = project.declaration
+    return dg.Definitions(
+        assets=[
+            *(build_dataset(project, name) for name in declared.datasets),
+            *(build_checkpoint(project, name) for name in declared.models),
+            *(build_model(project, name) for name in declared.models),
+            *(build_simulation(project, name) for name in declared.simulations),
+            *(build_champion(project, name) for name in declared.models),
+            *(build_service(project, name) for name in declared.services),
+        ],
+        jobs=build_jobs(project),
+        schedules=build_schedules(project),
+        sensors=[*build_new_data_sensors(project), *build_drift_sensors(project)],
+    )
+
+
+def doors(settings: Settings) -> dict[str, object]:
+    """The doors to outside systems, by the name that steps ask for."""
+    state = settings.state.absolute()
+    objects = ObjectStore(settings.object_root, state / "cache")
+    request_logs = state / "requests"
+    return {
+        "settings": settings,
+        "objects": objects,
+        "sources": Sources(objects, request_logs),
+        "datasets": DatasetStore(objects),
+        "evidence": EvidenceStore(objects),
+        "compute": LocalCompute(state / "work", settings.warm_socket),
+        "tracking": Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url),
+        "runtime": LocalRuntime(state / "services", request_logs),
+        "request_logs": RequestLogs(request_logs),
+    }

@@ -1,0 +1,1 @@
+"""HOW an engine process speaks: a spec in, progress lines and one result out, an artefact kept."""

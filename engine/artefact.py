@@ -1,0 +1,116 @@
+"""The exported artefact: the bytes that are registered, attacked, gated and served.
+
+A folder with `model.onnx` (always), `model.pt2` (where the model is a PyTorch module),
+`signature.json` and `manifest.json`; its name is the SHA-256 over the manifest's entries.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from engine.protocol import Contract, write_atomically
+
+ONNX = "model.onnx"
+PROGRAM = "model.pt2"
+SIGNATURE = "signature.json"
+MANIFEST = "manifest.json"
+CHUNK_BYTES = 1 << 20
+
+
+class TensorSignature(Contract):
+    """Name, element type and shape of a tensor without its batch dimension."""
+
+    name: str
+    dtype: Literal["float32", "float64", "int64"]
+    shape: list[int]
+
+
+class Signature(Contract):
+    """What the model takes and gives, for typed requests and replies."""
+
+    input: TensorSignature
+    output: TensorSignature
+    task: Literal["classification", "regression", "control"]
+    classes: list[str] = []
+    """Labels in the order of the output, for classification."""
+    features: list[str] = []
+    """Columns of the dataset in the order of the input."""
+
+
+class ArtefactCorrupt(Exception):
+    """The bytes of an artefact are not those its manifest names."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of the file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def manifest_of(folder: Path) -> dict[str, str]:
+    """SHA-256 by relative path for every file of the folder, but the manifest."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return {str(p.relative_to(folder)): sha256_of(p) for p in files}
+
+
+def digest_of(manifest: dict[str, str]) -> str:
+    """Content hash of a manifest: SHA-256 over its canonical JSON."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def seal(folder: Path) -> str:
+    """Content hash of the folder, whose manifest is now written."""
+    manifest = manifest_of(folder)
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True))
+    return digest_of(manifest)
+
+
+def verify(folder: Path, digest: str | None = None) -> str:
+    """Content hash of a sealed folder whose every byte was checked.
+
+    Raises ArtefactCorrupt when a file is missing, cut, changed or added, or when the hash is
+    not the one expected.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ArtefactCorrupt(f"{folder} has no readable {MANIFEST}: {error}") from error
+    found = manifest_of(folder)
+    if found != manifest:
+        names = sorted(n for n in found.keys() | manifest if found.get(n) != manifest.get(n))
+        raise ArtefactCorrupt(f"{folder} differs from its manifest in {', '.join(names)}")
+    if digest is not None and digest_of(manifest) != digest:
+        raise ArtefactCorrupt(f"{folder} has hash {digest_of(manifest)}, expected {digest}")
+    return digest_of(manifest)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the folder is whole."""
+    try:
+        verify(folder)
+    except ArtefactCorrupt:
+        return False
+    return True
+
+
+def read_signature(folder: Path) -> Signature:
+    """The signature of the artefact. Raises OSError or pydantic's ValidationError."""
+    return Signature.model_validate_json((folder / SIGNATURE).read_bytes())
+
+
+def copy_sealed(source: Path, target: Path) -> None:
+    """Copy a folder into place whole or not at all; a target that exists is kept."""
+    if target.exists():
+        return
+    draft = target.with_name(f".{target.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        shutil.copytree(source, draft)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""The lease between a driver and its engine: work nobody waits for stops itself."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+
+class AlreadyRunning(Exception):
+    """Another process works on the same job."""
+
+
+def renew(workdir: Path) -> None:
+    """Tell the engine that its driver lives."""
+    (workdir / "lease").touch()
+
+
+def age_s(workdir: Path) -> float:
+    """Seconds since the driver last renewed; infinite where there is no lease."""
+    try:
+        return time.time() - (workdir / "lease").stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def hold(workdir: Path) -> int:
+    """Descriptor that marks this process as the only one at work, until it ends.
+
+    Raises AlreadyRunning.
+    """
+    descriptor = os.open(workdir / "engine.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise AlreadyRunning(f"another process works in {workdir}") from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def holder(workdir: Path) -> int | None:
+    """Process id of the engine at work, or None when none is."""
+    path = workdir / "engine.lock"
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def stop_when_abandoned(workdir: Path, lease_s: float) -> None:
+    """Terminate this process's group once the lease is older than `lease_s` seconds."""
+
+    def watch() -> None:
+        while age_s(workdir) <= lease_s:
+            time.sleep(min(1.0, lease_s / 4))
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="lease", daemon=True).start()

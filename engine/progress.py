@@ -1,0 +1,88 @@
+"""Progress of a job: lines an engine appends and its driver follows."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One report of a running job."""
+
+    at: float
+    """Seconds since the epoch."""
+    done: int
+    total: int | None
+    """Units of work in all; None when the job cannot know."""
+    unit: str
+    message: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    left_s: float | None = None
+    """Estimate of the seconds left."""
+
+    def __str__(self) -> str:
+        of = f"/{self.total}" if self.total else ""
+        numbers = " ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
+        left = f" ({self.left_s:.0f} s left)" if self.left_s is not None else ""
+        return " ".join(filter(None, (f"{self.unit} {self.done}{of}", self.message, numbers))) + left
+
+
+class ProgressLog:
+    """Appends progress to the work directory and, in a terminal, draws a bar.
+
+    The estimate of the time left is the mean pace of this attempt times the units left.
+    """
+
+    def __init__(self, workdir: Path, unit: str, total: int | None, first: int = 0) -> None:
+        self._path = workdir / "progress.jsonl"
+        self._unit, self._total, self._first = unit, total, first
+        self._started = time.monotonic()
+        self._bar = _bar(unit, total, first)
+
+    def report(self, done: int, message: str = "", **metrics: float) -> None:
+        """Record that `done` units are finished."""
+        line = Progress(
+            time.time(), done, self._total, self._unit, message, metrics, self._left_s(done)
+        )
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(line)) + "\n")
+        if self._bar:
+            self._bar.n = done
+            self._bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in metrics.items()))
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self._bar:
+            self._bar.close()
+
+    def _left_s(self, done: int) -> float | None:
+        made = done - self._first
+        if not self._total or made <= 0:
+            return None
+        pace_s = (time.monotonic() - self._started) / made
+        return round(pace_s * max(0, self._total - done), 1)
+
+
+def _bar(unit: str, total: int | None, first: int):  # noqa: ANN202  (tqdm is imported late)
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, initial=first)
+
+
+def follow(workdir: Path, offset: int = 0) -> Iterator[tuple[Progress, int]]:
+    """Whole lines written since the offset, each with the offset behind it."""
+    try:
+        with (workdir / "progress.jsonl").open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                yield Progress(**json.loads(line)), offset
+    except FileNotFoundError:
+        return

@@ -1,0 +1,148 @@
+"""The engine contract: a process reads a JSON spec and ends with one atomic `result.json`.
+
+Everything an engine and its driver say to each other lies in the job's work directory, so a
+driver that starts anew can adopt a process that is already running:
+
+    spec.json       what to do
+    progress.jsonl  one line per report (engine.progress)
+    engine.log      standard output and error
+    lease           touched by the driver; an engine whose lease is old stops itself
+    result.json     written once, atomically, at the end
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+S = TypeVar("S", bound="JobSpec")
+
+EXIT_DONE = 0
+EXIT_REFUSED = 2
+"""Will never work: the same spec would fail the same way."""
+EXIT_TRY_AGAIN = 75
+"""The surroundings failed (EX_TEMPFAIL of sysexits.h): the same spec may work later."""
+
+
+class Contract(BaseModel):
+    """Data that crosses between a driver and an engine: immutable and closed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class JobSpec(Contract):
+    """What every engine job is told."""
+
+    job: str
+    """Identity of the work; a retry has the same one."""
+    workdir: Path
+    lease_s: float = 30.0
+    """Age of the lease at which the engine stops itself; its driver is gone."""
+    timeout_s: float
+    """Longest time the job may take."""
+
+    def write(self) -> Path:
+        """Path of the spec, written into the work directory."""
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        path = self.workdir / "spec.json"
+        write_atomically(path, self.model_dump_json(indent=2))
+        return path
+
+
+class Failure(Contract):
+    """Why a job did not end well."""
+
+    kind: Literal["refused", "try_again"]
+    message: str
+    """What happened, what was got, what was expected, what to do."""
+    detail: str = ""
+    """Trace, for the person who writes the training code."""
+
+
+class JobResult(Contract):
+    """What every engine job answers; each engine adds its own fields."""
+
+    failure: Failure | None = None
+
+    @classmethod
+    def read(cls, workdir: Path) -> Self | None:
+        """The result in the work directory, or None while there is none."""
+        try:
+            return cls.model_validate_json((workdir / "result.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+
+class Refused(Exception):
+    """The job can never work as it is asked for."""
+
+
+class TryAgain(Exception):
+    """The surroundings failed; the same job may work later."""
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write the file whole or not at all, even through a power cut.
+
+    Raises OSError; then the old content, or absence, stands.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -> int:
+    """Exit code of one engine job: reads the spec named in argv, works, writes the result."""
+    if len(argv) != 2:
+        sys.stderr.write(f"usage: python -m {kind.__module__.split('.')[0]}.main SPEC\n")
+        return EXIT_REFUSED
+    try:
+        spec = kind.model_validate_json(Path(argv[1]).read_bytes())
+    except (OSError, ValidationError) as error:
+        sys.stderr.write(f"the spec {argv[1]!r} cannot be used: {error}\n")
+        return EXIT_REFUSED
+    try:
+        result = work(spec)
+    except TryAgain as error:
+        result = _failed("try_again", error)
+    except OSError as error:
+        result = _failed("try_again", error)
+    except Refused as error:
+        result = _failed("refused", error)
+    except Exception as error:  # noqa: BLE001  (the boundary of the process)
+        result = _failed("refused", error)
+    if result.failure and result.failure.detail:
+        sys.stderr.write(result.failure.detail)
+    write_atomically(spec.workdir / "result.json", result.model_dump_json(indent=2))
+    return exit_code(result)
+
+
+def exit_code(result: JobResult) -> int:
+    """Exit code that tells a driver whether another attempt makes sense."""
+    if result.failure is None:
+        return EXIT_DONE
+    return EXIT_REFUSED if result.failure.kind == "refused" else EXIT_TRY_AGAIN
+
+
+def _failed(kind: Literal["refused", "try_again"], error: Exception) -> JobResult:
+    message = str(error) or type(error).__name__
+    if not isinstance(error, (Refused, TryAgain)):
+        message = f"{type(error).__name__}: {message}"
+    return JobResult(failure=Failure(kind=kind, message=message, detail=traceback.format_exc()))
+
+
+def read_json(path: Path) -> Any:
+    """The file's JSON value. Raises OSError or json.JSONDecodeError."""
+    return json.loads(path.read_bytes())

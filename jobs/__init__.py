@@ -1,0 +1,1 @@
+"""WHAT RUNS TOGETHER: selections of assets as jobs, and the schedules that start them."""

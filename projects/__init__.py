@@ -1,0 +1,1 @@
+"""What people DECLARE: the schema of a project, its loading, and the shipped examples."""

@@ -1,0 +1,291 @@
+"""The declaration of a project: its datasets, models, simulations, services and automation."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from projects.nearest import hint
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
+Owner = Annotated[str, StringConstraints(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
+Trainer = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Source = Annotated[
+    str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")
+]
+Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
+Memory = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
+Scalar = bool | int | float | str
+
+
+class Declared(BaseModel):
+    """A part of a declaration: immutable, and closed to keys that nothing reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Split(Declared):
+    """How rows are divided into training rows and held-out test rows."""
+
+    test: float = Field(0.25, gt=0, lt=1)
+    """Share of rows held out, between 0 and 1; stratified by the label where there is one."""
+    seed: int = Field(0, ge=0)
+    """Seed of the division: the same rows and seed give the same split."""
+
+
+class Bounds(Declared):
+    """An inclusive range; an absent side is open."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("got neither at_least nor at_most, expected one or both")
+        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
+            raise ValueError(f"got at_least {self.at_least} above at_most {self.at_most}")
+        return self
+
+
+class ColumnExpectation(Declared):
+    """What must hold for the values of one column, or of every column a pattern names."""
+
+    range: Bounds | None = None
+    """Range that every value must lie in."""
+    nulls_at_most: float = Field(0.0, ge=0, le=1)
+    """Largest acceptable share of nulls and NaNs."""
+
+
+class Expectations(Declared):
+    """What must hold for a dataset version before anything is trained on it."""
+
+    rows: Bounds | None = None
+    """Number of rows."""
+    class_share: Bounds | None = None
+    """Share of rows of every class of the label."""
+    columns: dict[str, ColumnExpectation] = {}
+    """By column name or shell pattern such as `pixel_*`."""
+
+
+class ImageSize(Declared):
+    """Size that images are brought to when their pixels become columns."""
+
+    height: int = Field(ge=1, le=256)
+    width: int = Field(ge=1, le=256)
+
+
+class Dataset(Declared):
+    """A named table or set of files; every materialisation is an immutable version."""
+
+    source: Source
+    """`sklearn:NAME`, `files:PATH` (Parquet, CSV, JSON lines; local, glob or s3://),
+    `images:FOLDER` (one folder per class), `sql:QUERY` (DuckDB over files), or
+    `requests:SERVICE` (the request log of a service of this project)."""
+    label: str | None = None
+    """Column to predict; without it the dataset has no held-out evaluation."""
+    image: ImageSize | None = None
+    """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..."""
+    split: Split = Split()
+    expect: Expectations = Expectations()
+    watch: str | None = None
+    """Folder or bucket prefix whose files (Parquet, CSV or JSON lines of one format, with the
+    source's columns) are appended to the source's rows; a new file is new data. A `files:` or
+    `images:` source is watched itself."""
+    description: str = ""
+
+    @property
+    def watched(self) -> str | None:
+        """Where a new file means new data."""
+        scheme, _, rest = self.source.partition(":")
+        return self.watch or (rest if scheme in ("files", "images") else None)
+
+
+class Resources(Declared):
+    """What one training job asks for."""
+
+    workers: int = Field(1, ge=1, le=1024)
+    gpus_per_worker: int = Field(0, ge=0, le=16)
+    cpus_per_worker: int = Field(1, ge=1, le=512)
+    memory: Memory = "2Gi"
+    """Memory of each worker, such as `2Gi`."""
+
+
+class Model(Declared):
+    """A registered name and the way its versions are learned."""
+
+    trainer: Trainer
+    """`module:function` with Ray Train's signature `train(config: dict) -> None`."""
+    dataset: Name | None = None
+    """Dataset to learn from; a control policy may learn from its environment alone."""
+    hyperparameters: dict[str, Scalar | list[Scalar]] = {}
+    resources: Resources = Resources()
+    seed: int = Field(0, ge=0)
+    timeout_s: float = Field(86_400, gt=0)
+    """Longest time a job may train."""
+    stall_timeout_s: float = Field(1_800, gt=0)
+    """Longest silence between two reports before the job is stopped as hung."""
+    description: str = ""
+
+
+class Criterion(Declared):
+    """A bound that a measured metric must clear, with statistical confidence."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    of: Literal["worst", "mean"] = "worst"
+    """`worst`: every gated scenario must clear the bound; `mean`: their average must."""
+
+    @model_validator(mode="after")
+    def _has_one_bound(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("expected exactly one of at_least and at_most")
+        return self
+
+
+class Simulation(Declared):
+    """A suite of scenarios run against a model version, and the gate over its results."""
+
+    model: Name
+    suite: str
+    """Path of the suite file, relative to the project file or to the checkout."""
+    gate: dict[str, Criterion] = {}
+    """Criterion by metric; a simulation without a gate only measures."""
+    description: str = ""
+
+
+class Rollout(Declared):
+    """How a new version takes over traffic."""
+
+    canary: list[Annotated[int, Field(ge=1, le=100)]] = [100]
+    """Percent of traffic at each step, ending with 100."""
+    step_s: float = Field(5, ge=0)
+    """Time each step must stay healthy before the next."""
+
+    @model_validator(mode="after")
+    def _ends_with_all_traffic(self) -> Self:
+        if self.canary != sorted(set(self.canary)) or self.canary[-1:] != [100]:
+            raise ValueError(f"got steps {self.canary}, expected rising percents that end with 100")
+        return self
+
+
+class Scale(Declared):
+    """How many processes answer."""
+
+    min: int = Field(1, ge=1, le=256)
+    """Processes the embedded runtime keeps; the lower end of a cluster's autoscaler."""
+    max: int = Field(1, ge=1, le=256)
+    """Upper end of a cluster's autoscaler."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"got max {self.max} below min {self.min}")
+        return self
+
+
+class RequestLog(Declared):
+    """The bounded, sampled record of answered requests: the dataset of the next turn."""
+
+    enabled: bool = True
+    sample: float = Field(1.0, gt=0, le=1)
+    """Share of requests kept."""
+    megabytes: int = Field(64, ge=1)
+    """Size at which the oldest requests are dropped."""
+
+
+class Batching(Declared):
+    """How concurrent requests share one call of the model: what arrives while the model is
+    busy goes into its next call together."""
+
+    max_rows: int = Field(256, ge=1, le=65_536)
+
+
+class Service(Declared):
+    """A running inference endpoint for the champion of a model."""
+
+    model: Name
+    rollout: Rollout = Rollout()
+    scale: Scale = Scale()
+    batching: Batching = Batching()
+    request_log: RequestLog = RequestLog()
+    description: str = ""
+
+
+class Retrain(Declared):
+    """What starts the next turn of the loop."""
+
+    on: list[Literal["new_data", "drift"]] = []
+
+
+class Automation(Declared):
+    """What the platform starts by itself."""
+
+    retrain: Retrain = Retrain()
+    nightly_simulation: Cron | None = None
+    """Cron expression, in UTC."""
+
+
+class Project(Declared):
+    """A declared set of datasets, models, simulations and services with one owner."""
+
+    project: Name
+    owner: Owner
+    description: str = ""
+    datasets: dict[Name, Dataset] = {}
+    models: dict[Name, Model] = {}
+    simulations: dict[Name, Simulation] = {}
+    services: dict[Name, Service] = {}
+    automation: Automation = Automation()
+
+    @model_validator(mode="after")
+    def _refers_to_what_it_declares(self) -> Self:
+        for name, dataset in self.datasets.items():
+            scheme, _, service = dataset.source.partition(":")
+            if scheme == "requests":
+                _require(service, self.services, f"datasets.{name}.source", "service")
+        for name, model in self.models.items():
+            if model.dataset is not None:
+                _require(model.dataset, self.datasets, f"models.{name}.dataset", "dataset")
+        for name, simulation in self.simulations.items():
+            _require(simulation.model, self.models, f"simulations.{name}.model", "model")
+        for name, service in self.services.items():
+            path = f"services.{name}.model"
+            _require(service.model, self.models, path, "model")
+            if not any(s.gate for s in self.simulations_of(service.model).values()):
+                raise UnusableReference(
+                    path,
+                    f"model {service.model!r} has no simulation with a gate, expected at least "
+                    "one: nothing may reach traffic without evidence",
+                )
+        self._require_distinct_names()
+        return self
+
+    def _require_distinct_names(self) -> None:
+        for family in ("datasets", "models", "simulations", "services"):
+            seen: dict[str, str] = {}
+            for name in getattr(self, family):
+                # Dagster's op names know no hyphen: a-b and a_b would be one op.
+                other = seen.setdefault(name.replace("-", "_"), name)
+                if other != name:
+                    raise UnusableReference(
+                        f"{family}.{name}", f"{name!r} and {other!r} differ only in - and _"
+                    )
+
+    def simulations_of(self, model: str) -> dict[str, Simulation]:
+        """Simulations that prove the model, by name."""
+        return {name: s for name, s in self.simulations.items() if s.model == model}
+
+
+class UnusableReference(ValueError):
+    """A part of a declaration does not fit the others."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def _require(name: str, declared: dict, path: str, kind: str) -> None:
+    if name not in declared:
+        raise UnusableReference(
+            path, f"got {name!r}, expected a declared {kind}{hint(name, declared)}"
+        )

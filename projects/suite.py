@@ -1,0 +1,88 @@
+"""The declaration of a suite: the scenarios a model version is tried in."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from projects.schema import Declared
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Severity = Annotated[float, Field(gt=0, le=1)]
+CorruptionName = Literal["noise", "blur", "shift", "occlusion", "contrast"]
+Physics = Literal["gravity", "pole_length", "pole_mass", "push_force", "sensor_noise"]
+
+
+class ImageShape(Declared):
+    """How a row of features becomes an image."""
+
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    low: float
+    """Value of black."""
+    high: float
+    """Value of white."""
+
+
+class Corruptions(Declared):
+    """Held-out images seen through graded corruptions; metric: accuracy."""
+
+    kind: Literal["corruptions"]
+    image: ImageShape
+    corruptions: dict[CorruptionName, list[Severity]]
+    """Severities from 0 (clean) to 1 (the strongest that is defined), per corruption."""
+    gated_up_to: Severity = 1.0
+    """Severities above it are measured and drawn, but not gated."""
+    seeds: Seeds = [0]
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class LinfAttack(Declared):
+    """Projected gradient descent on held-out rows within an L-infinity ball; metric:
+    robust_accuracy."""
+
+    kind: Literal["linf_attack"]
+    low: float
+    """Smallest legal feature value."""
+    high: float
+    """Largest legal feature value."""
+    epsilons: list[Severity]
+    """Radii of the ball, as shares of the legal range."""
+    gated_up_to: Severity = 1.0
+    """Radii above it are measured and drawn, but not gated."""
+    steps: int = Field(20, ge=1, le=1_000)
+    restarts: int = Field(3, ge=1, le=100)
+    seeds: Seeds = [0]
+    rows: int = Field(512, ge=1)
+    """Held-out rows attacked, at most."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Rollouts(Declared):
+    """Episodes of a control policy over varied physics; metrics: survival, return."""
+
+    kind: Literal["rollouts"]
+    environment: Literal["CartPole-v1"]
+    vary: dict[Physics, list[float]]
+    """Values each physical parameter takes, as multiples of its nominal value (sensor
+    noise: standard deviation in radians and metres)."""
+    pairs: list[tuple[Physics, Physics]] = []
+    """Parameters varied together over a grid, drawn as failure maps; measured, not gated."""
+    gated_within: float = Field(1.0, ge=0)
+    """Largest relative deviation from nominal that is gated (0.5: from 0.5x to 1.5x)."""
+    gated_noise_up_to: float = Field(0.0, ge=0)
+    """Largest sensor noise that is gated."""
+    episodes: int = Field(64, ge=1)
+    """Episodes per scenario and seed."""
+    horizon: int = Field(500, ge=1)
+    """Steps an episode must last to count as survived."""
+    seeds: Seeds = [0]
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+Suite = Annotated[Corruptions | LinfAttack | Rollouts, Field(discriminator="kind")]
+SUITE: TypeAdapter[Suite] = TypeAdapter(Suite)
+METRICS: dict[str, tuple[str, ...]] = {
+    "corruptions": ("accuracy",),
+    "linf_attack": ("robust_accuracy",),
+    "rollouts": ("survival", "return"),
+}

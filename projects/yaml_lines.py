@@ -1,0 +1,90 @@
+"""YAML read together with the line of every key, so that errors can point at it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Location = tuple[str | int, ...]
+LARGEST_BYTES = 1_000_000
+
+
+class UnreadableYaml(Exception):
+    """A file that is missing, too large, not text, or not YAML of one mapping."""
+
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases (they allow exponential expansion), and with the booleans and
+    numbers of YAML 1.2: `on` is a word and `1e-3` is a number."""
+
+    yaml_implicit_resolvers = {
+        letter: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
+        for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1
+            raise UnreadableYaml("aliases (*name) are not accepted; write the value out", line)
+        return super().compose_node(parent, index)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False|TRUE|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(file: Path) -> tuple[Any, dict[Location, int]]:
+    """The file's value, and the 1-based line of every location in it.
+
+    Raises UnreadableYaml when the file cannot be read as one YAML document without aliases,
+    repeated keys or more than a megabyte.
+    """
+    try:
+        if file.stat().st_size > LARGEST_BYTES:
+            raise UnreadableYaml(f"larger than {LARGEST_BYTES} bytes; expected a declaration")
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UnreadableYaml("no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableYaml(f"cannot be read as UTF-8 text: {error}") from error
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise UnreadableYaml("the file is empty; expected a mapping")
+        locations: dict[Location, int] = {}
+        _locate(node, (), locations)
+        return loader.construct_document(node), locations
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise UnreadableYaml(f"not YAML: {problem}", mark.line + 1 if mark else 1) from error
+    except RecursionError:
+        raise UnreadableYaml("nested too deeply; expected a declaration") from None
+    finally:
+        loader.dispose()
+
+
+def _locate(node: yaml.Node, location: Location, locations: dict[Location, int]) -> None:
+    locations.setdefault(location, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            line, here = key.start_mark.line + 1, (*location, key.value)
+            if here in locations:
+                raise UnreadableYaml(f"key {key.value!r} is given twice", line)
+            locations[here] = line
+            _locate(value, here, locations)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _locate(value, (*location, index), locations)

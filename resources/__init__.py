@@ -1,0 +1,2 @@
+"""DOORS to outside systems, one per file; each says what it does about timeout, retry, cancel,
+duplicate and partial write."""

@@ -1,0 +1,33 @@
+"""Small pictures of datasets."""
+
+import io
+
+from resources.profiling import Profile
+
+MOST_BARS = 30
+
+
+def draw_profile(profile: Profile) -> bytes:
+    """PNG with the balance of the classes, or the range of the first columns."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 2.5), layout="constrained")
+    axes = figure.subplots()
+    if profile.class_counts:
+        counts = dict(list(profile.class_counts.items())[:MOST_BARS])
+        axes.bar(list(counts), list(counts.values()), color="#4063d8")
+        axes.set(title="rows by class", ylabel="rows")
+    else:
+        ranged = [c for c in profile.columns if c.low is not None and c.high is not None]
+        ranged = ranged[:MOST_BARS]
+        axes.bar(
+            [c.name for c in ranged],
+            [(c.high or 0) - (c.low or 0) for c in ranged],
+            bottom=[c.low or 0 for c in ranged],
+            color="#4063d8",
+        )
+        axes.set(title="range by column")
+    axes.tick_params(axis="x", rotation=90 if len(axes.patches) > 12 else 0)  # noqa: PLR2004
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=80)
+    return drawn.getvalue()

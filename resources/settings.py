@@ -1,0 +1,64 @@
+"""Settings of the platform, from `ORRERY_*` variables; the defaults need nothing else running."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Where state lies and which addresses are used."""
+
+    model_config = SettingsConfigDict(env_prefix="ORRERY_", frozen=True, extra="forbid")
+
+    state: Path = CHECKOUT / ".orrery"
+    """Folder of everything the embedded default writes."""
+    projects: str = str(CHECKOUT / "projects")
+    """Folders of project files, separated like PATH."""
+    objects: str = ""
+    """Object store: a folder or s3://bucket/prefix; by default `objects` in the state folder."""
+    mlflow_uri: str = ""
+    """MLflow tracking URI; by default SQLite in the state folder."""
+    host: str = "127.0.0.1"
+    dagster_port: int = Field(3000, ge=1, le=65535)
+    mlflow_port: int = Field(5000, ge=1, le=65535)
+    router_port: int = Field(8080, ge=1, le=65535)
+    ray_address: str | None = None
+    """Ray cluster to join; by default several workers start a local one."""
+
+    @property
+    def project_folders(self) -> list[Path]:
+        return [Path(folder) for folder in self.projects.split(os.pathsep) if folder]
+
+    @property
+    def object_root(self) -> str:
+        return self.objects or str(self.state / "objects")
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_uri or f"sqlite:///{self.state / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> str:
+        if self.object_root.startswith("s3://"):
+            return f"{self.object_root.rstrip('/')}/mlflow"
+        return (self.state / "mlflow").absolute().as_uri()
+
+    @property
+    def dagster_url(self) -> str:
+        return f"http://{self.host}:{self.dagster_port}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{self.host}:{self.mlflow_port}"
+
+    @property
+    def router_url(self) -> str:
+        return f"http://{self.host}:{self.router_port}"
+
+    @property
+    def warm_socket(self) -> Path:
+        return self.state / "warm.sock"

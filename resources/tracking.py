@@ -1,0 +1,279 @@
+"""The door to MLflow: experiments, their runs, and the registry of model versions.
+
+timeout: MLFLOW_HTTP_REQUEST_TIMEOUT (120 s) a call.
+retry: MLflow repeats failed HTTP calls; what still fails is raised as TrackingUnavailable.
+cancel: an mlflow_run that is not ended stays RUNNING until the job's next attempt takes it up.
+duplicate: a job has one mlflow_run, found by its tag; an artefact of a job has one version.
+partial write: MLflow's own transactions; artefact files are logged before the version points
+    at them.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.artefact import ONNX, Signature
+
+JOB_TAG = "orrery.job"
+DIGEST_TAG = "orrery.artefact_digest"
+REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
+
+
+class TrackingUnavailable(Exception):
+    """MLflow does not answer, or refuses; says which address."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """An mlflow_run and its page."""
+
+    run_id: str
+    url: str
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A model version of the registry."""
+
+    name: str
+    version: int
+    run_id: str
+    artefact_digest: str
+    artefact_key: str
+    url: str
+    tags: dict[str, str]
+
+
+def registered_name(project: str, model: str) -> str:
+    """Name of the model in the registry."""
+    return f"{project}.{model}"
+
+
+class Tracking:
+    """MLflow through its client alone: no global state, loaded at first use."""
+
+    def __init__(self, uri: str, artifacts: str, ui: str) -> None:
+        self.uri, self._artifacts, self._ui = uri, artifacts, ui
+        self._connected: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._connected is None:
+            from mlflow.tracking import MlflowClient
+
+            self._connected = MlflowClient(self.uri, self.uri)
+        return self._connected
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            raise TrackingUnavailable(f"MLflow at {self.uri}: {error.message}") from error
+        except OSError as error:
+            raise TrackingUnavailable(f"MLflow at {self.uri}: {error}") from error
+
+    def run_for(
+        self, project: str, name: str, job: str, tags: dict[str, str], params: dict[str, Any]
+    ) -> TrackedRun:
+        """The job's mlflow_run in the project's experiment: found, or created with the params.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            experiment = self._experiment(project)
+            found = self._client.search_runs([experiment], f"tags.`{JOB_TAG}` = '{job}'", max_results=1)
+            if found:
+                run_id = found[0].info.run_id
+                self._client.set_terminated(run_id, "RUNNING")
+            else:
+                created = self._client.create_run(
+                    experiment, run_name=name, tags={**tags, JOB_TAG: job}
+                )
+                run_id = created.info.run_id
+                self._log_params(run_id, params)
+        return TrackedRun(run_id, f"{self._ui}/#/experiments/{experiment}/runs/{run_id}")
+
+    def _log_params(self, run_id: str, params: dict[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        logged = [Param(key, str(value)[:6000]) for key, value in params.items()]
+        self._client.log_batch(run_id, params=logged)
+
+    def _experiment(self, project: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(project)
+        if found is None:
+            try:
+                return self._client.create_experiment(project, f"{self._artifacts}/{project}")
+            except MlflowException:
+                # Another process created it between the two calls.
+                found = self._client.get_experiment_by_name(project)
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def log_metrics(self, run_id: str, metrics: dict[str, float]) -> None:
+        """Log final metrics. Raises TrackingUnavailable."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        with self._answers():
+            self._client.log_batch(
+                run_id, metrics=[Metric(k, float(v), now_ms, 0) for k, v in metrics.items()]
+            )
+
+    def log_files(self, run_id: str, files: list[Path], folder: str) -> None:
+        """Attach files to the mlflow_run. Raises TrackingUnavailable."""
+        with self._answers():
+            for file in files:
+                self._client.log_artifact(run_id, str(file), folder)
+
+    def tag(self, run_id: str, tags: dict[str, str]) -> None:
+        """Set tags of the mlflow_run. Raises TrackingUnavailable."""
+        with self._answers():
+            for key, value in tags.items():
+                self._client.set_tag(run_id, key, value)
+
+    def end(self, run_id: str, *, well: bool) -> None:
+        """End the mlflow_run. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.set_terminated(run_id, "FINISHED" if well else "FAILED")
+
+    def close_runs_of(self, dagster_run: str, reason: str) -> int:
+        """How many mlflow_runs of the dagster_run were still RUNNING; they are FAILED now.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            experiments = [e.experiment_id for e in self._client.search_experiments()]
+            query = f"tags.`dagster.run_id` = '{dagster_run}' and attributes.status = 'RUNNING'"
+            open_runs = self._client.search_runs(experiments, query)
+            for run in open_runs:
+                self._client.set_tag(run.info.run_id, "orrery.failure", reason)
+                self._client.set_terminated(run.info.run_id, "FAILED")
+        return len(open_runs)
+
+    def register(
+        self,
+        name: str,
+        artefact: Path,
+        artefact_digest: str,
+        artefact_key: str,
+        run_id: str,
+        signature: Signature,
+        tags: dict[str, str],
+    ) -> RegisteredVersion:
+        """The model version of this artefact from this mlflow_run: found, or registered.
+
+        Raises TrackingUnavailable.
+        """
+        for version in self.versions(name):
+            if version.run_id == run_id and version.artefact_digest == artefact_digest:
+                return version
+        with self._answers():
+            self._log_model(name, artefact, run_id, signature)
+            newest = max(
+                self._client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"),
+                key=lambda v: int(v.version),
+            )
+            more = {DIGEST_TAG: artefact_digest, "orrery.artefact_key": artefact_key, **tags}
+            for key, value in more.items():
+                self._client.set_model_version_tag(name, newest.version, key, value)
+        return self.version(name, int(newest.version))
+
+    def _log_model(self, name: str, artefact: Path, run_id: str, signature: Signature) -> None:
+        import mlflow.onnx
+        import numpy as np
+        import onnx
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        def spec(tensor: Any) -> Schema:
+            return Schema([TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape), tensor.name)])
+
+        example = np.array(
+            json.loads((artefact / "input_example.json").read_bytes()), signature.input.dtype
+        )
+        with self._as_default_store():
+            Model.log(
+                None,
+                flavor=mlflow.onnx,
+                name="model",
+                registered_model_name=name,
+                await_registration_for=60,
+                run_id=run_id,
+                onnx_model=onnx.load(artefact / ONNX),
+                signature=ModelSignature(spec(signature.input), spec(signature.output)),
+                input_example={signature.input.name: example},
+                pip_requirements=list(REQUIREMENTS),
+            )
+
+    @contextmanager
+    def _as_default_store(self) -> Iterator[None]:
+        """Model.log has no argument for the store; it reads the process's default."""
+        import mlflow
+
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
+
+    def version(self, name: str, version: int) -> RegisteredVersion:
+        """A model version. Raises TrackingUnavailable when there is none."""
+        with self._answers():
+            return self._registered(self._client.get_model_version(name, str(version)))
+
+    def versions(self, name: str) -> list[RegisteredVersion]:
+        """All versions of the model, newest first."""
+        with self._answers():
+            found = self._client.search_model_versions(f"name = '{name}'")
+        return sorted((self._registered(v) for v in found), key=lambda v: -v.version)
+
+    def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
+        """The version the alias points at, or None."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._registered(self._client.get_model_version_by_alias(name, alias))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise TrackingUnavailable(f"MLflow at {self.uri}: {error.message}") from error
+
+    def point(self, name: str, alias: str, version: int) -> None:
+        """Move the alias to the version. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.set_registered_model_alias(name, alias, str(version))
+
+    def tag_version(self, name: str, version: int, tags: dict[str, str]) -> None:
+        """Set tags of a model version. Raises TrackingUnavailable."""
+        with self._answers():
+            for key, value in tags.items():
+                self._client.set_model_version_tag(name, str(version), key, value)
+
+    def _registered(self, found: Any) -> RegisteredVersion:
+        return RegisteredVersion(
+            name=found.name,
+            version=int(found.version),
+            run_id=found.run_id,
+            artefact_digest=found.tags.get(DIGEST_TAG, ""),
+            artefact_key=found.tags.get("orrery.artefact_key", ""),
+            url=f"{self._ui}/#/models/{found.name}/versions/{found.version}",
+            tags=dict(found.tags),
+        )
+
+    def run_url(self, run_id: str) -> str:
+        """Page of the mlflow_run. Raises TrackingUnavailable."""
+        with self._answers():
+            experiment = self._client.get_run(run_id).info.experiment_id
+        return f"{self._ui}/#/experiments/{experiment}/runs/{run_id}"

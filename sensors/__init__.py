@@ -1,0 +1,1 @@
+"""WHEN: what happens outside and starts the next turn of the loop."""

@@ -1,0 +1,26 @@
+"""What a failed dagster_run leaves open is closed."""
+
+import dagster as dg
+
+from resources.tracking import Tracking, TrackingUnavailable
+
+
+@dg.run_failure_sensor(
+    name="on_failure",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=15,
+    description="When a dagster_run fails, also by a killed process, marks the mlflow_runs it left "
+    "RUNNING as FAILED, with the reason, so that no experiment shows work that nobody does. A "
+    "retry takes the same mlflow_run up again.",
+)
+def on_failure(
+    context: dg.RunFailureSensorContext, tracking: dg.ResourceParam[Tracking]
+) -> dg.SkipReason | None:
+    run = context.dagster_run
+    reason = (context.failure_event.message or "no reason was recorded")[:1000]
+    try:
+        closed = tracking.close_runs_of(run.run_id, reason)
+    except TrackingUnavailable as error:
+        return dg.SkipReason(str(error))
+    context.log.error(f"{run.job_name} {run.run_id} failed: {reason} ({closed} mlflow_runs closed)")
+    return None

@@ -1,0 +1,73 @@
+"""The request log: a bounded, sampled record of what was asked and answered.
+
+Lines are JSON; two files of half the size bound the whole. A full disk costs log lines, never
+answers.
+"""
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+FLUSH_S = 0.5
+
+
+class RequestLog:
+    """Appends sampled requests to `PORT.jsonl`, and keeps one older file beside it."""
+
+    def __init__(self, folder: Path, name: str, sample: float, megabytes: int) -> None:
+        self._path = folder / f"{name}.jsonl"
+        self._sample, self._half = sample, megabytes * 1_000_000 // 2
+        self._pending: list[dict[str, Any]] = []
+        self._is_failing = False
+        folder.mkdir(parents=True, exist_ok=True)
+        threading.Thread(target=self._flush_for_ever, name="request-log", daemon=True).start()
+
+    @classmethod
+    def from_environment(cls) -> "RequestLog | None":
+        """The log that REQUEST_LOG_FOLDER, _SAMPLE and _MEGABYTES ask for; None without folder."""
+        folder = os.environ.get("REQUEST_LOG_FOLDER")
+        if not folder:
+            return None
+        return cls(
+            Path(folder),
+            os.environ.get("REQUEST_LOG_NAME", "requests"),
+            float(os.environ.get("REQUEST_LOG_SAMPLE", "1")),
+            int(os.environ.get("REQUEST_LOG_MEGABYTES", "64")),
+        )
+
+    def add(self, inputs: list[Any], predictions: list[Any], version: int) -> None:
+        """Keep the rows of one request, if the sample says so."""
+        if self._sample < 1 and random.random() >= self._sample:
+            return
+        now = time.time()
+        self._pending += [
+            {"at": now, "model_version": version, "prediction": prediction, "inputs": row}
+            for row, prediction in zip(inputs, predictions, strict=True)
+        ]
+
+    def _flush_for_ever(self) -> None:
+        while True:
+            time.sleep(FLUSH_S)
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        taken, self._pending = self._pending, []
+        if not taken:
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(entry) + "\n" for entry in taken))
+                size = file.tell()
+            if size > self._half:
+                self._path.replace(self._path.with_suffix(".jsonl.1"))
+            self._is_failing = False
+        except OSError as error:
+            if not self._is_failing:
+                sys.stderr.write(f"requests are not logged: {error}\n")
+            self._is_failing = True

@@ -1,0 +1,101 @@
+"""Packaging: a Bento that carries the model, its server and its identity."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from engine.artefact import MANIFEST, ONNX, SIGNATURE, ArtefactCorrupt, read_signature, verify
+from engine.protocol import Refused, write_atomically
+from serving.contract import PackagingResult, PackagingSpec
+
+SOURCES = Path(__file__).resolve().parent / "bento"
+REQUIREMENTS = ("numpy", "onnxruntime", "prometheus-client", "uvicorn[standard]")
+SERVED = (ONNX, SIGNATURE, MANIFEST, "input_example.json")
+
+
+def package(spec: PackagingSpec) -> PackagingResult:
+    """The Bento of the artefact: found in the store, or built.
+
+    Raises Refused when the artefact's bytes are not those of its digest.
+    """
+    try:
+        verify(spec.artefact, spec.artefact_digest)
+    except ArtefactCorrupt as error:
+        raise Refused(str(error)) from error
+    context = spec.workdir / "context"
+    version = _write_context(spec, context)
+    bento = spec.bento_home / "bentos" / spec.service / version
+    if not _is_whole(bento / "src", context):
+        shutil.rmtree(bento, ignore_errors=True)
+        _build(spec, context, version)
+    inputs, outputs = _example(spec.artefact)
+    return PackagingResult(
+        bento=bento,
+        tag=f"{spec.service}:{version}",
+        version=version,
+        example_inputs=inputs.tolist(),
+        example_outputs=outputs.tolist(),
+    )
+
+
+def _write_context(spec: PackagingSpec, context: Path) -> str:
+    """Version of the build context, now written: the hash of everything in it."""
+    shutil.rmtree(context, ignore_errors=True)
+    shutil.copytree(SOURCES, context, ignore=shutil.ignore_patterns("__pycache__"))
+    (context / "artefact").mkdir()
+    for name in SERVED:
+        shutil.copy(spec.artefact / name, context / "artefact" / name)
+    identity = {
+        "service": spec.service,
+        "model": spec.model,
+        "model_version": spec.model_version,
+        "artefact_digest": spec.artefact_digest,
+        "max_rows": spec.max_rows,
+    }
+    content = json.dumps([identity, _hashes(context)], sort_keys=True).encode()
+    version = f"v{spec.model_version}-{hashlib.sha256(content).hexdigest()[:12]}"
+    write_atomically(context / "identity.json", json.dumps({**identity, "version": version}))
+    return version
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def _is_whole(built: Path, context: Path) -> bool:
+    return built.is_dir() and _hashes(context).items() <= _hashes(built).items()
+
+
+def _build(spec: PackagingSpec, context: Path, version: str) -> None:
+    # BentoML reads its home when it is imported, and the service its port.
+    os.environ["BENTOML_HOME"] = str(spec.bento_home)
+    os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+    os.environ["PREDICT_PORT"] = "3001"
+    import bentoml
+
+    bentoml.build(
+        "service:Predictor",
+        name=spec.service,
+        version=version,
+        include=["*.py", "*.json", "*.onnx"],
+        build_ctx=str(context),
+        labels={
+            "artefact_digest": spec.artefact_digest[:63],
+            "model": spec.model,
+            "model_version": str(spec.model_version),
+        },
+        python={"packages": list(REQUIREMENTS), "lock_packages": False},
+    )
+
+
+def _example(artefact: Path) -> tuple[np.ndarray, np.ndarray]:
+    dtype = read_signature(artefact).input.dtype
+    inputs = np.array(json.loads((artefact / "input_example.json").read_bytes()), dtype)
+    session = onnxruntime.InferenceSession(artefact / ONNX, providers=["CPUExecutionProvider"])
+    return inputs, session.run(None, {session.get_inputs()[0].name: inputs})[0]

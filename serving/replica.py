@@ -1,0 +1,125 @@
+"""One replica: a `bentoml serve` process, from its start to its last request."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from serving.contract import Release, ReplicaStatus
+from serving.orphan import die_with_parent
+
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 20.0
+PROBE_TIMEOUT_S = 0.5
+
+
+class Replica:
+    """A process that serves one version on a port of its own."""
+
+    def __init__(self, release: Release, slot: int, logs: Path, restarts: int = 0) -> None:
+        self.release, self.slot, self.restarts = release, slot, restarts
+        self.port = _free_port()
+        self.is_ready = False
+        self._started = time.monotonic()
+        self._stopping_since: float | None = None
+        logs.mkdir(parents=True, exist_ok=True)
+        with (logs / f"{release.version}-s{slot}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *[sys.executable, "-m", "bentoml", "serve", str(release.bento)],
+                    *["--host", "127.0.0.1", "--port", str(_free_port())],
+                ],
+                env={**os.environ, **_environment(release, self.port, slot)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process has ended, or never became ready in time."""
+        if self.process.poll() is not None:
+            return True
+        return not self.is_ready and time.monotonic() - self._started > READY_WITHIN_S
+
+    def probe(self) -> None:
+        """Become ready once the port answers as this very version."""
+        if self.is_ready:
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PROBE_TIMEOUT_S)
+        try:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            identity = json.loads(answer.read())
+            self.is_ready = answer.status == http.HTTPStatus.OK and (
+                (identity.get("version"), identity.get("artefact_digest"))
+                == (self.release.version, self.release.artefact_digest)
+            )
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        """Ask the process to end; `has_ended` tells when it has."""
+        if self._stopping_since is None:
+            self._stopping_since = time.monotonic()
+            _signal(self.process, signal.SIGTERM)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a stopped process is gone; one that does not obey is killed."""
+        if self.process.poll() is not None:
+            return True
+        waited = time.monotonic() - (self._stopping_since or time.monotonic())
+        if waited > STOP_WITHIN_S:
+            _signal(self.process, signal.SIGKILL)
+        return False
+
+    def status(self) -> ReplicaStatus:
+        """What is known of the process."""
+        stopping = self._stopping_since is not None
+        state = "stopping" if stopping else "ready" if self.is_ready else "starting"
+        return ReplicaStatus(
+            version=self.release.version,
+            pid=self.process.pid,
+            port=self.port,
+            state=state,
+            restarts=self.restarts,
+        )
+
+
+def _signal(process: subprocess.Popen, number: int) -> None:
+    try:
+        os.kill(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _environment(release: Release, port: int, slot: int) -> dict[str, str]:
+    found = {
+        "PREDICT_PORT": str(port),
+        "BENTOML_HOME": str(release.bento_home),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    if plan := release.request_log:
+        found |= {
+            "REQUEST_LOG_FOLDER": str(plan.folder),
+            "REQUEST_LOG_NAME": f"s{slot}",
+            "REQUEST_LOG_SAMPLE": str(plan.sample),
+            "REQUEST_LOG_MEGABYTES": str(max(1, plan.megabytes // release.replicas)),
+        }
+    return found

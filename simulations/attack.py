@@ -1,0 +1,93 @@
+"""Projected gradient descent (Madry et al. 2018, arXiv:1706.06083) by the Adversarial
+Robustness Toolbox, on the artefact's differentiable program."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from projects.suite import LinfAttack
+from simulations.scenario import Outcomes, Scenario
+from simulations.subject import Subject
+
+BATCH = 512
+STEP_SHARE = 2.5
+"""Step size is STEP_SHARE * epsilon / steps, as Madry et al. use."""
+
+
+class _Program(nn.Module):
+    """An exported program that accepts train() and eval(), which it would refuse."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        # In a list, so that nn.Module does not see it and pass train() on.
+        self._program = [torch.export.load(path).module()]
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._program[0](rows)
+
+
+def run(
+    suite: LinfAttack, subject: Subject, rows: np.ndarray, labels: np.ndarray
+) -> list[Outcomes]:
+    """Whether every attacked row is still named rightly, per radius.
+
+    A row counts as robust only when no restart found a perturbation within the radius. Rows
+    that are wrong unattacked count as not robust.
+    """
+    rows, labels = rows[: suite.rows], labels[: suite.rows]
+    scenarios = [
+        Scenario(f"epsilon {epsilon:g}", {"epsilon": epsilon}, epsilon <= suite.gated_up_to)
+        for epsilon in [0.0, *suite.epsilons]
+    ]
+    classifier = _classifier(suite, subject, rows.shape[1:])
+    values = np.empty((len(scenarios), len(suite.seeds), len(rows)))
+    for k, seed in enumerate(suite.seeds):
+        for s, scenario in enumerate(scenarios):
+            epsilon = scenario.parameters["epsilon"]
+            seen = _attacked(classifier, suite, epsilon, rows, labels, seed) if epsilon else rows
+            values[s, k] = subject.choices(seen) == labels
+    return [
+        Outcomes("robust_accuracy", True, scenarios, suite.seeds, values, seeds_repeat_units=True)
+    ]
+
+
+def _classifier(suite: LinfAttack, subject: Subject, shape: tuple[int, ...]):  # noqa: ANN202
+    from art.estimators.classification import PyTorchClassifier
+
+    return PyTorchClassifier(
+        model=_Program(subject.program),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=shape,
+        nb_classes=len(subject.signature.classes),
+        clip_values=(suite.low, suite.high),
+        device_type="gpu" if torch.cuda.is_available() else "cpu",
+    )
+
+
+def _attacked(
+    classifier, suite: LinfAttack, epsilon: float, rows: np.ndarray, labels: np.ndarray, seed: int
+) -> np.ndarray:
+    from art.attacks.evasion import ProjectedGradientDescent
+
+    radius = epsilon * (suite.high - suite.low)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    attack = ProjectedGradientDescent(
+        classifier,
+        norm=np.inf,
+        eps=radius,
+        eps_step=STEP_SHARE * radius / suite.steps,
+        max_iter=suite.steps,
+        num_random_init=suite.restarts,
+        batch_size=BATCH,
+        verbose=False,
+    )
+    attacked = attack.generate(x=rows, y=labels)
+    # Floating point may leave the ball by an ulp; the claim is about the ball.
+    return np.clip(np.clip(attacked, rows - radius, rows + radius), suite.low, suite.high).astype(
+        rows.dtype
+    )

@@ -1,0 +1,101 @@
+"""Image corruptions of graded severity, after ImageNet-C (Hendrycks & Dietterich 2019,
+arXiv:1903.12261), with strengths defined relative to the image's range and size.
+
+Shapes: B images, H rows, W columns.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from projects.suite import Corruptions, ImageShape
+from simulations.scenario import Outcomes, Scenario
+from simulations.subject import Subject
+
+NOISE = 0.5
+"""Standard deviation of the noise at severity 1, as a share of the range."""
+BLUR = 0.15
+"""Standard deviation of the blur at severity 1, as a share of the height."""
+SHIFT = 0.25
+"""Displacement at severity 1, as a share of the size."""
+OCCLUSION = 0.5
+"""Side of the hidden square at severity 1, as a share of the size."""
+CONTRAST = 0.9
+"""Contrast lost at severity 1."""
+
+
+def corrupt(
+    images_BHW: np.ndarray, name: str, severity: float, shape: ImageShape, seed: int
+) -> np.ndarray:
+    """The images, corrupted and clipped to the legal range; the same seed gives the same."""
+    generator = np.random.default_rng([seed, int(severity * 1000)])
+    corrupted = _CORRUPTIONS[name](images_BHW, severity, shape, generator)
+    return np.clip(corrupted, shape.low, shape.high).astype(np.float32)
+
+
+def _noise(images_BHW: np.ndarray, severity: float, shape: ImageShape, generator) -> np.ndarray:
+    scale = NOISE * severity * (shape.high - shape.low)
+    return images_BHW + generator.normal(0, scale, images_BHW.shape)
+
+
+def _blur(images_BHW: np.ndarray, severity: float, shape: ImageShape, _) -> np.ndarray:
+    sigma = BLUR * severity * shape.height
+    return ndimage.gaussian_filter(images_BHW, (0, sigma, sigma), mode="constant", cval=shape.low)
+
+
+def _shift(images_BHW: np.ndarray, severity: float, shape: ImageShape, generator) -> np.ndarray:
+    angles = generator.uniform(0, 2 * np.pi, len(images_BHW))
+    shifted = np.empty_like(images_BHW)
+    for index, angle in enumerate(angles):
+        by = SHIFT * severity * np.array(
+            [shape.height * np.sin(angle), shape.width * np.cos(angle)]
+        )
+        shifted[index] = ndimage.shift(images_BHW[index], by, order=1, cval=shape.low)
+    return shifted
+
+
+def _occlusion(images_BHW: np.ndarray, severity: float, shape: ImageShape, generator) -> np.ndarray:
+    height = max(1, round(OCCLUSION * severity * shape.height))
+    width = max(1, round(OCCLUSION * severity * shape.width))
+    hidden = images_BHW.copy()
+    tops = generator.integers(0, shape.height - height + 1, len(images_BHW))
+    lefts = generator.integers(0, shape.width - width + 1, len(images_BHW))
+    for image, top, left in zip(hidden, tops, lefts, strict=True):
+        image[top : top + height, left : left + width] = shape.low
+    return hidden
+
+
+def _contrast(images_BHW: np.ndarray, severity: float, shape: ImageShape, _) -> np.ndarray:
+    grey = (shape.low + shape.high) / 2
+    return grey + (images_BHW - grey) * (1 - CONTRAST * severity)
+
+
+_CORRUPTIONS = {
+    "noise": _noise,
+    "blur": _blur,
+    "shift": _shift,
+    "occlusion": _occlusion,
+    "contrast": _contrast,
+}
+
+
+def run(
+    suite: Corruptions, subject: Subject, rows: np.ndarray, labels: np.ndarray
+) -> list[Outcomes]:
+    """Whether every held-out image is named rightly, clean and under every corruption."""
+    shape = suite.image
+    images_BHW = rows.reshape(len(rows), shape.height, shape.width)
+    scenarios = [Scenario("clean", {"severity": 0.0}, gated=True)] + [
+        Scenario(f"{name} {severity:g}", {"severity": severity}, severity <= suite.gated_up_to)
+        for name, severities in suite.corruptions.items()
+        for severity in severities
+    ]
+    values = np.empty((len(scenarios), len(suite.seeds), len(rows)))
+    for s, scenario in enumerate(scenarios):
+        name = scenario.name.split()[0]
+        for k, seed in enumerate(suite.seeds):
+            seen = rows
+            if name != "clean":
+                corrupted = corrupt(images_BHW, name, scenario.parameters["severity"], shape, seed)
+                seen = corrupted.reshape(rows.shape)
+            values[s, k] = subject.choices(seen) == labels
+    return [Outcomes("accuracy", True, scenarios, suite.seeds, values, seeds_repeat_units=True)]

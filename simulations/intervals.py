@@ -1,0 +1,77 @@
+"""Confidence intervals of measured shares and means."""
+
+import numpy as np
+from scipy import stats
+
+from simulations.evidence import MEAN, Measurement
+from simulations.scenario import Outcomes
+
+
+def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
+    """Two-sided Wilson score interval of a share (Wilson 1927, JASA 22:209)."""
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def student(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Two-sided Student t interval of a mean (Student 1908, Biometrika 6:1)."""
+    spread = float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else np.inf
+    if spread == 0:
+        return float(values.mean()), float(values.mean())
+    half = float(stats.t.ppf(0.5 + confidence / 2, max(1, len(values) - 1))) * spread
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def measure(outcomes: Outcomes, confidence: float) -> list[Measurement]:
+    """One measurement per scenario, and one of the mean of the gated ones.
+
+    The confidence holds for all gated scenarios together (Bonferroni): each interval has
+    1 - (1 - confidence) / k. Repeats of a unit over seeds are averaged first, so that n counts
+    independent units.
+    """
+    gated = [s for s in outcomes.scenarios if s.gated]
+    each = 1 - (1 - confidence) / max(1, len(gated))
+    note = f"{confidence:.0%} over {len(gated)} gated scenarios (Bonferroni)"
+    measurements = [
+        _measurement(outcomes, s.name, s.gated, outcomes.by_unit(s), each, note)
+        for s in outcomes.scenarios
+    ]
+    if gated:
+        mean = np.mean([outcomes.by_unit(s) for s in gated], axis=0)
+        low, high = student(mean, confidence)
+        low, high = (max(0.0, low), min(1.0, high)) if outcomes.is_share else (low, high)
+        measurements.append(
+            Measurement(
+                scenario=MEAN,
+                metric=outcomes.metric,
+                gated=True,
+                estimate=float(mean.mean()),
+                low=low,
+                high=high,
+                n=len(mean),
+                method=f"Student t over units, {confidence:.0%}",
+            )
+        )
+    return measurements
+
+
+def _measurement(
+    outcomes: Outcomes, scenario: str, gated: bool, units: np.ndarray, confidence: float, note: str
+) -> Measurement:
+    estimate = float(units.mean())
+    if outcomes.is_share:
+        low, high = wilson(estimate, len(units), confidence)
+    else:
+        low, high = student(units, confidence)
+    return Measurement(
+        scenario=scenario,
+        metric=outcomes.metric,
+        gated=gated,
+        estimate=estimate,
+        low=low,
+        high=high,
+        n=len(units),
+        method=f"{'Wilson score' if outcomes.is_share else 'Student t'}, {note}",
+    )

@@ -1,0 +1,108 @@
+"""One simulation job as a process: `python -m simulations.main SPEC`.
+
+Reads a SimulationSpec, runs its suite against the artefact, and writes a SimulationResult.
+"""
+
+import sys
+import time
+
+import numpy as np
+import pyarrow.dataset as ds
+
+from engine import lease
+from engine.artefact import ArtefactCorrupt, sha256_of
+from engine.progress import ProgressLog
+from engine.protocol import Refused, run_engine
+from projects.suite import SUITE, Corruptions, Rollouts, Suite
+from simulations import pictures
+from simulations.contract import SimulationResult, SimulationSpec
+from simulations.evidence import Evidence, suite_digest
+from simulations.intervals import measure
+from simulations.scenario import Outcomes, write_outcomes
+from simulations.subject import Subject
+
+
+def work(spec: SimulationSpec) -> SimulationResult:
+    """The evidence that the suite gives of the artefact.
+
+    Raises Refused when the artefact or the suite cannot be used.
+    """
+    lease.hold(spec.workdir)
+    lease.stop_when_abandoned(spec.workdir, spec.lease_s)
+    suite = SUITE.validate_python(spec.suite)
+    progress = ProgressLog(spec.workdir, "step", 3)
+    try:
+        subject = Subject(spec.artefact, spec.artefact_digest)
+    except ArtefactCorrupt as error:
+        raise Refused(str(error)) from error
+    progress.report(0, f"running the {suite.kind} suite of {spec.simulation}")
+    started = time.monotonic()
+    outcomes = _run(suite, subject, spec)
+    seconds = time.monotonic() - started
+    progress.report(1, "measuring")
+    measurements = [m for each in outcomes for m in measure(each, suite.confidence)]
+    results = spec.workdir / "results.parquet"
+    write_outcomes(outcomes, results)
+    progress.report(2, "drawing")
+    drawn = pictures.draw(suite, measurements, spec.workdir / "pictures")
+    progress.report(3, "done")
+    progress.close()
+    return SimulationResult(
+        evidence=Evidence(
+            project=spec.project,
+            simulation=spec.simulation,
+            model=spec.model,
+            artefact_digest=spec.artefact_digest,
+            suite_digest=suite_digest(spec.suite),
+            measurements=measurements,
+        ),
+        results=results,
+        results_digest=sha256_of(results),
+        pictures=drawn,
+        steps=_steps(outcomes),
+        seconds=seconds,
+    )
+
+
+def _run(suite: Suite, subject: Subject, spec: SimulationSpec) -> list[Outcomes]:
+    if isinstance(suite, Rollouts):
+        from simulations.rollouts import run
+
+        return run(suite, subject)
+    rows, labels = _held_out(spec, subject)
+    if isinstance(suite, Corruptions):
+        from simulations.corruptions import run
+
+        return run(suite, subject, rows, labels)
+    from simulations.attack import run
+
+    return run(suite, subject, rows, labels)
+
+
+def _held_out(spec: SimulationSpec, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """Features [rows, features] and class positions [rows] of the held-out split."""
+    signature = subject.signature
+    if not spec.rows or spec.label is None or not signature.classes:
+        raise Refused(
+            f"the suite of {spec.simulation} needs held-out rows with a discrete label; the "
+            f"dataset of {spec.model} has none: declare label and split"
+        )
+    columns = [*signature.features, spec.label]
+    table = ds.dataset(spec.rows, format="parquet").to_table(columns=columns)
+    stacked = np.stack(
+        [table.column(name).to_numpy().astype(signature.input.dtype) for name in signature.features],
+        axis=1,
+    )
+    position = {name: index for index, name in enumerate(signature.classes)}
+    labels = [position.get(str(value), -1) for value in table.column(spec.label).to_pylist()]
+    return stacked, np.array(labels, np.int64)
+
+
+def _steps(outcomes: list[Outcomes]) -> int:
+    """Model evaluations behind the outcomes: one a row, or one a step an episode lasted."""
+    lasted = [each for each in outcomes if each.metric == "return"]
+    return int(sum(each.values.sum() for each in lasted)) or outcomes[0].values.size
+
+
+if __name__ == "__main__":
+    sys.exit(run_engine(SimulationSpec, work, sys.argv))

@@ -1,0 +1,112 @@
+"""Episodes of a control policy over varied physics, all of them in one vectorised environment.
+
+The dynamics are Gymnasium's CartPole-v1; its attributes take one value per environment.
+Shapes: N environments = scenarios * seeds * episodes.
+"""
+
+import itertools
+
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+
+from projects.suite import Rollouts
+from simulations.scenario import Outcomes, Scenario
+from simulations.subject import Subject
+
+NOMINAL = {
+    "gravity": 9.8,
+    "pole_length": 0.5,
+    "pole_mass": 0.1,
+    "push_force": 10.0,
+}
+"""Metres per second squared; half-length in metres; kilograms; newtons."""
+START = 0.05
+"""Episodes start uniformly within this distance of rest, as in CartPole-v1."""
+
+
+def scenarios_of(suite: Rollouts) -> list[Scenario]:
+    """Nominal physics, each parameter varied alone, and the declared pairs over a grid."""
+    found = [Scenario("nominal", {}, gated=True)]
+    for name, levels in suite.vary.items():
+        nominal = 0.0 if name == "sensor_noise" else 1.0
+        found += [
+            Scenario(f"{name} {level:g}", {name: level}, _is_gated(suite, name, level))
+            for level in levels
+            if level != nominal
+        ]
+    for first, second in suite.pairs:
+        found += [
+            Scenario(f"{first} {a:g} {second} {b:g}", {first: a, second: b}, gated=False)
+            for a, b in itertools.product(suite.vary[first], suite.vary[second])
+        ]
+    return found
+
+
+def _is_gated(suite: Rollouts, name: str, level: float) -> bool:
+    if name == "sensor_noise":
+        return level <= suite.gated_noise_up_to
+    return abs(level - 1) <= suite.gated_within
+
+
+def run(suite: Rollouts, subject: Subject) -> list[Outcomes]:
+    """Survival (lasted the horizon) and return (steps lasted) of every episode."""
+    scenarios = scenarios_of(suite)
+    shape = (len(scenarios), len(suite.seeds), suite.episodes)
+    lasted = roll_out(suite, scenarios, subject).reshape(shape).astype(np.float64)
+    survived = (lasted >= suite.horizon).astype(np.float64)
+    return [
+        Outcomes("survival", True, scenarios, suite.seeds, survived, seeds_repeat_units=False),
+        Outcomes("return", False, scenarios, suite.seeds, lasted, seeds_repeat_units=False),
+    ]
+
+
+def roll_out(suite: Rollouts, scenarios: list[Scenario], subject: Subject) -> np.ndarray:
+    """Steps that each episode lasted, int64 [N], at most the horizon."""
+    each = len(suite.seeds) * suite.episodes
+    environment = _environment(suite, scenarios, each)
+    noise_N1 = _per_episode(scenarios, "sensor_noise", 0.0, each)[:, None]
+    start_4E, generator = _starts(suite)
+    observed, _ = environment.reset(seed=suite.seeds[0])
+    environment.state = np.tile(start_4E, len(scenarios))
+    observed = environment.state.T.astype(np.float32)
+    lasted = np.zeros(environment.num_envs, np.int64)
+    alive = np.ones(environment.num_envs, bool)
+    is_noisy = bool(noise_N1.any())
+    for _ in range(suite.horizon):
+        if is_noisy:
+            drawn = generator.standard_normal(observed.shape, np.float32)
+            observed = observed + noise_N1.astype(np.float32) * drawn
+        observed, _, terminated, _, _ = environment.step(subject.choices(observed))
+        lasted += alive
+        alive &= ~terminated
+        if not alive.any():
+            break
+    return lasted
+
+
+def _environment(suite: Rollouts, scenarios: list[Scenario], each: int) -> CartPoleVectorEnv:
+    environment = CartPoleVectorEnv(len(scenarios) * each, max_episode_steps=suite.horizon + 1)
+    values = {
+        name: nominal * _per_episode(scenarios, name, 1.0, each)
+        for name, nominal in NOMINAL.items()
+    }
+    environment.gravity = values["gravity"]
+    environment.length = values["pole_length"]
+    environment.masspole = values["pole_mass"]
+    environment.force_mag = values["push_force"]
+    environment.total_mass = environment.masspole + environment.masscart
+    environment.polemass_length = environment.masspole * environment.length
+    return environment
+
+
+def _per_episode(scenarios: list[Scenario], name: str, nominal: float, each: int) -> np.ndarray:
+    return np.repeat([s.parameters.get(name, nominal) for s in scenarios], each)
+
+
+def _starts(suite: Rollouts) -> tuple[np.ndarray, np.random.Generator]:
+    """Start states [4, seeds * episodes], shared by all scenarios, and the noise's generator."""
+    starts = [
+        np.random.default_rng(seed).uniform(-START, START, (4, suite.episodes))
+        for seed in suite.seeds
+    ]
+    return np.concatenate(starts, axis=1), np.random.default_rng(suite.seeds)

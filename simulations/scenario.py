@@ -1,0 +1,59 @@
+"""Scenarios and what happened in them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One parameterised situation."""
+
+    name: str
+    parameters: dict[str, float]
+    gated: bool
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """One metric's value for every scenario, seed and unit (held-out row or episode)."""
+
+    metric: str
+    is_share: bool
+    """Whether values lie between 0 and 1 and average to a share."""
+    scenarios: list[Scenario]
+    seeds: list[int]
+    values: np.ndarray
+    """float64 of shape [scenarios, seeds, units]."""
+    seeds_repeat_units: bool
+    """Whether seeds repeat the same units (rows), or draw new ones (episodes)."""
+
+    def by_unit(self, scenario: Scenario) -> np.ndarray:
+        """Value of every independent unit in the scenario, repeats averaged."""
+        values = self.values[self.scenarios.index(scenario)]
+        return values.mean(axis=0) if self.seeds_repeat_units else values.ravel()
+
+
+def write_outcomes(all_outcomes: list[Outcomes], path: Path) -> None:
+    """Parquet with one row per metric, scenario, seed and unit; equal input, equal bytes."""
+    pq.write_table(pa.concat_tables(map(_table, all_outcomes)), path, compression="zstd")
+
+
+def _table(outcomes: Outcomes) -> pa.Table:
+    scenarios, seeds, units = outcomes.values.shape
+    rows = scenarios * seeds * units
+    names = pa.array([s.name for s in outcomes.scenarios])
+    which = pa.array(np.repeat(np.arange(scenarios, dtype=np.int32), seeds * units))
+    return pa.table(
+        {
+            "metric": pa.array([outcomes.metric] * rows),
+            "scenario": pa.DictionaryArray.from_arrays(which, names).cast(pa.string()),
+            "gated": np.repeat([s.gated for s in outcomes.scenarios], seeds * units),
+            "seed": np.tile(np.repeat(outcomes.seeds, units), scenarios),
+            "unit": np.tile(np.arange(units), scenarios * seeds),
+            "value": outcomes.values.ravel(),
+        }
+    )

@@ -1,0 +1,48 @@
+"""Checkpoints of one job: written whole, verified when read, the newest few kept."""
+
+import shutil
+from pathlib import Path
+
+from engine.artefact import is_sealed, seal
+
+KEPT = 2
+
+
+class CheckpointFolder:
+    """Numbered checkpoints in a folder; a folder without a true manifest does not count."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, source: Path, number: int) -> Path:
+        """Folder of the checkpoint, copied from `source`; a killed copy leaves none.
+
+        Raises OSError on a full or read-only disk; earlier checkpoints stand.
+        """
+        target = self._folder / f"{number:06d}"
+        draft = self._folder / f".{number:06d}.draft"
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            shutil.copytree(source, draft)
+            seal(draft)
+            shutil.rmtree(target, ignore_errors=True)
+            draft.rename(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        self._drop_old()
+        return target
+
+    def newest_valid(self) -> tuple[int, Path] | None:
+        """Number and folder of the newest whole checkpoint; damaged ones are passed over."""
+        for folder in reversed(self._numbered()):
+            if is_sealed(folder):
+                return int(folder.name), folder
+        return None
+
+    def _numbered(self) -> list[Path]:
+        return sorted(p for p in self._folder.iterdir() if p.name.isdigit())
+
+    def _drop_old(self) -> None:
+        for folder in self._numbered()[:-KEPT]:
+            shutil.rmtree(folder)

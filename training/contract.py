@@ -1,0 +1,79 @@
+"""What a training job is told and what it answers."""
+
+from pathlib import Path
+from typing import Any
+
+from engine.artefact import Signature
+from engine.protocol import Contract, JobResult, JobSpec
+
+
+class DatasetFiles(Contract):
+    """One immutable dataset version, as the Parquet files of its two splits."""
+
+    name: str
+    version: str
+    """Content hash."""
+    train: list[str]
+    test: list[str]
+    """Paths or s3:// addresses."""
+    features: list[str]
+    label: str | None
+    classes: list[str] = []
+    """Distinct labels in sorted order, where the label is discrete."""
+
+
+class MlflowRun(Contract):
+    """Where metrics go; the mlflow_run exists already."""
+
+    uri: str
+    run_id: str
+
+
+class TrainingSpec(JobSpec):
+    """One training job, with every floating reference resolved."""
+
+    project: str
+    model: str
+    trainer: str
+    """`module:function`."""
+    python_path: list[str] = []
+    """Folders that hold the trainer, besides the environment."""
+    hyperparameters: dict[str, Any]
+    seed: int
+    workers: int = 1
+    gpus_per_worker: int = 0
+    cpus_per_worker: int = 1
+    dataset: DatasetFiles | None = None
+    tracking: MlflowRun | None = None
+    ray_address: str | None = None
+    """Cluster to join; without it several workers start a local one."""
+
+    @property
+    def units(self) -> tuple[str, int | None]:
+        """Unit of progress and how many of it there are."""
+        for unit in ("epoch", "iteration", "step"):
+            total = self.hyperparameters.get(f"{unit}s")
+            if isinstance(total, int) and not isinstance(total, bool):
+                return unit, total
+        return "report", None
+
+
+class TrainingResult(JobResult):
+    """What a training job made, all of it inside its work directory."""
+
+    checkpoint: Path | None = None
+    """Folder the job could resume from."""
+    checkpoint_digest: str = ""
+    artefact: Path | None = None
+    """Folder of the exported artefact."""
+    artefact_digest: str = ""
+    signature: Signature | None = None
+    metrics: dict[str, float] = {}
+    """Last reported metrics, and those of the held-out split under `test_`."""
+    pictures: list[Path] = []
+    reports: int = 0
+    resumed_from: int = 0
+    """Report at which this attempt took up the work; 0 for a fresh start."""
+    first_report_at: float | None = None
+    """Seconds since the epoch."""
+    device: str = "cpu"

@@ -1,0 +1,242 @@
+"""Control policies by proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
+
+Shapes: T steps, E environments, O observation, A actions, N = T * E samples.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import ray.train
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from ray.train import Checkpoint
+from torch import nn
+from torch.distributions import Categorical
+from torch.nn import functional
+
+
+class Policy(nn.Module):
+    """Action logits [B, A] from observations [B, O]."""
+
+    def __init__(self, observation: int, actions: int, width: int = 64) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(observation, width),
+            nn.Tanh(),
+            nn.Linear(width, width),
+            nn.Tanh(),
+            nn.Linear(width, actions),
+        )
+
+    def forward(self, observation_BO: torch.Tensor) -> torch.Tensor:
+        return self.layers(observation_BO)
+
+
+class Rollout(NamedTuple):
+    """Samples of one iteration, flattened over time and environments."""
+
+    observation_NO: torch.Tensor
+    action_N: torch.Tensor
+    log_probability_N: torch.Tensor
+    advantage_N: torch.Tensor
+    return_N: torch.Tensor
+    episode_returns: list[float]
+
+
+class Settings(NamedTuple):
+    """Hyperparameters with their defaults."""
+
+    environment: str
+    iterations: int
+    environments: int = 8
+    steps_per_iteration: int = 500
+    learning_rate: float = 2.5e-3
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    passes: int = 4
+    minibatches: int = 4
+    entropy_weight: float = 0.01
+    sensor_noise: float = 0.0
+    """Standard deviation of the noise added to what the policy sees while it learns."""
+
+
+def train(config: dict[str, Any]) -> None:
+    """Learn a policy; reports the mean episode return and the losses every iteration.
+
+    Hyperparameters: the fields of `Settings`.
+    """
+    settings = Settings(**{k: config[k] for k in Settings._fields if k in config})
+    environment = gymnasium.make_vec(
+        settings.environment,
+        num_envs=settings.environments,
+        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        vectorization_mode="sync",
+    )
+    observations = int(np.prod(environment.single_observation_space.shape))
+    policy = Policy(observations, int(environment.single_action_space.n))
+    value = nn.Sequential(nn.Linear(observations, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+    parameters = [*policy.parameters(), *value.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, eps=1e-5)
+    first = _restore(policy, value, optimizer)
+    recent: list[float] = []
+    for iteration in range(first, settings.iterations + 1):
+        seed = config["seed"] * 1_000_003 + iteration
+        generator = torch.Generator().manual_seed(seed)
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * (
+            1 - (iteration - 1) / settings.iterations
+        )
+        rollout = _collect(environment, policy, value, settings, generator, seed)
+        losses = _improve(policy, value, optimizer, rollout, settings, generator)
+        recent = (recent + rollout.episode_returns)[-100:]
+        metrics = {"iteration": iteration, "return": float(np.mean(recent or [0.0])), **losses}
+        is_last = iteration == settings.iterations
+        _report(policy, value, optimizer, metrics, is_last)
+    environment.close()
+
+
+def _collect(
+    environment: VectorEnv,
+    policy: Policy,
+    value: nn.Module,
+    settings: Settings,
+    generator: torch.Generator,
+    seed: int,
+) -> Rollout:
+    steps, count = settings.steps_per_iteration, settings.environments
+    # Every iteration starts from a seeded reset, so that a resumed job repeats it exactly.
+    observed, _ = environment.reset(seed=seed)
+    observed = torch.as_tensor(observed, dtype=torch.float32)
+    seen, actions, log_probabilities, values, rewards, ends = [], [], [], [], [], []
+    returns, running = [], np.zeros(count)
+    with torch.no_grad():
+        for _ in range(steps):
+            noise = settings.sensor_noise * torch.randn(observed.shape, generator=generator)
+            shown = observed + noise
+            logits = policy(shown)
+            action = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
+            nxt, reward, terminated, truncated, _ = environment.step(action.numpy())
+            seen.append(shown)
+            actions.append(action)
+            log_probabilities.append(Categorical(logits=logits).log_prob(action))
+            values.append(value(shown).squeeze(1))
+            rewards.append(torch.as_tensor(reward, dtype=torch.float32))
+            done = terminated | truncated
+            ends.append(torch.as_tensor(done, dtype=torch.float32))
+            running += reward
+            returns += running[done].tolist()
+            running[done] = 0
+            observed = torch.as_tensor(nxt, dtype=torch.float32)
+        last_value = value(observed).squeeze(1)
+    value_TE, end_TE = torch.stack(values), torch.stack(ends)
+    advantage_TE = _advantages(torch.stack(rewards), value_TE, end_TE, last_value, settings)
+    # Episodes still running at the end count as long as they have lasted.
+    returns += running[running >= steps].tolist()
+    return Rollout(
+        torch.stack(seen).flatten(0, 1),
+        torch.stack(actions).flatten(),
+        torch.stack(log_probabilities).flatten(),
+        advantage_TE.flatten(),
+        (advantage_TE + value_TE).flatten(),
+        returns,
+    )
+
+
+def _advantages(
+    reward_TE: torch.Tensor,
+    value_TE: torch.Tensor,
+    end_TE: torch.Tensor,
+    last_value_E: torch.Tensor,
+    settings: Settings,
+) -> torch.Tensor:
+    """Generalised advantage estimates (Schulman et al. 2016, arXiv:1506.02438)."""
+    advantage_TE = torch.zeros_like(reward_TE)
+    following, next_value = torch.zeros_like(last_value_E), last_value_E
+    for step in reversed(range(len(reward_TE))):
+        alive = 1 - end_TE[step]
+        delta = reward_TE[step] + settings.discount * next_value * alive - value_TE[step]
+        following = delta + settings.discount * settings.gae_lambda * alive * following
+        advantage_TE[step], next_value = following, value_TE[step]
+    return advantage_TE
+
+
+def _improve(
+    policy: Policy,
+    value: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    settings: Settings,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    samples = len(rollout.action_N)
+    losses: list[tuple[float, float, float]] = []
+    for _ in range(settings.passes):
+        order = torch.randperm(samples, generator=generator)
+        for batch in order.split(samples // settings.minibatches):
+            losses.append(_step(policy, value, optimizer, rollout, batch, settings))
+    policy_loss, value_loss, entropy = np.mean(losses, axis=0)
+    return {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
+
+
+def _step(
+    policy: Policy,
+    value: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rollout: Rollout,
+    batch: torch.Tensor,
+    settings: Settings,
+) -> tuple[float, float, float]:
+    observation = rollout.observation_NO[batch]
+    distribution = Categorical(logits=policy(observation))
+    advantage = rollout.advantage_N[batch]
+    advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    log_probability = distribution.log_prob(rollout.action_N[batch])
+    ratio = (log_probability - rollout.log_probability_N[batch]).exp()
+    clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
+    policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
+    value_loss = functional.mse_loss(value(observation).squeeze(1), rollout.return_N[batch])
+    entropy = distribution.entropy().mean()
+    optimizer.zero_grad(set_to_none=True)
+    (policy_loss + 0.5 * value_loss - settings.entropy_weight * entropy).backward()
+    parameters = optimizer.param_groups[0]["params"]
+    nn.utils.clip_grad_norm_(parameters, 0.5)
+    optimizer.step()
+    return policy_loss.item(), value_loss.item(), entropy.item()
+
+
+def _report(
+    policy: Policy,
+    value: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    metrics: dict[str, float],
+    is_last: bool,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        state = {
+            "policy": policy.state_dict(),
+            "value": value.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "iteration": metrics["iteration"],
+        }
+        torch.save(state, Path(folder, "state.pt"))
+        if is_last:
+            example = (torch.zeros(2, policy.layers[0].in_features),)
+            shapes = ({0: torch.export.Dim("batch")},)
+            program = torch.export.export(policy.eval(), example, dynamic_shapes=shapes)
+            torch.export.save(program, Path(folder, "model.pt2"))
+        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _restore(policy: Policy, value: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return 1
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder, "state.pt"), weights_only=True)
+    policy.load_state_dict(state["policy"])
+    value.load_state_dict(state["value"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["iteration"] + 1

@@ -1,0 +1,50 @@
+"""Rows of a dataset version as arrays."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+
+def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """The columns of all rows in the Parquet files. Raises OSError or pyarrow errors."""
+    system, paths = None, list(files)
+    if paths and "://" in paths[0]:
+        system = pafs.FileSystem.from_uri(paths[0])[0]
+        paths = [pafs.FileSystem.from_uri(path)[1] for path in paths]
+    return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=list(columns))
+
+
+def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:
+    """Feature matrix, float32 of shape [rows, features], from numeric columns."""
+    columns = [table.column(name).to_numpy().astype(np.float32) for name in features]
+    return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32)
+
+
+def class_indices(table: pa.Table, label: str, classes: Sequence[str]) -> np.ndarray:
+    """Position of every row's label in `classes`, int64 of shape [rows]."""
+    position = {name: index for index, name in enumerate(classes)}
+    return np.array([position[str(value)] for value in table.column(label).to_pylist()], np.int64)
+
+
+def split_arrays(dataset: dict[str, Any], split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features and targets of one split of `config["dataset"]`.
+
+    Features are float32 [rows, features]; targets are int64 class positions [rows], or
+    float32 values where the label is not discrete.
+    """
+    label, classes = dataset["label"], dataset["classes"]
+    table = read_rows(dataset[split], [*dataset["features"], label])
+    features = features_of(table, dataset["features"])
+    if classes:
+        return features, class_indices(table, label, classes)
+    return features, table.column(label).to_numpy().astype(np.float32)
+
+
+def as_json(rows: np.ndarray) -> str:
+    """Rows as JSON, for input examples."""
+    return json.dumps(rows.tolist())

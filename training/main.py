@@ -1,0 +1,187 @@
+"""One training job as a process: `python -m training.main SPEC`.
+
+Reads a TrainingSpec, trains by Ray Train, exports, evaluates, and writes a TrainingResult.
+"""
+
+import importlib
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+from ray.train import FailureConfig, Result, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from engine import lease
+from engine.artefact import read_signature, seal
+from engine.protocol import Refused, TryAgain, read_json, run_engine
+from training import session
+from training.contract import TrainingResult, TrainingSpec
+from training.data import split_arrays
+from training.evaluation import draw_curves, evaluate
+from training.export import export
+
+RAY_START_ATTEMPTS = 3
+
+
+def work(spec: TrainingSpec) -> TrainingResult:
+    """The result of training as the spec says.
+
+    Raises Refused or TryAgain with the reason.
+    """
+    lease.hold(spec.workdir)
+    lease.stop_when_abandoned(spec.workdir, spec.lease_s)
+    use_gpu = spec.gpus_per_worker > 0 and torch.cuda.is_available()
+    outcome = _fit(spec, use_gpu)
+    return _gather(spec, outcome, "cuda" if use_gpu else "cpu")
+
+
+
+def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
+    if spec.workers > 1:
+        return _fit_on_ray(spec, use_gpu)
+    outcome: dict[str, Any] = {}
+    if not use_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    def local(config: dict[str, Any]) -> None:
+        reporter = session.begin(spec)
+        outcome["reporter"] = reporter
+        _train(spec, config)
+        reporter.session.close()
+
+    scaling = ScalingConfig(num_workers=0)
+    TorchTrainer(local, train_loop_config=_config(spec), scaling_config=scaling).fit()
+    reporter = outcome["reporter"]
+    checkpoint = reporter.get_checkpoint()
+    return {
+        "checkpoint": Path(checkpoint.path) if checkpoint else None,
+        "resumed_from": reporter.resumed_from,
+        "first_report_at": reporter.session.first_report_at,
+    }
+
+
+def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
+    _start_ray(spec)
+
+    def remote(config: dict[str, Any]) -> None:
+        sys.path[:0] = spec.python_path
+        reporter = session.begin(spec)
+        _train(spec, config)
+        if reporter.session:
+            reporter.session.close()
+
+    scaling = ScalingConfig(
+        num_workers=spec.workers,
+        use_gpu=use_gpu,
+        resources_per_worker={
+            "CPU": spec.cpus_per_worker,
+            **({"GPU": spec.gpus_per_worker} if use_gpu else {}),
+        },
+    )
+    run = RunConfig(
+        name=spec.job,
+        storage_path=str(spec.workdir / "ray"),
+        failure_config=FailureConfig(max_failures=2),
+    )
+    try:
+        fitted: Result = TorchTrainer(
+            remote, train_loop_config=_config(spec), scaling_config=scaling, run_config=run
+        ).fit()
+    except ray.train.TrainingFailedError as error:
+        raise Refused(f"{spec.trainer} failed on {spec.workers} workers: {error}") from error
+    finally:
+        ray.shutdown()
+    return {"checkpoint": Path(fitted.checkpoint.path) if fitted.checkpoint else None}
+
+
+def _start_ray(spec: TrainingSpec) -> None:
+    """Join or start Ray; a start can fail on a busy machine for no lasting reason (ray#65983)."""
+    for attempt in range(1, RAY_START_ATTEMPTS + 1):
+        try:
+            if spec.ray_address:
+                ray.init(address=spec.ray_address, log_to_driver=True)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=max(os.cpu_count() or 1, spec.workers * spec.cpus_per_worker),
+                    include_dashboard=False,
+                    _node_ip_address="127.0.0.1",
+                )
+            return
+        except (RuntimeError, ConnectionError, TimeoutError) as error:
+            ray.shutdown()
+            if attempt == RAY_START_ATTEMPTS:
+                raise TryAgain(f"Ray did not start in {attempt} attempts: {error}") from error
+
+
+def _train(spec: TrainingSpec, config: dict[str, Any]) -> None:
+    _seed(spec.seed)
+    _trainer(spec)(config)
+
+
+def _trainer(spec: TrainingSpec) -> Callable[[dict[str, Any]], None]:
+    module, _, function = spec.trainer.partition(":")
+    sys.path[:0] = [folder for folder in spec.python_path if folder not in sys.path]
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise Refused(f"the trainer {spec.trainer!r} cannot be imported: {error}") from error
+
+
+def _config(spec: TrainingSpec) -> dict[str, Any]:
+    config = {**spec.hyperparameters, "seed": spec.seed}
+    if spec.dataset:
+        config["dataset"] = spec.dataset.model_dump()
+    return config
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> TrainingResult:
+    checkpoint: Path | None = outcome["checkpoint"]
+    if checkpoint is None:
+        raise Refused(
+            f"{spec.trainer} ended without reporting a checkpoint; expected at least one "
+            "ray.train.report(metrics, checkpoint=...)"
+        )
+    pictures = spec.workdir / "pictures"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir()
+    artefact = spec.workdir / "artefact"
+    example = split_arrays(spec.dataset.model_dump(), "train")[0] if spec.dataset else None
+    digest = export(checkpoint, artefact, spec.dataset, example)
+    history = read_json(spec.workdir / "history.json")
+    draw_curves(history, pictures / "curves.png")
+    metrics = {k: v for k, v in history[-1].items() if k not in ("step", spec.units[0])}
+    if spec.dataset and spec.dataset.label:
+        metrics |= evaluate(artefact, spec.dataset, pictures)
+    return TrainingResult(
+        checkpoint=checkpoint,
+        checkpoint_digest=seal(checkpoint),
+        artefact=artefact,
+        artefact_digest=digest,
+        signature=read_signature(artefact),
+        metrics=metrics,
+        pictures=sorted(pictures.iterdir()),
+        reports=len(history),
+        resumed_from=outcome.get("resumed_from", 0),
+        first_report_at=outcome.get("first_report_at"),
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run_engine(TrainingSpec, work, sys.argv))

@@ -1,0 +1,106 @@
+"""Metrics of a running job and its machine, sent to MLflow in batches by a thread.
+
+timeout: each call as MLflow's HTTP settings say; `close` waits `patience_s` in all.
+retry: a batch that fails is sent again every second while training goes on.
+cancel: the thread is a daemon and ends with the process.
+duplicate: on resume, steps that MLflow already has are not sent again.
+partial write: MLflow stores a batch whole or not at all.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from engine.protocol import TryAgain
+from training.contract import MlflowRun
+
+BATCH = 500
+SAMPLE_EVERY_S = 2
+log = logging.getLogger(__name__)
+
+
+class MetricLog:
+    """Sends metrics to the mlflow_run without making training wait."""
+
+    def __init__(self, run: MlflowRun, resumed: bool, patience_s: float = 60.0) -> None:
+        self._run, self._patience_s = run, patience_s
+        self._queue: deque[tuple[str, float, int, int]] = deque()
+        self._last_step: dict[str, int] = {}
+        self._resumed = resumed
+        self._closing = threading.Event()
+        self._client: Any = None
+        self._system: Any = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._send_until_closed, daemon=True)
+        self._thread.start()
+
+    def add(self, metrics: dict[str, float], step: int) -> None:
+        """Queue one value per metric."""
+        now_ms = int(time.time() * 1000)
+        self._queue.extend((name, value, now_ms, step) for name, value in metrics.items())
+
+    def close(self) -> None:
+        """Send what is queued.
+
+        Raises TryAgain when MLflow does not take it within the patience.
+        """
+        self._closing.set()
+        if self._system:
+            self._system.finish()
+        self._thread.join(self._patience_s)
+        if self._queue:
+            raise TryAgain(
+                f"MLflow at {self._run.uri} did not take {len(self._queue)} metrics within "
+                f"{self._patience_s:.0f} s ({self._error}); the checkpoint is kept: start MLflow "
+                "and try the same job again"
+            )
+
+    def _send_until_closed(self) -> None:
+        while self._queue or not self._closing.is_set():
+            try:
+                self._send_batch()
+                self._error = None
+            except Exception as error:  # noqa: BLE001  (every failure of MLflow is tried again)
+                if self._error is None:
+                    log.warning("MLflow does not answer, metrics are kept: %s", error)
+                self._error = error
+            self._closing.wait(1.0 if self._error else 0.2)
+            if self._closing.is_set() and self._error:
+                time.sleep(1.0)
+
+    def _send_batch(self) -> None:
+        from mlflow.entities import Metric
+        from mlflow.tracking import MlflowClient
+
+        if self._client is None:
+            self._client = MlflowClient(self._run.uri)
+            self._system = self._watch_system()
+        while batch := list(self._queue)[:BATCH]:
+            fresh = [Metric(*entry) for entry in batch if self._is_new(entry[0], entry[3])]
+            if fresh:
+                self._client.log_batch(self._run.run_id, metrics=fresh)
+            for _ in batch:
+                self._queue.popleft()
+
+    def _watch_system(self) -> Any:
+        """MLflow's own sampler of processor, memory, disk, network and GPU."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        sampler = SystemMetricsMonitor(
+            self._run.run_id,
+            sampling_interval=SAMPLE_EVERY_S,
+            resume_logging=self._resumed,
+            tracking_uri=self._run.uri,
+        )
+        sampler.start()
+        return sampler
+
+    def _is_new(self, name: str, step: int) -> bool:
+        if not self._resumed:
+            return True
+        if name not in self._last_step:
+            history = self._client.get_metric_history(self._run.run_id, name)
+            self._last_step[name] = max((m.step for m in history), default=-1)
+        return step > self._last_step[name]

@@ -1,0 +1,130 @@
+"""What happens at every `ray.train.report`: journal, checkpoint, metrics, and the way back.
+
+Ray Train's local mode neither stores checkpoints nor gives one back at the start; the local
+reporter does both. With several workers Ray stores and restores, and the reporter journals.
+"""
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray.train import Checkpoint
+from ray.train.v2._internal.execution.train_fn_utils import (
+    DistributedTrainFnUtils,
+    LocalTrainFnUtils,
+    set_train_fn_utils,
+)
+
+from engine.progress import ProgressLog
+from engine.protocol import Refused, read_json, write_atomically
+from training.checkpoints import CheckpointFolder
+from training.contract import TrainingSpec
+from training.metric_log import MetricLog
+
+
+class Session:
+    """The record of one attempt at a training job, kept by the process of rank 0."""
+
+    def __init__(self, spec: TrainingSpec, first: int) -> None:
+        unit, total = spec.units
+        self._unit, self._reports = unit, first
+        self._history_file = spec.workdir / "history.json"
+        self.history: list[dict[str, float]] = _history_up_to(self._history_file, first)
+        self._progress = ProgressLog(spec.workdir, unit, total, first)
+        self._metrics = MetricLog(spec.tracking, resumed=first > 0) if spec.tracking else None
+        self.first_report_at: float | None = None
+        self._progress.report(first, "resuming" if first else "training starts")
+
+    @property
+    def reports(self) -> int:
+        """Reports so far, those of earlier attempts included."""
+        return self._reports
+
+    def next_number(self) -> int:
+        """Number of the report now being made."""
+        return self._reports + 1
+
+    def record(self, metrics: dict[str, Any]) -> None:
+        """Journal one report. Raises Refused when a metric is not a finite number."""
+        self.first_report_at = self.first_report_at or time.time()
+        self._reports += 1
+        numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, (int, float))}
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise Refused(
+                    f"training diverged: {name} is {value} at {self._unit} {self._reports}; expected "
+                    "a finite number. Try a smaller learning rate, and look for extreme features"
+                )
+        step = int(numbers.get(self._unit, self._reports))
+        self.history.append({"step": step, **numbers})
+        write_atomically(self._history_file, _json(self.history))
+        shown = {k: v for k, v in numbers.items() if k != self._unit}
+        self._progress.report(step, **shown)
+        if self._metrics:
+            self._metrics.add(shown, step)
+
+    def close(self) -> None:
+        """Send what is buffered. Raises TryAgain when MLflow does not take it."""
+        self._progress.close()
+        if self._metrics:
+            self._metrics.close()
+
+
+class LocalReporter(LocalTrainFnUtils):
+    """Ray Train's functions for one worker in this process, with durable checkpoints."""
+
+    def __init__(self, spec: TrainingSpec) -> None:
+        super().__init__(experiment_name=spec.project)
+        self._checkpoints = CheckpointFolder(spec.workdir / "checkpoints")
+        found = self._checkpoints.newest_valid()
+        self.resumed_from = found[0] if found else 0
+        self._last_checkpoint = Checkpoint.from_directory(str(found[1])) if found else None
+        self.session = Session(spec, self.resumed_from)
+
+    def report(
+        self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
+    ) -> None:
+        """Keep the checkpoint, then journal the metrics: what is journalled can be resumed."""
+        self._last_metrics = metrics
+        if checkpoint is not None:
+            with checkpoint.as_directory() as folder:
+                kept = self._checkpoints.save(Path(folder), self.session.next_number())
+            self._last_checkpoint = Checkpoint.from_directory(str(kept))
+        self.session.record(metrics)
+
+
+class DistributedReporter(DistributedTrainFnUtils):
+    """Ray Train's functions in a worker process; rank 0 also journals."""
+
+    def __init__(self, spec: TrainingSpec) -> None:
+        is_first = ray.train.get_context().get_world_rank() == 0
+        resumed = self.get_checkpoint() is not None
+        history = _history_up_to(spec.workdir / "history.json", None) if resumed else []
+        self.session = Session(spec, len(history)) if is_first else None
+
+    def report(
+        self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
+    ) -> None:
+        """Hand the report to Ray, then journal it."""
+        super().report(metrics, checkpoint, *rest, **more)
+        if self.session:
+            self.session.record(metrics)
+
+
+def begin(spec: TrainingSpec) -> LocalReporter | DistributedReporter:
+    """The reporter that this process's `ray.train.report` now goes through."""
+    reporter = LocalReporter(spec) if spec.workers == 1 else DistributedReporter(spec)
+    set_train_fn_utils(reporter)
+    return reporter
+
+
+def _history_up_to(file: Path, reports: int | None) -> list[dict[str, float]]:
+    return read_json(file)[:reports] if file.exists() else []
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)

@@ -1,0 +1,169 @@
+"""Image classification: a small convolutional network on rows of pixels.
+
+Shapes: B batch, F features (pixels), C classes.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import Checkpoint
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.nn import functional
+
+from training.data import split_arrays
+
+
+class Reader(nn.Module):
+    """Two convolutions and a linear layer over square grey images; gives logits [B, C]."""
+
+    def __init__(self, pixels: int, classes: int, low: float, high: float) -> None:
+        super().__init__()
+        side = round(pixels**0.5)
+        if side * side != pixels:
+            raise ValueError(f"got rows of {pixels} features, expected a square number of pixels")
+        self.register_buffer("low", torch.tensor(low))
+        self.register_buffer("range", torch.tensor(max(high - low, 1e-6)))
+        self.layers = nn.Sequential(
+            nn.Unflatten(1, (1, side, side)),
+            nn.Conv2d(1, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64 * (side // 2) ** 2, classes),
+        )
+
+    def forward(self, pixels_BF: torch.Tensor) -> torch.Tensor:
+        return self.layers((pixels_BF - self.low) / self.range)
+
+
+def train(config: dict[str, Any]) -> None:
+    """Learn to name images; reports loss and accuracy every epoch.
+
+    Hyperparameters: `epochs`, `learning_rate`, `batch_size`; `noise`, the standard deviation of
+    the noise added to training images as a share of their range; `shift`, the largest random
+    displacement of training images in pixels; `label_noise`, the share of training labels that
+    is shuffled, which makes a model that a gate must refuse.
+    """
+    images, labels = split_arrays(config["dataset"], "train")
+    labels = _shuffled(labels, config.get("label_noise", 0.0), config["seed"])
+    device = ray.train.torch.get_device()
+    images_BF = torch.from_numpy(images).to(device)
+    labels_B = torch.from_numpy(labels).to(device)
+    low, high = float(images.min()), float(images.max())
+    network = Reader(images.shape[1], len(config["dataset"]["classes"]), low, high)
+    model = ray.train.torch.prepare_model(network.to(device))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
+    first = _restore(model, optimizer)
+    for epoch in range(first, config["epochs"] + 1):
+        metrics = _train_epoch(model, optimizer, images_BF, labels_B, config, epoch)
+        is_last = epoch == config["epochs"]
+        _report(model, optimizer, epoch, metrics, images_BF[:2] if is_last else None)
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images_BF: torch.Tensor,
+    labels_B: torch.Tensor,
+    config: dict[str, Any],
+    epoch: int,
+) -> dict[str, float]:
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    # One generator per epoch: a resumed job sees the batches it would have seen.
+    generator = torch.Generator().manual_seed(config["seed"] * 1_000_003 + epoch)
+    order = torch.randperm(len(labels_B), generator=generator)[rank::world].to(images_BF.device)
+    model.train()
+    loss_sum = torch.zeros((), device=images_BF.device)
+    correct = torch.zeros((), device=images_BF.device)
+    for batch in order.split(config["batch_size"]):
+        inputs = _augmented(images_BF[batch], config, generator)
+        logits_BC = model(inputs)
+        loss = functional.cross_entropy(logits_BC, labels_B[batch])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.detach() * len(batch)
+        correct += (logits_BC.argmax(1) == labels_B[batch]).sum()
+    rows = len(order)
+    return {"epoch": epoch, "loss": loss_sum.item() / rows, "accuracy": correct.item() / rows}
+
+
+def _augmented(
+    images_BF: torch.Tensor, config: dict[str, Any], generator: torch.Generator
+) -> torch.Tensor:
+    rows, pixels = images_BF.shape
+    if shift := config.get("shift", 0.0):
+        side = round(pixels**0.5)
+        # affine_grid counts displacements in half-widths of the image.
+        by_B2 = (torch.rand((rows, 2), generator=generator) * 2 - 1) * (2 * shift / side)
+        theta_B23 = torch.eye(2, 3).repeat(rows, 1, 1)
+        theta_B23[:, :, 2] = by_B2
+        grid = functional.affine_grid(
+            theta_B23.to(images_BF.device), [rows, 1, side, side], align_corners=False
+        )
+        images = images_BF.view(rows, 1, side, side)
+        images_BF = functional.grid_sample(images, grid, align_corners=False).view(rows, pixels)
+    if noise := config.get("noise", 0.0):
+        drawn = torch.randn(images_BF.shape, generator=generator).to(images_BF.device)
+        images_BF = images_BF + noise * images_BF.max() * drawn
+    return images_BF
+
+
+def _report(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epoch: int,
+    metrics: dict[str, float],
+    example_BF: torch.Tensor | None,
+) -> None:
+    if ray.train.get_context().get_world_rank() != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        state = {
+            "model": get_model_state_dict(model),
+            "optimizer": optimizer.state_dict(),
+            "epoch": epoch,
+        }
+        torch.save(state, Path(folder, "state.pt"))
+        if example_BF is not None:
+            torch.export.save(_exported(model, example_BF), Path(folder, "model.pt2"))
+        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _exported(model: nn.Module, example_BF: torch.Tensor) -> torch.export.ExportedProgram:
+    network = model.module if hasattr(model, "module") else model
+    batch = torch.export.Dim("batch")
+    network = network.eval().cpu()
+    return torch.export.export(network, (example_BF.cpu(),), dynamic_shapes=({0: batch},))
+
+
+def _restore(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return 1
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder, "state.pt"), weights_only=True)
+    set_model_state_dict(model, state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["epoch"] + 1
+
+
+def _shuffled(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    chosen = np.flatnonzero(generator.random(len(labels)) < share)
+    labels = labels.copy()
+    labels[chosen] = labels[generator.permutation(chosen)]
+    return labels
