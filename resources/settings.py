@@ -1,11 +1,14 @@
 """Settings of the platform, from `ORRERY_*` variables; the defaults need nothing else running."""
 
+import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LONGEST_SOCKET_PATH = 100
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -61,4 +64,10 @@ class Settings(BaseSettings):
 
     @property
     def warm_socket(self) -> Path:
-        return self.state / "warm.sock"
+        """Socket of the warm server; beside the temporary files where the state folder's path is
+        longer than a socket's may be."""
+        beside = self.state.absolute() / "warm.sock"
+        if len(str(beside)) <= LONGEST_SOCKET_PATH:
+            return beside
+        name = hashlib.sha256(str(beside).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir(), f"orrery-{os.getuid()}", f"{name}.sock")

@@ -4,12 +4,13 @@ import csv
 import io
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine.protocol import write_atomically
-from serving.orphan import die_with_parent
+from engine.orphan import die_with_parent
 
 LARGEST_WEIGHT = 256
 
@@ -27,6 +28,8 @@ class Haproxy:
 
     def __init__(self, folder: Path, host: str, port: int) -> None:
         self._folder, self._host, self._port = folder, host, port
+        # A socket's path holds 107 characters at most, which a state folder may exceed.
+        self._sockets = tempfile.TemporaryDirectory(prefix="orrery-")
         self._process: subprocess.Popen | None = None
         self._slots: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ class Haproxy:
                     "-f",
                     str(self._folder / "haproxy.cfg"),
                     "-S",
-                    f"{self._folder / 'master.sock'},mode,600",
+                    f"{self._sockets.name}/master.sock,mode,600",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -91,6 +94,7 @@ class Haproxy:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._sockets.cleanup()
 
     def restart(self) -> None:
         """Start the process again after it died; the slots are as they were.
@@ -157,7 +161,7 @@ class Haproxy:
     def _ask(self, name: str, command: str, timeout_s: float = 5.0) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.settimeout(timeout_s)
-            channel.connect(str(self._folder / name))
+            channel.connect(f"{self._sockets.name}/{name}")
             channel.sendall(command.encode() + b"\n")
             # The master's socket answers only once the request is known to be whole.
             channel.shutdown(socket.SHUT_WR)
@@ -170,7 +174,9 @@ class Haproxy:
         lines = "".join(f"{service} {service}\n" for service in sorted(slots))
         write_atomically(self._folder / "services.map", lines)
         backends = "".join(_backend(service, slots[service]) for service in sorted(slots))
-        head = _HEAD.format(folder=self._folder, host=self._host, port=self._port)
+        head = _HEAD.format(
+            folder=self._folder, sockets=self._sockets.name, host=self._host, port=self._port
+        )
         write_atomically(self._folder / "haproxy.cfg", head + backends)
 
 
@@ -182,7 +188,7 @@ def _backend(service: str, slots: int) -> str:
 # A prediction has no side effect, so a request whose replica died is sent to another.
 _HEAD = """\
 global
-    stats socket {folder}/admin.sock mode 600 level admin expose-fd listeners
+    stats socket {sockets}/admin.sock mode 600 level admin expose-fd listeners
     stats timeout 1m
     server-state-file {folder}/servers.state
     hard-stop-after 30s

@@ -107,7 +107,7 @@ class Reconciler:
 def main(argv: list[str]) -> int:
     """Exit code of the reconciler process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    folder = Path(argv[1])
+    folder = Path(argv[1]).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         Reconciler(folder, argv[2], int(argv[3])).run()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from serving.contract import Release, ReplicaStatus
-from serving.orphan import die_with_parent
+from engine.orphan import die_with_parent
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0

@@ -52,8 +52,9 @@ def train(config: dict[str, Any]) -> None:
 
     Hyperparameters: `epochs`, `learning_rate`, `batch_size`; `noise`, the standard deviation of
     the noise added to training images as a share of their range; `shift`, the largest random
-    displacement of training images in pixels; `label_noise`, the share of training labels that
-    is shuffled, which makes a model that a gate must refuse.
+    displacement of training images in pixels; `cutout`, the side in pixels of the square hidden
+    in each training image (DeVries & Taylor 2017, arXiv:1708.04552); `label_noise`, the share of
+    training labels that is shuffled, which makes a model that a gate must refuse.
     """
     images, labels = split_arrays(config["dataset"], "train")
     labels = _shuffled(labels, config.get("label_noise", 0.0), config["seed"])
@@ -115,6 +116,13 @@ def _augmented(
         )
         images = images_BF.view(rows, 1, side, side)
         images_BF = functional.grid_sample(images, grid, align_corners=False).view(rows, pixels)
+    if cutout := config.get("cutout", 0):
+        side = round(pixels**0.5)
+        corner_B2 = torch.randint(0, side - cutout + 1, (rows, 2), generator=generator)
+        index = torch.arange(side)
+        inside_B2S = (index >= corner_B2[..., None]) & (index < corner_B2[..., None] + cutout)
+        hidden_BSS = inside_B2S[:, 0, :, None] & inside_B2S[:, 1, None, :]
+        images_BF = images_BF * ~hidden_BSS.view(rows, pixels).to(images_BF.device)
     if noise := config.get("noise", 0.0):
         drawn = torch.randn(images_BF.shape, generator=generator).to(images_BF.device)
         images_BF = images_BF + noise * images_BF.max() * drawn
