@@ -1,0 +1,57 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+export DAGSTER_HOME := $(CURDIR)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/ready .env ## build the environment in .venv
+
+demo: setup ## turn the loop once on real data, refuse a bad model
+	@$(BIN)/orrery demo
+
+up: setup ## start everything on this machine; Ctrl-C stops it
+	@$(BIN)/orrery up
+
+down: ## stop what `make up` started
+	@$(BIN)/orrery down
+
+test: setup ## run the tests
+	@$(BIN)/pytest
+
+check: setup ## format, lint, types, import contracts, declarations
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(BIN)/orrery check
+
+bench: setup ## measure speed against the bare stack
+	@$(BIN)/python -m benchmarks
+
+lock: $(BIN)/uv ## resolve constraints.txt anew
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --no-annotate --no-header \
+		--python-version 3.11 --quiet --output-file constraints.txt
+	@sed -i -E 's/^torch==([0-9.]+)\+.*/torch==\1/' constraints.txt
+
+clean: ## remove the environment and all state
+	rm -rf $(VENV) .orrery .env
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "installing the locked dependencies ..."
+	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,dev]'
+	@touch $@
+
+.env:
+	@echo "DAGSTER_HOME=$(CURDIR)" > $@
+
+.PHONY: help setup demo up down test check bench lock clean

@@ -1,0 +1,155 @@
+"""The command line `orrery`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from projects.loading import InvalidProject, load_projects
+from resources.settings import CHECKOUT, Settings
+
+app = typer.Typer(
+    help="Keep the loop turning: dataset, checkpoint, model, simulation, service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True, style="red")
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends with 130 and without a trace."""
+    os.environ["DAGSTER_HOME"] = str(CHECKOUT)
+    # A process started in the background of a script inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001  (the boundary of the process)
+        from click.exceptions import Abort, ClickException
+
+        if isinstance(error, Abort):
+            sys.exit(130)
+        if isinstance(error, ClickException):
+            error.show()
+            sys.exit(error.exit_code)
+        errors.print(str(error) or type(error).__name__, highlight=False)
+        if os.environ.get("ORRERY_DEBUG"):
+            raise
+        sys.exit(1)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@app.command()
+def up() -> None:
+    """Start and supervise everything on this machine; Ctrl-C stops it."""
+    from api.processes import plans
+    from api.supervisor import Supervisor
+
+    settings = Settings()
+    supervisor = Supervisor(settings, lambda text: console.print(text, highlight=False))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, supervisor.ask_to_stop)
+    try:
+        supervisor.start()
+        console.print("starting; this takes some seconds ...")
+        supervisor.wait_ready()
+        table = Table(show_header=False)
+        for plan in plans(settings):
+            table.add_row(plan.name, plan.shown or "running")
+        table.add_row("state and logs", str(settings.state.absolute()))
+        console.print(table)
+        console.print("Ctrl-C, or `orrery down` from elsewhere, stops everything.")
+        supervisor.keep()
+    finally:
+        console.print("stopping ...")
+        supervisor.stop()
+    console.print("nothing is left running.")
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `orrery up` started."""
+    from api.supervisor import take_down
+
+    was_up = take_down(Settings())
+    console.print("stopped; nothing is left running." if was_up else "nothing is running.")
+
+
+@app.command()
+def demo() -> None:
+    """Turn the loop once on real data, refuse a bad model, and stop."""
+    from api.demo import Demo
+
+    Demo(Settings(), console).run()
+
+
+@app.command()
+def check(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of project files.", show_default=False)
+    ] = None,
+) -> None:
+    """Check every project's declaration."""
+    try:
+        projects = load_projects(folders or Settings().project_folders)
+    except InvalidProject as error:
+        for problem in error.problems:
+            errors.print(str(problem), highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    for project in projects:
+        d = project.declaration
+        console.print(
+            f"{project.name}: {len(d.datasets)} datasets, {len(d.models)} models, "
+            f"{len(d.simulations)} simulations, {len(d.services)} services",
+            highlight=False,
+        )
+
+
+@app.command()
+def services() -> None:
+    """Show what serves."""
+    from resources.runtime import LocalRuntime
+
+    state = Settings().state.absolute()
+    table = Table("service", "state", "version", "traffic", "replicas", "address", "message")
+    for status in LocalRuntime(state / "services", state / "requests").statuses():
+        ready = sum(r.state == "ready" for r in status.replicas)
+        table.add_row(
+            status.service,
+            status.state,
+            status.serving or "",
+            f"{status.weight} %",
+            str(ready),
+            status.url,
+            status.message,
+        )
+    console.print(table)
+
+
+@app.command()
+def withdraw(service: Annotated[str, typer.Argument(help="PROJECT.SERVICE")]) -> None:
+    """Stop serving one service; requests in progress are answered."""
+    from projects.nearest import hint
+    from resources.runtime import LocalRuntime
+
+    state = Settings().state.absolute()
+    runtime = LocalRuntime(state / "services", state / "requests")
+    known = [status.service for status in runtime.statuses()]
+    if service not in known:
+        errors.print(f"no service {service!r}{hint(service, known)}", highlight=False)
+        raise typer.Exit(1)
+    runtime.withdraw(service)
+    console.print(f"{service} is being stopped.")

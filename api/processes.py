@@ -1,0 +1,189 @@
+"""The processes of `orrery up`: what they are, how they are started, and how one knows they are
+ready."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from engine import lease
+from engine.orphan import die_with_parent
+from resources.settings import CHECKOUT, Settings
+
+WARM_MODULES = (
+    "dagster",
+    "dagster._cli",
+    "dagster._cli.api",
+    "dagster._cli.job",
+    "dagster._core.execution.api",
+    "definitions",
+    "mlflow",
+    "mlflow.onnx",
+    "mlflow.system_metrics.system_metrics_monitor",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "torch",
+    "torch._dynamo",
+    "torch.onnx",
+    "onnxscript",
+    "ray.train.torch",
+    "onnx",
+    "onnxruntime",
+    "sklearn.datasets",
+    "sklearn.metrics",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "deltalake",
+    "duckdb",
+    "gymnasium.envs.classic_control.cartpole",
+    "art.attacks.evasion",
+    "art.estimators.classification",
+    "bentoml",
+)
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """One process to keep running."""
+
+    name: str
+    argv: list[str]
+    is_ready: Callable[[], bool]
+    shown: str = ""
+    """Address a person may open."""
+    port: int | None = None
+    port_setting: str = ""
+
+
+def plans(settings: Settings) -> list[ProcessPlan]:
+    """Every process of the embedded default, in the order they are shown."""
+    python, host = [sys.executable, "-m"], settings.host
+    services = settings.state.absolute() / "services"
+    return [
+        ProcessPlan(
+            "warm server",
+            [*python, "resources.warm", str(settings.warm_socket), *WARM_MODULES],
+            lambda: _listens(settings.warm_socket),
+        ),
+        ProcessPlan(
+            "reconciler and router",
+            [*python, "serving.reconciler", str(services), host, str(settings.router_port)],
+            lambda: _answers(f"{settings.router_url}/"),
+            f"{settings.router_url}/PROJECT.SERVICE/predict",
+            settings.router_port,
+            "ORRERY_ROUTER_PORT",
+        ),
+        ProcessPlan(
+            "Dagster UI",
+            [
+                *[*python, "dagster_webserver", "-h", host, "-p", str(settings.dagster_port)],
+                *["-w", str(CHECKOUT / "workspace.yaml")],
+            ],
+            lambda: _answers(f"{settings.dagster_url}/server_info"),
+            settings.dagster_url,
+            settings.dagster_port,
+            "ORRERY_DAGSTER_PORT",
+        ),
+        ProcessPlan(
+            "Dagster daemon",
+            [*python, "dagster._daemon", "run", "-w", str(CHECKOUT / "workspace.yaml")],
+            lambda: True,
+        ),
+        ProcessPlan(
+            "MLflow",
+            [
+                *[*python, "mlflow", "server", "--host", host],
+                *["--port", str(settings.mlflow_port), "--workers", "1"],
+                *["--backend-store-uri", settings.tracking_uri],
+                *["--default-artifact-root", settings.mlflow_artifacts],
+            ],
+            lambda: _answers(f"{settings.mlflow_url}/health"),
+            settings.mlflow_url,
+            settings.mlflow_port,
+            "ORRERY_MLFLOW_PORT",
+        ),
+    ]
+
+
+def start(plan: ProcessPlan, settings: Settings) -> subprocess.Popen:
+    """The started process; its output goes to a log in the state folder."""
+    log = log_of(plan, settings)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            plan.argv,
+            cwd=CHECKOUT,
+            env=environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+
+
+def log_of(plan: ProcessPlan, settings: Settings) -> Path:
+    """File with the output of the process."""
+    return settings.state.absolute() / "processes" / f"{plan.name.replace(' ', '-')}.log"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Environment in which every process sees the same instance and the same settings."""
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(CHECKOUT),
+        "ORRERY_STATE": str(settings.state.absolute()),
+        "ORRERY_HOST": settings.host,
+        "ORRERY_DAGSTER_PORT": str(settings.dagster_port),
+        "ORRERY_MLFLOW_PORT": str(settings.mlflow_port),
+        "ORRERY_ROUTER_PORT": str(settings.router_port),
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could bind the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(host: str) -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether `orrery up` keeps this state folder's processes."""
+    return lease.holder(settings.state / "up") is not None
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    except httpx.HTTPError:
+        return False
