@@ -34,7 +34,7 @@ def main() -> None:
         sys.exit(end.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  (the boundary of the process)
+    except Exception as error:
         from click.exceptions import Abort, ClickException
 
         if isinstance(error, Abort):

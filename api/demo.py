@@ -120,10 +120,12 @@ class Demo:
     def _predict(self) -> None:
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
+        digits: Any = load_digits()
         row, url = digits.data[7].tolist(), self._service["address"]
         answer = httpx.post(url, json={"inputs": [row]}, timeout=10).raise_for_status().json()
-        self._found["request"] = f'POST {url} {{"inputs": [[{", ".join(f"{v:g}" for v in row[:6])}, ...]]}}'
+        self._found["request"] = (
+            f'POST {url} {{"inputs": [[{", ".join(f"{v:g}" for v in row[:6])}, ...]]}}'
+        )
         self._found["reply"] = (
             f"predictions {answer['predictions']} by model version {answer['model_version']}; "
             f"the label is {digits.target[7]}"
@@ -134,9 +136,7 @@ class Demo:
     def _refuse(self) -> None:
         self._say("a bad model: trained on shuffled labels, then offered to the gate")
         training = {"digits__checkpoint__reader": {"config": {"hyperparameters": BAD}}}
-        self._follow(
-            DagsterRun(self._settings, "turn_digits", {"ops": training}), finishing=False
-        )
+        self._follow(DagsterRun(self._settings, "turn_digits", {"ops": training}), finishing=False)
         seen = self._follow(DagsterRun(self._settings, "release_digits"), finishing=False)
         refused = [h.text for h in seen if h.kind == "failed" and "gate refuses" in h.text]
         if not refused:
@@ -155,7 +155,10 @@ class Demo:
         )
         table = Table(title="One turn of the loop", show_header=False, min_width=80)
         table.add_row("dataset version", self._found["digits__dataset__scans"]["version"])
-        table.add_row("test accuracy", f"{trained['test_accuracy']:.3f} on {trained['test_rows']:.0f} held-out rows")
+        table.add_row(
+            "test accuracy",
+            f"{trained['test_accuracy']:.3f} on {trained['test_rows']:.0f} held-out rows",
+        )
         table.add_row("gate verdict", champion["verdict"])
         table.add_row("service", self._service["address"])
         table.add_row("request", self._found["request"])

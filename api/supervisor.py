@@ -1,5 +1,6 @@
 """The supervisor: starts the processes of `orrery up`, keeps them, and leaves none behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -40,8 +41,8 @@ class _Kept:
         if self._due is None:
             pause_s = BACKOFF_S[min(self._restarts, len(BACKOFF_S) - 1)]
             self._due = time.monotonic() + pause_s
-            log = log_of(self.plan, self._settings)
-            say(f"{self.plan.name} ended with {self.process.returncode}; again in {pause_s} s ({log})")
+            code, log = self.process.returncode, log_of(self.plan, self._settings)
+            say(f"{self.plan.name} ended with {code}; again in {pause_s} s ({log})")
         elif time.monotonic() >= self._due:
             self._restarts, self._due = self._restarts + 1, None
             self.process = start(self.plan, self._settings)
@@ -144,7 +145,5 @@ def take_down(settings: Settings) -> bool:
 
 
 def _signal_group(process: subprocess.Popen, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass

@@ -76,7 +76,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             artefact_key = f"artefacts/{trained.artefact_digest}"
             objects.put_folder(trained.artefact, artefact_key)
             tracking.log_metrics(run.run_id, trained.metrics)
-            tracking.log_files(run.run_id, [*trained.pictures, compute.workdir(job) / "engine.log"], "training")
+            tracking.log_files(
+                run.run_id, [*trained.pictures, compute.workdir(job) / "engine.log"], "training"
+            )
             tracking.end(run.run_id, well=True)
         yield dg.MaterializeResult(
             asset_key=key,
@@ -93,7 +95,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 device=trained.device,
                 resumed_from=trained.resumed_from,
                 first_report_at=MetadataValue.timestamp(trained.first_report_at or 0.0),
-                signature=MetadataValue.json(trained.signature and trained.signature.model_dump()),
+                signature=MetadataValue.json(
+                    trained.signature.model_dump() if trained.signature else {}
+                ),
                 **trained.metrics,
                 **pictures(trained.pictures),
             ),
@@ -127,7 +131,9 @@ def _dataset(
     ]
     if broken:
         reasons = "\n".join(f"{claim.name}: {claim.message}" for claim in broken)
-        raise JobRefused(f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}")
+        raise JobRefused(
+            f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}"
+        )
     return found
 
 

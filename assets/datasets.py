@@ -1,6 +1,7 @@
 """Datasets: each materialisation reads the source and is an immutable version."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
@@ -62,9 +63,7 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(version.version),
-            metadata=report.metadata(
-                uri=version.uri, size=version.bytes, **_described(version)
-            ),
+            metadata=report.metadata(uri=version.uri, size=version.bytes, **_described(version)),
             check_results=_checked(version, declared, key),
         )
 
@@ -76,7 +75,7 @@ def _deps(project: LoadedProject, declared: Dataset) -> list[dg.AssetKey]:
     return [asset_key(project.name, "service", service)] if scheme == "requests" else []
 
 
-def _described(version: DatasetVersion) -> dict[str, object]:
+def _described(version: DatasetVersion) -> dict[str, Any]:
     columns = [
         dg.TableRecord(
             {

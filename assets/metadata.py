@@ -3,6 +3,7 @@
 import base64
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster import MetadataValue
@@ -17,19 +18,19 @@ class Report:
         self._started = time.monotonic()
 
     def metadata(
-        self, *, uri: str, size: int, mlflow_url: str | None = None, **more: object
-    ) -> dict[str, object]:
+        self, *, uri: str, size: int, mlflow_url: str | None = None, **more: Any
+    ) -> dict[str, Any]:
         """uri, bytes, duration_s, cost_process_s, git_revision, mlflow, and what is special.
 
         The cost of the embedded default is the seconds its process was busy with the step.
         """
         duration_s = round(time.monotonic() - self._started, 3)
         workers = more.pop("workers", 1)
-        found: dict[str, object] = {
+        found: dict[str, Any] = {
             "uri": MetadataValue.path(uri),
             "bytes": size,
             "duration_s": duration_s,
-            "cost_process_s": round(duration_s * float(str(workers)), 3),
+            "cost_process_s": round(duration_s * workers, 3),
             "git_revision": revision(),
         }
         if mlflow_url:

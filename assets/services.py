@@ -168,5 +168,7 @@ def _difference(runtime: LocalRuntime, url: str, packaged: PackagingResult) -> f
     answer = runtime.predict(url, packaged.example_inputs)
     got, expected = np.asarray(answer["outputs"]), np.asarray(packaged.example_outputs)
     if got.shape != expected.shape:
-        raise DeploymentFailed(f"{url} gave outputs of shape {got.shape}, expected {expected.shape}")
+        raise DeploymentFailed(
+            f"{url} gave outputs of shape {got.shape}, expected {expected.shape}"
+        )
     return float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max()))

@@ -8,7 +8,7 @@ from dagster import AssetExecutionContext, MetadataValue
 
 from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
-from assets.metadata import Report, pictures, text_of
+from assets.metadata import Report, pictures
 from assets.models import VersionConfig, version_of
 from assets.upstream import job_identity
 from projects.loading import LoadedProject

@@ -29,7 +29,9 @@ def upstream(context: AssetExecutionContext, key: AssetKey) -> AssetMaterializat
     return newest.asset_materialization
 
 
-def _made_by(instance: dg.DagsterInstance, run_id: str, key: AssetKey) -> AssetMaterialization | None:
+def _made_by(
+    instance: dg.DagsterInstance, run_id: str, key: AssetKey
+) -> AssetMaterialization | None:
     records = instance.get_records_for_run(
         run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False
     ).records

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class Progress:
         of = f"/{self.total}" if self.total else ""
         numbers = " ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
         left = f" ({self.left_s:.0f} s left)" if self.left_s is not None else ""
-        return " ".join(filter(None, (f"{self.unit} {self.done}{of}", self.message, numbers))) + left
+        return (
+            " ".join(filter(None, (f"{self.unit} {self.done}{of}", self.message, numbers))) + left
+        )
 
 
 class ProgressLog:
@@ -42,8 +45,9 @@ class ProgressLog:
         self._started = time.monotonic()
         self._bar = _bar(unit, total, first)
 
-    def report(self, done: int, message: str = "", **metrics: float) -> None:
+    def report(self, done: int, message: str = "", metrics: dict[str, float] | None = None) -> None:
         """Record that `done` units are finished."""
+        metrics = metrics or {}
         line = Progress(
             time.time(), done, self._total, self._unit, message, metrics, self._left_s(done)
         )
@@ -66,7 +70,7 @@ class ProgressLog:
         return round(pace_s * max(0, self._total - done), 1)
 
 
-def _bar(unit: str, total: int | None, first: int):  # noqa: ANN202  (tqdm is imported late)
+def _bar(unit: str, total: int | None, first: int) -> Any:
     if not sys.stderr.isatty():
         return None
     from tqdm import tqdm

@@ -121,7 +121,7 @@ def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -
         result = _failed("try_again", error)
     except Refused as error:
         result = _failed("refused", error)
-    except Exception as error:  # noqa: BLE001  (the boundary of the process)
+    except Exception as error:
         result = _failed("refused", error)
     if result.failure and result.failure.detail:
         sys.stderr.write(result.failure.detail)

@@ -54,6 +54,7 @@ class LoadedProject:
 
     @property
     def name(self) -> str:
+        """Name of the project."""
         return self.declaration.project
 
     @property

@@ -9,9 +9,7 @@ from projects.nearest import hint
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
 Owner = Annotated[str, StringConstraints(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Trainer = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-Source = Annotated[
-    str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")
-]
+Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")]
 Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
 Scalar = bool | int | float | str
@@ -26,9 +24,9 @@ class Declared(BaseModel):
 class Split(Declared):
     """How rows are divided into training rows and held-out test rows."""
 
-    test: float = Field(0.25, gt=0, lt=1)
+    test: float = Field(default=0.25, gt=0, lt=1)
     """Share of rows held out, between 0 and 1; stratified by the label where there is one."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seed of the division: the same rows and seed give the same split."""
 
 
@@ -52,7 +50,7 @@ class ColumnExpectation(Declared):
 
     range: Bounds | None = None
     """Range that every value must lie in."""
-    nulls_at_most: float = Field(0.0, ge=0, le=1)
+    nulls_at_most: float = Field(default=0.0, ge=0, le=1)
     """Largest acceptable share of nulls and NaNs."""
 
 
@@ -103,9 +101,9 @@ class Dataset(Declared):
 class Resources(Declared):
     """What one training job asks for."""
 
-    workers: int = Field(1, ge=1, le=1024)
-    gpus_per_worker: int = Field(0, ge=0, le=16)
-    cpus_per_worker: int = Field(1, ge=1, le=512)
+    workers: int = Field(default=1, ge=1, le=1024)
+    gpus_per_worker: int = Field(default=0, ge=0, le=16)
+    cpus_per_worker: int = Field(default=1, ge=1, le=512)
     memory: Memory = "2Gi"
     """Memory of each worker, such as `2Gi`."""
 
@@ -119,10 +117,10 @@ class Model(Declared):
     """Dataset to learn from; a control policy may learn from its environment alone."""
     hyperparameters: dict[str, Scalar | list[Scalar]] = {}
     resources: Resources = Resources()
-    seed: int = Field(0, ge=0)
-    timeout_s: float = Field(86_400, gt=0)
+    seed: int = Field(default=0, ge=0)
+    timeout_s: float = Field(default=86_400, gt=0)
     """Longest time a job may train."""
-    stall_timeout_s: float = Field(1_800, gt=0)
+    stall_timeout_s: float = Field(default=1_800, gt=0)
     """Longest silence between two reports before the job is stopped as hung."""
     description: str = ""
 
@@ -158,7 +156,7 @@ class Rollout(Declared):
 
     canary: list[Annotated[int, Field(ge=1, le=100)]] = [100]
     """Percent of traffic at each step, ending with 100."""
-    step_s: float = Field(5, ge=0)
+    step_s: float = Field(default=5, ge=0)
     """Time each step must stay healthy before the next."""
 
     @model_validator(mode="after")
@@ -171,9 +169,9 @@ class Rollout(Declared):
 class Scale(Declared):
     """How many processes answer."""
 
-    min: int = Field(1, ge=1, le=256)
+    min: int = Field(default=1, ge=1, le=256)
     """Processes the embedded runtime keeps; the lower end of a cluster's autoscaler."""
-    max: int = Field(1, ge=1, le=256)
+    max: int = Field(default=1, ge=1, le=256)
     """Upper end of a cluster's autoscaler."""
 
     @model_validator(mode="after")
@@ -187,9 +185,9 @@ class RequestLog(Declared):
     """The bounded, sampled record of answered requests: the dataset of the next turn."""
 
     enabled: bool = True
-    sample: float = Field(1.0, gt=0, le=1)
+    sample: float = Field(default=1.0, gt=0, le=1)
     """Share of requests kept."""
-    megabytes: int = Field(64, ge=1)
+    megabytes: int = Field(default=64, ge=1)
     """Size at which the oldest requests are dropped."""
 
 
@@ -197,7 +195,7 @@ class Batching(Declared):
     """How concurrent requests share one call of the model: what arrives while the model is
     busy goes into its next call together."""
 
-    max_rows: int = Field(256, ge=1, le=65_536)
+    max_rows: int = Field(default=256, ge=1, le=65_536)
 
 
 class Service(Declared):

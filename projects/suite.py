@@ -33,7 +33,7 @@ class Corruptions(Declared):
     gated_up_to: Severity = 1.0
     """Severities above it are measured and drawn, but not gated."""
     seeds: Seeds = [0]
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
 class LinfAttack(Declared):
@@ -49,12 +49,12 @@ class LinfAttack(Declared):
     """Radii of the ball, as shares of the legal range."""
     gated_up_to: Severity = 1.0
     """Radii above it are measured and drawn, but not gated."""
-    steps: int = Field(20, ge=1, le=1_000)
-    restarts: int = Field(3, ge=1, le=100)
+    steps: int = Field(default=20, ge=1, le=1_000)
+    restarts: int = Field(default=3, ge=1, le=100)
     seeds: Seeds = [0]
-    rows: int = Field(512, ge=1)
+    rows: int = Field(default=512, ge=1)
     """Held-out rows attacked, at most."""
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
 class Rollouts(Declared):
@@ -67,16 +67,16 @@ class Rollouts(Declared):
     noise: standard deviation in radians and metres)."""
     pairs: list[tuple[Physics, Physics]] = []
     """Parameters varied together over a grid, drawn as failure maps; measured, not gated."""
-    gated_within: float = Field(1.0, ge=0)
+    gated_within: float = Field(default=1.0, ge=0)
     """Largest relative deviation from nominal that is gated (0.5: from 0.5x to 1.5x)."""
-    gated_noise_up_to: float = Field(0.0, ge=0)
+    gated_noise_up_to: float = Field(default=0.0, ge=0)
     """Largest sensor noise that is gated."""
-    episodes: int = Field(64, ge=1)
+    episodes: int = Field(default=64, ge=1)
     """Episodes per scenario and seed."""
-    horizon: int = Field(500, ge=1)
+    horizon: int = Field(default=500, ge=1)
     """Steps an episode must last to count as survived."""
     seeds: Seeds = [0]
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
 Suite = Annotated[Corruptions | LinfAttack | Rollouts, Field(discriminator="kind")]

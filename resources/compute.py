@@ -85,7 +85,7 @@ class LocalCompute:
         found = kind.read(spec.workdir)
         if found is not None and found.failure is None:
             return found
-        path = spec.write()
+        path, message = spec.write(), ""
         for attempt in range(1, ATTEMPTS + 1):
             (spec.workdir / "result.json").unlink(missing_ok=True)
             code = self._attempt(module, spec, path, on_progress, stall_s)
@@ -98,7 +98,7 @@ class LocalCompute:
             on_progress(
                 Progress(time.time(), attempt, ATTEMPTS, "attempt", f"did not end well: {message}")
             )
-            if code == 2:  # noqa: PLR2004  (the engine could not even read its spec)
+            if code == 2:
                 raise JobRefused(message)
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})")
 
@@ -153,8 +153,8 @@ class LocalCompute:
         started = heard = renewed = time.monotonic()
         while True:
             code = process.poll()
-            for line, offset in follow(spec.workdir, offset):
-                heard = time.monotonic()
+            for line, end in follow(spec.workdir, offset):
+                offset, heard = end, time.monotonic()
                 on_progress(line)
             if code is not None:
                 return code

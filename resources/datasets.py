@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.protocol import Contract
 from projects.schema import Dataset, Split
@@ -43,6 +42,7 @@ class DatasetVersion(Contract):
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return self.profile.rows
 
 
@@ -156,7 +156,7 @@ def split_of(rows: int, labels: pa.ChunkedArray | None, split: Split) -> list[st
     held_out = np.zeros(rows, bool)
     strata = [np.arange(rows)]
     if labels is not None and _is_discrete(labels):
-        codes = pc.dictionary_encode(labels.combine_chunks()).indices.fill_null(-1).to_numpy()
+        codes = labels.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
         strata = [np.flatnonzero(codes == code) for code in np.unique(codes)]
     for members in strata:
         drawn = generator.permutation(members)[: round(split.test * len(members))]
@@ -167,13 +167,13 @@ def split_of(rows: int, labels: pa.ChunkedArray | None, split: Split) -> list[st
 def _is_discrete(labels: pa.ChunkedArray) -> bool:
     if pa.types.is_floating(labels.type):
         return False
-    return pc.count_distinct(labels).as_py() <= MOST_CLASSES
+    return len(labels.unique()) <= MOST_CLASSES
 
 
 def _classes(table: pa.Table, label: str | None) -> list[str]:
     if label is None or not _is_discrete(table.column(label)):
         return []
-    values = [v for v in pc.unique(table.column(label)).to_pylist() if v is not None]
+    values = [v for v in table.column(label).unique().to_pylist() if v is not None]
     return [str(value) for value in sorted(values)]
 
 
@@ -194,5 +194,3 @@ def read_columns(files: list[str], columns: list[str]) -> pa.Table:
         paths = [pafs.FileSystem.from_uri(file)[1] for file in files]
         return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=columns)
     return ds.dataset(files, format="parquet").to_table(columns=columns)
-
-

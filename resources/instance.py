@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from dagster import DagsterEventType, DagsterRun, _check as check
+from dagster import DagsterEventType, DagsterRun
+from dagster import _check as check
 from dagster._core.launcher.base import (
     CheckRunHealthResult,
     LaunchRunContext,
@@ -30,6 +31,7 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from typing_extensions import override
 
 from resources.settings import Settings
 from resources.warm import WarmUnavailable, fork
@@ -46,10 +48,12 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
     """Factory of the storage of runs, events and schedules; never made itself."""
 
     @classmethod
+    @override
     def config_type(cls) -> dict:
         return {}
 
     @classmethod
+    @override
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
         """SQLite in the state folder."""
         from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
@@ -61,10 +65,12 @@ class InstanceArtifacts(LocalArtifactStorage):
     """Dagster's small files, in the state folder."""
 
     @classmethod
+    @override
     def config_type(cls) -> dict:
         return {}
 
     @classmethod
+    @override
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
         return LocalArtifactStorage(_state("dagster"), inst_data=inst_data)
 
@@ -73,10 +79,12 @@ class InstanceLogs(LocalComputeLogManager):
     """Output of steps, in the state folder."""
 
     @classmethod
+    @override
     def config_type(cls) -> dict:
         return {}
 
     @classmethod
+    @override
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
         return LocalComputeLogManager(_state("logs"), inst_data=inst_data)
 
@@ -90,10 +98,12 @@ class Worker(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> Self:
+        """The process with this pid now."""
         return cls(socket.gethostname(), pid, _born(pid) or "gone")
 
     @classmethod
     def parse(cls, tag: str) -> Self:
+        """The process that the tag names."""
         host, pid, born = tag.rsplit(":", 2)
         return cls(host, int(pid), born)
 
@@ -102,10 +112,12 @@ class Worker(NamedTuple):
 
     @property
     def is_here(self) -> bool:
+        """Whether the process is one of this machine."""
         return self.host == socket.gethostname()
 
     @property
     def is_alive(self) -> bool:
+        """Whether the process runs on this machine."""
         return _born(self.pid) == self.born
 
 
@@ -117,17 +129,21 @@ class InstanceLauncher(RunLauncher, ConfigurableClass):
         super().__init__()
 
     @property
+    @override
     def inst_data(self) -> ConfigurableClassData | None:
         return self._inst_data
 
     @classmethod
+    @override
     def config_type(cls) -> dict:
         return {}
 
     @classmethod
+    @override
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
         return cls(inst_data=inst_data)
 
+    @override
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the process and tag the dagster_run with it."""
         run = context.dagster_run
@@ -167,6 +183,7 @@ class InstanceLauncher(RunLauncher, ConfigurableClass):
                 threading.Thread(target=process.wait, daemon=True).start()
                 return process.pid, "cold"
 
+    @override
     def terminate(self, run_id: str) -> bool:
         """Ask the process to stop; a dagster_run without a living process is cancelled at once."""
         run = self._instance.get_run_by_id(run_id)
@@ -181,9 +198,11 @@ class InstanceLauncher(RunLauncher, ConfigurableClass):
         return True
 
     @property
+    @override
     def supports_check_run_worker_health(self) -> bool:
         return True
 
+    @override
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """FAILED only for a process that is known to be gone: any other answer than RUNNING makes
         Dagster fail the dagster_run."""
@@ -195,6 +214,7 @@ class InstanceLauncher(RunLauncher, ConfigurableClass):
         message = f"run process {worker.pid} is gone: it was killed or the machine restarted"
         return CheckRunHealthResult(WorkerStatus.FAILED, message, run_worker_id=str(worker.pid))
 
+    @override
     def get_run_worker_debug_info(
         self, run: DagsterRun, include_container_logs: bool | None = True
     ) -> str | None:

@@ -27,7 +27,7 @@ def draw_profile(profile: Profile) -> bytes:
             color="#4063d8",
         )
         axes.set(title="range by column")
-    axes.tick_params(axis="x", rotation=90 if len(axes.patches) > 12 else 0)  # noqa: PLR2004
+    axes.tick_params(axis="x", rotation=90 if len(axes.patches) > 12 else 0)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=80)
     return drawn.getvalue()

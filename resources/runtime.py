@@ -96,4 +96,3 @@ class LocalRuntime:
         except httpx.HTTPError as error:
             raise DeploymentFailed(f"{url} does not answer: {error}") from error
         return answer.json()
-

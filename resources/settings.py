@@ -26,40 +26,47 @@ class Settings(BaseSettings):
     mlflow_uri: str = ""
     """MLflow tracking URI; by default SQLite in the state folder."""
     host: str = "127.0.0.1"
-    dagster_port: int = Field(3000, ge=1, le=65535)
-    mlflow_port: int = Field(5000, ge=1, le=65535)
-    router_port: int = Field(8080, ge=1, le=65535)
+    dagster_port: int = Field(default=3000, ge=1, le=65535)
+    mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    router_port: int = Field(default=8080, ge=1, le=65535)
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 
     @property
     def project_folders(self) -> list[Path]:
+        """Folders of project files."""
         return [Path(folder) for folder in self.projects.split(os.pathsep) if folder]
 
     @property
     def object_root(self) -> str:
+        """Folder or bucket of the object store."""
         return self.objects or str(self.state / "objects")
 
     @property
     def tracking_uri(self) -> str:
+        """Where MLflow keeps experiments and models."""
         return self.mlflow_uri or f"sqlite:///{self.state / 'mlflow.db'}"
 
     @property
     def mlflow_artifacts(self) -> str:
+        """Where MLflow keeps files."""
         if self.object_root.startswith("s3://"):
             return f"{self.object_root.rstrip('/')}/mlflow"
         return (self.state / "mlflow").absolute().as_uri()
 
     @property
     def dagster_url(self) -> str:
+        """Address of the Dagster UI."""
         return f"http://{self.host}:{self.dagster_port}"
 
     @property
     def mlflow_url(self) -> str:
+        """Address of the MLflow UI."""
         return f"http://{self.host}:{self.mlflow_port}"
 
     @property
     def router_url(self) -> str:
+        """Address of the router of services."""
         return f"http://{self.host}:{self.router_port}"
 
     @property

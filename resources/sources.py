@@ -23,7 +23,13 @@ from resources.object_store import ObjectStore
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 """Data sets that ship inside scikit-learn."""
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
-FORMATS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+}
 
 
 class SourceUnreadable(Exception):
@@ -130,7 +136,7 @@ def _appended(table: pa.Table, more: pa.Table, files: dict[str, str]) -> pa.Tabl
     except (KeyError, pa.ArrowException) as error:
         raise SourceUnreadable(
             f"the {len(files)} watched files do not have the source's columns: {error}; expected "
-            f"{', '.join(table.column_names[:8])}{', ...' * (len(table.column_names) > 8)}"  # noqa: PLR2004
+            f"{', '.join(table.column_names[:8])}{', ...' * (len(table.column_names) > 8)}"
         ) from error
 
 

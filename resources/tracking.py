@@ -88,7 +88,9 @@ class Tracking:
         """
         with self._answers():
             experiment = self._experiment(project)
-            found = self._client.search_runs([experiment], f"tags.`{JOB_TAG}` = '{job}'", max_results=1)
+            found = self._client.search_runs(
+                [experiment], f"tags.`{JOB_TAG}` = '{job}'", max_results=1
+            )
             if found:
                 run_id = found[0].info.run_id
                 self._client.set_terminated(run_id, "RUNNING")
@@ -190,9 +192,9 @@ class Tracking:
         return self.version(name, int(newest.version))
 
     def _log_model(self, name: str, artefact: Path, run_id: str, signature: Signature) -> None:
-        import mlflow.onnx
         import numpy as np
         import onnx
+        from mlflow import onnx as flavor
         from mlflow.models import Model, ModelSignature
         from mlflow.types import Schema, TensorSpec
 
@@ -205,7 +207,7 @@ class Tracking:
         with self._as_default_store():
             Model.log(
                 None,
-                flavor=mlflow.onnx,
+                flavor=flavor,
                 name="model",
                 registered_model_name=name,
                 await_registration_for=60,

@@ -223,7 +223,7 @@ class WarmServer:
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:  # noqa: BLE001  (the boundary of the process)
+        except BaseException:
             traceback.print_exc()
         finally:
             _finish(code)
@@ -276,8 +276,8 @@ def _forget_own_code() -> None:
 def _finish(code: int) -> None:
     """End like a normal process would, but never return into the server's loop."""
     try:
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
-        atexit._run_exitfuncs()  # noqa: SLF001
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

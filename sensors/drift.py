@@ -31,6 +31,7 @@ class Drift(NamedTuple):
 
     @property
     def is_drift(self) -> bool:
+        """Whether it is worth a new model."""
         return self.p_value < SIGNIFICANCE and self.distance >= SMALLEST_DISTANCE
 
     def __str__(self) -> str:
@@ -48,10 +49,10 @@ def measure_drift(training: np.ndarray, requests: np.ndarray, features: list[str
     """
     from scipy.stats import ks_2samp
 
-    tests = [ks_2samp(training[:, i], requests[:, i]) for i in range(len(features))]
-    worst = int(np.argmin([test.pvalue for test in tests]))
-    p_value = min(1.0, float(tests[worst].pvalue) * len(features))
-    return Drift(features[worst], float(tests[worst].statistic), p_value)
+    tests = [tuple(ks_2samp(training[:, i], requests[:, i])) for i in range(len(features))]
+    worst = min(range(len(features)), key=lambda i: tests[i][1])
+    distance, p_value = tests[worst]
+    return Drift(features[worst], float(distance), min(1.0, float(p_value) * len(features)))
 
 
 def build_drift_sensors(project: LoadedProject) -> list[dg.SensorDefinition]:

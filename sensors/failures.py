@@ -16,6 +16,7 @@ from resources.tracking import Tracking, TrackingUnavailable
 def on_failure(
     context: dg.RunFailureSensorContext, tracking: dg.ResourceParam[Tracking]
 ) -> dg.SkipReason | None:
+    """Close the mlflow_runs of a dagster_run that failed."""
     run = context.dagster_run
     reason = (context.failure_event.message or "no reason was recorded")[:1000]
     try:

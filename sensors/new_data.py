@@ -41,9 +41,7 @@ def _sensor(project: LoadedProject, name: str, place: str) -> dg.SensorDefinitio
         cursor = json.loads(context.cursor) if context.cursor else None
         decision = decide(files, cursor)
         if not decision.fresh:
-            return dg.SensorResult(
-                skip_reason=decision.reason, cursor=json.dumps(decision.cursor)
-            )
+            return dg.SensorResult(skip_reason=decision.reason, cursor=json.dumps(decision.cursor))
         key = hashlib.sha256(json.dumps(sorted(decision.fresh.items())).encode()).hexdigest()
         request = dg.RunRequest(
             run_key=key, tags={"trigger": "new_data", "orrery/files": str(len(decision.fresh))}
@@ -56,7 +54,9 @@ def _sensor(project: LoadedProject, name: str, place: str) -> dg.SensorDefinitio
 class Decision:
     """What one look at the folder means."""
 
-    def __init__(self, fresh: dict[str, str], cursor: dict[str, dict[str, str]], reason: str) -> None:
+    def __init__(
+        self, fresh: dict[str, str], cursor: dict[str, dict[str, str]], reason: str
+    ) -> None:
         self.fresh, self.cursor, self.reason = fresh, cursor, reason
 
 

@@ -96,7 +96,9 @@ class Fleet:
                 replica.stop()
                 restarts = replica.restarts + 1
                 if replicas is self._incoming and restarts >= MOST_FAILED_STARTS:
-                    self._roll_back(f"version {replica.release.version} does not start; see its log")
+                    self._roll_back(
+                        f"version {replica.release.version} does not start; see its log"
+                    )
                     return
                 due = time.monotonic() + BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
                 self._waiting.append((due, replica.release, replica.slot, restarts))
@@ -130,7 +132,7 @@ class Fleet:
                 f"{release.canary[self._canary_step]} % of the traffic"
             )
         elif time.monotonic() - self._step_since >= release.step_s:
-            if release.canary[self._canary_step] == 100:  # noqa: PLR2004  (percent)
+            if release.canary[self._canary_step] == 100:
                 self._take_over()
             else:
                 self._begin_step(self._canary_step + 1)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.protocol import write_atomically
 from engine.orphan import die_with_parent
+from engine.protocol import write_atomically
 
 LARGEST_WEIGHT = 256
 

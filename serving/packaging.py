@@ -98,4 +98,5 @@ def _example(artefact: Path) -> tuple[np.ndarray, np.ndarray]:
     dtype = read_signature(artefact).input.dtype
     inputs = np.array(json.loads((artefact / "input_example.json").read_bytes()), dtype)
     session = onnxruntime.InferenceSession(artefact / ONNX, providers=["CPUExecutionProvider"])
-    return inputs, session.run(None, {session.get_inputs()[0].name: inputs})[0]
+    outputs = session.run(None, {session.get_inputs()[0].name: inputs})[0]
+    return inputs, np.asarray(outputs)

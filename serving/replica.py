@@ -1,5 +1,6 @@
 """One replica: a `bentoml serve` process, from its start to its last request."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from serving.contract import Release, ReplicaStatus
 from engine.orphan import die_with_parent
+from serving.contract import Release, ReplicaStatus
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
@@ -97,10 +98,8 @@ class Replica:
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _free_port() -> int:

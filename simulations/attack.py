@@ -3,6 +3,7 @@ Robustness Toolbox, on the artefact's differentiable program."""
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ def run(
     ]
 
 
-def _classifier(suite: LinfAttack, subject: Subject, shape: tuple[int, ...]):  # noqa: ANN202
+def _classifier(suite: LinfAttack, subject: Subject, shape: tuple[int, ...]) -> Any:
     from art.estimators.classification import PyTorchClassifier
 
     return PyTorchClassifier(
@@ -68,7 +69,12 @@ def _classifier(suite: LinfAttack, subject: Subject, shape: tuple[int, ...]):  #
 
 
 def _attacked(
-    classifier, suite: LinfAttack, epsilon: float, rows: np.ndarray, labels: np.ndarray, seed: int
+    classifier: Any,
+    suite: LinfAttack,
+    epsilon: float,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
     from art.attacks.evasion import ProjectedGradientDescent
 

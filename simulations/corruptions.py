@@ -5,6 +5,7 @@ Shapes: B images, H rows, W columns.
 """
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage
 
 from projects.suite import Corruptions, ImageShape
@@ -32,28 +33,34 @@ def corrupt(
     return np.clip(corrupted, shape.low, shape.high).astype(np.float32)
 
 
-def _noise(images_BHW: np.ndarray, severity: float, shape: ImageShape, generator) -> np.ndarray:
+def _noise(
+    images_BHW: np.ndarray, severity: float, shape: ImageShape, generator: Generator
+) -> np.ndarray:
     scale = NOISE * severity * (shape.high - shape.low)
     return images_BHW + generator.normal(0, scale, images_BHW.shape)
 
 
-def _blur(images_BHW: np.ndarray, severity: float, shape: ImageShape, _) -> np.ndarray:
+def _blur(images_BHW: np.ndarray, severity: float, shape: ImageShape, _: Generator) -> np.ndarray:
     sigma = BLUR * severity * shape.height
     return ndimage.gaussian_filter(images_BHW, (0, sigma, sigma), mode="constant", cval=shape.low)
 
 
-def _shift(images_BHW: np.ndarray, severity: float, shape: ImageShape, generator) -> np.ndarray:
+def _shift(
+    images_BHW: np.ndarray, severity: float, shape: ImageShape, generator: Generator
+) -> np.ndarray:
     angles = generator.uniform(0, 2 * np.pi, len(images_BHW))
     shifted = np.empty_like(images_BHW)
     for index, angle in enumerate(angles):
-        by = SHIFT * severity * np.array(
-            [shape.height * np.sin(angle), shape.width * np.cos(angle)]
+        by = (
+            SHIFT * severity * np.array([shape.height * np.sin(angle), shape.width * np.cos(angle)])
         )
         shifted[index] = ndimage.shift(images_BHW[index], by, order=1, cval=shape.low)
     return shifted
 
 
-def _occlusion(images_BHW: np.ndarray, severity: float, shape: ImageShape, generator) -> np.ndarray:
+def _occlusion(
+    images_BHW: np.ndarray, severity: float, shape: ImageShape, generator: Generator
+) -> np.ndarray:
     height = max(1, round(OCCLUSION * severity * shape.height))
     width = max(1, round(OCCLUSION * severity * shape.width))
     hidden = images_BHW.copy()
@@ -64,7 +71,9 @@ def _occlusion(images_BHW: np.ndarray, severity: float, shape: ImageShape, gener
     return hidden
 
 
-def _contrast(images_BHW: np.ndarray, severity: float, shape: ImageShape, _) -> np.ndarray:
+def _contrast(
+    images_BHW: np.ndarray, severity: float, shape: ImageShape, _: Generator
+) -> np.ndarray:
     grey = (shape.low + shape.high) / 2
     return grey + (images_BHW - grey) * (1 - CONTRAST * severity)
 

@@ -101,8 +101,10 @@ def _finding(evidence: Evidence, metric: str, rule: Criterion) -> Finding:
         raise ValueError(
             f"{evidence.simulation}: no gated scenario measures {metric}; expected at least one"
         )
-    decisive = min(candidates, key=lambda m: m.low) if rule.at_least is not None else max(
-        candidates, key=lambda m: m.high
+    decisive = (
+        min(candidates, key=lambda m: m.low)
+        if rule.at_least is not None
+        else max(candidates, key=lambda m: m.high)
     )
     outcome = _worst([_outcome(m, rule) for m in candidates])
     if outcome != _outcome(decisive, rule):

@@ -90,7 +90,10 @@ def _held_out(spec: SimulationSpec, subject: Subject) -> tuple[np.ndarray, np.nd
     columns = [*signature.features, spec.label]
     table = ds.dataset(spec.rows, format="parquet").to_table(columns=columns)
     stacked = np.stack(
-        [table.column(name).to_numpy().astype(signature.input.dtype) for name in signature.features],
+        [
+            table.column(name).to_numpy().astype(signature.input.dtype)
+            for name in signature.features
+        ],
         axis=1,
     )
     position = {name: index for index, name in enumerate(signature.classes)}

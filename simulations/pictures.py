@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from projects.suite import Corruptions, LinfAttack, Rollouts, Suite
+from projects.suite import Corruptions, LinfAttack, Physics, Rollouts, Suite
 from simulations.evidence import MEAN, Measurement
 
 
@@ -13,7 +13,10 @@ def draw(suite: Suite, measurements: list[Measurement], folder: Path) -> list[Pa
     """Files of the pictures that show the suite's results."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(suite, Corruptions):
-        lines = {name: ["clean", *[f"{name} {s:g}" for s in levels]] for name, levels in suite.corruptions.items()}
+        lines = {
+            name: ["clean", *[f"{name} {s:g}" for s in levels]]
+            for name, levels in suite.corruptions.items()
+        }
         levels = {name: [0.0, *found] for name, found in suite.corruptions.items()}
         figure = _curves(measurements, "accuracy", lines, levels, "severity", suite.gated_up_to)
         return [_save(figure, folder / "accuracy_against_severity.png")]
@@ -67,7 +70,7 @@ def _curves(
 
 
 def _failure_map(
-    suite: Rollouts, measurements: list[Measurement], first: str, second: str
+    suite: Rollouts, measurements: list[Measurement], first: Physics, second: Physics
 ) -> Figure:
     found = {m.scenario: m.estimate for m in measurements if m.metric == "survival"}
     rows, columns = suite.vary[first], suite.vary[second]
@@ -80,9 +83,7 @@ def _failure_map(
     figure.colorbar(image, ax=axes, label="share of failed episodes")
     axes.set_xticks(range(len(columns)), [f"{v:g}" for v in columns])
     axes.set_yticks(range(len(rows)), [f"{v:g}" for v in rows])
-    axes.set(
-        xlabel=second.replace("_", " "), ylabel=first.replace("_", " "), title="Failure map"
-    )
+    axes.set(xlabel=second.replace("_", " "), ylabel=first.replace("_", " "), title="Failure map")
     return figure
 
 

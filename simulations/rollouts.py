@@ -90,12 +90,15 @@ def _environment(suite: Rollouts, scenarios: list[Scenario], each: int) -> CartP
         name: nominal * _per_episode(scenarios, name, 1.0, each)
         for name, nominal in NOMINAL.items()
     }
-    environment.gravity = values["gravity"]
-    environment.length = values["pole_length"]
-    environment.masspole = values["pole_mass"]
-    environment.force_mag = values["push_force"]
-    environment.total_mass = environment.masspole + environment.masscart
-    environment.polemass_length = environment.masspole * environment.length
+    attributes = {
+        "gravity": values["gravity"],
+        "length": values["pole_length"],
+        "masspole": values["pole_mass"],
+        "force_mag": values["push_force"],
+        "total_mass": values["pole_mass"] + environment.masscart,
+        "polemass_length": values["pole_mass"] * values["pole_length"],
+    }
+    vars(environment).update(attributes)
     return environment
 
 

@@ -1,6 +1,7 @@
 """The subject of a simulation: an exported artefact, loaded without any training code."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -28,7 +29,7 @@ class Subject:
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
         """Raw outputs [rows, ...]."""
-        parts = [
+        parts: list[Any] = [
             self._session.run(None, {self._input: rows[start : start + ROWS_AT_ONCE]})[0]
             for start in range(0, len(rows), ROWS_AT_ONCE)
         ]

@@ -23,6 +23,7 @@ class Policy(nn.Module):
 
     def __init__(self, observation: int, actions: int, width: int = 64) -> None:
         super().__init__()
+        self.observations = observation
         self.layers = nn.Sequential(
             nn.Linear(observation, width),
             nn.Tanh(),
@@ -32,6 +33,7 @@ class Policy(nn.Module):
         )
 
     def forward(self, observation_BO: torch.Tensor) -> torch.Tensor:
+        """Logits of the actions."""
         return self.layers(observation_BO)
 
 
@@ -76,9 +78,12 @@ def train(config: dict[str, Any]) -> None:
         vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         vectorization_mode="sync",
     )
-    observations = int(np.prod(environment.single_observation_space.shape))
-    policy = Policy(observations, int(environment.single_action_space.n))
-    value = nn.Sequential(nn.Linear(observations, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+    sizes: Any = environment.single_observation_space, environment.single_action_space
+    observations = int(np.prod(sizes[0].shape))
+    policy = Policy(observations, int(sizes[1].n))
+    value = nn.Sequential(
+        nn.Linear(observations, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1)
+    )
     parameters = [*policy.parameters(), *value.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, eps=1e-5)
     first = _restore(policy, value, optimizer)
@@ -223,7 +228,7 @@ def _report(
         }
         torch.save(state, Path(folder, "state.pt"))
         if is_last:
-            example = (torch.zeros(2, policy.layers[0].in_features),)
+            example = (torch.zeros(2, policy.observations),)
             shapes = ({0: torch.export.Dim("batch")},)
             program = torch.export.export(policy.eval(), example, dynamic_shapes=shapes)
             torch.export.save(program, Path(folder, "model.pt2"))

@@ -31,7 +31,7 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     _draw_confusion(matrix, dataset.classes, pictures / "confusion_matrix.png")
     return {
         "test_accuracy": float((predicted == targets).mean()),
-        "test_macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+        "test_macro_f1": float(f1_score(targets, predicted, average="macro")),
         "test_rows": float(len(targets)),
     }
 
@@ -62,7 +62,7 @@ def _draw_confusion(matrix: np.ndarray, classes: list[str], path: Path) -> None:
     if len(classes) <= 20:
         for row, column in np.ndindex(matrix.shape):
             color = "white" if matrix[row, column] > matrix.max() / 2 else "black"
-            axes.text(column, row, matrix[row, column], ha="center", va="center", color=color)
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color)
     figure.savefig(path, dpi=90)
 
 
@@ -70,7 +70,10 @@ def _draw_scatter(targets: np.ndarray, predicted: np.ndarray, path: Path) -> Non
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.scatter(targets, predicted, s=6, alpha=0.5)
-    low, high = float(min(targets.min(), predicted.min())), float(max(targets.max(), predicted.max()))
+    low, high = (
+        float(min(targets.min(), predicted.min())),
+        float(max(targets.max(), predicted.max())),
+    )
     axes.plot([low, high], [low, high], color="grey", linewidth=1)
     axes.set(xlabel="true", ylabel="predicted", title="Held-out split")
     figure.savefig(path, dpi=90)

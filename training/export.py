@@ -4,6 +4,7 @@ import logging
 import shutil
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -16,10 +17,16 @@ from training.data import as_json
 
 TOLERANCE = 1e-4
 """Largest difference between the ONNX and PyTorch outputs, relative to the outputs' scale."""
-DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64"}
+DTYPES: dict[str, Literal["float32", "float64", "int64"]] = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+}
 
 
-def export(checkpoint: Path, folder: Path, dataset: DatasetFiles | None, example: np.ndarray | None) -> str:
+def export(
+    checkpoint: Path, folder: Path, dataset: DatasetFiles | None, example: np.ndarray | None
+) -> str:
     """Content hash of the artefact now in `folder`.
 
     A trainer leaves `model.pt2` (`torch.export.save`, first input dimension dynamic) or
@@ -65,14 +72,12 @@ def open_onnx(folder: Path) -> onnxruntime.InferenceSession:
     """Session over the artefact's ONNX model, on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        folder / ONNX, options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(folder / ONNX, options, providers=["CPUExecutionProvider"])
 
 
 def predict(session: onnxruntime.InferenceSession, rows: np.ndarray) -> np.ndarray:
     """Outputs [rows, ...] of the model."""
-    return session.run(None, {session.get_inputs()[0].name: rows})[0]
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: rows})[0])
 
 
 def _signature(folder: Path, dataset: DatasetFiles | None) -> Signature:
@@ -91,7 +96,7 @@ def _signature(folder: Path, dataset: DatasetFiles | None) -> Signature:
     )
 
 
-def _task(dataset: DatasetFiles | None) -> str:
+def _task(dataset: DatasetFiles | None) -> Literal["classification", "regression", "control"]:
     if dataset is None:
         return "control"
     return "classification" if dataset.classes else "regression"

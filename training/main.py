@@ -43,7 +43,6 @@ def work(spec: TrainingSpec) -> TrainingResult:
     return _gather(spec, outcome, "cuda" if use_gpu else "cpu")
 
 
-
 def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     if spec.workers > 1:
         return _fit_on_ray(spec, use_gpu)
@@ -52,10 +51,9 @@ def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def local(config: dict[str, Any]) -> None:
-        reporter = session.begin(spec)
-        outcome["reporter"] = reporter
+        reporter = outcome["reporter"] = session.begin(spec)
         _train(spec, config)
-        reporter.session.close()
+        reporter.close()
 
     scaling = ScalingConfig(num_workers=0)
     TorchTrainer(local, train_loop_config=_config(spec), scaling_config=scaling).fit()
@@ -75,8 +73,7 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         sys.path[:0] = spec.python_path
         reporter = session.begin(spec)
         _train(spec, config)
-        if reporter.session:
-            reporter.session.close()
+        reporter.close()
 
     scaling = ScalingConfig(
         num_workers=spec.workers,

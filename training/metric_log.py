@@ -62,7 +62,7 @@ class MetricLog:
             try:
                 self._send_batch()
                 self._error = None
-            except Exception as error:  # noqa: BLE001  (every failure of MLflow is tried again)
+            except Exception as error:
                 if self._error is None:
                     log.warning("MLflow does not answer, metrics are kept: %s", error)
                 self._error = error

@@ -4,6 +4,7 @@ Ray Train's local mode neither stores checkpoints nor gives one back at the star
 reporter does both. With several workers Ray stores and restores, and the reporter journals.
 """
 
+import json
 import math
 import time
 from pathlib import Path
@@ -54,14 +55,15 @@ class Session:
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise Refused(
-                    f"training diverged: {name} is {value} at {self._unit} {self._reports}; expected "
-                    "a finite number. Try a smaller learning rate, and look for extreme features"
+                    f"training diverged: {name} is {value} at {self._unit} {self._reports}; "
+                    "expected a finite number. Try a smaller learning rate, and look for extreme "
+                    "features"
                 )
         step = int(numbers.get(self._unit, self._reports))
         self.history.append({"step": step, **numbers})
-        write_atomically(self._history_file, _json(self.history))
+        write_atomically(self._history_file, json.dumps(self.history))
         shown = {k: v for k, v in numbers.items() if k != self._unit}
-        self._progress.report(step, **shown)
+        self._progress.report(step, "", shown)
         if self._metrics:
             self._metrics.add(shown, step)
 
@@ -94,6 +96,10 @@ class LocalReporter(LocalTrainFnUtils):
             self._last_checkpoint = Checkpoint.from_directory(str(kept))
         self.session.record(metrics)
 
+    def close(self) -> None:
+        """Send what is buffered. Raises TryAgain when MLflow does not take it."""
+        self.session.close()
+
 
 class DistributedReporter(DistributedTrainFnUtils):
     """Ray Train's functions in a worker process; rank 0 also journals."""
@@ -112,6 +118,11 @@ class DistributedReporter(DistributedTrainFnUtils):
         if self.session:
             self.session.record(metrics)
 
+    def close(self) -> None:
+        """Send what is buffered. Raises TryAgain when MLflow does not take it."""
+        if self.session:
+            self.session.close()
+
 
 def begin(spec: TrainingSpec) -> LocalReporter | DistributedReporter:
     """The reporter that this process's `ray.train.report` now goes through."""
@@ -122,9 +133,3 @@ def begin(spec: TrainingSpec) -> LocalReporter | DistributedReporter:
 
 def _history_up_to(file: Path, reports: int | None) -> list[dict[str, float]]:
     return read_json(file)[:reports] if file.exists() else []
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)

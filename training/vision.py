@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
 )
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from training.data import split_arrays
 
@@ -30,6 +31,8 @@ class Reader(nn.Module):
         side = round(pixels**0.5)
         if side * side != pixels:
             raise ValueError(f"got rows of {pixels} features, expected a square number of pixels")
+        self.low: torch.Tensor
+        self.range: torch.Tensor
         self.register_buffer("low", torch.tensor(low))
         self.register_buffer("range", torch.tensor(max(high - low, 1e-6)))
         self.layers = nn.Sequential(
@@ -44,6 +47,7 @@ class Reader(nn.Module):
         )
 
     def forward(self, pixels_BF: torch.Tensor) -> torch.Tensor:
+        """Logits of the classes."""
         return self.layers((pixels_BF - self.low) / self.range)
 
 
@@ -152,7 +156,7 @@ def _report(
 
 
 def _exported(model: nn.Module, example_BF: torch.Tensor) -> torch.export.ExportedProgram:
-    network = model.module if hasattr(model, "module") else model
+    network = model.module if isinstance(model, DistributedDataParallel) else model
     batch = torch.export.Dim("batch")
     network = network.eval().cpu()
     return torch.export.export(network, (example_BF.cpu(),), dynamic_shapes=({0: batch},))

@@ -27,7 +27,11 @@ SECONDS = Histogram(
     "Time to answer a prediction.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-BATCH_ROWS = Histogram("predict_batch_rows", "Rows per call of the model.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024))
+BATCH_ROWS = Histogram(
+    "predict_batch_rows",
+    "Rows per call of the model.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
+)
 
 
 class BadRequest(Exception):
@@ -164,12 +168,12 @@ class App:
             }
         except BadRequest as error:
             status, answer = error.status, {"error": str(error)}
-        except Exception as error:  # noqa: BLE001  (the boundary of the request)
+        except Exception as error:
             status, answer = 500, {"error": f"the model failed: {type(error).__name__}"}
         await self._reply(send, status, _json(answer))
         self._answered[status].inc()
         SECONDS.observe(perf_counter() - started)
-        if self._log and status == 200:  # noqa: PLR2004
+        if self._log and status == 200:
             self._log.add(given, predictions, self._model.identity["model_version"])
 
     async def _reply(
@@ -207,7 +211,9 @@ def openapi(model: Model) -> dict[str, Any]:
     for size in reversed(model.signature["input"]["shape"]):
         row = {"type": "array", "items": row, "minItems": size, "maxItems": size}
     rows = {"type": "array", "items": row, "minItems": 1}
-    prediction = {"enum": model.signature["classes"]} if model.signature["classes"] else {"type": "number"}
+    prediction = (
+        {"enum": model.signature["classes"]} if model.signature["classes"] else {"type": "number"}
+    )
     reply = {
         "type": "object",
         "properties": {

@@ -64,7 +64,7 @@ class Batcher:
         started = perf_counter()
         try:
             return self._model(rows)
-        except Exception as error:  # noqa: BLE001  (given to every request of the batch)
+        except Exception as error:
             return error
         finally:
             self._pace_s += 0.2 * (perf_counter() - started - self._pace_s)
