@@ -246,6 +246,7 @@ def _run(request: dict[str, Any], log: int) -> None:
     os.environ.update(request["env"])
     time.tzset()
     sys.argv[:] = request["argv"]
+    sys.path[0] = request["cwd"]
     _reseed()
     _forget_own_code()
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)

@@ -1,17 +1,48 @@
 """What tests share: a state folder of their own, the doors over it, and small real projects."""
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from resources.settings import Settings
+from api.processes import WARM_MODULES
+from resources.settings import CHECKOUT, Settings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+
+
+@pytest.fixture(scope="session")
+def warm_server() -> Iterator[Path]:
+    """Socket of a warm server, so that a test waits for work and not for imports."""
+    with tempfile.TemporaryDirectory(prefix="orrery-test-") as folder:
+        path = Path(folder, "warm.sock")
+        server = subprocess.Popen(
+            [sys.executable, "-m", "resources.warm", str(path), *WARM_MODULES],
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert server.stdout is not None
+        assert any("ready" in line for line in server.stdout)
+        yield path
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def warm(settings: Settings, warm_server: Path) -> Path:
+    """Makes the processes of the test's state folder start warm."""
+    settings.warm_socket.symlink_to(warm_server)
+    return settings.warm_socket
 
 
 @pytest.fixture
@@ -23,3 +54,11 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     for name in ("ORRERY_OBJECTS", "ORRERY_MLFLOW_URI", "ORRERY_PROJECTS"):
         monkeypatch.delenv(name, raising=False)
     yield Settings()
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    """Folder of a third project: one YAML file, one suite, one training module."""
+    folder = tmp_path / "projects"
+    shutil.copytree(Path(__file__).parent / "data" / "flowers", folder)
+    return folder

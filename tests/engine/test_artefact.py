@@ -1,0 +1,42 @@
+import pytest
+
+from engine.artefact import ArtefactCorrupt, copy_sealed, is_sealed, seal, verify
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "artefact"
+    made.mkdir()
+    (made / "model.onnx").write_bytes(b"weights")
+    (made / "signature.json").write_text("{}")
+    return made
+
+
+def test_the_same_bytes_have_the_same_hash(folder, tmp_path):
+    digest = seal(folder)
+    copy_sealed(folder, tmp_path / "copy")
+    assert verify(tmp_path / "copy") == digest
+
+
+def test_a_cut_file_is_noticed(folder):
+    seal(folder)
+    (folder / "model.onnx").write_bytes(b"weig")
+    with pytest.raises(ArtefactCorrupt, match=r"model\.onnx"):
+        verify(folder)
+
+
+def test_an_added_file_is_noticed(folder):
+    seal(folder)
+    (folder / "extra.py").write_text("import os")
+    with pytest.raises(ArtefactCorrupt, match=r"extra\.py"):
+        verify(folder)
+
+
+def test_another_hash_than_expected_is_noticed(folder):
+    seal(folder)
+    with pytest.raises(ArtefactCorrupt, match="expected"):
+        verify(folder, "0" * 64)
+
+
+def test_a_folder_without_a_manifest_does_not_count(folder):
+    assert not is_sealed(folder)

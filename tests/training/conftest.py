@@ -1,0 +1,55 @@
+"""Training jobs on a real dataset version, run as the processes they are."""
+
+from pathlib import Path
+
+import pytest
+
+from engine import lease
+from projects.loading import load_project
+from resources.compute import LocalCompute
+from resources.datasets import DatasetStore
+from resources.object_store import ObjectStore
+from resources.sources import Sources
+from training.contract import DatasetFiles, TrainingSpec
+
+
+@pytest.fixture
+def compute(settings, warm) -> LocalCompute:
+    return LocalCompute(settings.state / "work", warm)
+
+
+@pytest.fixture
+def iris(settings, flowers: Path) -> DatasetFiles:
+    objects = ObjectStore(settings.object_root, settings.state / "cache")
+    project = load_project(flowers / "flowers.yaml")
+    declared = project.declaration.datasets["iris"]
+    table = Sources(objects, settings.state / "requests").read("flowers", declared, flowers)
+    version = DatasetStore(objects).write("flowers", "iris", declared, table)
+    kept = {"name", "version", "train", "test", "features", "label", "classes"}
+    return DatasetFiles(**version.model_dump(include=kept))
+
+
+@pytest.fixture
+def spec_of(compute, flowers, iris):
+    """Spec of a training job of the test project's functions."""
+
+    def make(function: str = "train", job: str = "job", **changes) -> TrainingSpec:
+        hyperparameters = {"epochs": 3, **changes.pop("hyperparameters", {})}
+        spec = TrainingSpec(
+            job=job,
+            workdir=compute.workdir(job),
+            timeout_s=120,
+            project="flowers",
+            model="classifier",
+            trainer=f"flowers_training:{function}",
+            python_path=[str(flowers)],
+            hyperparameters=hyperparameters,
+            seed=1,
+            dataset=iris,
+        )
+        spec = spec.model_copy(update=changes)
+        spec.workdir.mkdir(parents=True, exist_ok=True)
+        lease.renew(spec.workdir)
+        return spec
+
+    return make
