@@ -1,7 +1,8 @@
 """The door to MLflow: experiments, their runs, and the registry of model versions.
 
-timeout: MLFLOW_HTTP_REQUEST_TIMEOUT (120 s) a call.
-retry: MLflow repeats failed HTTP calls; what still fails is raised as TrackingUnavailable.
+timeout: MLFLOW_HTTP_REQUEST_TIMEOUT (here 30 s) a call.
+retry: MLflow repeats failed HTTP calls (here 3 times, with growing pauses); what still fails is
+    raised as TrackingUnavailable, and the step is tried again.
 cancel: an mlflow_run that is not ended stays RUNNING until the job's next attempt takes it up.
 duplicate: a job has one mlflow_run, found by its tag; an artefact of a job has one version.
 partial write: MLflow's own transactions; artefact files are logged before the version points
@@ -9,6 +10,7 @@ partial write: MLflow's own transactions; artefact files are logged before the v
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +65,9 @@ class Tracking:
     @property
     def _client(self) -> Any:
         if self._connected is None:
+            # MLflow takes these from the environment alone; its own defaults wait four minutes.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
             from mlflow.tracking import MlflowClient
 
             self._connected = MlflowClient(self.uri, self.uri)
@@ -213,6 +218,7 @@ class Tracking:
                 await_registration_for=60,
                 run_id=run_id,
                 onnx_model=onnx.load(artefact / ONNX),
+                onnx_execution_providers=["CPUExecutionProvider"],
                 signature=ModelSignature(spec(signature.input), spec(signature.output)),
                 input_example={signature.input.name: example},
                 pip_requirements=list(REQUIREMENTS),

@@ -14,6 +14,7 @@ from api.processes import WARM_MODULES
 from resources.settings import CHECKOUT, Settings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
@@ -54,6 +55,22 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     for name in ("ORRERY_OBJECTS", "ORRERY_MLFLOW_URI", "ORRERY_PROJECTS"):
         monkeypatch.delenv(name, raising=False)
     yield Settings()
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables, which take seconds to create."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def mlflow_database(settings: Settings, empty_mlflow_database: Path) -> Path:
+    """The test's own MLflow database, empty."""
+    return Path(shutil.copy(empty_mlflow_database, settings.state / "mlflow.db"))
 
 
 @pytest.fixture

@@ -47,8 +47,6 @@ class MetricLog:
         Raises TryAgain when MLflow does not take it within the patience.
         """
         self._closing.set()
-        if self._system:
-            self._system.finish()
         self._thread.join(self._patience_s)
         if self._queue:
             raise TryAgain(
@@ -66,9 +64,13 @@ class MetricLog:
                 if self._error is None:
                     log.warning("MLflow does not answer, metrics are kept: %s", error)
                 self._error = error
+                # The sampler ends itself when MLflow fails; the next batch starts another.
+                self._client = None
             self._closing.wait(1.0 if self._error else 0.2)
             if self._closing.is_set() and self._error:
                 time.sleep(1.0)
+        if self._system:
+            _send_last_sample(self._system)
 
     def _send_batch(self) -> None:
         from mlflow.entities import Metric
@@ -104,3 +106,11 @@ class MetricLog:
             history = self._client.get_metric_history(self._run.run_id, name)
             self._last_step[name] = max((m.step for m in history), default=-1)
         return step > self._last_step[name]
+
+
+def _send_last_sample(sampler: Any) -> None:
+    """Send what the sampler has gathered since its last full interval, and end it."""
+    sampler.finish()
+    if metrics := sampler.aggregate_metrics():
+        sampler.publish_metrics(metrics)
+        sampler.mlflow_logger.flush()

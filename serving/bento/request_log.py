@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 FLUSH_S = 0.5
+MOST_PENDING = 20_000
+"""Rows that may wait to be written; what comes faster is not logged."""
 
 
 class RequestLog:
@@ -42,7 +44,8 @@ class RequestLog:
 
     def add(self, inputs: list[Any], predictions: list[Any], version: int) -> None:
         """Keep the rows of one request, if the sample says so."""
-        if self._sample < 1 and random.random() >= self._sample:
+        is_drawn = self._sample >= 1 or random.random() < self._sample
+        if not is_drawn or len(self._pending) > MOST_PENDING:
             return
         now = time.time()
         self._pending += [
@@ -58,16 +61,23 @@ class RequestLog:
     def flush(self) -> None:
         """Write what is pending."""
         taken, self._pending = self._pending, []
-        if not taken:
-            return
+        lines = [json.dumps(entry) + "\n" for entry in taken]
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(entry) + "\n" for entry in taken))
-                size = file.tell()
-            if size > self._half:
-                self._path.replace(self._path.with_suffix(".jsonl.1"))
+            while lines:
+                lines = self._append(lines)
             self._is_failing = False
         except OSError as error:
             if not self._is_failing:
                 sys.stderr.write(f"requests are not logged: {error}\n")
             self._is_failing = True
+
+    def _append(self, lines: list[str]) -> list[str]:
+        """The lines that are left once the file has its half of the size and was put aside."""
+        with self._path.open("a", encoding="utf-8") as file:
+            size = file.tell()
+            for index, line in enumerate(lines):
+                if size > self._half:
+                    self._path.replace(self._path.with_suffix(".jsonl.1"))
+                    return lines[index:]
+                size += file.write(line)
+        return []

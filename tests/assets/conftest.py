@@ -1,0 +1,97 @@
+"""A whole loop of the test project on a real Dagster instance, MLflow and reconciler."""
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from api.processes import free_port
+from assets.keys import asset_key
+from definitions import definitions_of, doors
+from engine import lease
+from projects.loading import LoadedProject, load_project
+from resources.settings import Settings
+from resources.tracking import Tracking
+
+
+@dataclass
+class Loop:
+    """One project over one state folder."""
+
+    project: LoadedProject
+    settings: Settings
+    instance: dg.DagsterInstance
+
+    @property
+    def doors(self) -> dict[str, Any]:
+        return doors(self.settings)
+
+    @property
+    def tracking(self) -> Tracking:
+        return self.doors["tracking"]
+
+    def materialize(self, *families: str, **config: dict) -> dg.ExecuteInProcessResult:
+        """Result of one dagster_run of the families' assets."""
+        assets = list(definitions_of(self.project).assets or [])
+        chosen = [key for a in assets for key in a.keys if key.path[1] in families]
+        return dg.materialize(
+            assets,
+            instance=self.instance,
+            resources=self.doors,
+            selection=dg.AssetSelection.assets(*chosen),
+            run_config={"ops": {op: {"config": c} for op, c in config.items()}},
+            raise_on_error=False,
+        )
+
+    def failure_of(self, result: dg.ExecuteInProcessResult) -> str:
+        """What the failed steps of a dagster_run say."""
+        texts = []
+        for event in result.all_events:
+            if event.is_step_failure:
+                data = event.step_failure_data
+                user = data.user_failure_data
+                texts.append(user.description if user else data.error.to_string())
+        return "\n".join(filter(None, texts))
+
+    def key(self, family: str, name: str) -> dg.AssetKey:
+        return asset_key("flowers", family, name)
+
+    def metadata(self, family: str, name: str) -> dict[str, Any]:
+        """Metadata of the newest materialisation."""
+        event = self.instance.get_latest_materialization_event(self.key(family, name))
+        return {k: v.value for k, v in event.asset_materialization.metadata.items()}
+
+
+@pytest.fixture
+def loop(settings: Settings, warm: Path, mlflow_database: Path, flowers: Path, tmp_path: Path):
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        yield Loop(load_project(flowers / "flowers.yaml"), settings, instance)
+
+
+@pytest.fixture
+def reconciler(settings: Settings):
+    services = settings.state / "services"
+    services.mkdir()
+    log = (settings.state / "reconciler.log").open("wb")
+    process = subprocess.Popen(
+        [
+            *[sys.executable, "-m", "serving.reconciler", str(services)],
+            *["127.0.0.1", str(free_port("127.0.0.1"))],
+        ],
+        stdout=log,
+        stderr=log,
+    )
+    end = time.monotonic() + 30
+    while lease.holder(services) is None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    yield process
+    process.terminate()
+    process.wait(60)
+    log.close()

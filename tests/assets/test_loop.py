@@ -1,0 +1,179 @@
+import threading
+
+import httpx
+import numpy as np
+import onnxruntime
+
+FAMILIES = ("dataset", "checkpoint", "model", "simulation", "champion", "service")
+
+
+def test_one_turn_ends_with_a_service_that_answers_like_the_artefact(loop, reconciler):
+    result = loop.materialize(*FAMILIES)
+    assert result.success, loop.failure_of(result)
+    service, champion = (
+        loop.metadata("service", "classifier-api"),
+        loop.metadata("champion", "classifier"),
+    )
+    rows = np.random.default_rng(0).uniform(0, 8, (20, 4)).astype(np.float32)
+    answer = httpx.post(service["address"], json={"inputs": rows.tolist()}).json()
+    session = onnxruntime.InferenceSession(f"{champion['uri']}/model.onnx")
+    expected = session.run(None, {session.get_inputs()[0].name: rows})[0]
+    np.testing.assert_allclose(answer["outputs"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_everything_made_names_what_it_was_made_of(loop):
+    assert loop.materialize("dataset", "checkpoint", "model").success
+    dataset, model = loop.metadata("dataset", "iris"), loop.metadata("model", "classifier")
+    version = loop.tracking.version("flowers.classifier", model["model_version"])
+    assert version.tags["orrery.dataset_version"] == dataset["version"]
+    assert version.artefact_digest == loop.metadata("checkpoint", "classifier")["artefact_digest"]
+    assert "/runs/" in version.tags["dagster.run"]
+    for made in (dataset, model):
+        assert {"uri", "bytes", "duration_s", "cost_process_s", "git_revision"} <= made.keys()
+
+
+def test_the_registered_model_loads_by_its_alias_and_has_a_signature(loop, monkeypatch):
+    import mlflow
+
+    assert loop.materialize("dataset", "checkpoint", "model").success
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", loop.settings.tracking_uri)
+    mlflow.set_tracking_uri(loop.settings.tracking_uri)
+    model = mlflow.pyfunc.load_model("models:/flowers.classifier@candidate")
+    inputs = model.metadata.get_input_schema().input_names()
+    rows = np.zeros((3, 4), np.float32)
+    (outputs,) = model.predict({inputs[0]: rows}).values()
+    assert outputs.shape == (3, 3)
+
+
+def test_training_is_compared_in_mlflow_by_its_parameters_metrics_and_pictures(loop):
+    from mlflow.tracking import MlflowClient
+
+    assert loop.materialize("dataset", "checkpoint", "model", "simulation").success
+    client = MlflowClient(loop.settings.tracking_uri)
+    experiment = client.get_experiment_by_name("flowers")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["epochs"] == "5"
+    assert run.data.metrics["test_accuracy"] > 0.9
+    assert any(name.startswith("nudge/robust_accuracy") for name in run.data.metrics)
+    assert any(name.startswith("system/") for name in run.data.metrics)
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3, 4, 5]
+    files = {f.path for f in client.list_artifacts(run.info.run_id, "training")}
+    assert "training/confusion_matrix.png" in files
+
+
+def test_a_refused_model_reaches_neither_the_alias_nor_traffic(loop):
+    result = loop.materialize(
+        *FAMILIES, flowers__checkpoint__classifier={"hyperparameters": {"wrong": True}}
+    )
+    assert not result.success
+    assert loop.tracking.aliased("flowers.classifier", "champion") is None
+    assert not (loop.settings.state / "services").exists()
+
+
+def test_a_failed_gate_stops_promotion_in_a_later_dagster_run_too(loop):
+    loop.materialize(
+        "dataset",
+        "checkpoint",
+        "model",
+        "simulation",
+        flowers__checkpoint__classifier={"hyperparameters": {"wrong": True}},
+    )
+    result = loop.materialize("champion")
+    said = loop.failure_of(result)
+    assert "nudge: fail: epsilon" in said
+    assert "required robust_accuracy >= 0.6" in said
+    assert "[0.0" in said
+
+
+def test_a_model_without_evidence_is_not_promoted(loop):
+    loop.materialize("dataset", "checkpoint", "model")
+    assert "nudge: no evidence for these bytes" in loop.failure_of(loop.materialize("champion"))
+
+
+def test_a_service_materialised_alone_asks_the_gate_itself(loop):
+    loop.materialize("dataset", "checkpoint", "model")
+    # Somebody moves the alias by hand, past the gate.
+    loop.tracking.point("flowers.classifier", "champion", 1)
+    assert "no evidence for these bytes" in loop.failure_of(loop.materialize("service"))
+
+
+def test_a_threshold_that_is_raised_counts_for_old_evidence(loop, flowers):
+    from projects.loading import load_project
+
+    assert loop.materialize("dataset", "checkpoint", "model", "simulation", "champion").success
+    file = flowers / "flowers.yaml"
+    file.write_text(file.read_text().replace("at_least: 0.6", "at_least: 0.999"))
+    loop.project = load_project(file)
+    assert "required robust_accuracy >= 0.999" in loop.failure_of(loop.materialize("champion"))
+
+
+def test_a_service_without_a_reconciler_says_what_to_start(loop):
+    loop.materialize("dataset", "checkpoint", "model", "simulation", "champion")
+    assert "start `orrery up`" in loop.failure_of(loop.materialize("service"))
+
+
+def test_training_refuses_a_dataset_version_whose_checks_failed_in_another_dagster_run(
+    loop, flowers
+):
+    from projects.loading import load_project
+
+    file = flowers / "flowers.yaml"
+    file.write_text(
+        file.read_text().replace(
+            "label: target", "label: target\n    expect: {rows: {at_least: 999}}"
+        )
+    )
+    loop.project = load_project(file)
+    assert not loop.materialize("dataset").success
+    said = loop.failure_of(loop.materialize("checkpoint"))
+    assert "has_enough_rows: 150 rows, expected at least 999" in said
+
+
+def test_two_jobs_on_one_model_at_once_do_not_mix(loop):
+    results = {}
+
+    def turn(seed: int) -> None:
+        config = {"seed": seed, "hyperparameters": {"epoch_s": 0.2}}
+        results[seed] = loop.materialize(
+            "checkpoint", "model", "simulation", flowers__checkpoint__classifier=config
+        )
+
+    loop.materialize("dataset")
+    threads = [threading.Thread(target=turn, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(result.success for result in results.values()), [
+        loop.failure_of(r) for r in results.values()
+    ]
+    digests = []
+    for result in results.values():
+        made = {
+            event.asset_key.path[1]: event.step_materialization_data.materialization.metadata
+            for event in result.get_asset_materialization_events()
+        }
+        of_run = {str(m["artefact_digest"].value) for m in made.values()}
+        assert len(of_run) == 1
+        digests += of_run
+    assert len(set(digests)) == 2
+    assert len(loop.tracking.versions("flowers.classifier")) == 2
+
+
+def test_the_same_simulation_of_the_same_version_gives_the_same_results(loop):
+    loop.materialize("dataset", "checkpoint", "model", "simulation")
+    first = loop.metadata("simulation", "nudge")["results_digest"]
+    loop.materialize("simulation")
+    assert loop.metadata("simulation", "nudge")["results_digest"] == first
+
+
+def test_an_earlier_version_can_be_promoted_again(loop):
+    loop.materialize("dataset", "checkpoint", "model", "simulation", "champion")
+    better = {"hyperparameters": {"epochs": 6}}
+    loop.materialize(
+        "checkpoint", "model", "simulation", "champion", flowers__checkpoint__classifier=better
+    )
+    assert loop.tracking.aliased("flowers.classifier", "champion").version == 2
+    loop.materialize("champion", flowers__champion__classifier={"model_version": 1})
+    assert loop.tracking.aliased("flowers.classifier", "champion").version == 1

@@ -1,0 +1,180 @@
+"""Real Bentos of small models, and a real reconciler and router over them."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+
+from api.processes import free_port
+from engine import lease
+from engine.protocol import write_atomically
+from serving.contract import PackagingResult, PackagingSpec, Release, ServiceStatus
+from training.export import export
+
+SERVICE = "flowers.classifier-api"
+
+
+def until(condition: Callable[[], object], within_s: float = 60):
+    """The condition's first true value."""
+    end = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="session")
+def package(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., tuple[PackagingSpec, PackagingResult]]:
+    """Packages a linear model with the given weight, as the process that does it."""
+    base = tmp_path_factory.mktemp("bentos")
+
+    def make(weight: float, version: int) -> tuple[PackagingSpec, PackagingResult]:
+        model = torch.nn.Linear(4, 3)
+        torch.nn.init.constant_(model.weight, weight)
+        torch.nn.init.zeros_(model.bias)
+        checkpoint = base / f"checkpoint-{version}"
+        checkpoint.mkdir(exist_ok=True)
+        program = torch.export.export(
+            model, (torch.zeros(2, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        )
+        torch.export.save(program, checkpoint / "model.pt2")
+        artefact = base / f"artefact-{version}"
+        digest = export(checkpoint, artefact, None, None)
+        spec = PackagingSpec(
+            job=f"p{version}",
+            workdir=base / f"work-{version}",
+            timeout_s=60,
+            service=SERVICE,
+            model="flowers.classifier",
+            model_version=version,
+            artefact=artefact,
+            artefact_digest=digest,
+            bento_home=base / "home",
+            max_rows=64,
+        )
+        path = spec.write()
+        lease.renew(spec.workdir)
+        subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
+        return spec, PackagingResult.read(spec.workdir)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def releases(package) -> list[Release]:
+    """Releases of two versions that answer differently."""
+    return [release_of(*package(weight, version)) for version, weight in ((1, 0.1), (2, 0.2))]
+
+
+def release_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Release:
+    return Release(
+        service=SERVICE,
+        version=packaged.version,
+        model_version=spec.model_version,
+        artefact_digest=spec.artefact_digest,
+        bento=packaged.bento,
+        bento_home=spec.bento_home,
+        **{"replicas": 1, "canary": [50, 100], "step_s": 0.3, **more},
+    )
+
+
+class Serving:
+    """A reconciler over a folder of releases."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port("127.0.0.1")
+        self.start()
+
+    def start(self) -> None:
+        with (self.folder.parent / "reconciler.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *[sys.executable, "-m", "serving.reconciler", str(self.folder)],
+                    *["127.0.0.1", str(self.port)],
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{SERVICE}/predict"
+
+    def ask(self, release: Release) -> None:
+        folder = self.folder / release.service
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / "release.json", release.model_dump_json())
+
+    def status(self) -> ServiceStatus | None:
+        try:
+            text = (self.folder / SERVICE / "status.json").read_text()
+        except FileNotFoundError:
+            return None
+        return ServiceStatus.model_validate_json(text)
+
+    def serving(self, release: Release) -> ServiceStatus:
+        """Status once the release has all traffic."""
+
+        def reached() -> ServiceStatus | None:
+            status = self.status()
+            done = status and status.state == "serving" and status.target == release.version
+            return status if done else None
+
+        return until(reached)
+
+    def predict(self) -> httpx.Response:
+        return httpx.post(self.url, json={"inputs": [[1, 1, 1, 1]]}, timeout=10)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    (tmp_path / "services").mkdir()
+    made = Serving(tmp_path / "services")
+    yield made
+    made.stop()
+
+
+class Load(threading.Thread):
+    """Requests without pause until told to stop."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url, self._over = url, threading.Event()
+        self.answers: list[int] = []
+        self.versions: set[int] = set()
+
+    def run(self) -> None:
+        with httpx.Client(timeout=10) as client:
+            while not self._over.is_set():
+                answer = client.post(self._url, json={"inputs": [[1, 1, 1, 1]]})
+                self.answers.append(answer.status_code)
+                if answer.status_code == 200:
+                    self.versions.add(answer.json()["model_version"])
+
+    def __enter__(self) -> "Load":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join(20)
+
+
+@pytest.fixture
+def load(serving: Serving) -> Callable[[], Load]:
+    return lambda: Load(serving.url)
