@@ -111,20 +111,29 @@ def check(
         raise typer.Exit(1) from None
     for project in projects:
         d = project.declaration
-        console.print(
-            f"{project.name}: {len(d.datasets)} datasets, {len(d.models)} models, "
-            f"{len(d.simulations)} simulations, {len(d.services)} services",
-            highlight=False,
-        )
+        families = {
+            "dataset": d.datasets,
+            "model": d.models,
+            "simulation": d.simulations,
+            "service": d.services,
+        }
+        counts = [f"{len(f)} {name}{'s' * (len(f) != 1)}" for name, f in families.items()]
+        console.print(f"{project.name}: {', '.join(counts)}", highlight=False)
 
 
 @app.command()
 def services() -> None:
     """Show what serves."""
+    from engine import lease
     from resources.runtime import LocalRuntime
 
     state = Settings().state.absolute()
+    if lease.holder(state / "services") is None:
+        console.print("no reconciler is running, so nothing serves; start `orrery up`.")
+        return
     table = Table("service", "state", "version", "traffic", "replicas", "address", "message")
+    for column in table.columns:
+        column.overflow = "fold"
     for status in LocalRuntime(state / "services", state / "requests").statuses():
         ready = sum(r.state == "ready" for r in status.replicas)
         table.add_row(

@@ -58,6 +58,8 @@ class ProcessPlan:
     """Address a person may open."""
     port: int | None = None
     port_setting: str = ""
+    starts_runs: bool = False
+    """Whether it may start dagster_runs; such a process is ended before them."""
 
 
 def plans(settings: Settings) -> list[ProcessPlan]:
@@ -88,11 +90,13 @@ def plans(settings: Settings) -> list[ProcessPlan]:
             settings.dagster_url,
             settings.dagster_port,
             "ORRERY_DAGSTER_PORT",
+            starts_runs=True,
         ),
         ProcessPlan(
             "Dagster daemon",
             [*python, "dagster._daemon", "run", "-w", str(CHECKOUT / "workspace.yaml")],
             lambda: True,
+            starts_runs=True,
         ),
         ProcessPlan(
             "MLflow",
@@ -147,6 +151,8 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "RAY_USAGE_STATS_ENABLED": "0",
         "BENTOML_DO_NOT_TRACK": "True",
+        # Threads that spin while they wait slow two jobs on the same cores tenfold.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
 
 

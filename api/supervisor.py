@@ -7,7 +7,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from api.processes import ProcessPlan, is_free, log_of, plans, start
+import psutil
+
+from api.processes import ProcessPlan, environment, is_free, log_of, plans, start
 from engine import lease
 from resources.settings import Settings
 
@@ -106,19 +108,36 @@ class Supervisor:
         self._stopping = True
 
     def stop(self) -> None:
-        """End every process, the last started first, and wait until all are gone."""
-        for kept in reversed(self._kept):
-            _signal_group(kept.process, signal.SIGTERM)
-        end = time.monotonic() + STOP_WITHIN_S
-        for kept in reversed(self._kept):
-            try:
-                kept.process.wait(max(0.1, end - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal_group(kept.process, signal.SIGKILL)
-                kept.process.wait()
-            _signal_group(kept.process, signal.SIGKILL)
+        """End every process and every dagster_run, and wait until all are gone."""
+        started = [process for kept in self._kept for process in _family_of(kept.process)]
+        starters, others = self._divided()
+        self._end(starters)
+        if starters:
+            cancel_runs(self._settings)
+        self._end(others)
+        _, left = psutil.wait_procs(started, timeout=1)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=5)
         self._kept.clear()
         self._release()
+
+    def _divided(self) -> tuple[list[_Kept], list[_Kept]]:
+        """The processes that start dagster_runs, and the others."""
+        starters = [kept for kept in self._kept if kept.plan.starts_runs]
+        return starters, [kept for kept in self._kept if not kept.plan.starts_runs]
+
+    def _end(self, kept: list[_Kept]) -> None:
+        for each in kept:
+            each.process.terminate()
+        end = time.monotonic() + STOP_WITHIN_S
+        for each in kept:
+            try:
+                each.process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                each.process.kill()
+                each.process.wait()
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -144,6 +163,29 @@ def take_down(settings: Settings) -> bool:
     return True
 
 
-def _signal_group(process: subprocess.Popen, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def cancel_runs(settings: Settings) -> None:
+    """Cancel the dagster_runs that are running, and wait for their processes; queued ones stay."""
+    os.environ.update(environment(settings))
+    import dagster as dg
+
+    running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+    with dg.DagsterInstance.get() as instance:
+        cancelled = [run.run_id for run in instance.get_runs(running)]
+        if not cancelled:
+            return
+        for run_id in cancelled:
+            instance.run_launcher.terminate(run_id)
+        end = time.monotonic() + STOP_WITHIN_S
+        while time.monotonic() < end:
+            if all(run.is_finished for run in instance.get_runs(dg.RunsFilter(run_ids=cancelled))):
+                return
+            time.sleep(POLL_S)
+
+
+def _family_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The process and all its descendants."""
+    try:
+        parent = psutil.Process(process.pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

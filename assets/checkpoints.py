@@ -19,7 +19,7 @@ from resources.object_store import ObjectStore, size_of
 from resources.profiling import claims
 from resources.revision import revision
 from resources.settings import Settings
-from resources.tracking import TrackedRun, Tracking
+from resources.tracking import TrackedDataset, TrackedRun, Tracking
 from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
 
 
@@ -67,7 +67,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             job = job_identity(context, key)
             parameters = {**declared.hyperparameters, **config.hyperparameters}
-            run = _tracked(context, tracking, project, name, job, parameters, dataset)
+            run = _tracked(
+                context, tracking, settings, project, name, job, parameters, dataset, config.seed
+            )
             trained = _train(
                 context, project, name, config, settings, compute, tracking, run, job, dataset
             )
@@ -83,24 +85,23 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(trained.checkpoint_digest),
-            metadata=report.metadata(
-                uri=uri,
-                size=size_of(trained.checkpoint),
-                mlflow_url=run.url,
-                workers=declared.resources.workers,
-                mlflow_run_id=run.run_id,
-                artefact_digest=trained.artefact_digest,
-                artefact_key=artefact_key,
-                dataset_version=dataset.version if dataset else "",
-                device=trained.device,
-                resumed_from=trained.resumed_from,
-                first_report_at=MetadataValue.timestamp(trained.first_report_at or 0.0),
-                signature=MetadataValue.json(
-                    trained.signature.model_dump() if trained.signature else {}
-                ),
+            metadata={
                 **trained.metrics,
-                **pictures(trained.pictures),
-            ),
+                **report.metadata(
+                    uri=uri,
+                    size=size_of(trained.checkpoint),
+                    mlflow_url=run.url,
+                    workers=declared.resources.workers,
+                    **pictures(trained.pictures),
+                    dataset_version=dataset.version if dataset else "",
+                    artefact_digest=trained.artefact_digest,
+                    artefact_key=artefact_key,
+                    mlflow_run_id=run.run_id,
+                    device=trained.device,
+                    resumed_from=trained.resumed_from,
+                    first_report_at=MetadataValue.timestamp(trained.first_report_at or 0.0),
+                ),
+            },
         )
         compute.forget(job)
 
@@ -140,16 +141,22 @@ def _dataset(
 def _tracked(
     context: AssetExecutionContext,
     tracking: Tracking,
+    settings: Settings,
     project: LoadedProject,
     model: str,
     job: str,
     parameters: dict[str, Any],
     dataset: DatasetVersion | None,
+    seed: int | None,
 ) -> TrackedRun:
     declared = project.declaration.models[model]
     tags = {
         "dagster.run_id": context.run.run_id,
-        "dagster.asset": f"{project.name}/checkpoint/{model}",
+        "dagster.asset": asset_key(project.name, "checkpoint", model).to_user_string(),
+        "mlflow.note.content": f"Trained by [this dagster_run]({settings.dagster_url}/runs/"
+        f"{context.run.run_id}).",
+        "mlflow.source.name": declared.trainer,
+        "mlflow.user": project.declaration.owner,
         "mlflow.source.git.commit": revision(),
         "orrery.project": project.name,
         "orrery.model": model,
@@ -161,10 +168,11 @@ def _tracked(
     parameters = {
         **parameters,
         "trainer": declared.trainer,
-        "seed": declared.seed,
+        "seed": declared.seed if seed is None else seed,
         "workers": declared.resources.workers,
     }
-    return tracking.run_for(project.name, f"{model} {job[:6]}", job, tags, parameters)
+    learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
+    return tracking.run_for(project.name, f"{model} {job[:6]}", job, tags, parameters, learned)
 
 
 def _train(

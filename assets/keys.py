@@ -11,8 +11,12 @@ Family = Literal["dataset", "checkpoint", "model", "simulation", "champion", "se
 
 
 def asset_key(project: str, family: Family, name: str) -> dg.AssetKey:
-    """Key of an asset."""
-    return dg.AssetKey([project, family, name])
+    """Key of an asset: `project/family/name`.
+
+    A model's three assets end with their family, because the UI shows the end of a key alone.
+    """
+    is_of_model = family in ("checkpoint", "model", "champion")
+    return dg.AssetKey([project, family, f"{name}_{family}" if is_of_model else name])
 
 
 def op_name(*parts: str) -> str:

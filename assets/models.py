@@ -10,13 +10,13 @@ from assets.gate import require_evidence
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, text_of
 from assets.upstream import upstream
+from engine.artefact import read_signature
 from projects.loading import LoadedProject
 from resources.evidence import EvidenceStore
 from resources.object_store import ObjectStore, size_of
 from resources.revision import revision
 from resources.settings import Settings
 from resources.tracking import RegisteredVersion, Tracking, registered_name
-from training.contract import Signature
 
 
 class VersionConfig(dg.Config):
@@ -62,7 +62,7 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 digest,
                 text_of(trained, "artefact_key"),
                 text_of(trained, "mlflow_run_id"),
-                Signature.model_validate(trained.metadata["signature"].value),
+                read_signature(folder),
                 {
                     "orrery.project": project.name,
                     "orrery.model": name,
@@ -70,6 +70,8 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     "git_revision": revision(),
                     "dagster.run": f"{settings.dagster_url}/runs/{context.run.run_id}",
                 },
+                f"Registered by [this dagster_run]({settings.dagster_url}/runs/"
+                f"{context.run.run_id}); the asset is `{key.to_user_string()}`.",
             )
             tracking.point(registered, "candidate", version.version)
         yield dg.MaterializeResult(
@@ -98,10 +100,8 @@ def build_champion(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         project,
         "champion",
         name,
-        deps=[
-            asset_key(project.name, "model", name),
-            *(asset_key(project.name, "simulation", s) for s in simulations),
-        ],
+        deps=[asset_key(project.name, "simulation", s) for s in simulations]
+        or [asset_key(project.name, "model", name)],
         kinds={"mlflow"},
         description=f"The version of `{registered}` that may take traffic. The `champion` alias "
         "moves only when every gated simulation of the model has passed on the very bytes of the "

@@ -1,6 +1,5 @@
 """Simulations: each materialisation tries a model version and leaves evidence."""
 
-import re
 from collections.abc import Iterator
 
 import dagster as dg
@@ -19,7 +18,7 @@ from resources.evidence import EvidenceStore, KeptEvidence
 from resources.object_store import ObjectStore
 from resources.tracking import RegisteredVersion, Tracking
 from simulations.contract import SimulationResult, SimulationSpec
-from simulations.evidence import Evidence, Finding, judge
+from simulations.evidence import MEAN, Evidence, Finding, judge
 
 TIMEOUT_S = 6 * 3600
 
@@ -85,10 +84,11 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             uri = objects.put_file(result.results, results_key)
             size = result.results.stat().st_size
             evidence.keep(KeptEvidence(evidence=result.evidence, results_uri=uri))
-            tracking.log_metrics(version.run_id, _metrics(result.evidence))
+            findings = judge(result.evidence, declared.gate).findings
+            tracking.log_metrics(version.run_id, _metrics(result.evidence, findings))
+            tracking.log_curves(version.run_id, _curves(result.evidence))
             tracking.log_files(version.run_id, result.pictures, f"simulations/{name}")
             run_url = tracking.run_url(version.run_id)
-        findings = judge(result.evidence, declared.gate).findings
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(result.results_digest),
@@ -140,15 +140,28 @@ def _spec(
     )
 
 
-def _metrics(evidence: Evidence) -> dict[str, float]:
-    """Metrics by a name that MLflow accepts, grouped by simulation."""
+def _metrics(evidence: Evidence, findings: list[Finding]) -> dict[str, float]:
+    """What decides the gate, and the mean of the gated scenarios, by simulation."""
     found = {}
+    for finding in findings:
+        m = finding.measurement
+        found[f"{evidence.simulation}/{m.metric} decisive"] = m.estimate
+        found[f"{evidence.simulation}/{m.metric} decisive low"] = m.low
     for m in evidence.measurements:
-        name = re.sub(r"[^\w./ -]", "_", f"{evidence.simulation}/{m.metric}/{m.scenario}")
-        found[name] = m.estimate
-        if m.gated:
-            found[f"{name} low"] = m.low
+        if m.scenario == MEAN:
+            found[f"{evidence.simulation}/{m.metric} mean"] = m.estimate
     return found
+
+
+def _curves(evidence: Evidence) -> list[tuple[str, float, int]]:
+    """Metric against level, in thousandths: one curve per kind of scenario with a level."""
+    points = []
+    for m in evidence.measurements:
+        kind, _, level = m.scenario.rpartition(" ")
+        if kind and " " not in kind and m.scenario != MEAN:
+            name = f"{evidence.simulation}/{m.metric} by {kind}"
+            points.append((name, m.estimate, round(float(level) * 1000)))
+    return points
 
 
 def _table(evidence: Evidence) -> MetadataValue:

@@ -154,7 +154,7 @@ def _columns_claim(profile: Profile, expect: Expectations) -> Claim:
                 wrong.append(
                     f"{column.name}: values from {low:g} to {high:g}, expected {_range(rule.range)}"
                 )
-    message = "; ".join(wrong[:5]) or f"{len(expect.columns)} declared expectations hold"
+    message = "; ".join(wrong[:5]) or f"every declared expectation holds ({len(expect.columns)})"
     return Claim(CLAIMS[2], not wrong, message)
 
 

@@ -29,7 +29,7 @@ class RequestLogs:
         self._folder = folder
 
     def recent(self, service: str) -> RecentRequests | None:
-        """The newest rows that the newest version answered, or None when there are none."""
+        """The newest rows of the version that answered last, or None when there are none."""
         entries = []
         for file in sorted((self._folder / service).glob("*.jsonl*")):
             for line in file.read_text(encoding="utf-8").splitlines():
@@ -39,7 +39,7 @@ class RequestLogs:
                     continue
         if not entries:
             return None
-        version = max(entry["model_version"] for entry in entries)
+        version = max(entries, key=lambda entry: entry["at"])["model_version"]
         ours = [entry for entry in entries if entry["model_version"] == version]
         newest = sorted(ours, key=lambda entry: entry["at"])[-MOST_ROWS:]
         return RecentRequests(np.array([e["inputs"] for e in newest], float), version)

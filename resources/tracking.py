@@ -22,6 +22,8 @@ from engine.artefact import ONNX, Signature
 
 JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it the MLflow UI guesses from the first visit, and may show pages for language models."""
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
 
 
@@ -35,6 +37,15 @@ class TrackedRun:
 
     run_id: str
     url: str
+
+
+@dataclass(frozen=True)
+class TrackedDataset:
+    """The dataset version that a job learns from."""
+
+    name: str
+    version: str
+    uri: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,13 @@ class Tracking:
             raise TrackingUnavailable(f"MLflow at {self.uri}: {error}") from error
 
     def run_for(
-        self, project: str, name: str, job: str, tags: dict[str, str], params: dict[str, Any]
+        self,
+        project: str,
+        name: str,
+        job: str,
+        tags: dict[str, str],
+        params: dict[str, Any],
+        dataset: TrackedDataset | None,
     ) -> TrackedRun:
         """The job's mlflow_run in the project's experiment: found, or created with the params.
 
@@ -105,6 +122,8 @@ class Tracking:
                 )
                 run_id = created.info.run_id
                 self._log_params(run_id, params)
+                if dataset is not None:
+                    self._log_dataset(run_id, dataset)
         return TrackedRun(run_id, f"{self._ui}/#/experiments/{experiment}/runs/{run_id}")
 
     def _log_params(self, run_id: str, params: dict[str, Any]) -> None:
@@ -113,13 +132,24 @@ class Tracking:
         logged = [Param(key, str(value)[:6000]) for key, value in params.items()]
         self._client.log_batch(run_id, params=logged)
 
+    def _log_dataset(self, run_id: str, dataset: TrackedDataset) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": dataset.uri})
+        # MLflow keeps 36 characters of a digest.
+        entity = Dataset(dataset.name, dataset.version[:36], "delta_table", source)
+        context = InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(run_id, datasets=[DatasetInput(entity, [context])])
+
     def _experiment(self, project: str) -> str:
         from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(project)
         if found is None:
             try:
-                return self._client.create_experiment(project, f"{self._artifacts}/{project}")
+                return self._client.create_experiment(
+                    project, f"{self._artifacts}/{project}", EXPERIMENT_TAGS
+                )
             except MlflowException:
                 # Another process created it between the two calls.
                 found = self._client.get_experiment_by_name(project)
@@ -136,6 +166,15 @@ class Tracking:
             self._client.log_batch(
                 run_id, metrics=[Metric(k, float(v), now_ms, 0) for k, v in metrics.items()]
             )
+
+    def log_curves(self, run_id: str, curves: list[tuple[str, float, int]]) -> None:
+        """Log points (metric, value, step) of curves. Raises TrackingUnavailable."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        with self._answers():
+            points = [Metric(name, value, now_ms, step) for name, value, step in curves]
+            self._client.log_batch(run_id, metrics=points)
 
     def log_files(self, run_id: str, files: list[Path], folder: str) -> None:
         """Attach files to the mlflow_run. Raises TrackingUnavailable."""
@@ -177,6 +216,7 @@ class Tracking:
         run_id: str,
         signature: Signature,
         tags: dict[str, str],
+        description: str,
     ) -> RegisteredVersion:
         """The model version of this artefact from this mlflow_run: found, or registered.
 
@@ -194,6 +234,7 @@ class Tracking:
             more = {DIGEST_TAG: artefact_digest, "orrery.artefact_key": artefact_key, **tags}
             for key, value in more.items():
                 self._client.set_model_version_tag(name, newest.version, key, value)
+            self._client.update_model_version(name, newest.version, description)
         return self.version(name, int(newest.version))
 
     def _log_model(self, name: str, artefact: Path, run_id: str, signature: Signature) -> None:
@@ -209,11 +250,13 @@ class Tracking:
         example = np.array(
             json.loads((artefact / "input_example.json").read_bytes()), signature.input.dtype
         )
+        experiment = self._client.get_run(run_id).info.experiment_id
+        logged = self._client.create_logged_model(experiment, "model", source_run_id=run_id)
         with self._as_default_store():
             Model.log(
                 None,
                 flavor=flavor,
-                name="model",
+                model_id=logged.model_id,
                 registered_model_name=name,
                 await_registration_for=60,
                 run_id=run_id,

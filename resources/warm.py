@@ -32,6 +32,7 @@ from typing import Any
 HEAD = struct.Struct("!I")
 REQUEST_TIMEOUT_S = 5.0
 LARGEST_REQUEST = 1 << 20
+NOTHING_ASKED = "the client only looked whether the server is there"
 
 
 class WarmUnavailable(Exception):
@@ -160,7 +161,8 @@ class WarmServer:
         try:
             request, log = _receive(connection)
         except (OSError, EOFError, ValueError) as error:
-            print(f"bad request: {error}", flush=True)  # noqa: T201
+            if str(error) != NOTHING_ASKED:
+                print(f"bad request: {error}", flush=True)  # noqa: T201
             connection.close()
             return
         pid = os.fork()
@@ -299,6 +301,8 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], int]:
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    if not head:
+        raise EOFError(NOTHING_ASKED)
     if len(head) != HEAD.size or len(descriptors) != 1:
         raise EOFError("expected a length and one descriptor")
     size, body = HEAD.unpack(head)[0], b""

@@ -101,7 +101,8 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
             return dg.SkipReason(f"no drift in {len(recent.inputs)} requests; nearest {drift}")
         context.log.info(str(drift))
         return dg.RunRequest(
-            run_key=f"{name}-v{recent.model_version}",
+            # A retraining that gives the same bytes must not start another.
+            run_key=f"{name}-{version.artefact_digest}",
             tags={"trigger": "drift", "orrery/drift": str(drift)[:250]},
         )
 

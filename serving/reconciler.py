@@ -76,7 +76,10 @@ class Reconciler:
         end = time.monotonic() + 60
         while self._fleets and time.monotonic() < end:
             for service, fleet in list(self._fleets.items()):
-                fleet.pursue(None)
+                try:
+                    fleet.pursue(None)
+                except (OSError, RouterFailed):
+                    log.exception("service %s: will try again", service)
                 if fleet.is_empty:
                     del self._fleets[service]
                     (self._folder / service / "status.json").unlink(missing_ok=True)

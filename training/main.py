@@ -38,6 +38,7 @@ def work(spec: TrainingSpec) -> TrainingResult:
     """
     lease.hold(spec.workdir)
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
+    torch.set_num_threads(spec.cpus_per_worker)
     use_gpu = spec.gpus_per_worker > 0 and torch.cuda.is_available()
     outcome = _fit(spec, use_gpu)
     return _gather(spec, outcome, "cuda" if use_gpu else "cpu")

@@ -102,7 +102,11 @@ def _train_epoch(
         loss_sum += loss.detach() * len(batch)
         correct += (logits_BC.argmax(1) == labels_B[batch]).sum()
     rows = len(order)
-    return {"epoch": epoch, "loss": loss_sum.item() / rows, "accuracy": correct.item() / rows}
+    return {
+        "epoch": epoch,
+        "loss": loss_sum.item() / rows,
+        "train_accuracy": correct.item() / rows,
+    }
 
 
 def _augmented(

@@ -263,7 +263,7 @@ def test_two_projects_may_not_differ_only_in_hyphen_and_underscore(project_file,
         text.replace("project: birds", "project: my_birds")
     )
 
-    with pytest.raises(InvalidProject, match="my_birds.*my-birds|my-birds.*my_birds"):
+    with pytest.raises(InvalidProject, match=r"my_birds.*my-birds|my-birds.*my_birds"):
         load_projects([project_file.parent])
 
 

@@ -38,10 +38,13 @@ HOSTILE = {
     "word tagged as timestamp": "project: !!timestamp word",
     "word tagged as boolean": "project: !!bool word",
 }
-TOKENS = st.sampled_from(
-    ["project: ", "owner: ", "models: ", "datasets: ", "{", "}", "[", "]", "? ", ": ", "- ", "\n"]
-    + ["\n  ", "&a ", "*a", "!!int ", "!!set ", "!!binary ", "<<: ", "0x", "_", "1e-3", "2024-01-"]
-    + ["~", "'", '"', "|\n", "%", "@", "#", "a", "9", ".", "\t"]
+PIECES = st.sampled_from(["{", "}", "[", "]", "? ", ": ", "- ", "\n", "\n  ", "&a ", "*a", "<<: "])
+TOKENS = (
+    PIECES
+    | st.sampled_from(["project: ", "owner: ", "models: ", "!!int ", "!!set ", "!!binary ", "a"])
+    | st.sampled_from(
+        ["0x", "_", "1e-3", "2024-01-", "~", "'", '"', "|\n", "%", "@", "#", "9", "\t"]
+    )
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

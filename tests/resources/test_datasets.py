@@ -249,7 +249,7 @@ def test_version_lies_in_a_bucket(tmp_path, monkeypatch):
 def test_label_that_is_no_column_is_told_with_the_nearest(store):
     declared = DECLARED.model_copy(update={"label": "speces"})
 
-    with pytest.raises(UnusableColumns, match="no column 'speces'.*did you mean 'species'?"):
+    with pytest.raises(UnusableColumns, match=r"no column 'speces'.*did you mean 'species'"):
         store.write("p", "birds", declared, birds())
 
 

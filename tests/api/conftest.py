@@ -1,0 +1,159 @@
+"""A real `orrery up` over a state folder of its own, with the test project."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from api.processes import free_port
+from resources.settings import CHECKOUT
+
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+RUNS = """
+query ($filter: RunsFilter) {
+  runsOrError(filter: $filter) {
+    ... on Runs { results { runId status rootRunId parentRunId tags { key value } } }
+  }
+}
+"""
+
+
+def until(condition: Callable[[], Any], within_s: float = 120) -> Any:
+    """The condition's first true value."""
+    end = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+class Up:
+    """A running `orrery up`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.state.mkdir(exist_ok=True)
+        ports = {
+            f"ORRERY_{name}_PORT": str(free_port("127.0.0.1"))
+            for name in ("DAGSTER", "MLFLOW", "ROUTER")
+        }
+        self.env = {
+            **os.environ,
+            **ports,
+            "ORRERY_STATE": str(self.state),
+            "ORRERY_PROJECTS": str(folder / "projects"),
+        }
+        self.dagster = f"http://127.0.0.1:{ports['ORRERY_DAGSTER_PORT']}"
+        self.mlflow = f"http://127.0.0.1:{ports['ORRERY_MLFLOW_PORT']}"
+        self.router = f"http://127.0.0.1:{ports['ORRERY_ROUTER_PORT']}"
+        self.log = folder / "up.log"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from api.cli import main; main()", "up"],
+                cwd=CHECKOUT,
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def orrery(self, *arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-c", "from api.cli import main; main()", *arguments]
+        return subprocess.run(
+            command,
+            cwd=CHECKOUT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def wait_ready(self) -> None:
+        assert self.process is not None
+
+        def ready() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            return "Ctrl-C" in self.log.read_text()
+
+        until(ready)
+
+    def descendants(self) -> list[int]:
+        assert self.process is not None
+        return [c.pid for c in psutil.Process(self.process.pid).children(recursive=True)]
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(number)
+            self.process.wait(90)
+
+    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        body = {"query": query, "variables": variables}
+        return httpx.post(f"{self.dagster}/graphql", json=body, timeout=60).json()["data"]
+
+    def launch(self, job: str, config: dict[str, Any] | None = None) -> str:
+        params = {
+            "selector": {
+                "repositoryLocationName": "orrery",
+                "repositoryName": "__repository__",
+                "jobName": job,
+            },
+            "runConfigData": json.dumps(config or {}),
+        }
+        answer = self.graphql(LAUNCH, params=params)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def runs(self, **filters: Any) -> list[dict[str, Any]]:
+        return self.graphql(RUNS, filter=filters)["runsOrError"]["results"]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.runs(runIds=[run_id])[0]
+
+    def finished(self, run_id: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            run = self.run(run_id)
+            return run if run["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+        return until(ended)
+
+
+@pytest.fixture(name="Up")
+def up_class(flowers: Path) -> type[Up]:
+    """`orrery up` not yet started; the test project lies in its folder."""
+    return Up
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path):
+    folder = tmp_path_factory.mktemp("up")
+    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
+    made = Up(folder)
+    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop()

@@ -1,0 +1,181 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from resources.settings import CHECKOUT
+
+pytestmark = pytest.mark.xdist_group("up")
+
+
+def until(condition, within_s: float = 120):
+    end = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def worker_of(run: dict) -> int | None:
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    worker = tags.get("orrery/worker")
+    return int(worker.split(":")[1]) if worker else None
+
+
+def engine_of(up) -> int | None:
+    from engine import lease
+
+    holders = [lease.holder(folder) for folder in (up.state / "work").glob("*")]
+    return next(filter(None, holders), None)
+
+
+def test_both_uis_answer(up):
+    assert httpx.get(f"{up.dagster}/server_info").json()["dagster_webserver_version"]
+    assert httpx.get(f"{up.mlflow}/health").text == "OK"
+
+
+def test_a_turn_launched_in_the_ui_ends_with_a_serving_model(up):
+    run = up.finished(up.launch("turn_flowers"))
+    assert run["status"] == "SUCCESS"
+    answer = httpx.post(
+        f"{up.router}/flowers.classifier-api/predict", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}
+    )
+    assert answer.json()["predictions"] == ["0"]
+
+
+def test_what_the_command_line_materialises_shows_in_the_ui(up):
+    command = ["dagster", "asset", "materialize", "-m", "definitions", "--select"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, 'key:"flowers/dataset/iris"'],
+        cwd=CHECKOUT,
+        env=up.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    query = """
+    query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset {
+      assetMaterializations(limit: 1) { runId } } } }
+    """
+    found = up.graphql(query, key={"path": ["flowers", "dataset", "iris"]})
+    (event,) = found["assetOrError"]["assetMaterializations"]
+    assert event["runId"] in done.stderr + done.stdout
+
+
+def test_a_killed_run_process_is_tried_again_and_resumes(up):
+    slow = {"hyperparameters": {"epochs": 40, "epoch_s": 0.5}}
+    config = {"ops": {"flowers__checkpoint__classifier": {"config": slow}}}
+    run_id = up.launch("train_flowers", config)
+    pid = until(lambda: worker_of(up.run(run_id)))
+    engine = until(lambda: engine_of(up))
+    os.kill(pid, signal.SIGKILL)
+    retry = until(
+        lambda: next((r for r in up.runs() if r["parentRunId"] == run_id), None), within_s=60
+    )
+    assert retry["rootRunId"] == run_id
+    until(lambda: worker_of(up.run(retry["runId"])))
+    until(lambda: engine_of(up))
+    assert engine_of(up) == engine
+    assert up.finished(retry["runId"])["status"] == "SUCCESS"
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(up.mlflow)
+    (experiment,) = client.search_experiments(filter_string="name = 'flowers'")
+    same_job = [
+        r
+        for r in client.search_runs([experiment.experiment_id])
+        if r.data.tags["dagster.run_id"] == run_id
+    ]
+    assert len(same_job) == 1
+    assert same_job[0].info.status == "FINISHED"
+
+
+def test_a_run_cancelled_in_the_ui_leaves_no_engine(up):
+    slow = {"hyperparameters": {"epochs": 1000, "epoch_s": 0.2}}
+    config = {"ops": {"flowers__checkpoint__classifier": {"config": slow}}}
+    run_id = up.launch("train_flowers", config)
+    engine = until(lambda: engine_of(up))
+    query = """
+    mutation ($id: String!) { terminateRun(runId: $id) { __typename } }
+    """
+    up.graphql(query, id=run_id)
+    assert up.finished(run_id)["status"] == "CANCELED"
+    until(lambda: not psutil.pid_exists(engine))
+
+
+def test_schedules_and_sensors_run(up):
+    query = """
+    { instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }
+    """
+
+    def healthy() -> bool:
+        found = up.graphql(query)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return all(d["healthy"] for d in found if d["required"])
+
+    until(healthy)
+
+
+def test_a_killed_process_is_started_again(up):
+    (mlflow,) = [
+        p
+        for p in psutil.Process(up.process.pid).children()
+        if "mlflow" in " ".join(p.cmdline()) and "server" in p.cmdline()
+    ]
+    mlflow.kill()
+
+    def answers() -> bool:
+        try:
+            return not mlflow.is_running() and httpx.get(f"{up.mlflow}/health").text == "OK"
+        except httpx.HTTPError:
+            return False
+
+    until(answers)
+
+
+def test_a_second_up_on_the_same_state_is_refused(up):
+    refused = up.orrery("up")
+    assert refused.returncode == 1
+    assert "another process works" in refused.stderr
+
+
+def test_services_are_listed(up):
+    assert "SERVICE" in up.orrery("services").stdout.upper()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_starting_leaves_nothing_running(number, tmp_path, Up):
+    up = Up(tmp_path)
+    up.start()
+    until(lambda: len(up.descendants()) >= 4)
+    pids = up.descendants()
+    up.stop(number)
+    assert [p for p in pids if psutil.pid_exists(p)] == []
+
+
+def test_a_taken_port_is_named_and_nothing_is_started(tmp_path, Up):
+    import socket
+
+    up = Up(tmp_path)
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", int(up.env["ORRERY_MLFLOW_PORT"])))
+        squatter.listen()
+        refused = up.orrery("up")
+    assert refused.returncode == 1
+    assert "ORRERY_MLFLOW_PORT" in refused.stderr
+    assert not (Path(up.state) / "processes").exists()
+
+
+def test_down_stops_everything_that_up_started(up):
+    pids = up.descendants()
+    assert len(pids) > 5
+    done = up.orrery("down")
+    assert done.returncode == 0, done.stderr
+    up.process.wait(30)
+    assert [p for p in pids if psutil.pid_exists(p)] == []

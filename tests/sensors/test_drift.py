@@ -1,0 +1,86 @@
+"""Drift is told from chance, and named by the feature that differs most."""
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from sensors.drift import measure_drift
+
+FEATURES = ["wing", "tail", "beak"]
+
+
+def drawn(seed, rows=500):
+    return np.random.default_rng(seed).normal(size=(rows, 3))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_same_distribution_is_no_drift(seed):
+    drift = measure_drift(drawn(seed), drawn(seed + 100), FEATURES)
+
+    assert not drift.is_drift
+
+
+@pytest.mark.parametrize("shifted", FEATURES)
+def test_shifted_feature_is_drift_and_is_named(shifted):
+    requests = drawn(1)
+    requests[:, FEATURES.index(shifted)] += 1
+
+    drift = measure_drift(drawn(0), requests, FEATURES)
+
+    assert drift.is_drift
+    assert drift.feature == shifted
+    assert str(drift).startswith(f"{shifted}: Kolmogorov-Smirnov distance 0.")
+
+
+def test_spread_feature_is_drift_though_its_mean_stands():
+    requests = drawn(1)
+    requests[:, 1] *= 3
+
+    drift = measure_drift(drawn(0), requests, FEATURES)
+
+    assert (drift.is_drift, drift.feature) == (True, "tail")
+
+
+def test_p_value_is_that_of_scipy_corrected_for_the_number_of_features():
+    training, requests = drawn(0), drawn(1)
+    requests[:, 2] += 0.2
+
+    drift = measure_drift(training, requests, FEATURES)
+
+    distance, p_value = ks_2samp(training[:, 2], requests[:, 2])
+    assert drift == ("beak", pytest.approx(distance), pytest.approx(3 * p_value))
+
+
+def test_certain_but_small_difference_is_no_drift():
+    training, requests = drawn(0, rows=20_000), drawn(1, rows=20_000)
+    requests[:, 0] += 0.2
+
+    drift = measure_drift(training, requests, FEATURES)
+
+    assert drift.p_value < 1e-6
+    assert not drift.is_drift
+
+
+def test_few_requests_are_no_drift():
+    drift = measure_drift(drawn(0), drawn(1, rows=4) + 0.5, FEATURES)
+
+    assert not drift.is_drift
+
+
+def test_feature_that_differs_most_is_named_among_those_that_certainly_differ():
+    training, requests = drawn(0, rows=60_000), drawn(1, rows=60_000)
+    requests += [0.3, 3.0, 0.0]
+
+    drift = measure_drift(training, requests, FEATURES)
+
+    assert (drift.is_drift, drift.feature) == (True, "tail")
+
+
+def test_missing_value_in_one_feature_does_not_hide_the_drift_of_another():
+    training, requests = drawn(0), drawn(1)
+    training[0, 0] = np.nan
+    requests[:, 2] += 2
+
+    drift = measure_drift(training, requests, FEATURES)
+
+    assert (drift.is_drift, drift.feature) == (True, "beak")
