@@ -29,23 +29,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
+        sys.exit(app(standalone_mode=False) or 0)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from click.exceptions import Abort, ClickException
-
-        if isinstance(error, Abort):
-            sys.exit(130)
-        if isinstance(error, ClickException):
-            error.show()
-            sys.exit(error.exit_code)
-        errors.print(str(error) or type(error).__name__, highlight=False)
         if os.environ.get("ORRERY_DEBUG"):
             raise
-        sys.exit(1)
+        errors.print(str(error) or type(error).__name__, highlight=False, soft_wrap=True)
+        sys.exit(getattr(error, "exit_code", 1))
 
 
 def _interrupt(*_: object) -> None:

@@ -77,7 +77,8 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
             artefact_key = f"artefacts/{trained.artefact_digest}"
             objects.put_folder(trained.artefact, artefact_key)
-            tracking.log_metrics(run.run_id, trained.metrics)
+            held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
+            tracking.log_metrics(run.run_id, held_out)
             tracking.log_files(
                 run.run_id, [*trained.pictures, compute.workdir(job) / "engine.log"], "training"
             )

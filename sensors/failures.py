@@ -16,8 +16,10 @@ from resources.tracking import Tracking, TrackingUnavailable
 def on_failure(
     context: dg.RunFailureSensorContext, tracking: dg.ResourceParam[Tracking]
 ) -> dg.SkipReason | None:
-    """Close the mlflow_runs of a dagster_run that failed."""
+    """Close the mlflow_runs of a dagster_run that failed, unless a retry takes them up."""
     run = context.dagster_run
+    if run.tags.get("dagster/will_retry") == "true":
+        return dg.SkipReason(f"{run.run_id} is tried again, and keeps its mlflow_runs")
     reason = (context.failure_event.message or "no reason was recorded")[:1000]
     try:
         closed = tracking.close_runs_of(run.run_id, reason)

@@ -11,8 +11,6 @@ import pytest
 
 from resources.settings import CHECKOUT
 
-pytestmark = pytest.mark.xdist_group("up")
-
 
 def until(condition, within_s: float = 120):
     end = time.monotonic() + within_s

@@ -67,6 +67,14 @@ def test_version_describes_its_rows(store):
     assert version.bytes == sum(Path(file).stat().st_size for file in version.train + version.test)
 
 
+def test_decimals_as_queries_give_them_are_features(store):
+    table = birds().append_column("song", pa.array(range(40)).cast(pa.decimal128(25, 1)))
+
+    version = store.write("p", "birds", DECLARED, table)
+
+    assert version.features == ["wing", "eggs", "song"]
+
+
 def test_version_is_read_back_as_it_was_written(store):
     written = store.write("p", "birds", DECLARED, birds())
 

@@ -203,6 +203,16 @@ def test_damaged_folder_is_not_fetched(damage, name, store, place, sealed):
         store.fetch_folder(KEY, digest)
 
 
+def test_damaged_folder_is_healed_by_the_next_put(store, place, sealed):
+    folder, digest = sealed
+    store.put_folder(folder, KEY)
+    place.put(f"{KEY}/model.onnx", b"cut")
+
+    store.put_folder(folder, KEY)
+
+    assert (store.fetch_folder(KEY, digest) / "model.onnx").stat().st_size == 2048
+
+
 def test_added_file_makes_a_folder_corrupt(store, place, sealed):
     folder, digest = sealed
     store.put_folder(folder, KEY)

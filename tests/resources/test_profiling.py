@@ -14,10 +14,14 @@ BIRDS = {"wing": [1.0, 2.0, 3.0, 6.0], "species": ["wren", "tit", "wren", "wren"
 def claimed(columns, expect=None):
     """The claims about the columns, by name; `species` is the label."""
     profile = profile_of(pa.table(columns), "species")
-    features = [name for name in columns if name != "species"]
+    features = [name for name in columns if name == "wing"]
     found = claims(profile, expect or Expectations(), features, "species")
     assert tuple(claim.name for claim in found) == CLAIMS
     return {claim.name: claim for claim in found}
+
+
+def rule_at_most(bound):
+    return ColumnExpectation(range=Bounds(at_most=bound))
 
 
 def expecting(rule):
@@ -38,6 +42,14 @@ def test_profile_knows_column_names_that_need_quotes():
     profile = profile_of(pa.table({'a "quoted" name': [1, 2], "select": [3, 4]}), None)
 
     assert [column.high for column in profile.columns] == [2, 4]
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.string(), pa.float64(), pa.int64(), pa.bool_()])
+def test_column_without_any_value_has_a_profile(kind):
+    profile = profile_of(pa.table({"empty": pa.array([None, None], kind)}), None)
+
+    (column,) = profile.columns
+    assert (column.nulls, column.low, column.high, column.mean) == (2, None, None, None)
 
 
 def test_all_claims_about_good_rows_hold():
@@ -74,7 +86,7 @@ def test_all_claims_about_good_rows_hold():
         ({"wing": [1.0, -math.inf, 2.0, 3.0]}, None, "features_are_finite", "infinite values"),
         (
             {},
-            expecting(ColumnExpectation(range=Bounds(at_most=5))),
+            expecting(rule_at_most(5)),
             "columns_are_as_expected",
             "wing: values from 1 to 6, expected at most 5",
         ),
@@ -109,6 +121,19 @@ def test_broken_claim_says_what_was_found_and_expected(columns, expect, broken, 
 
     assert [name for name, claim in found.items() if not claim.holds] == [broken]
     assert message in found[broken].message
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([1, 2, 3, 6]).cast(pa.decimal128(25, 2)), ["1", "2", "3", "6"]],
+    ids=["decimals", "text"],
+)
+def test_range_does_not_hold_where_it_is_broken_or_cannot_be_told(column):
+    columns = {**BIRDS, "weight": column}
+
+    found = claimed(columns, Expectations(columns={"weight": rule_at_most(5)}))
+
+    assert not found["columns_are_as_expected"].holds
 
 
 def test_one_row_is_too_few_without_any_declaration():

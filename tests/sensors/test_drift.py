@@ -43,7 +43,7 @@ def test_spread_feature_is_drift_though_its_mean_stands():
 
 def test_p_value_is_that_of_scipy_corrected_for_the_number_of_features():
     training, requests = drawn(0), drawn(1)
-    requests[:, 2] += 0.2
+    requests[:, 2] += 0.4
 
     drift = measure_drift(training, requests, FEATURES)
 

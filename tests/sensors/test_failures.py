@@ -41,7 +41,7 @@ def fail(tracking, also=lambda run_id: None):
 
 
 def started(tracking, dagster_run, job):
-    return tracking.run_for("birds", job, job, {"dagster.run_id": dagster_run}, {}).run_id
+    return tracking.run_for("birds", job, job, {"dagster.run_id": dagster_run}, {}, None).run_id
 
 
 def state(tracking, run_id):

@@ -95,7 +95,7 @@ def test_sensor_requests_one_turn_for_a_new_file(tmp_path):
     requests = [looker.look() for _ in range(4)]
 
     assert [len(found) for found in requests] == [0, 1, 0, 0]
-    assert requests[1][0].tags == {"trigger": "new_data", "orrery/files": "1"}
+    assert requests[1][0].tags.items() >= {"trigger": "new_data", "orrery/files": "1"}.items()
 
 
 def test_sensor_requests_another_turn_under_another_key_for_a_changed_file(tmp_path):
@@ -135,15 +135,14 @@ def test_sensor_sees_new_objects_of_a_bucket(tmp_path, monkeypatch):
     assert [len(found) for found in requests] == [0, 1, 0, 0]
 
 
-def test_bucket_that_cannot_be_listed_is_told_and_the_cursor_kept(tmp_path, monkeypatch):
-    buckets.make_bucket(monkeypatch)
-    (sensor,) = build_new_data_sensors(birds("files:s3://absent-bucket/songs", tmp_path))
+def test_place_that_cannot_be_listed_is_told_and_the_cursor_kept(tmp_path):
+    (sensor,) = build_new_data_sensors(birds("files:unknown://bucket/songs", tmp_path))
     cursor = '{"known": {}, "seen": {}}'
 
     with dg.DagsterInstance.ephemeral() as instance:
         data = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
 
-    assert "absent-bucket" in (data.skip_message or "")
+    assert "unknown://bucket/songs cannot be listed" in (data.skip_message or "")
     assert data.cursor in (None, cursor)
 
 
