@@ -4,6 +4,7 @@ Shapes: T steps, E environments, O observation, A actions, N = T * E samples.
 """
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from ray.train import Checkpoint
 from torch import nn
 from torch.distributions import Categorical
 from torch.nn import functional
+
+CHECKPOINT_EVERY_S = 1.0
+"""Work that a crash may cost, besides the iteration under way."""
 
 
 class Policy(nn.Module):
@@ -88,6 +92,7 @@ def train(config: dict[str, Any]) -> None:
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, eps=1e-5)
     first = _restore(policy, value, optimizer)
     recent: list[float] = []
+    saved_at = time.monotonic()
     for iteration in range(first, settings.iterations + 1):
         seed = config["seed"] * 1_000_003 + iteration
         generator = torch.Generator().manual_seed(seed)
@@ -99,7 +104,11 @@ def train(config: dict[str, Any]) -> None:
         recent = (recent + rollout.episode_returns)[-100:]
         metrics = {"iteration": iteration, "return": float(np.mean(recent or [0.0])), **losses}
         is_last = iteration == settings.iterations
-        _report(policy, value, optimizer, metrics, is_last)
+        if is_last or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            _report(policy, value, optimizer, metrics, is_last)
+            saved_at = time.monotonic()
+        else:
+            ray.train.report(metrics)
     environment.close()
 
 

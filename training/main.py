@@ -21,7 +21,7 @@ from ray.train.torch import TorchTrainer
 
 from engine import lease
 from engine.artefact import read_signature, seal
-from engine.protocol import Refused, TryAgain, read_json, run_engine
+from engine.protocol import Refused, TryAgain, run_engine
 from training import session
 from training.contract import TrainingResult, TrainingSpec
 from training.data import split_arrays
@@ -146,6 +146,8 @@ def _seed(seed: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It guards against reading memory that was never written, at the price of writing it all.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> TrainingResult:
@@ -161,7 +163,7 @@ def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Trainin
     artefact = spec.workdir / "artefact"
     example = split_arrays(spec.dataset.model_dump(), "train")[0] if spec.dataset else None
     digest = export(checkpoint, artefact, spec.dataset, example)
-    history = read_json(spec.workdir / "history.json")
+    history = session.history_of(spec.workdir)
     draw_curves(history, pictures / "curves.png")
     metrics = {k: v for k, v in history[-1].items() if k not in ("step", spec.units[0])}
     if spec.dataset and spec.dataset.label:

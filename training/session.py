@@ -4,7 +4,6 @@ Ray Train's local mode neither stores checkpoints nor gives one back at the star
 reporter does both. With several workers Ray stores and restores, and the reporter journals.
 """
 
-import json
 import math
 import time
 from pathlib import Path
@@ -18,8 +17,8 @@ from ray.train.v2._internal.execution.train_fn_utils import (
     set_train_fn_utils,
 )
 
-from engine.progress import ProgressLog
-from engine.protocol import Refused, read_json, write_atomically
+from engine.progress import ProgressLog, follow
+from engine.protocol import Refused
 from training.checkpoints import CheckpointFolder
 from training.contract import TrainingSpec
 from training.metric_log import MetricLog
@@ -31,8 +30,6 @@ class Session:
     def __init__(self, spec: TrainingSpec, first: int) -> None:
         unit, total = spec.units
         self._unit, self._reports = unit, first
-        self._history_file = spec.workdir / "history.json"
-        self.history: list[dict[str, float]] = _history_up_to(self._history_file, first)
         self._progress = ProgressLog(spec.workdir, unit, total, first)
         self._metrics = MetricLog(spec.tracking, resumed=first > 0) if spec.tracking else None
         self.first_report_at: float | None = None
@@ -60,8 +57,6 @@ class Session:
                     "features"
                 )
         step = int(numbers.get(self._unit, self._reports))
-        self.history.append({"step": step, **numbers})
-        write_atomically(self._history_file, json.dumps(self.history))
         shown = {k: v for k, v in numbers.items() if k != self._unit}
         self._progress.report(step, "", shown)
         if self._metrics:
@@ -107,8 +102,8 @@ class DistributedReporter(DistributedTrainFnUtils):
     def __init__(self, spec: TrainingSpec) -> None:
         is_first = ray.train.get_context().get_world_rank() == 0
         resumed = self.get_checkpoint() is not None
-        history = _history_up_to(spec.workdir / "history.json", None) if resumed else []
-        self.session = Session(spec, len(history)) if is_first else None
+        first = len(history_of(spec.workdir)) if resumed else 0
+        self.session = Session(spec, first) if is_first else None
 
     def report(
         self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
@@ -131,5 +126,7 @@ def begin(spec: TrainingSpec) -> LocalReporter | DistributedReporter:
     return reporter
 
 
-def _history_up_to(file: Path, reports: int | None) -> list[dict[str, float]]:
-    return read_json(file)[:reports] if file.exists() else []
+def history_of(workdir: Path) -> list[dict[str, float]]:
+    """Reported metrics by step; what an attempt after a crash reported again replaces the old."""
+    reported = {line.done: line.metrics for line, _ in follow(workdir) if line.metrics}
+    return [{"step": step, **metrics} for step, metrics in sorted(reported.items())]

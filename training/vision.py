@@ -4,6 +4,7 @@ Shapes: B batch, F features (pixels), C classes.
 """
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from training.data import split_arrays
+
+CHECKPOINT_EVERY_S = 1.0
+"""Work that a crash may cost, besides the epoch under way."""
 
 
 class Reader(nn.Module):
@@ -70,10 +74,15 @@ def train(config: dict[str, Any]) -> None:
     model = ray.train.torch.prepare_model(network.to(device))
     optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
     first = _restore(model, optimizer)
+    saved_at = time.monotonic()
     for epoch in range(first, config["epochs"] + 1):
         metrics = _train_epoch(model, optimizer, images_BF, labels_B, config, epoch)
         is_last = epoch == config["epochs"]
-        _report(model, optimizer, epoch, metrics, images_BF[:2] if is_last else None)
+        if is_last or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            _report(model, optimizer, epoch, metrics, images_BF[:2] if is_last else None)
+            saved_at = time.monotonic()
+        else:
+            ray.train.report(metrics)
 
 
 def _train_epoch(

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 
@@ -9,6 +8,7 @@ import pytest
 from engine.artefact import sha256_of, verify
 from resources.compute import JobLost, JobRefused
 from training.contract import TrainingResult
+from training.session import history_of
 
 
 def run(compute, spec, on_progress=lambda line: None, **more) -> TrainingResult:
@@ -60,8 +60,7 @@ def test_a_killed_trainer_resumes_and_ends_where_it_would_have_ended(compute, sp
     assert resumed.reports == 6
     same = [sha256_of(r.artefact / "model.onnx") for r in (untouched, resumed)]
     assert same[0] == same[1]
-    steps = [p["step"] for p in json.loads((spec.workdir / "history.json").read_text())]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    assert [point["step"] for point in history_of(spec.workdir)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_finished_job_is_not_trained_again(compute, spec_of):

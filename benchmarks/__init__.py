@@ -1,0 +1,4 @@
+"""How fast: ratios against the bare stack, each measured in one run.
+
+`python -m benchmarks [NAME ...]` runs start, steps, service, simulation, imports (all by default).
+"""

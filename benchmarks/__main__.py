@@ -1,0 +1,21 @@
+"""Run benchmarks by name: `python -m benchmarks [start|steps|service|simulation|imports ...]`."""
+
+import importlib
+import sys
+
+NAMES = ("imports", "simulation", "steps", "service", "start")
+
+
+def main(names: list[str]) -> int:
+    """Exit code; prints each benchmark's table."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there is {', '.join(NAMES)}")
+        return 2
+    for name in names or NAMES:
+        importlib.import_module(f"benchmarks.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""Repeated measurements, taken in turns so that the machine's moods meet everyone alike."""
+
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+
+
+def in_turns(contenders: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+    """Values of every contender, measured round-robin."""
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, measure in contenders.items():
+            found[name].append(measure())
+    return found
+
+
+def show(title: str, unit: str, values: dict[str, list[float]], base: str, aim: str) -> None:
+    """Print medians and their ratios to the base."""
+    table = Table("", f"median {unit}", "all", f"ratio to {base}", title=f"{title} (aim: {aim})")
+    reference = statistics.median(values[base])
+    for name, found in values.items():
+        median = statistics.median(found)
+        every = " ".join(f"{value:.4g}" for value in found)
+        table.add_row(name, f"{median:.4g}", every, f"{median / reference:.3f}")
+    console.print(table)
+
+
+@contextmanager
+def temporary_state() -> Iterator[Path]:
+    """A state folder of its own, used by everything that runs inside."""
+    with tempfile.TemporaryDirectory(prefix="orrery-bench-") as folder:
+        before = os.environ.get("ORRERY_STATE")
+        os.environ["ORRERY_STATE"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["ORRERY_STATE"]
+            else:
+                os.environ["ORRERY_STATE"] = before

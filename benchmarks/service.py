@@ -1,0 +1,210 @@
+"""Throughput and tail of a service, against plain BentoML and FastAPI with torch.
+
+The same small network answers one JSON row per request over 16 connections; `wrk` (Debian's
+package) asks. Every server has one worker process and one thread for the model.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import torch
+
+from api.processes import free_port
+from benchmarks.measure import console, in_turns, show
+from engine import lease
+from engine.protocol import write_atomically
+from serving.contract import PackagingResult, PackagingSpec, Release
+from training.export import export
+
+REPEATS = 3
+SECONDS = 5
+CONNECTIONS = 16
+SERVICE = "bench.reader"
+PLAIN_BENTO = """
+import bentoml, numpy as np, torch
+torch.set_num_threads(1)
+
+@bentoml.service(workers=1)
+class Plain:
+    def __init__(self):
+        self.model = torch.export.load("{program}").module()
+
+    @bentoml.api
+    def predict(self, inputs: list[list[float]]) -> dict:
+        with torch.no_grad():
+            outputs = self.model(torch.tensor(inputs))
+        return {{"predictions": outputs.argmax(1).tolist(), "outputs": outputs.tolist()}}
+"""
+FASTAPI = """
+import torch
+from fastapi import FastAPI
+from pydantic import BaseModel
+torch.set_num_threads(1)
+model = torch.export.load("{program}").module()
+app = FastAPI()
+
+class Asked(BaseModel):
+    inputs: list[list[float]]
+
+@app.post("/predict")
+async def predict(asked: Asked):
+    with torch.no_grad():
+        outputs = model(torch.tensor(asked.inputs))
+    return {{"predictions": outputs.argmax(1).tolist(), "outputs": outputs.tolist()}}
+"""
+LUA = """
+wrk.method = "POST"
+wrk.body = '{body}'
+wrk.headers["Content-Type"] = "application/json"
+"""
+
+
+def main() -> None:
+    """Print requests per second and the 99th percentile of the latency."""
+    if shutil.which("wrk") is None:
+        console.print("the service benchmark needs `wrk`; install Debian's package of that name")
+        return
+    with tempfile.TemporaryDirectory(prefix="orrery-bench-") as name:
+        folder = Path(name)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
+        )
+        program = folder / "checkpoint" / "model.pt2"
+        program.parent.mkdir()
+        shapes = ({0: torch.export.Dim("batch")},)
+        torch.export.save(
+            torch.export.export(model, (torch.zeros(2, 64),), dynamic_shapes=shapes), program
+        )
+        body = json.dumps({"inputs": [[float(i % 16) for i in range(64)]]})
+        (folder / "ask.lua").write_text(LUA.format(body=body))
+        with (
+            _orrery(folder, program.parent) as ours,
+            _plain_bento(folder, program) as bento,
+            _fastapi(folder, program) as fastapi,
+        ):
+            _measure(folder, {"BentoML": bento, "FastAPI and torch": fastapi, "Orrery": ours})
+
+
+def _measure(folder: Path, urls: dict[str, str]) -> None:
+    tails: dict[str, list[float]] = {name: [] for name in urls}
+
+    def ask(name: str) -> float:
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
+        command += ["-s", str(folder / "ask.lua"), urls[name]]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        if "Non-2xx" in said:
+            raise RuntimeError(f"{name} answered with errors:\n{said}")
+        tails[name].append(_milliseconds(re.search(r"99%\s+([\d.]+)(us|ms|s)", said)))
+        return float(re.search(r"Requests/sec:\s+([\d.]+)", said).group(1))  # type: ignore[union-attr]
+
+    rates = in_turns({name: lambda name=name: ask(name) for name in urls}, REPEATS)
+    show("Throughput", "requests/s", rates, "BentoML", ">= 3")
+    show("Throughput", "requests/s", rates, "FastAPI and torch", ">= 0.8")
+    show("99th percentile", "ms", tails, "BentoML", "<= 1/3")
+
+
+def _milliseconds(found: re.Match[str] | None) -> float:
+    assert found
+    return float(found[1]) * {"us": 0.001, "ms": 1, "s": 1000}[found[2]]
+
+
+@contextmanager
+def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", "OMP_WAIT_POLICY": "PASSIVE", **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        body = {"inputs": [[0.0] * 64]}
+        while True:
+            try:
+                if httpx.post(url, json=body, timeout=5).status_code == httpx.codes.OK:
+                    break
+            except httpx.HTTPError:
+                pass
+            if process.poll() is not None:
+                raise RuntimeError(f"{command} ended with {process.returncode}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def _orrery(folder: Path, checkpoint: Path) -> Iterator[str]:
+    artefact = folder / "artefact"
+    digest = export(checkpoint, artefact, None, None)
+    spec = PackagingSpec(
+        job="bench",
+        workdir=folder / "work",
+        timeout_s=60,
+        service=SERVICE,
+        model="bench.reader",
+        model_version=1,
+        artefact=artefact,
+        artefact_digest=digest,
+        bento_home=folder / "bentos",
+        max_rows=256,
+    )
+    path = spec.write()
+    lease.renew(spec.workdir)
+    subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
+    packaged = PackagingResult.read(spec.workdir)
+    assert packaged and packaged.bento
+    release = Release(
+        service=SERVICE,
+        version=packaged.version,
+        model_version=1,
+        artefact_digest=digest,
+        bento=packaged.bento,
+        bento_home=spec.bento_home,
+        replicas=1,
+        canary=[100],
+        step_s=0,
+    )
+    services, port = folder / "services", free_port("127.0.0.1")
+    (services / SERVICE).mkdir(parents=True)
+    write_atomically(services / SERVICE / "release.json", release.model_dump_json())
+    url = f"http://127.0.0.1:{port}/{SERVICE}/predict"
+    command = [sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1", str(port)]
+    with _process(command, url):
+        yield url
+
+
+@contextmanager
+def _plain_bento(folder: Path, program: Path) -> Iterator[str]:
+    (folder / "plain.py").write_text(PLAIN_BENTO.format(program=program))
+    port = free_port("127.0.0.1")
+    command = [
+        *[sys.executable, "-m", "bentoml", "serve", "plain:Plain"],
+        *["--working-dir", str(folder), "--host", "127.0.0.1", "--port", str(port)],
+    ]
+    url = f"http://127.0.0.1:{port}/predict"
+    with _process(command, url, BENTOML_HOME=str(folder / "plain-home")):
+        yield url
+
+
+@contextmanager
+def _fastapi(folder: Path, program: Path) -> Iterator[str]:
+    (folder / "plain_fastapi.py").write_text(FASTAPI.format(program=program))
+    port = free_port("127.0.0.1")
+    command = [
+        *[sys.executable, "-m", "uvicorn", "plain_fastapi:app", "--app-dir", str(folder)],
+        *["--port", str(port), "--no-access-log"],
+    ]
+    url = f"http://127.0.0.1:{port}/predict"
+    with _process(command, url):
+        yield url
