@@ -14,6 +14,7 @@ import httpx
 from engine import lease
 from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT, Settings
+from resources.warm import is_serving
 
 WARM_MODULES = (
     "dagster",
@@ -69,8 +70,8 @@ def plans(settings: Settings) -> list[ProcessPlan]:
     return [
         ProcessPlan(
             "warm server",
-            [*python, "resources.warm", str(settings.warm_socket), *WARM_MODULES],
-            lambda: _listens(settings.warm_socket),
+            [*python, "resources.warm_server", str(settings.warm_socket), *WARM_MODULES],
+            lambda: is_serving(settings.warm_socket),
         ),
         ProcessPlan(
             "reconciler and router",
@@ -177,15 +178,6 @@ def free_port(host: str) -> int:
 def is_up(settings: Settings) -> bool:
     """Whether `orrery up` keeps this state folder's processes."""
     return lease.holder(settings.state / "up") is not None
-
-
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 def _answers(url: str) -> bool:

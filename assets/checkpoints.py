@@ -63,9 +63,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         tracking: dg.ResourceParam[Tracking],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
-        with told():
+        job = job_identity(context, key)
+        with told(), compute.loading("training.main", job):
             dataset = _dataset(context, project, name, config, datasets)
-            job = job_identity(context, key)
             parameters = {**declared.hyperparameters, **config.hyperparameters}
             run = _tracked(
                 context, tracking, settings, project, name, job, parameters, dataset, config.seed
@@ -79,9 +79,8 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             objects.put_folder(trained.artefact, artefact_key)
             held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
             tracking.log_metrics(run.run_id, held_out)
-            tracking.log_files(
-                run.run_id, [*trained.pictures, compute.workdir(job) / "engine.log"], "training"
-            )
+            files = [*trained.pictures, compute.workdir(job) / "engine.log"]
+            tracking.log_files(run.run_id, files, "training")
             tracking.end(run.run_id, well=True)
         yield dg.MaterializeResult(
             asset_key=key,

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from engine.protocol import Contract, write_atomically
+from engine.protocol import Contract
 
 ONNX = "model.onnx"
 PROGRAM = "model.pt2"
@@ -66,7 +66,8 @@ def digest_of(manifest: dict[str, str]) -> str:
 def seal(folder: Path) -> str:
     """Content hash of the folder, whose manifest is now written."""
     manifest = manifest_of(folder)
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True))
+    # Not forced to the disk: bytes that a power cut loses are found missing by `verify`.
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True))
     return digest_of(manifest)
 
 
@@ -78,8 +79,10 @@ def verify(folder: Path, digest: str | None = None) -> str:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactCorrupt(f"{folder} has no readable {MANIFEST}: {error}") from error
+    if not isinstance(manifest, dict):
+        raise ArtefactCorrupt(f"{folder / MANIFEST} is a {type(manifest).__name__}, not a mapping")
     found = manifest_of(folder)
     if found != manifest:
         names = sorted(n for n in found.keys() | manifest if found.get(n) != manifest.get(n))
@@ -89,10 +92,10 @@ def verify(folder: Path, digest: str | None = None) -> str:
     return digest_of(manifest)
 
 
-def is_sealed(folder: Path) -> bool:
-    """Whether the folder is whole."""
+def is_sealed(folder: Path, digest: str | None = None) -> bool:
+    """Whether the folder is whole, and of that content hash where one is given."""
     try:
-        verify(folder)
+        verify(folder, digest)
     except ArtefactCorrupt:
         return False
     return True
@@ -104,13 +107,19 @@ def read_signature(folder: Path) -> Signature:
 
 
 def copy_sealed(source: Path, target: Path) -> None:
-    """Copy a folder into place whole or not at all; a target that exists is kept."""
-    if target.exists():
+    """Copy a sealed folder into place whole or not at all.
+
+    A target that is a whole copy is kept; one that is damaged is replaced. Raises OSError.
+    """
+    manifest = (source / MANIFEST).read_bytes()
+    if is_sealed(target) and (target / MANIFEST).read_bytes() == manifest:
         return
     draft = target.with_name(f".{target.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         shutil.copytree(source, draft)
+        if target.exists():
+            shutil.rmtree(target)
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -10,18 +10,19 @@ driver that starts anew can adopt a process that is already running:
     result.json     written once, atomically, at the end
 """
 
-import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 S = TypeVar("S", bound="JobSpec")
 
+SPEC_WITHIN_S = 120.0
 EXIT_DONE = 0
 EXIT_REFUSED = 2
 """Will never work: the same spec would fail the same way."""
@@ -109,7 +110,7 @@ def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -
         sys.stderr.write(f"usage: python -m {kind.__module__.split('.')[0]}.main SPEC\n")
         return EXIT_REFUSED
     try:
-        spec = kind.model_validate_json(Path(argv[1]).read_bytes())
+        spec = kind.model_validate_json(_awaited(Path(argv[1])))
     except (OSError, ValidationError) as error:
         sys.stderr.write(f"the spec {argv[1]!r} cannot be used: {error}\n")
         return EXIT_REFUSED
@@ -129,6 +130,17 @@ def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -
     return exit_code(result)
 
 
+def _awaited(path: Path) -> bytes:
+    """The spec's bytes; an engine may be started, to load its modules, before there is one.
+
+    Raises OSError when none comes.
+    """
+    end = time.monotonic() + SPEC_WITHIN_S
+    while path.parent.is_dir() and not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return path.read_bytes()
+
+
 def exit_code(result: JobResult) -> int:
     """Exit code that tells a driver whether another attempt makes sense."""
     if result.failure is None:
@@ -141,8 +153,3 @@ def _failed(kind: Literal["refused", "try_again"], error: Exception) -> JobResul
     if not isinstance(error, (Refused, TryAgain)):
         message = f"{type(error).__name__}: {message}"
     return JobResult(failure=Failure(kind=kind, message=message, detail=traceback.format_exc()))
-
-
-def read_json(path: Path) -> Any:
-    """The file's JSON value. Raises OSError or json.JSONDecodeError."""
-    return json.loads(path.read_bytes())

@@ -1,8 +1,17 @@
 """The declaration of a project: its datasets, models, simulations, services and automation."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from projects.nearest import hint
 
@@ -13,6 +22,19 @@ Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|r
 Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
 Scalar = bool | int | float | str
+
+
+def _told_once(value: Any, validated: Callable[[Any], Any]) -> Any:
+    try:
+        return validated(value)
+    except ValidationError:
+        raise ValueError(
+            f"got {value!r:.80}, expected a boolean, a number, a word, or a list of these"
+        ) from None
+
+
+Hyperparameter = Annotated[Scalar | list[Scalar], WrapValidator(_told_once)]
+"""Told in one sentence when wrong: pydantic alone tells one problem per kind of value."""
 
 
 class Declared(BaseModel):
@@ -77,7 +99,7 @@ class Dataset(Declared):
 
     source: Source
     """`sklearn:NAME`, `files:PATH` (Parquet, CSV, JSON lines; local, glob or s3://),
-    `images:FOLDER` (one folder per class), `sql:QUERY` (DuckDB over files), or
+    `images:FOLDER` (local, one folder per class), `sql:QUERY` (DuckDB over files), or
     `requests:SERVICE` (the request log of a service of this project)."""
     label: str | None = None
     """Column to predict; without it the dataset has no held-out evaluation."""
@@ -115,7 +137,7 @@ class Model(Declared):
     """`module:function` with Ray Train's signature `train(config: dict) -> None`."""
     dataset: Name | None = None
     """Dataset to learn from; a control policy may learn from its environment alone."""
-    hyperparameters: dict[str, Scalar | list[Scalar]] = {}
+    hyperparameters: dict[str, Hyperparameter] = {}
     resources: Resources = Resources()
     seed: int = Field(default=0, ge=0)
     timeout_s: float = Field(default=86_400, gt=0)

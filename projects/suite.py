@@ -80,6 +80,12 @@ class Rollouts(Declared):
 
 
 Suite = Annotated[Corruptions | LinfAttack | Rollouts, Field(discriminator="kind")]
+SUITES: dict[str, type[Corruptions | LinfAttack | Rollouts]] = {
+    "corruptions": Corruptions,
+    "linf_attack": LinfAttack,
+    "rollouts": Rollouts,
+}
+"""Class of the declaration, by kind."""
 SUITE: TypeAdapter[Suite] = TypeAdapter(Suite)
 METRICS: dict[str, tuple[str, ...]] = {
     "corruptions": ("accuracy",),

@@ -8,6 +8,7 @@ import yaml
 
 Location = tuple[str | int, ...]
 LARGEST_BYTES = 1_000_000
+LARGEST_INTEGER_BITS = 64
 
 
 class UnreadableYaml(Exception):
@@ -16,6 +17,10 @@ class UnreadableYaml(Exception):
     def __init__(self, message: str, line: int = 1) -> None:
         super().__init__(message)
         self.line = line
+
+
+_UNCAUGHT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML lets pass of its own constructors and scanner: `int('')`, `match.group` of None."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -32,6 +37,17 @@ class _Loader(yaml.SafeLoader):
             line = self.peek_event().start_mark.line + 1
             raise UnreadableYaml("aliases (*name) are not accepted; write the value out", line)
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except _UNCAUGHT as error:
+            line, word = node.start_mark.line + 1, repr(node.value)
+            raise UnreadableYaml(f"{word:.80} is no {node.tag[18:]}: {error}", line) from error
+        if isinstance(value, int) and value.bit_length() > LARGEST_INTEGER_BITS:
+            line = node.start_mark.line + 1
+            raise UnreadableYaml(f"a number of more than {LARGEST_INTEGER_BITS} bits", line)
+        return value
 
 
 _Loader.add_implicit_resolver(
@@ -58,7 +74,22 @@ def read_yaml(file: Path) -> tuple[Any, dict[Location, int]]:
         raise UnreadableYaml("no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableYaml(f"cannot be read as UTF-8 text: {error}") from error
-    loader = _Loader(text)
+    try:
+        return _parsed(_Loader(text))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UnreadableYaml(
+            f"not YAML: character #x{error.character:02x} is not text", line
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise UnreadableYaml(f"not YAML: {problem}", mark.line + 1 if mark else 1) from error
+    except RecursionError:
+        raise UnreadableYaml("nested too deeply; expected a declaration") from None
+
+
+def _parsed(loader: _Loader) -> tuple[Any, dict[Location, int]]:
     try:
         node = loader.get_single_node()
         if node is None:
@@ -66,12 +97,8 @@ def read_yaml(file: Path) -> tuple[Any, dict[Location, int]]:
         locations: dict[Location, int] = {}
         _locate(node, (), locations)
         return loader.construct_document(node), locations
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise UnreadableYaml(f"not YAML: {problem}", mark.line + 1 if mark else 1) from error
-    except RecursionError:
-        raise UnreadableYaml("nested too deeply; expected a declaration") from None
+    except _UNCAUGHT as error:
+        raise UnreadableYaml(f"not YAML: {error}", loader.line + 1) from error
     finally:
         loader.dispose()
 
@@ -80,7 +107,10 @@ def _locate(node: yaml.Node, location: Location, locations: dict[Location, int])
     locations.setdefault(location, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            line, here = key.start_mark.line + 1, (*location, key.value)
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise UnreadableYaml("a key is a list or a mapping; expected a word", line)
+            here = (*location, key.value)
             if here in locations:
                 raise UnreadableYaml(f"key {key.value!r} is given twice", line)
             locations[here] = line

@@ -15,14 +15,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from engine import lease
 from engine.progress import Progress, follow
 from engine.protocol import JobResult, JobSpec
-from resources.warm import WarmUnavailable, fork
+from resources.warm import WarmUnavailable, fork, is_serving
 
 R = TypeVar("R", bound=JobResult)
 ATTEMPTS = 3
@@ -65,10 +66,28 @@ class LocalCompute:
 
     def __init__(self, work: Path, warm_socket: Path) -> None:
         self._work, self._warm_socket = work, warm_socket
+        self._loading: dict[str, Process] = {}
 
     def workdir(self, job: str) -> Path:
         """Folder of the job."""
         return self._work / job
+
+    @contextmanager
+    def loading(self, module: str, job: str) -> Iterator[None]:
+        """While the job is being prepared, its engine loads its modules, if it starts cold.
+
+        An engine that `run` has not taken over at the end is stopped.
+        """
+        workdir = self.workdir(job)
+        if lease.holder(workdir) is None and not (workdir / "spec.json").exists():
+            workdir.mkdir(parents=True, exist_ok=True)
+            if not is_serving(self._warm_socket):
+                self._loading[job] = self._start_cold(module, workdir / "spec.json")
+        try:
+            yield
+        finally:
+            if process := self._loading.pop(job, None):
+                stop(process)
 
     def run(
         self,
@@ -85,6 +104,9 @@ class LocalCompute:
         found = kind.read(spec.workdir)
         if found is not None and found.failure is None:
             return found
+        # Before the spec: an engine that waits for the spec looks at the lease next.
+        spec.workdir.mkdir(parents=True, exist_ok=True)
+        lease.renew(spec.workdir)
         path, message = spec.write(), ""
         for attempt in range(1, ATTEMPTS + 1):
             (spec.workdir / "result.json").unlink(missing_ok=True)
@@ -117,32 +139,40 @@ class LocalCompute:
         lease.renew(spec.workdir)
         progress_file = spec.workdir / "progress.jsonl"
         offset = progress_file.stat().st_size if progress_file.exists() else 0
-        process = self._adopt(spec) or self._start(module, path)
+        process = self._adopt(spec) or self._loaded(spec.job) or self._start(module, path)
         try:
             return self._follow(process, spec, offset, on_progress, stall_s)
         except BaseException:
             stop(process)
             raise
 
+    def _loaded(self, job: str) -> Process | None:
+        process = self._loading.pop(job, None)
+        return process if process and process.poll() is None else None
+
     def _adopt(self, spec: JobSpec) -> Process | None:
         pid = lease.holder(spec.workdir)
         return _Adopted(pid, spec.workdir) if pid else None
 
     def _start(self, module: str, path: Path) -> Process:
-        argv = [module, str(path)]
         with (path.parent / "engine.log").open("ab", buffering=0) as log:
             try:
+                argv = [module, str(path)]
                 return fork(self._warm_socket, module, argv, dict(os.environ), log.fileno())
             except WarmUnavailable:
-                return subprocess.Popen(
-                    [sys.executable, "-m", *argv],
-                    # Threads that spin while they wait slow two jobs on the same cores tenfold.
-                    env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+                return self._start_cold(module, path)
+
+    def _start_cold(self, module: str, path: Path) -> Process:
+        with (path.parent / "engine.log").open("ab", buffering=0) as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, str(path)],
+                # Threads that spin while they wait slow two jobs on the same cores tenfold.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _follow(
         self,

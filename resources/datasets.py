@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from engine.protocol import Contract
 from projects.schema import Dataset, Split
+from resources.columns import is_number, plain
 from resources.object_store import ObjectMissing, ObjectStore
 from resources.profiling import Profile, profile_of
 
@@ -111,10 +112,12 @@ def content_hash(table: pa.Table) -> str:
 
     Equal for equal rows, names and types, however the table is chunked in memory.
     """
-    plain = table.replace_schema_metadata(None).combine_chunks()
+    bare = table.replace_schema_metadata(None)
+    # Taking every row writes new buffers: old ones hold arbitrary bytes under nulls.
+    rows = bare.take(pa.array(np.arange(bare.num_rows))).combine_chunks()
     sink = _Hashing()
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), plain.schema) as writer:
-        writer.write_table(plain, max_chunksize=ROWS_AT_ONCE)
+    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema) as writer:
+        writer.write_table(rows, max_chunksize=ROWS_AT_ONCE)
     return sink.digest.hexdigest()
 
 
@@ -146,6 +149,7 @@ def _prepared(table: pa.Table, declared: Dataset) -> pa.Table:
 
         near = hint(declared.label, table.column_names)
         raise UnusableColumns(f"no column {declared.label!r}, the declared label{near}")
+    table = plain(table)
     labels = table.column(declared.label) if declared.label else None
     return table.append_column(SPLIT, pa.array(split_of(table.num_rows, labels, declared.split)))
 
@@ -178,19 +182,4 @@ def _classes(table: pa.Table, label: str | None) -> list[str]:
 
 
 def _features(table: pa.Table, label: str | None) -> list[str]:
-    def is_number(kind: pa.DataType) -> bool:
-        return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-
     return [f.name for f in table.schema if is_number(f.type) and f.name not in (label, SPLIT)]
-
-
-def read_columns(files: list[str], columns: list[str]) -> pa.Table:
-    """The columns of all rows in a version's files."""
-    import pyarrow.dataset as ds
-    import pyarrow.fs as pafs
-
-    if files and "://" in files[0]:
-        system = pafs.FileSystem.from_uri(files[0])[0]
-        paths = [pafs.FileSystem.from_uri(file)[1] for file in files]
-        return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=columns)
-    return ds.dataset(files, format="parquet").to_table(columns=columns)

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from engine.protocol import Contract
 from projects.schema import Bounds, Expectations
+from resources.columns import is_number
 
 
 class ColumnProfile(Contract):
@@ -69,17 +70,16 @@ def _column(connection: Any, field: pa.Field) -> ColumnProfile:
         missing, value = f"({name} IS NULL OR isnan({name}))", name
     else:
         missing, value = f"({name} IS NULL)", f"cast({name} AS double)"
-    is_number = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
-    numbers = f"min({value}), max({value}), avg({value})" if is_number else "NULL, NULL, NULL"
     nulls = connection.execute(f"SELECT count(*) FROM rows_of_dataset WHERE {missing}").fetchone()[
         0
     ]
+    profile = ColumnProfile(name=field.name, type=str(field.type), nulls=nulls)
+    if not is_number(field.type):
+        return profile
     low, high, mean = connection.execute(
-        f"SELECT {numbers} FROM rows_of_dataset WHERE NOT {missing}"
+        f"SELECT min({value}), max({value}), avg({value}) FROM rows_of_dataset WHERE NOT {missing}"
     ).fetchone()
-    return ColumnProfile(
-        name=field.name, type=str(field.type), nulls=nulls, low=low, high=high, mean=mean
-    )
+    return profile.model_copy(update={"low": low, "high": high, "mean": mean})
 
 
 def _quoted(name: str) -> str:
@@ -148,14 +148,19 @@ def _columns_claim(profile: Profile, expect: Expectations) -> Claim:
         for column in matching:
             if column.nulls / max(1, profile.rows) > rule.nulls_at_most:
                 wrong.append(f"{column.name}: {column.nulls} nulls in {profile.rows} rows")
-            low, high = column.low, column.high
-            known = rule.range is not None and low is not None and high is not None
-            if known and not _within(low, high, rule.range):
-                wrong.append(
-                    f"{column.name}: values from {low:g} to {high:g}, expected {_range(rule.range)}"
-                )
+            if rule.range is not None and column.nulls < profile.rows:
+                wrong += _outside(column, rule.range)
     message = "; ".join(wrong[:5]) or f"every declared expectation holds ({len(expect.columns)})"
     return Claim(CLAIMS[2], not wrong, message)
+
+
+def _outside(column: ColumnProfile, bounds: Bounds) -> list[str]:
+    low, high = column.low, column.high
+    if low is None or high is None:
+        return [f"{column.name}: values of type {column.type}, expected numbers {_range(bounds)}"]
+    if _within(low, high, bounds):
+        return []
+    return [f"{column.name}: values from {low:g} to {high:g}, expected {_range(bounds)}"]
 
 
 def _classes_claim(profile: Profile, expect: Expectations, label: str | None) -> Claim:

@@ -10,14 +10,15 @@ partial write: a file that is still being written is corrupt or short, and says 
 
 import glob
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Collection
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 
 from projects.nearest import hint
 from projects.schema import Dataset
+from resources.columns import plain
 from resources.object_store import ObjectStore
 
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
@@ -48,7 +49,7 @@ class Sources:
         Relative paths start at `base`. Raises SourceUnreadable.
         """
         table = self._read_source(project, declared, base)
-        if declared.watch and (arrived := list_files(declared.watch, base)):
+        if declared.watch and (arrived := watched_files(declared, base)):
             table = _appended(table, _read_files(declared.watch, base), arrived)
         if table.num_rows == 0:
             raise SourceUnreadable(f"{declared.source} has no rows; expected at least one")
@@ -67,8 +68,13 @@ class Sources:
         return readers[scheme]()
 
     def _read_images(self, folder: str, image: tuple[int, int] | None) -> pa.Table:
+        if "://" in folder:
+            raise SourceUnreadable(
+                f"images: reads folders of this machine only, got {folder}; mount or copy the "
+                "bucket, or declare files: of Parquet rows"
+            )
         root = Path(folder)
-        files = sorted(p for p in root.glob("*/*") if p.suffix.lower() in IMAGES)
+        files = sorted(p for p in root.glob("*/*") if _counts(p, root, IMAGES) and p.is_file())
         if not files:
             raise SourceUnreadable(
                 f"{root} holds no images; expected one folder per class with {', '.join(IMAGES)}"
@@ -108,26 +114,70 @@ class Sources:
         return _read_json_lines(files)
 
 
-def list_files(address: str, base: Path) -> dict[str, str]:
-    """Version tag (size and time of change) by path of the files that are there now.
+def watched_files(declared: Dataset, base: Path) -> dict[str, str]:
+    """Version tag by path of the files whose arrival is new data for the dataset.
 
     Raises SourceUnreadable when a bucket cannot be listed.
     """
-    import pyarrow.fs as pafs
+    is_images = declared.watch is None and declared.source.startswith("images:")
+    return list_files(declared.watched or "", base, IMAGES if is_images else FORMATS)
 
+
+def list_files(
+    address: str, base: Path, suffixes: Collection[str] = tuple(FORMATS)
+) -> dict[str, str]:
+    """Version tag (size and time of change) by path of the files that count and are there now.
+
+    Raises SourceUnreadable when a bucket is missing or cannot be listed.
+    """
     place = _absolute(address, base)
     if "://" in place:
-        try:
-            system, path = pafs.FileSystem.from_uri(place)
-            selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
-            found = system.get_file_info(selector)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceUnreadable(f"{place} cannot be listed: {error}") from error
-        return {f.path: f"{f.size}-{f.mtime_ns}" for f in found if f.type == pafs.FileType.File}
-    root = Path(place)
-    paths = root.rglob("*") if root.is_dir() else map(Path, glob.glob(place, recursive=True))
-    stats = {p: p.stat() for p in paths if p.is_file() and not p.name.startswith(".")}
+        _, found = _bucket_files(place, suffixes)
+        return {info.path: f"{info.size}-{info.mtime_ns}" for info in found}
+    stats = {path: path.stat() for path in _local_files(place, suffixes)}
     return {str(p): f"{s.st_size}-{s.st_mtime_ns}" for p, s in stats.items()}
+
+
+def _counts(path: PurePath, root: PurePath, suffixes: Collection[str]) -> bool:
+    """Whether a file below the root holds data: names that start with . or _ are drafts, logs
+    and markers of the programs that write there."""
+    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+    return path.suffix.lower() in suffixes and not hidden
+
+
+def _local_files(place: str, suffixes: Collection[str]) -> list[Path]:
+    """Files of the folder or pattern that count; a file that is named itself always does."""
+    if Path(place).is_file():
+        return [Path(place)]
+    if Path(place).is_dir():
+        root, found = Path(place), Path(place).rglob("*")
+    else:
+        root = next(p for p in Path(place).parents if not glob.has_magic(str(p)))
+        found = map(Path, glob.glob(place, recursive=True))
+    return sorted((p for p in found if _counts(p, root, suffixes) and p.is_file()), key=str)
+
+
+def _bucket_files(place: str, suffixes: Collection[str]) -> tuple[Any, list[Any]]:
+    """File system, and what it says of every file under the prefix that counts."""
+    import pyarrow.fs as pafs
+
+    try:
+        system, path = pafs.FileSystem.from_uri(place)
+        named = system.get_file_info(path)
+        if named.type == pafs.FileType.File:
+            return system, [named]
+        selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
+        found = system.get_file_info(selector)
+        # An empty prefix may fill up later; a bucket that is not there is a mistake.
+        bucket = path.partition("/")[0] if not found else ""
+        is_missing = bucket and system.get_file_info(bucket).type == pafs.FileType.NotFound
+    except (pa.ArrowException, OSError) as error:
+        raise SourceUnreadable(f"{place} cannot be listed: {error}") from error
+    if is_missing:
+        raise SourceUnreadable(f"{place} cannot be listed: there is no bucket {bucket!r}")
+    files = [info for info in found if info.type == pafs.FileType.File]
+    counting = [i for i in files if _counts(PurePath(i.path), PurePath(path), suffixes)]
+    return system, sorted(counting, key=lambda info: info.path)
 
 
 def _appended(table: pa.Table, more: pa.Table, files: dict[str, str]) -> pa.Table:
@@ -172,9 +222,15 @@ def _read_files(pattern: str, base: Path) -> pa.Table:
 
     address = _absolute(pattern, base)
     if "://" in address:
-        system, paths = _bucket_files(address)
+        system, found = _bucket_files(address, FORMATS)
+        paths = [info.path for info in found]
     else:
-        system, paths = None, _local_files(address)
+        system, paths = None, [str(path) for path in _local_files(address, FORMATS)]
+    if not paths:
+        raise SourceUnreadable(
+            f"no file matches {address}; expected Parquet, CSV or JSON lines under names that do "
+            "not start with . or _"
+        )
     formats = {FORMATS.get(Path(p).suffix.lower()) for p in paths}
     if len(formats) != 1 or None in formats:
         raise SourceUnreadable(
@@ -182,9 +238,24 @@ def _read_files(pattern: str, base: Path) -> pa.Table:
             f"format among {', '.join(FORMATS)}"
         )
     try:
-        return ds.dataset(paths, format=formats.pop(), filesystem=system).to_table()
+        dataset = ds.dataset(paths, format=formats.pop(), filesystem=system)
+        _require_known_columns(dataset)
+        return dataset.to_table()
     except (pa.ArrowException, OSError) as error:
         raise SourceUnreadable(_blame(paths, error)) from error
+
+
+def _require_known_columns(dataset: Any) -> None:
+    """The first file's columns are read from all; what only others have would be lost."""
+    known = set(dataset.schema.names)
+    for fragment in dataset.get_fragments():
+        more = [name for name in fragment.physical_schema.names if name not in known]
+        if more:
+            raise SourceUnreadable(
+                f"{fragment.path} has columns that {dataset.files[0]} lacks: "
+                f"{', '.join(more[:8])}{', ...' * (len(more) > 8)}; expected the same columns in "
+                "every file"
+            )
 
 
 def _blame(paths: list[str], error: Exception) -> str:
@@ -194,45 +265,38 @@ def _blame(paths: list[str], error: Exception) -> str:
     return f"{where} cannot be read: {reason}; expected a whole file of its format"
 
 
-def _local_files(address: str) -> list[str]:
-    path = Path(address)
-    if path.is_dir():
-        found = [str(p) for p in path.rglob("*") if p.suffix.lower() in FORMATS]
-    else:
-        found = [p for p in glob.glob(address, recursive=True) if Path(p).is_file()]
-    if not found:
-        raise SourceUnreadable(f"no file matches {address}; expected Parquet, CSV or JSON lines")
-    return sorted(found)
-
-
-def _bucket_files(address: str) -> tuple[Any, list[str]]:
-    import pyarrow.fs as pafs
-
-    try:
-        system, path = pafs.FileSystem.from_uri(address)
-        info = system.get_file_info(path)
-        if info.type == pafs.FileType.File:
-            return system, [path]
-        found = system.get_file_info(pafs.FileSelector(path, recursive=True))
-    except (pa.ArrowException, OSError) as error:
-        raise SourceUnreadable(f"{address} cannot be listed: {error}") from error
-    paths = sorted(f.path for f in found if Path(f.path).suffix.lower() in FORMATS)
-    if not paths:
-        raise SourceUnreadable(f"no file under {address}; expected Parquet, CSV or JSON lines")
-    return system, paths
-
-
 def _read_sql(query: str, base: Path) -> pa.Table:
     import duckdb
 
     try:
         with duckdb.connect() as connection:
             connection.execute("SET file_search_path = ?", [str(base)])
-            table = connection.sql(query).to_arrow_table()
+            relation = connection.sql(query)
+            if relation is None:
+                raise SourceUnreadable(f"the query gives no rows; expected a SELECT\n{query}")
+            table = relation.to_arrow_table()
     except duckdb.Error as error:
         raise SourceUnreadable(f"the query failed: {error}\n{query}") from error
-    # A query without ORDER BY may give its rows in any order; the version must not depend on it.
-    return table.sort_by([(name, "ascending") for name in table.column_names])
+    return _ordered(table, query)
+
+
+def _ordered(table: pa.Table, query: str) -> pa.Table:
+    """The rows in the order of their values: a query without ORDER BY may give them in any, and
+    the version must not depend on it."""
+    names = table.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceUnreadable(
+            f"the query gives {', '.join(twice)} more than once; name columns apart with AS\n"
+            f"{query}"
+        )
+    try:
+        return plain(table).sort_by([(name, "ascending") for name in names])
+    except pa.ArrowException as error:
+        kinds = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
+        raise SourceUnreadable(
+            f"the query's rows cannot be ordered: {error}; expected columns of numbers, text, "
+            f"times or booleans, got {kinds}\n{query}"
+        ) from error
 
 
 def _read_json_lines(files: list[Path]) -> pa.Table:

@@ -1,14 +1,15 @@
 """Requests that no longer look like the training data start the next turn, once a version."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
 
 from assets.keys import op_name
+from engine.rows import read_rows
 from jobs.turning import job_name
 from projects.loading import LoadedProject
-from resources.datasets import DatasetStore, read_columns
+from resources.datasets import DatasetStore
 from resources.request_logs import RequestLogs
 from resources.tracking import Tracking, registered_name
 
@@ -45,14 +46,24 @@ class Drift(NamedTuple):
 def measure_drift(training: np.ndarray, requests: np.ndarray, features: list[str]) -> Drift:
     """The feature whose distribution differs most, by the two-sample Kolmogorov-Smirnov test.
 
-    Both arrays are [rows, features].
+    Both arrays are [rows, features]; values that are not numbers are left out.
     """
+    found = [
+        _drift_of(name, training[:, i], requests[:, i], len(features))
+        for i, name in enumerate(features)
+    ]
+    # Certain first: few values may be far apart by chance, and must not hide another's drift.
+    return max(found, key=lambda drift: (drift.p_value < SIGNIFICANCE, drift.distance))
+
+
+def _drift_of(name: str, training: np.ndarray, requests: np.ndarray, features: int) -> Drift:
     from scipy.stats import ks_2samp
 
-    tests = [tuple(ks_2samp(training[:, i], requests[:, i])) for i in range(len(features))]
-    worst = min(range(len(features)), key=lambda i: tests[i][1])
-    distance, p_value = tests[worst]
-    return Drift(features[worst], float(distance), min(1.0, float(p_value) * len(features)))
+    training, requests = (values[~np.isnan(values)] for values in (training, requests))
+    if not len(training) or not len(requests):
+        return Drift(name, 0.0, 1.0)
+    test: Any = ks_2samp(training, requests)
+    return Drift(name, float(test.statistic), min(1.0, float(test.pvalue) * features))
 
 
 def build_drift_sensors(project: LoadedProject) -> list[dg.SensorDefinition]:
@@ -94,8 +105,9 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
             return dg.SkipReason(f"{rows} requests logged, {FEWEST_ROWS} needed for the test")
         version = tracking.version(registered_name(project.name, model), recent.model_version)
         learned = datasets.read(project.name, dataset, version.tags["orrery.dataset_version"])
-        table = read_columns(learned.train, learned.features)
-        training = np.stack([table.column(f).to_numpy() for f in learned.features], axis=1)
+        table = read_rows(learned.train, learned.features)
+        columns = [table.column(f).to_numpy().astype(np.float64) for f in learned.features]
+        training = np.stack(columns, axis=1)
         drift = measure_drift(training, recent.inputs, learned.features)
         if not drift.is_drift:
             return dg.SkipReason(f"no drift in {len(recent.inputs)} requests; nearest {drift}")

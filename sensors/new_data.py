@@ -8,7 +8,7 @@ import dagster as dg
 from assets.keys import op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
-from resources.sources import SourceUnreadable, list_files
+from resources.sources import SourceUnreadable, watched_files
 
 INTERVAL_S = 15
 
@@ -17,25 +17,26 @@ def build_new_data_sensors(project: LoadedProject) -> list[dg.SensorDefinition]:
     """One sensor per watched dataset, where new data is declared to retrain."""
     if "new_data" not in project.declaration.automation.retrain.on:
         return []
-    watched = {n: d.watched for n, d in project.declaration.datasets.items() if d.watched}
-    return [_sensor(project, name, place) for name, place in watched.items()]
+    watched = [name for name, d in project.declaration.datasets.items() if d.watched]
+    return [_sensor(project, name) for name in watched]
 
 
-def _sensor(project: LoadedProject, name: str, place: str) -> dg.SensorDefinition:
+def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
     job = job_name("turn", project.name)
+    dataset = project.declaration.datasets[name]
 
     @dg.sensor(
         name=op_name(f"on_new_data_{project.name}_{name}"),
         job_name=job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Starts `{job}` once when files appear or change in `{place}`. What was "
-        "there when the sensor first looked is taken as known; a file that still grows is "
-        "waited for.",
+        description=f"Starts `{job}` once when files appear or change in `{dataset.watched}`. "
+        "What was there when the sensor first looked is taken as known; a file that still grows "
+        "is waited for.",
     )
     def on_new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            files = list_files(place, project.base)
+            files = watched_files(dataset, project.base)
         except SourceUnreadable as error:
             return dg.SkipReason(str(error))
         cursor = json.loads(context.cursor) if context.cursor else None

@@ -1,6 +1,7 @@
 """The replicas of one service, and how a new version takes over without a failed request."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from serving.contract import Release, ServiceStatus
@@ -14,6 +15,17 @@ MOST_ERRORS = 0.02
 """Share of server errors at which a canary is rolled back."""
 
 
+@dataclass(frozen=True)
+class _Restart:
+    """A replica that died, and when it is started again."""
+
+    due: float
+    release: Release
+    slot: int
+    restarts: int
+    is_incoming: bool
+
+
 class Fleet:
     """Pursues the release of one service, a step at a time and without ever waiting."""
 
@@ -23,19 +35,13 @@ class Fleet:
         self._current: list[Replica] = []
         self._incoming: list[Replica] = []
         self._leaving: list[tuple[Replica, float]] = []
-        self._waiting: list[tuple[float, Release, int, int]] = []
+        self._waiting: list[_Restart] = []
         self._release: Release | None = None
         self._refused: str | None = None
         self._message = ""
         self._canary_step: int | None = None
         self._step_since = 0.0
         self._errors_before: tuple[int, int] = (0, 0)
-
-    @property
-    def slots_needed(self) -> int:
-        """Slots for both versions of a takeover, and for replicas that are leaving."""
-        replicas = self._release.replicas if self._release else 1
-        return max(4, 3 * replicas, len(self._current) + len(self._leaving) + 2 * replicas)
 
     @property
     def is_empty(self) -> bool:
@@ -59,6 +65,8 @@ class Fleet:
             self._widen()
 
     def _accept(self, release: Release) -> None:
+        # First what may fail: the next step then tries the whole of it again.
+        slots = self._free_slots(release.replicas)
         previous, self._release = self._release, release
         self._message = ""
         self._leave(self._incoming)
@@ -67,15 +75,15 @@ class Fleet:
         if serving == release or (previous and release.version == self._refused):
             return
         self._refused = None
-        slots = self._free_slots(release.replicas)
         self._incoming = [Replica(release, slot, self._logs) for slot in slots]
 
     def _free_slots(self, count: int) -> list[int]:
-        self._router.require_slots(self.service, self.slots_needed)
-        taken = {r.slot for r in self._current + self._incoming}
-        taken |= {r.slot for r, _ in self._leaving} | {slot for _, _, slot, _ in self._waiting}
-        free = [slot for slot in range(self.slots_needed) if slot not in taken]
-        return free[:count]
+        """Slots for a takeover by so many replicas, beside those that are in use."""
+        used = {r.slot for r in self._current + self._incoming}
+        used |= {r.slot for r, _ in self._leaving} | {w.slot for w in self._waiting}
+        needed = max(4, len(used) + 2 * count)
+        self._router.require_slots(self.service, needed)
+        return [slot for slot in range(needed) if slot not in used][:count]
 
     def _is_whole(self, replicas: list[Replica]) -> bool:
         wanted = replicas[0].release.replicas
@@ -94,30 +102,20 @@ class Fleet:
                 replicas.remove(replica)
                 self._router.close(self.service, replica.slot)
                 replica.stop()
-                restarts = replica.restarts + 1
-                if replicas is self._incoming and restarts >= MOST_FAILED_STARTS:
-                    self._roll_back(
-                        f"version {replica.release.version} does not start; see its log"
-                    )
+                restarts, is_incoming = replica.restarts + 1, replicas is self._incoming
+                if is_incoming and restarts >= MOST_FAILED_STARTS:
+                    self._roll_back(f"version {replica.release.version} does not start")
                     return
                 due = time.monotonic() + BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
-                self._waiting.append((due, replica.release, replica.slot, restarts))
+                again = _Restart(due, replica.release, replica.slot, restarts, is_incoming)
+                self._waiting.append(again)
 
     def _restart_due(self) -> None:
         now = time.monotonic()
-        for entry in [e for e in self._waiting if e[0] <= now]:
+        for entry in [w for w in self._waiting if w.due <= now]:
             self._waiting.remove(entry)
-            _, release, slot, restarts = entry
-            replica = Replica(release, slot, self._logs, restarts)
-            is_current = not self._incoming or release.version != self._incoming[0].release.version
-            if self._release and is_current and release == self._serving_release(release):
-                self._current.append(replica)
-            else:
-                self._incoming.append(replica)
-
-    def _serving_release(self, release: Release) -> Release:
-        """The release being served; while every current replica waits, the one that did."""
-        return self._current[0].release if self._current else release
+            replica = Replica(entry.release, entry.slot, self._logs, entry.restarts)
+            (self._incoming if entry.is_incoming else self._current).append(replica)
 
     def _widen(self) -> None:
         """Start or continue the takeover by the incoming version."""
@@ -170,15 +168,16 @@ class Fleet:
                 self._router.weigh(self.service, replica.slot, LARGEST_WEIGHT)
         self._leave(self._current)
         self._current, self._incoming = self._incoming, []
-        self._waiting = [w for w in self._waiting if w[1] == self._release]
+        self._waiting = []
         self._canary_step = None
 
     def _roll_back(self, why: str) -> None:
         self._refused = self._release.version if self._release else None
-        self._message = f"{why}; the earlier version keeps the traffic"
+        kept = "the earlier version keeps the traffic" if self._current else "nothing serves"
+        self._message = f"{why} (its log is in {self._logs}); {kept}"
         self._share(self._current, 100)
         self._leave(self._incoming)
-        self._waiting = [w for w in self._waiting if w[1].version != self._refused]
+        self._waiting = [w for w in self._waiting if not w.is_incoming]
         self._incoming, self._canary_step = [], None
 
     def _leave(self, replicas: list[Replica]) -> None:

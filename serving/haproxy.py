@@ -73,6 +73,7 @@ class Haproxy:
         while time.monotonic() < end:
             try:
                 self._ask("admin.sock", "show info")
+                self._ask("master.sock", "show version")
                 return
             except OSError:
                 if self._process.poll() is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
+from engine.protocol import Refused
 from projects.suite import Corruptions, ImageShape
 from simulations.scenario import Outcomes, Scenario
 from simulations.subject import Subject
@@ -54,7 +55,9 @@ def _shift(
         by = (
             SHIFT * severity * np.array([shape.height * np.sin(angle), shape.width * np.cos(angle)])
         )
-        shifted[index] = ndimage.shift(images_BHW[index], by, order=1, cval=shape.low)
+        shifted[index] = ndimage.shift(
+            images_BHW[index], by, order=1, mode="grid-constant", cval=shape.low
+        )
     return shifted
 
 
@@ -90,8 +93,16 @@ _CORRUPTIONS = {
 def run(
     suite: Corruptions, subject: Subject, rows: np.ndarray, labels: np.ndarray
 ) -> list[Outcomes]:
-    """Whether every held-out image is named rightly, clean and under every corruption."""
+    """Whether every held-out image is named rightly, clean and under every corruption.
+
+    Raises Refused when a row is no image of the declared shape.
+    """
     shape = suite.image
+    if rows.shape[1] != shape.height * shape.width:
+        raise Refused(
+            f"got rows of {rows.shape[1]} features, expected height x width = {shape.height} x "
+            f"{shape.width} = {shape.height * shape.width}; correct the suite's image"
+        )
     images_BHW = rows.reshape(len(rows), shape.height, shape.width)
     scenarios = [Scenario("clean", {"severity": 0.0}, gated=True)] + [
         Scenario(f"{name} {severity:g}", {"severity": severity}, severity <= suite.gated_up_to)

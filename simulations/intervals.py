@@ -6,6 +6,9 @@ from scipy import stats
 from simulations.evidence import MEAN, Measurement
 from simulations.scenario import Outcomes
 
+SAME = 1e-9
+"""Shares that differ by less are equal but for rounding."""
+
 
 def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
     """Two-sided Wilson score interval of a share (Wilson 1927, JASA 22:209)."""
@@ -40,8 +43,7 @@ def measure(outcomes: Outcomes, confidence: float) -> list[Measurement]:
     ]
     if gated:
         mean = np.mean([outcomes.by_unit(s) for s in gated], axis=0)
-        low, high = student(mean, confidence)
-        low, high = (max(0.0, low), min(1.0, high)) if outcomes.is_share else (low, high)
+        low, high, method = _mean_interval(mean, outcomes.is_share, confidence)
         measurements.append(
             Measurement(
                 scenario=MEAN,
@@ -51,10 +53,24 @@ def measure(outcomes: Outcomes, confidence: float) -> list[Measurement]:
                 low=low,
                 high=high,
                 n=len(mean),
-                method=f"Student t over units, {confidence:.0%}",
+                method=f"{method}, {confidence:.0%}",
             )
         )
     return measurements
+
+
+def _mean_interval(
+    units: np.ndarray, is_share: bool, confidence: float
+) -> tuple[float, float, str]:
+    """Interval of the mean over units, and its method."""
+    if is_share and np.ptp(units) < SAME:
+        # Equal units have no spread to learn from, yet n of them do not prove the share.
+        low, high = wilson(float(units.mean()), len(units), confidence)
+        return low, high, "Wilson score over units (all are equal, so Student t has no spread)"
+    low, high = student(units, confidence)
+    if is_share:
+        low, high = max(0.0, low), min(1.0, high)
+    return low, high, "Student t over units"
 
 
 def _measurement(

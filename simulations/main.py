@@ -7,12 +7,12 @@ import sys
 import time
 
 import numpy as np
-import pyarrow.dataset as ds
 
 from engine import lease
 from engine.artefact import ArtefactCorrupt, sha256_of
 from engine.progress import ProgressLog
 from engine.protocol import Refused, run_engine
+from engine.rows import read_rows
 from projects.suite import SUITE, Corruptions, Rollouts, Suite
 from simulations import pictures
 from simulations.contract import SimulationResult, SimulationSpec
@@ -88,7 +88,7 @@ def _held_out(spec: SimulationSpec, subject: Subject) -> tuple[np.ndarray, np.nd
             f"dataset of {spec.model} has none: declare label and split"
         )
     columns = [*signature.features, spec.label]
-    table = ds.dataset(spec.rows, format="parquet").to_table(columns=columns)
+    table = read_rows(spec.rows, columns)
     stacked = np.stack(
         [
             table.column(name).to_numpy().astype(signature.input.dtype)

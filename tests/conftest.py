@@ -26,7 +26,7 @@ def warm_server() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="orrery-test-") as folder:
         path = Path(folder, "warm.sock")
         server = subprocess.Popen(
-            [sys.executable, "-m", "resources.warm", str(path), *WARM_MODULES],
+            [sys.executable, "-m", "resources.warm_server", str(path), *WARM_MODULES],
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

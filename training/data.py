@@ -6,17 +6,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.fs as pafs
 
-
-def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    """The columns of all rows in the Parquet files. Raises OSError or pyarrow errors."""
-    system, paths = None, list(files)
-    if paths and "://" in paths[0]:
-        system = pafs.FileSystem.from_uri(paths[0])[0]
-        paths = [pafs.FileSystem.from_uri(path)[1] for path in paths]
-    return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=list(columns))
+from engine.rows import read_rows
 
 
 def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:

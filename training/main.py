@@ -3,16 +3,12 @@
 Reads a TrainingSpec, trains by Ray Train, exports, evaluates, and writes a TrainingResult.
 """
 
-import importlib
 import os
-import random
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 import ray.train
 import torch
@@ -22,11 +18,9 @@ from ray.train.torch import TorchTrainer
 from engine import lease
 from engine.artefact import read_signature, seal
 from engine.protocol import Refused, TryAgain, run_engine
-from training import session
+from training import session, worker
 from training.contract import TrainingResult, TrainingSpec
 from training.data import split_arrays
-from training.evaluation import draw_curves, evaluate
-from training.export import export
 
 RAY_START_ATTEMPTS = 3
 
@@ -52,9 +46,7 @@ def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def local(config: dict[str, Any]) -> None:
-        reporter = outcome["reporter"] = session.begin(spec)
-        _train(spec, config)
-        reporter.close()
+        outcome["reporter"] = worker.train(spec, config)
 
     scaling = ScalingConfig(num_workers=0)
     TorchTrainer(local, train_loop_config=_config(spec), scaling_config=scaling).fit()
@@ -71,10 +63,7 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     _start_ray(spec)
 
     def remote(config: dict[str, Any]) -> None:
-        sys.path[:0] = spec.python_path
-        reporter = session.begin(spec)
-        _train(spec, config)
-        reporter.close()
+        worker.train(spec, config)
 
     scaling = ScalingConfig(
         num_workers=spec.workers,
@@ -120,20 +109,6 @@ def _start_ray(spec: TrainingSpec) -> None:
                 raise TryAgain(f"Ray did not start in {attempt} attempts: {error}") from error
 
 
-def _train(spec: TrainingSpec, config: dict[str, Any]) -> None:
-    _seed(spec.seed)
-    _trainer(spec)(config)
-
-
-def _trainer(spec: TrainingSpec) -> Callable[[dict[str, Any]], None]:
-    module, _, function = spec.trainer.partition(":")
-    sys.path[:0] = [folder for folder in spec.python_path if folder not in sys.path]
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise Refused(f"the trainer {spec.trainer!r} cannot be imported: {error}") from error
-
-
 def _config(spec: TrainingSpec) -> dict[str, Any]:
     config = {**spec.hyperparameters, "seed": spec.seed}
     if spec.dataset:
@@ -141,16 +116,11 @@ def _config(spec: TrainingSpec) -> dict[str, Any]:
     return config
 
 
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # It guards against reading memory that was never written, at the price of writing it all.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-
-
 def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> TrainingResult:
+    # Loading these takes seconds, which the first training step need not wait for.
+    from training.evaluation import draw_curves, evaluate
+    from training.export import export
+
     checkpoint: Path | None = outcome["checkpoint"]
     if checkpoint is None:
         raise Refused(

@@ -56,6 +56,9 @@ class MetricLog:
             )
 
     def _send_until_closed(self) -> None:
+        # Loading MLflow takes a second, which the first training step need not wait for.
+        while not self._queue and not self._closing.is_set():
+            self._closing.wait(0.05)
         while self._queue or not self._closing.is_set():
             try:
                 self._send_batch()

@@ -119,7 +119,10 @@ class DistributedReporter(DistributedTrainFnUtils):
             self.session.close()
 
 
-def begin(spec: TrainingSpec) -> LocalReporter | DistributedReporter:
+Reporter = LocalReporter | DistributedReporter
+
+
+def begin(spec: TrainingSpec) -> Reporter:
     """The reporter that this process's `ray.train.report` now goes through."""
     reporter = LocalReporter(spec) if spec.workers == 1 else DistributedReporter(spec)
     set_train_fn_utils(reporter)

@@ -40,3 +40,11 @@ def test_another_hash_than_expected_is_noticed(folder):
 
 def test_a_folder_without_a_manifest_does_not_count(folder):
     assert not is_sealed(folder)
+
+
+@pytest.mark.parametrize("manifest", [b"[1]", b"null", b"\xff", b"{", b"[" * 100_000])
+def test_a_manifest_that_is_no_mapping_is_noticed(manifest, folder):
+    seal(folder)
+    (folder / "manifest.json").write_bytes(manifest)
+    with pytest.raises(ArtefactCorrupt, match=r"manifest\.json"):
+        verify(folder)

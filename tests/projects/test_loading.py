@@ -134,6 +134,8 @@ MISTAKES = {
 SUITE_MISTAKES = {
     "unknown key": ("seeds: [1]", "sedes: [1]", 8, "sedes", "did you mean 'seeds'?"),
     "unknown nested key": ("height: 2", "heigth: 2", 4, "image.heigth", "did you mean 'height'?"),
+    "unknown kind": ("kind: corruptions", "kind: corruption", 1, "kind", "mean 'corruptions'?"),
+    "wrong kind": ("kind: corruptions", "kind: [corruptions]", 1, "kind", "got ['corruptions']"),
     "wrong type": ("width: 2", "width: wide", 5, "image.width", "got 'wide', expected"),
 }
 

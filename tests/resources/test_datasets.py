@@ -10,16 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+from engine.rows import read_rows
 from projects.schema import Dataset, Split
 from resources.datasets import (
     DatasetStore,
     UnusableColumns,
     content_hash,
-    read_columns,
     split_of,
 )
 from resources.object_store import ObjectMissing, ObjectStore
-from tests.sensors import buckets
+from tests import buckets
 
 DECLARED = Dataset(source="files:birds.csv", label="species", split=Split(test=0.25, seed=3))
 
@@ -155,7 +155,7 @@ def test_train_and_test_are_disjoint_and_complete(store):
     version = store.write("p", "birds", DECLARED, birds())
 
     train, test = (
-        read_columns(files, ["wing"]).column("wing").to_pylist()
+        read_rows(files, ["wing"]).column("wing").to_pylist()
         for files in (version.train, version.test)
     )
 
@@ -219,7 +219,7 @@ def test_write_after_an_interrupted_one_succeeds(seam, store, objects, monkeypat
     version = store.write("p", "birds", DECLARED, birds())
 
     files = version.train + version.test
-    assert sorted(read_columns(files, ["wing"]).column("wing").to_pylist()) == list(range(40))
+    assert sorted(read_rows(files, ["wing"]).column("wing").to_pylist()) == list(range(40))
 
 
 def interrupt(monkeypatch, seam, objects):
@@ -251,7 +251,7 @@ def test_version_lies_in_a_bucket(tmp_path, monkeypatch):
     version = store.write("p", "birds", DECLARED, birds())
 
     assert all(file.startswith(f"{root}/orrery/datasets/p/birds/") for file in version.train)
-    assert read_columns(version.test, ["wing"]).num_rows == 10
+    assert read_rows(version.test, ["wing"]).num_rows == 10
 
 
 def test_label_that_is_no_column_is_told_with_the_nearest(store):

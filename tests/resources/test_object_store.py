@@ -9,7 +9,7 @@ import pytest
 
 from engine.artefact import MANIFEST, ArtefactCorrupt, seal
 from resources.object_store import ObjectMissing, ObjectStore
-from tests.sensors import buckets
+from tests import buckets
 
 KEY = "artefacts/reader"
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from projects.schema import Dataset, ImageSize
 from resources.object_store import ObjectStore
-from resources.sources import Sources, SourceUnreadable, list_files
-from tests.sensors import buckets
+from resources.sources import Sources, SourceUnreadable, list_files, watched_files
+from tests import buckets
 
 ROWS = pa.table({"wing": [1.5, 2.5, 3.5], "species": ["wren", "tit", "wren"]})
 MORE = pa.table({"wing": [4.5], "species": ["robin"]})
@@ -168,6 +168,12 @@ def test_query_that_cannot_be_ordered_is_told(query, read):
         read(f"sql:{query}")
 
 
+def test_query_gives_words_of_an_enumeration(read):
+    table = read("sql:SELECT unnest(['wren', 'tit'])::ENUM('wren', 'tit') AS species")
+
+    assert table.to_pylist() == [{"species": "tit"}, {"species": "wren"}]
+
+
 def test_watched_rows_are_appended_in_the_types_of_the_source(read, tmp_path):
     write(ROWS, tmp_path / "birds.parquet")
     write(pa.table({"species": ["robin"], "wing": [4]}), tmp_path / "incoming" / "new.csv")
@@ -196,9 +202,11 @@ def test_watched_file_without_the_columns_of_the_source_is_told(read, tmp_path):
         read("files:birds.csv", watch="incoming")
 
 
-def test_draft_that_is_still_written_under_a_hidden_name_is_passed_over(read, tmp_path):
+@pytest.mark.parametrize("name", [".more.csv", "_more.csv", "_log/more.csv", "README.md"])
+def test_draft_that_is_still_written_under_a_hidden_name_is_passed_over(name, read, tmp_path):
     write(ROWS, tmp_path / "data" / "birds.csv")
-    (tmp_path / "data" / ".more.csv").write_text("wing,spec")
+    (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "data" / name).write_text("wing,spec")
 
     table = read("files:data")
 
@@ -215,6 +223,23 @@ def test_column_that_only_some_files_have_is_not_dropped_silently(read, tmp_path
         columns = str(error)
 
     assert "species" in columns
+
+
+def test_bucket_that_is_not_there_is_told(tmp_path, monkeypatch):
+    root = buckets.make_bucket(monkeypatch)
+
+    assert list_files(f"{root}/absent", tmp_path) == {}
+    with pytest.raises(SourceUnreadable, match="there is no bucket 'orrery-absent'"):
+        list_files("s3://orrery-absent/songs", tmp_path)
+
+
+def test_watched_images_are_those_of_the_source(tmp_path):
+    draw(tmp_path / "birds" / "wren" / "1.png", [[0]])
+    (tmp_path / "birds" / "rows.csv").touch()
+
+    found = watched_files(Dataset(source="images:birds"), tmp_path)
+
+    assert list(found) == [str(tmp_path / "birds" / "wren" / "1.png")]
 
 
 def test_request_log_gives_a_column_per_input(read, tmp_path):
@@ -259,6 +284,7 @@ def make_bad_files(folder):
         ("sql:SELECT 1 WHERE false", "has no rows"),
         ("images:photos", r"1\.png is not a readable image"),
         ("images:cut photos", r"1\.png is not a readable image"),
+        ("images:s3://birds/photos", "folders of this machine only, got s3://birds/photos"),
         ("images:absent", "absent holds no images; expected one folder per class"),
         ("sklearn:digit", "bundles no 'digit'; did you mean 'digits'?"),
         ("requests:singer-api", "birds.singer-api has answered no logged request"),

@@ -14,7 +14,7 @@ from resources.warm import WarmUnavailable, fork
 @pytest.fixture
 def server(settings):
     process = subprocess.Popen(
-        [sys.executable, "-m", "resources.warm", str(settings.warm_socket), "json"],
+        [sys.executable, "-m", "resources.warm_server", str(settings.warm_socket), "json"],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         text=True,

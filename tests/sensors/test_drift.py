@@ -76,6 +76,25 @@ def test_feature_that_differs_most_is_named_among_those_that_certainly_differ():
     assert (drift.is_drift, drift.feature) == (True, "tail")
 
 
+def test_lone_value_far_apart_does_not_hide_a_certain_drift():
+    training, requests = drawn(0), drawn(1)
+    requests[1:, 0], requests[0, 0] = np.nan, 9
+    requests[:, 2] += 1
+
+    drift = measure_drift(training, requests, FEATURES)
+
+    assert (drift.is_drift, drift.feature) == (True, "beak")
+
+
+def test_feature_without_any_value_is_no_drift():
+    requests = drawn(1)
+    requests[:, 1] = np.nan
+
+    drift = measure_drift(drawn(0), requests, FEATURES)
+
+    assert not drift.is_drift
+
+
 def test_missing_value_in_one_feature_does_not_hide_the_drift_of_another():
     training, requests = drawn(0), drawn(1)
     training[0, 0] = np.nan

@@ -8,7 +8,7 @@ import pytest
 from projects.loading import LoadedProject
 from projects.schema import Project
 from sensors.new_data import build_new_data_sensors, decide
-from tests.sensors import buckets
+from tests import buckets
 
 
 def looked(*looks):

@@ -95,3 +95,4 @@ def test_two_perfect_rows_do_not_prove_a_mean():
     verdict = judge(evidence, {"accuracy": Criterion(at_least=0.99, of="mean")})
 
     assert verdict.outcome == "inconclusive"
+    assert measured[-1].method.startswith("Wilson score over units (all are equal")

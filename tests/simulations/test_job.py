@@ -12,7 +12,7 @@ from engine.protocol import EXIT_DONE, EXIT_REFUSED
 from projects.loading import CHECKOUT
 from simulations.contract import SimulationResult, SimulationSpec
 from simulations.evidence import MEAN
-from tests.sensors import buckets
+from tests import buckets
 
 CORRUPTIONS = {
     "kind": "corruptions",

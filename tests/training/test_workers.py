@@ -1,0 +1,29 @@
+"""Several workers: a real local Ray cluster."""
+
+import os
+import signal
+
+import psutil
+
+from training.contract import TrainingResult
+
+
+def test_two_workers_train_resume_and_leave_no_ray_behind(compute, spec_of):
+    killed = []
+
+    def kill_once(line) -> None:
+        if line.metrics.get("epoch", line.done) == 2 and "pid" in line.metrics and not killed:
+            killed.append(int(line.metrics["pid"]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    spec = spec_of(workers=2, timeout_s=280, hyperparameters={"epochs": 4, "epoch_s": 0.5})
+    result = compute.run("training.main", spec, TrainingResult, kill_once, stall_s=200)
+    assert killed
+    assert result.reports == 4
+    assert result.metrics["test_accuracy"] > 0.9
+    ray = [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if str(spec.workdir) in " ".join(p.info["cmdline"] or [])
+    ]
+    assert ray == []

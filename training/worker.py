@@ -1,0 +1,50 @@
+"""What every worker of a training job does: begin a session, seed, and call the trainer."""
+
+import importlib
+import os
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.protocol import Refused
+from training import session
+from training.contract import TrainingSpec
+
+
+def train(spec: TrainingSpec, config: dict[str, Any]) -> session.Reporter:
+    """The reporter of this process, once the trainer has ended and its metrics are sent.
+
+    Raises Refused when the trainer cannot be imported, TryAgain when MLflow does not answer, and
+    whatever the trainer raises.
+    """
+    reporter = session.begin(spec)
+    _seed(spec.seed)
+    if spec.tracking:
+        # What the trainer itself logs by `mlflow.log_...` goes to the job's mlflow_run.
+        os.environ["MLFLOW_TRACKING_URI"] = spec.tracking.uri
+        os.environ["MLFLOW_RUN_ID"] = spec.tracking.run_id
+    _trainer(spec)(config)
+    reporter.close()
+    return reporter
+
+
+def _trainer(spec: TrainingSpec) -> Callable[[dict[str, Any]], None]:
+    module, _, function = spec.trainer.partition(":")
+    sys.path[:0] = [folder for folder in spec.python_path if folder not in sys.path]
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise Refused(f"the trainer {spec.trainer!r} cannot be imported: {error}") from error
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # It guards against reading memory that was never written, at the price of writing it all.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
