@@ -102,10 +102,8 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         ProcessPlan(
             "MLflow",
             [
-                *[*python, "mlflow", "server", "--host", host],
-                *["--port", str(settings.mlflow_port), "--workers", "1"],
-                *["--backend-store-uri", settings.tracking_uri],
-                *["--default-artifact-root", settings.mlflow_artifacts],
+                *[*python, "resources.mlflow_server", settings.tracking_uri],
+                *[settings.mlflow_artifacts, host, str(settings.mlflow_port)],
             ],
             lambda: _answers(f"{settings.mlflow_url}/health"),
             settings.mlflow_url,

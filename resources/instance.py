@@ -33,6 +33,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from typing_extensions import override
 
+from engine import lease
 from resources.settings import Settings
 from resources.warm import WarmUnavailable, fork
 
@@ -58,7 +59,9 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         """SQLite in the state folder."""
         from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
-        return DagsterSqliteStorage.from_local(_state("dagster"), inst_data=inst_data)
+        # Processes that create the tables at the same time spoil each other's migrations.
+        with lease.alone(Path(_state("dagster.lock"))):
+            return DagsterSqliteStorage.from_local(_state("dagster"), inst_data=inst_data)
 
 
 class InstanceArtifacts(LocalArtifactStorage):
