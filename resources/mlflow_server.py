@@ -1,6 +1,6 @@
 """The MLflow server of the embedded default.
 
-`python -m resources.mlflow_server URI ARTIFACTS HOST PORT`: the database is created first, under the
+`python -m resources.mlflow_server URI ARTIFACTS HOST PORT`: the database comes first, under the
 lock that every process takes, and then this process becomes the server.
 """
 

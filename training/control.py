@@ -59,12 +59,12 @@ class Settings(NamedTuple):
     iterations: int
     environments: int = 8
     steps_per_iteration: int = 500
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 1e-3
     discount: float = 0.99
     gae_lambda: float = 0.95
     clip: float = 0.2
-    passes: int = 4
-    minibatches: int = 4
+    passes: int = 10
+    minibatches: int = 16
     entropy_weight: float = 0.01
     sensor_noise: float = 0.0
     """Standard deviation of the noise added to what the policy sees while it learns."""

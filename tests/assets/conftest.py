@@ -59,7 +59,7 @@ class Loop:
         return "\n".join(filter(None, texts))
 
     def key(self, family: str, name: str) -> dg.AssetKey:
-        return asset_key("flowers", family, name)
+        return asset_key(self.project.name, family, name)
 
     def metadata(self, family: str, name: str) -> dict[str, Any]:
         """Metadata of the newest materialisation."""
