@@ -124,7 +124,7 @@ def test_a_killed_process_is_started_again(up):
     (mlflow,) = [
         p
         for p in psutil.Process(up.process.pid).children()
-        if "mlflow" in " ".join(p.cmdline()) and "server" in p.cmdline()
+        if "resources.mlflow_server" in p.cmdline()
     ]
     mlflow.kill()
 
@@ -168,6 +168,16 @@ def test_a_taken_port_is_named_and_nothing_is_started(tmp_path, Up):
     assert refused.returncode == 1
     assert "ORRERY_MLFLOW_PORT" in refused.stderr
     assert not (Path(up.state) / "processes").exists()
+
+
+def test_a_killed_up_takes_its_processes_along(tmp_path, Up):
+    up = Up(tmp_path)
+    up.start()
+    up.wait_ready()
+    pids = up.descendants()
+    up.process.kill()
+    up.process.wait()
+    until(lambda: not [p for p in pids if psutil.pid_exists(p)], within_s=60)
 
 
 def test_down_stops_everything_that_up_started(up):

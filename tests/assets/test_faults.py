@@ -29,9 +29,9 @@ class MlflowServer:
     def start(self) -> None:
         self._process = subprocess.Popen(
             [
-                *[sys.executable, "-m", "mlflow", "server", "--port", str(self._port)],
-                *["--workers", "1", "--backend-store-uri", f"sqlite:///{self._state}/mlflow.db"],
-                *["--default-artifact-root", (self._state / "mlflow").as_uri()],
+                *[sys.executable, "-m", "resources.mlflow_server"],
+                *[f"sqlite:///{self._state}/mlflow.db", (self._state / "mlflow").as_uri()],
+                *["127.0.0.1", str(self._port)],
             ],
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,
