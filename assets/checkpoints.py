@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -66,13 +67,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         job = job_identity(context, key)
         with told(), compute.loading("training.main", job):
             dataset = _dataset(context, project, name, config, datasets)
-            parameters = {**declared.hyperparameters, **config.hyperparameters}
-            run = _tracked(
-                context, tracking, settings, project, name, job, parameters, dataset, config.seed
-            )
-            trained = _train(
-                context, project, name, config, settings, compute, tracking, run, job, dataset
-            )
+            asked = _spec(project, name, config, settings, compute.workdir(job), dataset)
+            run = _tracked(context, tracking, settings, project, asked, dataset)
+            trained = _train(context, compute, tracking, run, asked, declared.stall_timeout_s)
             assert trained.checkpoint and trained.artefact  # a result without failure has both
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
             artefact_key = f"artefacts/{trained.artefact_digest}"
@@ -138,59 +135,19 @@ def _dataset(
     return found
 
 
-def _tracked(
-    context: AssetExecutionContext,
-    tracking: Tracking,
-    settings: Settings,
-    project: LoadedProject,
-    model: str,
-    job: str,
-    parameters: dict[str, Any],
-    dataset: DatasetVersion | None,
-    seed: int | None,
-) -> TrackedRun:
-    declared = project.declaration.models[model]
-    tags = {
-        "dagster.run_id": context.run.run_id,
-        "dagster.asset": asset_key(project.name, "checkpoint", model).to_user_string(),
-        "mlflow.note.content": f"Trained by [this dagster_run]({settings.dagster_url}/runs/"
-        f"{context.run.run_id}).",
-        "mlflow.source.name": declared.trainer,
-        "mlflow.user": project.declaration.owner,
-        "mlflow.source.git.commit": revision(),
-        "orrery.project": project.name,
-        "orrery.model": model,
-        "orrery.dataset_version": dataset.version if dataset else "",
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
-    }
-    parameters = {
-        **parameters,
-        "trainer": declared.trainer,
-        "seed": declared.seed if seed is None else seed,
-        "workers": declared.resources.workers,
-    }
-    learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
-    return tracking.run_for(project.name, f"{model} {job[:6]}", job, tags, parameters, learned)
-
-
-def _train(
-    context: AssetExecutionContext,
+def _spec(
     project: LoadedProject,
     model: str,
     config: TrainingConfig,
     settings: Settings,
-    compute: LocalCompute,
-    tracking: Tracking,
-    run: TrackedRun,
-    job: str,
+    workdir: Path,
     dataset: DatasetVersion | None,
-) -> TrainingResult:
+) -> TrainingSpec:
+    """The declared training with what this dagster_run changes about it."""
     declared = project.declaration.models[model]
-    spec = TrainingSpec(
-        job=job,
-        workdir=compute.workdir(job),
+    return TrainingSpec(
+        job=workdir.name,
+        workdir=workdir,
         timeout_s=declared.timeout_s,
         project=project.name,
         model=model,
@@ -202,16 +159,60 @@ def _train(
         gpus_per_worker=declared.resources.gpus_per_worker,
         cpus_per_worker=declared.resources.cpus_per_worker,
         dataset=_files(dataset) if dataset else None,
-        tracking=MlflowRun(uri=tracking.uri, run_id=run.run_id),
         ray_address=settings.ray_address,
     )
+
+
+def _tracked(
+    context: AssetExecutionContext,
+    tracking: Tracking,
+    settings: Settings,
+    project: LoadedProject,
+    asked: TrainingSpec,
+    dataset: DatasetVersion | None,
+) -> TrackedRun:
+    tags = {
+        "dagster.run_id": context.run.run_id,
+        "dagster.asset": asset_key(project.name, "checkpoint", asked.model).to_user_string(),
+        "mlflow.note.content": f"Trained by [this dagster_run]({settings.dagster_url}/runs/"
+        f"{context.run.run_id}).",
+        "mlflow.source.name": asked.trainer,
+        "mlflow.source.git.commit": revision(),
+        "mlflow.user": project.declaration.owner,
+        "orrery.project": project.name,
+        "orrery.model": asked.model,
+        "orrery.dataset_version": dataset.version if dataset else "",
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
+    }
+    parameters = {
+        **asked.hyperparameters,
+        "trainer": asked.trainer,
+        "seed": asked.seed,
+        "workers": asked.workers,
+    }
+    learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
+    name = f"{asked.model} {asked.job[:6]}"
+    return tracking.run_for(project.name, name, asked.job, tags, parameters, learned)
+
+
+def _train(
+    context: AssetExecutionContext,
+    compute: LocalCompute,
+    tracking: Tracking,
+    run: TrackedRun,
+    asked: TrainingSpec,
+    stall_s: float,
+) -> TrainingResult:
+    followed = MlflowRun(uri=tracking.uri, run_id=run.run_id)
     try:
         return compute.run(
             "training.main",
-            spec,
+            asked.model_copy(update={"tracking": followed}),
             TrainingResult,
             lambda line: context.log.info(str(line)),
-            declared.stall_timeout_s,
+            stall_s,
         )
     except BaseException:
         tracking.end(run.run_id, well=False)

@@ -22,7 +22,7 @@ def on_failure(
         return dg.SkipReason(f"{run.run_id} is tried again, and keeps its mlflow_runs")
     reason = (context.failure_event.message or "no reason was recorded")[:1000]
     try:
-        closed = tracking.close_runs_of(run.run_id, reason)
+        closed = tracking.close_runs_of(run.root_run_id or run.run_id, reason)
     except TrackingUnavailable as error:
         return dg.SkipReason(str(error))
     context.log.error(f"{run.job_name} {run.run_id} failed: {reason} ({closed} mlflow_runs closed)")
