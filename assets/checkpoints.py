@@ -70,13 +70,15 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             asked = _spec(project, name, config, settings, compute.workdir(job), dataset)
             run = _tracked(context, tracking, settings, project, asked, dataset)
             trained = _train(context, compute, tracking, run, asked, declared.stall_timeout_s)
-            assert trained.checkpoint and trained.artefact  # a result without failure has both
+            # A result without failure has them all.
+            assert trained.checkpoint and trained.artefact and trained.environment
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
             artefact_key = f"artefacts/{trained.artefact_digest}"
             objects.put_folder(trained.artefact, artefact_key)
             held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
             tracking.log_metrics(run.run_id, held_out)
-            files = [*trained.pictures, compute.workdir(job) / "engine.log"]
+            log = compute.workdir(job) / "engine.log"
+            files = [*trained.pictures, trained.environment, log]
             tracking.log_files(run.run_id, files, "training")
             tracking.end(run.run_id, well=True)
         yield dg.MaterializeResult(

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+GRACE_S = 5.0
+
 
 class AlreadyRunning(Exception):
     """Another process works on the same job."""
@@ -73,5 +75,8 @@ def stop_when_abandoned(workdir: Path, lease_s: float) -> None:
         while age_s(workdir) <= lease_s:
             time.sleep(min(1.0, lease_s / 4))
         os.killpg(os.getpgrp(), signal.SIGTERM)
+        # A process may have inherited that it ignores SIGTERM.
+        time.sleep(GRACE_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="lease", daemon=True).start()

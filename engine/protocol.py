@@ -11,6 +11,7 @@ driver that starts anew can adopt a process that is already running:
 """
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -109,6 +110,8 @@ def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -
     if len(argv) != 2:
         sys.stderr.write(f"usage: python -m {kind.__module__.split('.')[0]}.main SPEC\n")
         return EXIT_REFUSED
+    # A driver started in the background of a script ignores SIGINT, and Dagster then SIGTERM too.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         spec = kind.model_validate_json(_awaited(Path(argv[1])))
     except (OSError, ValidationError) as error:

@@ -8,12 +8,12 @@ it when it is killed and keeps the port; so the application is served here direc
 import os
 import sys
 
-from resources.tracking import Tracking
+from resources.mlflow_database import create_database
 
 
 def main(uri: str, artifacts: str, host: str, port: str) -> None:
     """Serve until told to stop."""
-    Tracking(uri, artifacts, "").create_database()
+    create_database(uri)
     from mlflow.server import constants
 
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri

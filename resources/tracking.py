@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import lease
 from engine.artefact import ONNX, Signature
+from resources.mlflow_database import create_database
 
-SQLITE = "sqlite:///"
 JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -83,30 +82,9 @@ class Tracking:
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
             from mlflow.tracking import MlflowClient
 
-            self.create_database()
+            create_database(self.uri)
             self._connected = MlflowClient(self.uri, self.uri)
         return self._connected
-
-    def create_database(self) -> None:
-        """Create the SQLite file of the embedded default with all its tables, if there is none.
-
-        Made under another name first: a creation that is cut short leaves no database, and two
-        at the same time make one.
-        """
-        if not self.uri.startswith(SQLITE):
-            return
-        path = Path(self.uri.removeprefix(SQLITE))
-        if path.exists():
-            return
-        with lease.alone(path.with_suffix(".lock")):
-            if path.exists():
-                return
-            from mlflow.tracking import MlflowClient
-
-            draft = path.with_suffix(".draft")
-            draft.unlink(missing_ok=True)
-            MlflowClient(f"{SQLITE}{draft}").search_experiments()
-            draft.replace(path)
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
@@ -205,12 +183,6 @@ class Tracking:
         with self._answers():
             for file in files:
                 self._client.log_artifact(run_id, str(file), folder)
-
-    def tag(self, run_id: str, tags: dict[str, str]) -> None:
-        """Set tags of the mlflow_run. Raises TrackingUnavailable."""
-        with self._answers():
-            for key, value in tags.items():
-                self._client.set_tag(run_id, key, value)
 
     def end(self, run_id: str, *, well: bool) -> None:
         """End the mlflow_run. Raises TrackingUnavailable."""

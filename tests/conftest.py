@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,8 @@ import pytest
 from api.processes import WARM_MODULES
 from resources.settings import CHECKOUT, Settings
 
+# Started in the background of a script, pytest ignores SIGINT, and Dagster then SIGTERM too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")

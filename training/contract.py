@@ -71,6 +71,8 @@ class TrainingResult(JobResult):
     metrics: dict[str, float] = {}
     """Last reported metrics, and those of the held-out split under `test_`."""
     pictures: list[Path] = []
+    environment: Path | None = None
+    """File with the installed distributions and their versions."""
     reports: int = 0
     resumed_from: int = 0
     """Report at which this attempt took up the work; 0 for a fresh start."""

@@ -3,6 +3,7 @@
 Reads a TrainingSpec, trains by Ray Train, exports, evaluates, and writes a TrainingResult.
 """
 
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -133,6 +134,8 @@ def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Trainin
     artefact = spec.workdir / "artefact"
     example = split_arrays(spec.dataset.model_dump(), "train")[0] if spec.dataset else None
     digest = export(checkpoint, artefact, spec.dataset, example)
+    environment = spec.workdir / "environment.txt"
+    environment.write_text(_environment())
     history = session.history_of(spec.workdir)
     draw_curves(history, pictures / "curves.png")
     metrics = {k: v for k, v in history[-1].items() if k not in ("step", spec.units[0])}
@@ -146,11 +149,18 @@ def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Trainin
         signature=read_signature(artefact),
         metrics=metrics,
         pictures=sorted(pictures.iterdir()),
+        environment=environment,
         reports=len(history),
         resumed_from=outcome.get("resumed_from", 0),
         first_report_at=outcome.get("first_report_at"),
         device=device,
     )
+
+
+def _environment() -> str:
+    """Every installed distribution with its version, as pip reads them."""
+    found = {f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}
+    return "\n".join(sorted(found, key=str.lower)) + "\n"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pytest
 
 from api.processes import free_port
 from projects.loading import load_project
+from resources.object_store import ObjectStore
 
 
 class MlflowServer:
@@ -174,6 +175,24 @@ def test_a_read_only_store_for_checkpoints_fails_the_job_with_its_reason(loop, m
     assert "objects/checkpoints" in str([e for e in result.all_events if e.is_step_failure])
     os.remove(loop.settings.state / "objects" / "checkpoints")
     assert loop.materialize("checkpoint").success
+
+
+def test_an_object_store_that_comes_back_costs_no_second_training(loop, monkeypatch):
+    loop.materialize("dataset")
+    put, calls = ObjectStore.put_folder, []
+
+    def away_once(self, folder, key):
+        calls.append(key)
+        if len(calls) == 1:
+            raise OSError(5, "Input/output error")
+        return put(self, folder, key)
+
+    monkeypatch.setattr(ObjectStore, "put_folder", away_once)
+    result = loop.materialize("checkpoint")
+    assert result.success, loop.failure_of(result)
+    assert [e.event_type_value for e in result.all_events].count("STEP_UP_FOR_RETRY") == 1
+    records = loop.instance.all_logs(result.run_id)
+    assert sum("training starts" in record.user_message for record in records) == 1
 
 
 def test_a_corrupted_artefact_is_neither_registered_nor_simulated(loop):

@@ -33,4 +33,4 @@ def test_an_engine_without_a_driver_ends_itself(tmp_path):
         "lease.stop_when_abandoned(Path(sys.argv[1]), 0.2); time.sleep(60)"
     )
     engine = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
-    assert engine.wait(20) == -signal.SIGTERM
+    assert engine.wait(20) in (-signal.SIGTERM, -signal.SIGKILL)
