@@ -6,8 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 
 from api.processes import free_port
 from resources.settings import CHECKOUT
+from tests.waiting import until
 
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
@@ -35,15 +34,6 @@ query ($filter: RunsFilter) {
   }
 }
 """
-
-
-def until(condition: Callable[[], Any], within_s: float = 120) -> Any:
-    """The condition's first true value."""
-    end = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-    return found
 
 
 class Up:

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -10,14 +9,7 @@ import psutil
 import pytest
 
 from resources.settings import CHECKOUT
-
-
-def until(condition, within_s: float = 120):
-    end = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.05)
-    return found
+from tests.waiting import until
 
 
 def worker_of(run: dict) -> int | None:

@@ -70,7 +70,11 @@ class Loop:
 @pytest.fixture
 def loop(settings: Settings, warm: Path, mlflow_database: Path, flowers: Path, tmp_path: Path):
     (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    # Dagster's capture of output starts processes that threads of one process leave behind.
+    quiet = {"module": "dagster._core.storage.noop_compute_log_manager"}
+    quiet["class"] = "NoOpComputeLogManager"
+    folder = str(tmp_path / "dagster")
+    with dg.DagsterInstance.local_temp(folder, overrides={"compute_logs": quiet}) as instance:
         yield Loop(load_project(flowers / "flowers.yaml"), settings, instance)
 
 

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,18 +15,10 @@ from api.processes import free_port
 from engine import lease
 from engine.protocol import write_atomically
 from serving.contract import PackagingResult, PackagingSpec, Release, ServiceStatus
+from tests.waiting import until
 from training.export import export
 
 SERVICE = "flowers.classifier-api"
-
-
-def until(condition: Callable[[], object], within_s: float = 60):
-    """The condition's first true value."""
-    end = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture(scope="session")

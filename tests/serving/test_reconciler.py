@@ -4,22 +4,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import httpx
 import psutil
 
+from tests.waiting import until
+
 
 def gone(pids: list[int]) -> bool:
     return not any(psutil.pid_exists(pid) for pid in pids)
-
-
-def until(condition, within_s: float = 60):
-    end = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-    return found
 
 
 def descendants(pid: int) -> list[int]:
