@@ -35,7 +35,7 @@ bench: setup ## measure speed against the bare stack
 
 lock: $(BIN)/uv ## resolve constraints.txt anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --no-annotate --no-header \
-		--python-version 3.11 --quiet --output-file constraints.txt
+		--python-version 3.11 --upgrade-package torch --quiet --output-file constraints.txt
 	@sed -i -E 's/^torch==([0-9.]+)\+.*/torch==\1/' constraints.txt
 
 clean: ## remove the environment and all state
@@ -48,7 +48,7 @@ $(BIN)/uv:
 
 $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the locked dependencies ..."
-	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,dev]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,saml,dev]'
 	@touch $@
 
 .env:

@@ -85,7 +85,7 @@ class Demo:
         if self._is_guest:
             self._say("using the processes of the `orrery up` that is running")
         else:
-            self._say("starting the warm server, the reconciler and the router, Dagster, MLflow")
+            self._say("starting the warm server, the reconciler and the router, the front door, Dagster's daemon")
             self._supervisor.start()
             self._supervisor.wait_ready({"warm server", "reconciler and router"})
         self._clock.finish("start")
@@ -191,7 +191,7 @@ def _with_free_ports(settings: Settings) -> Settings:
     """The settings, with another port where somebody else uses the one that is set."""
     ports = {
         name: port if is_free(settings.host, port) else free_port(settings.host)
-        for name in ("dagster_port", "mlflow_port", "router_port")
+        for name in ("port", "router_port")
         for port in [getattr(settings, name)]
     }
     return settings.model_copy(update=ports)

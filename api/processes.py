@@ -82,15 +82,12 @@ def plans(settings: Settings) -> list[ProcessPlan]:
             "ORRERY_ROUTER_PORT",
         ),
         ProcessPlan(
-            "Dagster UI",
-            [
-                *[*python, "dagster_webserver", "-h", host, "-p", str(settings.dagster_port)],
-                *["-w", str(CHECKOUT / "workspace.yaml")],
-            ],
-            lambda: _answers(f"{settings.dagster_url}/server_info"),
-            settings.dagster_url,
-            settings.dagster_port,
-            "ORRERY_DAGSTER_PORT",
+            "front door",
+            [*python, "api.server"],
+            lambda: _answers(f"{settings.url}/ready"),
+            settings.url,
+            settings.port,
+            "ORRERY_PORT",
             starts_runs=True,
         ),
         ProcessPlan(
@@ -98,17 +95,6 @@ def plans(settings: Settings) -> list[ProcessPlan]:
             [*python, "dagster._daemon", "run", "-w", str(CHECKOUT / "workspace.yaml")],
             lambda: True,
             starts_runs=True,
-        ),
-        ProcessPlan(
-            "MLflow",
-            [
-                *[*python, "resources.mlflow_server", settings.tracking_uri],
-                *[settings.mlflow_artifacts, host, str(settings.mlflow_port)],
-            ],
-            lambda: _answers(f"{settings.mlflow_url}/health"),
-            settings.mlflow_url,
-            settings.mlflow_port,
-            "ORRERY_MLFLOW_PORT",
         ),
     ]
 
@@ -142,8 +128,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(CHECKOUT),
         "ORRERY_STATE": str(settings.state.absolute()),
         "ORRERY_HOST": settings.host,
-        "ORRERY_DAGSTER_PORT": str(settings.dagster_port),
-        "ORRERY_MLFLOW_PORT": str(settings.mlflow_port),
+        "ORRERY_PORT": str(settings.port),
         "ORRERY_ROUTER_PORT": str(settings.router_port),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

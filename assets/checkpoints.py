@@ -33,6 +33,14 @@ class TrainingConfig(dg.Config):
     """Seed that replaces the declared one."""
     dataset_version: str | None = None
     """Content hash of the dataset version to learn from; by default the newest."""
+    workers: int | None = None
+    """Number of workers that replaces the declared one."""
+    gpus_per_worker: int | None = None
+    """GPUs of each worker in place of the declared ones."""
+    cpus_per_worker: int | None = None
+    """CPUs of each worker in place of the declared ones."""
+    memory: str | None = None
+    """Memory of each worker in place of the declared one, such as `2Gi`."""
 
 
 def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
@@ -90,7 +98,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     uri=uri,
                     size=size_of(trained.checkpoint),
                     mlflow_url=run.url,
-                    workers=declared.resources.workers,
+                    workers=asked.workers,
                     **pictures(trained.pictures),
                     dataset_version=dataset.version if dataset else "",
                     artefact_digest=trained.artefact_digest,
@@ -157,9 +165,11 @@ def _spec(
         python_path=[str(project.file.parent), str(CHECKOUT)],
         hyperparameters={**declared.hyperparameters, **config.hyperparameters},
         seed=declared.seed if config.seed is None else config.seed,
-        workers=declared.resources.workers,
-        gpus_per_worker=declared.resources.gpus_per_worker,
-        cpus_per_worker=declared.resources.cpus_per_worker,
+        workers=config.workers or declared.resources.workers,
+        gpus_per_worker=declared.resources.gpus_per_worker
+        if config.gpus_per_worker is None
+        else config.gpus_per_worker,
+        cpus_per_worker=config.cpus_per_worker or declared.resources.cpus_per_worker,
         dataset=_files(dataset) if dataset else None,
         ray_address=settings.ray_address,
     )

@@ -9,10 +9,10 @@ from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
 from resources.compute import JobLost, JobRefused
 from resources.datasets import UnusableColumns
+from resources.mlflow_connection import TrackingUnavailable
 from resources.object_store import ObjectMissing
 from resources.runtime import DeploymentFailed, RuntimeAbsent
 from resources.sources import SourceUnreadable
-from resources.tracking import TrackingUnavailable
 
 FINAL = (
     ArtefactCorrupt,

@@ -1,29 +1,34 @@
-"""The MLflow server of the embedded default, in one process.
+"""MLflow's server as an application, on a database that is made first.
 
-`python -m resources.mlflow_server URI ARTIFACTS HOST PORT`: the database comes first, under the
-lock that every process takes. MLflow's own command starts the server as a child, which outlives
-it when it is killed and keeps the port; so the application is served here directly.
+The database comes under the lock that every process takes. MLflow's own command starts the server
+as a child, which outlives it when it is killed and keeps the port; so its application is used.
 """
 
 import os
-import sys
+import warnings
+from typing import Any
 
+from resources.mlflow_connection import LOADING
 from resources.mlflow_database import create_database
 
 
-def main(uri: str, artifacts: str, host: str, port: str) -> None:
-    """Serve until told to stop."""
+def server_app(uri: str, artifacts: str, prefix: str) -> Any:
+    """The ASGI application, under the path prefix; one per process."""
     create_database(uri)
+    with LOADING:
+        return _loaded(uri, artifacts, prefix)
+
+
+def _loaded(uri: str, artifacts: str, prefix: str) -> Any:
     from mlflow.server import constants
+    from mlflow.server.handlers import STATIC_PREFIX_ENV_VAR
 
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifacts
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
-    import uvicorn
-
-    uvicorn.run("mlflow.server.fastapi_app:app", host=host, port=int(port), log_level="warning")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    os.environ[STATIC_PREFIX_ENV_VAR] = prefix
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow imports what Starlette is about to drop.
+        from mlflow.server.fastapi_app import app
+    return app

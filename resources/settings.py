@@ -25,17 +25,42 @@ class Settings(BaseSettings):
     """Object store: a folder or s3://bucket/prefix; by default `objects` in the state folder."""
     mlflow_uri: str = ""
     """MLflow tracking URI; by default SQLite in the state folder."""
+    control: str = ""
+    """Control database (SQLAlchemy URL with its driver); by default SQLite in the state folder."""
     host: str = "127.0.0.1"
-    dagster_port: int = Field(default=3000, ge=1, le=65535)
-    mlflow_port: int = Field(default=5000, ge=1, le=65535)
+    port: int = Field(default=3000, ge=1, le=65535)
+    """Port of the front door: the API, and the Dagster and MLflow UIs behind one sign-in."""
     router_port: int = Field(default=8080, ge=1, le=65535)
+    public_url: str = ""
+    """Address at which people reach the front door, where it is not that of host and port."""
+    dagster_uri: str = ""
+    """Dagster webserver to forward to, started with `--path-prefix /dagster`; by default it runs
+    inside the front door."""
+    organization: str = "home"
+    """Name of the first organization; it owns the projects of the checkout."""
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 
     @property
     def project_folders(self) -> list[Path]:
         """Folders of project files."""
-        return [Path(folder) for folder in self.projects.split(os.pathsep) if folder]
+        declared = [Path(folder) for folder in self.projects.split(os.pathsep) if folder]
+        return [*declared, self.api_projects] if self.api_projects.is_dir() else declared
+
+    @property
+    def api_projects(self) -> Path:
+        """Folder of the projects that were created through the API."""
+        return self.state / "projects"
+
+    @property
+    def control_url(self) -> str:
+        """Address of the control database."""
+        return self.control or f"sqlite:///{self.state.absolute() / 'control.db'}"
+
+    @property
+    def admin_key_file(self) -> Path:
+        """File of the key that was made at the first start."""
+        return self.state / "admin.key"
 
     @property
     def object_root(self) -> str:
@@ -55,14 +80,19 @@ class Settings(BaseSettings):
         return (self.state / "mlflow").absolute().as_uri()
 
     @property
+    def url(self) -> str:
+        """Address of the front door."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
     def dagster_url(self) -> str:
         """Address of the Dagster UI."""
-        return f"http://{self.host}:{self.dagster_port}"
+        return f"{self.url}/dagster"
 
     @property
     def mlflow_url(self) -> str:
         """Address of the MLflow UI."""
-        return f"http://{self.host}:{self.mlflow_port}"
+        return f"{self.url}/mlflow"
 
     @property
     def router_url(self) -> str:

@@ -10,7 +10,6 @@ partial write: MLflow's own transactions; artefact files are logged before the v
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,17 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from engine.artefact import ONNX, Signature
-from resources.mlflow_database import create_database
+from resources.mlflow_connection import MlflowConnection, TrackingUnavailable
 
 JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the MLflow UI guesses from the first visit, and may show pages for language models."""
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
-
-
-class TrackingUnavailable(Exception):
-    """MLflow does not answer, or refuses; says which address."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,9 @@ class RegisteredVersion:
     artefact_key: str
     url: str
     tags: dict[str, str]
+    aliases: tuple[str, ...] = ()
+    created_at: float = 0.0
+    """Seconds since the epoch."""
 
 
 def registered_name(project: str, model: str) -> str:
@@ -67,35 +65,12 @@ def registered_name(project: str, model: str) -> str:
     return f"{project}.{model}"
 
 
-class Tracking:
+class Tracking(MlflowConnection):
     """MLflow through its client alone: no global state, loaded at first use."""
 
     def __init__(self, uri: str, artifacts: str, ui: str) -> None:
-        self.uri, self._artifacts, self._ui = uri, artifacts, ui
-        self._connected: Any = None
-
-    @property
-    def _client(self) -> Any:
-        if self._connected is None:
-            # MLflow takes these from the environment alone; its own defaults wait four minutes.
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-            from mlflow.tracking import MlflowClient
-
-            create_database(self.uri)
-            self._connected = MlflowClient(self.uri, self.uri)
-        return self._connected
-
-    @contextmanager
-    def _answers(self) -> Iterator[None]:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            yield
-        except MlflowException as error:
-            raise TrackingUnavailable(f"MLflow at {self.uri}: {error.message}") from error
-        except OSError as error:
-            raise TrackingUnavailable(f"MLflow at {self.uri}: {error}") from error
+        super().__init__(uri)
+        self._artifacts, self._ui = artifacts, ui
 
     def run_for(
         self,
@@ -317,6 +292,8 @@ class Tracking:
             artefact_key=found.tags.get("orrery.artefact_key", ""),
             url=f"{self._ui}/#/models/{found.name}/versions/{found.version}",
             tags=dict(found.tags),
+            aliases=tuple(found.aliases),
+            created_at=found.creation_timestamp / 1000,
         )
 
     def run_url(self, run_id: str) -> str:

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from resources.tracking import Tracking, TrackingUnavailable
+from resources.mlflow_connection import TrackingUnavailable
+from resources.tracking import Tracking
 
 
 @dg.run_failure_sensor(

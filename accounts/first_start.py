@@ -1,0 +1,72 @@
+"""The first start of an instance: its first organization, its owner, and the owner's key."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from accounts import audit, keys, organizations, sessions, users
+from accounts.secret import InstanceSecret
+from accounts.tables import memberships
+from resources.control import Control
+
+
+class Owner(NamedTuple):
+    """Whoever may do everything in the first organization."""
+
+    user_id: str
+    organization: str
+
+
+def owner(control: Control, secret: InstanceSecret, organization: str, key_file: Path) -> Owner:
+    """The owner; made at the first start, with an admin key in a file of mode 0600."""
+    with control.write() as connection:
+        first = organizations.first(connection)
+        if first is not None:
+            found = connection.execute(
+                select(memberships.c.user_id)
+                .where(memberships.c.organization_id == first.id, memberships.c.role == "admin")
+                .order_by(memberships.c.user_id)
+                .limit(1)
+            ).scalar_one()
+            return Owner(found, first.id)
+        first = organizations.create(connection, organization, organization)
+        made = users.create(connection, "person", "owner")
+        users.join(connection, made.id, first.id, "admin")
+        key, token = keys.create(
+            connection,
+            secret,
+            organization=first.id,
+            user_id=made.id,
+            name="admin key of the first start",
+            role="admin",
+            agents_may_change=True,
+        )
+        audit.record(
+            connection,
+            organization=first.id,
+            actor="orrery",
+            action="organizations.create",
+            object=first.id,
+            reason="first start",
+            after={"organization": first.id, "owner": made.id, "key": key.id},
+        )
+        _write_private(key_file, token)
+        return Owner(made.id, first.id)
+
+
+def sign_in_link(control: Control, secret: InstanceSecret, owner: Owner, url: str) -> str:
+    """Address that signs the owner in, once, within the hour."""
+    content = {"user_id": owner.user_id, "organization": owner.organization}
+    with control.write() as connection:
+        token = sessions.offer(connection, secret, "link", content, sessions.LINK_S)
+    return f"{url}/sign-in?token={token}"
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
+    draft.replace(path)

@@ -1,0 +1,235 @@
+"""The front door's application: REST, agent tools, MCP, sign-in, and the UIs, on one port."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from accounts import audit
+from accounts.principal import Principal
+from api import pages
+from api.agents import Agents
+from api.asking import Asking
+from api.callbacks import Callbacks
+from api.dagster_gate import DagsterGate
+from api.dispatch import Dispatcher
+from api.doorkeeper import PRINCIPAL, REQUEST_ID, Doorkeeper
+from api.handlers.table import HANDLERS
+from api.identity import Identity
+from api.log_stream import LogStreams
+from api.mcp_door import McpDoor
+from api.mlflow_gate import MlflowGate
+from api.mounting import dagster_ui, mlflow_ui
+from api.operations.table import OPERATIONS
+from api.performing import Performer
+from api.platform import Platform
+from api.problems import TYPES, FieldError, Problem
+from api.routes import add_routes
+from api.settings import FrontDoorSettings
+from api.sign_in import SignIn
+from resources.control import ControlUnavailable
+from resources.dagster_graphql import DagsterGraphql
+from resources.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class FrontDoor:
+    """Everything behind the doorkeeper, by the first part of the path."""
+
+    def __init__(self, settings: Settings, front: FrontDoorSettings) -> None:
+        self.platform = Platform(settings, front)
+        self.identity = Identity(self.platform)
+        self.dagster, self.mlflow = dagster_ui(settings), mlflow_ui(settings)
+        self.graphql = DagsterGraphql(self.dagster.client, "/dagster")
+        self.streams = LogStreams()
+        self.performer = Performer(self.platform, HANDLERS, {"train.logs": self.streams.follow})
+        self.agents = Agents(self.performer)
+        self.mcp = McpDoor(self.agents, settings)
+        self.dispatcher = Dispatcher(self.platform, self.graphql, Callbacks(self.platform))
+        self.api = self._api()
+        self._gates: dict[str, ASGIApp] = {
+            "dagster": DagsterGate(self.dagster, self._note),
+            "mlflow": MlflowGate(self.mlflow, self._note),
+            "mcp": self.mcp,
+        }
+
+    def guarded(self) -> Doorkeeper:
+        """The application, behind its doorkeeper."""
+        front = self.platform.front
+        return Doorkeeper(
+            self,
+            self.identity,
+            largest_body=front.request_bytes,
+            requests_per_minute=front.requests_per_minute,
+            on_denied=lambda scope, problem: self._note_denial(scope, problem),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request to the part that its path begins with."""
+        first = scope["path"].split("/", 2)[1] if scope["type"] != "lifespan" else ""
+        await self._gates.get(first, self.api)(scope, receive, send)
+
+    def _api(self) -> FastAPI:
+        app = FastAPI(
+            title="Orrery",
+            version="1",
+            summary="Train, simulate, serve; every operation for programs and agents.",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            lifespan=self._lifespan,
+        )
+        add_routes(app, OPERATIONS, self.performer)
+        app.include_router(SignIn(self.platform, self.identity).router())
+        _add_pages(app, self)
+        app.add_exception_handler(Problem, _on_problem)
+        app.add_exception_handler(RequestValidationError, _on_invalid)
+        app.add_exception_handler(HTTPException, _on_http)
+        app.add_exception_handler(ControlUnavailable, _on_locked)
+        app.add_exception_handler(Exception, _on_failure)
+        self.performer.bind("agent.ask", Asking(self.platform.front, self.agents).ask)
+        return app
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def soon(told: Any) -> Any:
+            return lambda: loop.call_soon_threadsafe(told)
+
+        self.platform.work_is_waiting = soon(self.dispatcher.wake)
+        self.platform.declarations_changed = soon(self.dispatcher.reload)
+        self.platform.rights_changed = self.identity.forget
+        self.dagster.start()
+        self.mlflow.start()
+        working = asyncio.create_task(self.dispatcher.run())
+        try:
+            async with self.mcp.running():
+                yield
+        finally:
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await working
+            await self.dagster.close()
+            await self.mlflow.close()
+            self.platform.control.close()
+
+    def _note(self, principal: Principal, action: str, object: str, after: Any) -> None:
+        with self.platform.control.write() as connection:
+            audit.record(
+                connection,
+                organization=principal.organization,
+                actor=str(principal),
+                action=action,
+                object=object,
+                reason=f"role {principal.role}",
+                after=after,
+            )
+
+    def _note_denial(self, scope: Scope, problem: Problem) -> None:
+        principal: Principal | None = scope.get(PRINCIPAL)
+        if principal is None:
+            return
+        try:
+            with self.platform.control.write() as connection:
+                audit.record(
+                    connection,
+                    organization=principal.organization,
+                    actor=str(principal),
+                    action=f"{scope.get('method', 'WS')} {scope['path']}"[:80],
+                    object=scope["path"],
+                    decision="denied",
+                    reason=problem.detail,
+                )
+        except ControlUnavailable:
+            log.warning("a denial could not be audited: %s %s", principal, problem.detail)
+
+
+def _add_pages(app: FastAPI, door: FrontDoor) -> None:
+    @app.get("/", include_in_schema=False)
+    def home(request: Request) -> Response:
+        return pages.home(request.scope[PRINCIPAL])
+
+    @app.get("/docs", include_in_schema=False)
+    def reference() -> Response:
+        return pages.reference(OPERATIONS)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def document() -> Response:
+        return JSONResponse(openapi(app))
+
+    @app.get("/problems/{slug}", include_in_schema=False)
+    def problem(slug: str) -> Response:
+        if slug not in TYPES:
+            raise Problem("not-found", f"there is no kind of problem {slug!r}")
+        return JSONResponse({"type": f"/problems/{slug}", **TYPES[slug]._asdict()})
+
+    @app.get("/health", include_in_schema=False)
+    def health() -> Response:
+        return Response("OK")
+
+    @app.get("/ready", include_in_schema=False)
+    def ready() -> Response:
+        parts = {"dagster": door.dagster.is_ready, "mlflow": door.mlflow.is_ready}
+        return JSONResponse(parts, 200 if all(parts.values()) else 503)
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The API's document, OpenAPI 3.1."""
+    document = app.openapi()
+    if "securitySchemes" not in document.setdefault("components", {}):
+        document["components"]["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer", "description": "An API key."}
+        }
+        document["security"] = [{"key": []}]
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                # FastAPI writes its own kind of problem for 422; ours is in its place.
+                operation["responses"].pop("422", None) if "problem" not in str(
+                    operation["responses"].get("422")
+                ) else None
+    return document
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response(request.scope.get(REQUEST_ID, ""))
+
+
+async def _on_locked(request: Request, error: Exception) -> Response:
+    problem = Problem("unavailable", str(error), retry_after_s=2)
+    return problem.response(request.scope.get(REQUEST_ID, ""))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    slug = "malformed" if any(e["type"].startswith("json") for e in found) else "invalid"
+    errors = [
+        FieldError(field=".".join(str(p) for p in e["loc"][1:]), message=e["msg"]) for e in found
+    ]
+    problem = Problem(slug, f"{len(errors)} parts of the request do not fit", errors=errors)
+    return problem.response(request.scope.get(REQUEST_ID, ""))
+
+
+async def _on_failure(request: Request, _: Exception) -> Response:
+    problem = Problem("internal", "the request ended with an error that nobody expected")
+    return problem.response(request.scope.get(REQUEST_ID, ""))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    slugs = {400: "malformed", 404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+    slug = slugs.get(error.status_code, "internal")
+    path = request.url.path
+    detail = f"there is nothing at {path}" if slug == "not-found" else str(error.detail)
+    problem = Problem(slug, detail)
+    return problem.response(request.scope.get(REQUEST_ID, ""), error.headers)

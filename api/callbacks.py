@@ -1,0 +1,128 @@
+"""Callbacks: signed messages to addresses that requests named, sent to public addresses alone.
+
+timeout: `TIMEOUT_S` for the whole exchange.
+retry: with growing pauses (scheduler.deliveries); the receiver tells repeats by the message's id.
+cancel: a message that is being sent when the process ends is sent again.
+duplicate: at least once; the same id at every attempt.
+partial write: a message is owed in the transaction of the change that it tells of.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import httpx
+from standardwebhooks.webhooks import Webhook
+from starlette.concurrency import run_in_threadpool
+
+from accounts import organizations
+from api.platform import Platform
+from resources.control import ControlUnavailable
+from scheduler import deliveries
+from scheduler.deliveries import Delivery
+
+TIMEOUT_S = 15.0
+TRANSLATED = tuple(
+    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "2002::/16", "2001::/32")
+)
+"""IPv6 networks whose addresses stand for IPv4 ones (RFC 6052, 3056, 4380): not looked through."""
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefused(Exception):
+    """A callback's address is not one that may be reached."""
+
+
+class Callbacks:
+    """Sends what is owed."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._allowed = [ipaddress.ip_network(n) for n in platform.front.private_networks]
+
+    async def send(self, delivery: Delivery) -> None:
+        """One attempt, whose outcome is recorded."""
+        status, error = None, ""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                status = await self._post(delivery)
+            if not httpx.codes.is_success(status):
+                error = f"answered {status}"
+        except (AddressRefused, httpx.HTTPError, OSError, TimeoutError, ValueError) as failure:
+            error = str(failure) or type(failure).__name__
+        try:
+            await run_in_threadpool(self._settle, delivery, status, error)
+        except ControlUnavailable:
+            return  # Its claim lapses, and it is sent again under the same id.
+
+    async def _post(self, delivery: Delivery) -> int:
+        url = httpx.URL(delivery.url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        address = await reachable(url.host, port, self._allowed)
+        headers = await run_in_threadpool(self._signed, delivery)
+        # The connection goes to the address that was checked; a name could resolve anew.
+        target = url.copy_with(host=str(address))
+        async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
+            answer = await client.post(
+                target,
+                content=delivery.body.encode(),
+                headers={**headers, "Host": url.netloc.decode(), "User-Agent": "orrery"},
+                extensions={"sni_hostname": url.host},
+                timeout=TIMEOUT_S,
+            )
+        return answer.status_code
+
+    def _signed(self, delivery: Delivery) -> dict[str, str]:
+        with self._platform.control.read() as connection:
+            organization = organizations.find(connection, delivery.organization_id)
+        generation = organization.callback_generation if organization else 1
+        secret = self._platform.secret.callback_secret(delivery.organization_id, generation)
+        now = datetime.now(UTC)
+        return {
+            "Content-Type": "application/json",
+            "webhook-id": delivery.id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(secret).sign(delivery.id, now, delivery.body),
+        }
+
+    def _settle(self, delivery: Delivery, status: int | None, error: str) -> None:
+        with self._platform.control.write() as connection:
+            deliveries.settle(connection, delivery, status, error)
+
+
+async def reachable(
+    host: str, port: int, allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+) -> Address:
+    """An address of the host, all of whose addresses may be reached.
+
+    Raises AddressRefused for a host with any address that is private, or OSError.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    addresses = [ipaddress.ip_address(entry[4][0]) for entry in found]
+    if not addresses:
+        raise AddressRefused(f"{host} has no address")
+    for address in addresses:
+        if not _is_public(address) and not _is_in(address, allowed):
+            raise AddressRefused(
+                f"{host} is {address}, which is no public address; an operator can allow its "
+                "network with ORRERY_CALLBACK_PRIVATE"
+            )
+    return addresses[0]
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return _is_public(address.ipv4_mapped)
+        if any(address in network for network in TRANSLATED):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _is_in(
+    address: Address, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]
+) -> bool:
+    return any(address.version == n.version and address in n for n in networks)

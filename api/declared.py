@@ -1,0 +1,261 @@
+"""Declared projects as an organization sees them, and the ones it declares through the API.
+
+Dagster and MLflow know one space of names. A project of the first organization has its own name
+there; one of another organization `acme` is called `acme--name`, so that equal names never meet
+and nobody learns from a refusal what others have.
+"""
+
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from accounts.principal import Principal
+from api.policy import refuse_what_requests_may_not
+from api.problems import FieldError, Problem, invalid, not_found
+from api.settings import FrontDoorSettings
+from engine import lease
+from engine.protocol import write_atomically
+from projects.loading import (
+    InvalidProject,
+    LoadedProject,
+    load_project,
+    load_projects,
+    project_files,
+)
+from projects.nearest import hint
+from projects.schema import Model, Service, Simulation
+from projects.yaml_lines import LARGEST_BYTES, UnreadableYaml, read_yaml
+from resources.settings import Settings
+
+BETWEEN = "--"
+
+
+class DeclaredProjects:
+    """Projects of the checkout and of the API, loaded again when a file changes."""
+
+    def __init__(self, settings: Settings, front: FrontDoorSettings, first: str) -> None:
+        self._settings, self._front, self._first = settings, front, first
+        self._lock = threading.Lock()
+        self._seen: tuple[tuple[str, int], ...] | None = None
+        self._loaded: dict[str, LoadedProject] = {}
+
+    def qualified(self, organization: str, project: str) -> str:
+        """Name of the project in Dagster and MLflow."""
+        return project if organization == self._first else f"{organization}{BETWEEN}{project}"
+
+    def shown(self, qualified: str) -> str:
+        """Name of the project within its organization."""
+        return qualified.rpartition(BETWEEN)[2]
+
+    def organization_of(self, qualified: str) -> str:
+        """Organization that owns the project of this name in Dagster and MLflow."""
+        return qualified.rpartition(BETWEEN)[0] or self._first
+
+    def visible(self, principal: Principal) -> list[LoadedProject]:
+        """Projects that the caller may see, by name."""
+        found = [
+            project
+            for name, project in self._all().items()
+            if self.organization_of(name) == principal.organization
+            and principal.may_see(self.shown(name))
+        ]
+        return sorted(found, key=lambda project: project.name)
+
+    def find(self, principal: Principal, name: str) -> LoadedProject:
+        """The project. Raises the problem `not-found`, also for another organization's."""
+        visible = self.visible(principal)
+        for project in visible:
+            if self.shown(project.name) == name:
+                return project
+        raise not_found("project", name, hint(name, [self.shown(p.name) for p in visible]))
+
+    def model(self, principal: Principal, project: str, name: str) -> tuple[LoadedProject, Model]:
+        """A declared model. Raises the problem `not-found`."""
+        found = self.find(principal, project)
+        return found, _part(found.declaration.models, "model", name)
+
+    def simulation(self, principal: Principal, id: str) -> tuple[LoadedProject, str, Simulation]:
+        """Project, name and declaration of `project.simulation`; raises `not-found`."""
+        project, _, name = id.partition(".")
+        found = self.find(principal, project)
+        return found, name, _part(found.declaration.simulations, "environment", name)
+
+    def service(self, principal: Principal, id: str) -> tuple[LoadedProject, str, Service]:
+        """Project, name and declaration of `project.service`; raises `not-found`."""
+        project, _, name = id.partition(".")
+        found = self.find(principal, project)
+        return found, name, _part(found.declaration.services, "service", name)
+
+    def is_of_api(self, project: LoadedProject) -> bool:
+        """Whether the API created it, and so may change it."""
+        return project.file.parent == self._settings.api_projects
+
+    def create(self, principal: Principal, declaration: dict[str, Any] | str) -> LoadedProject:
+        """The new project, in its file. Raises the problems `invalid` and `conflict`."""
+        document = self._document(declaration)
+        name = document.get("project")
+        if not isinstance(name, str) or BETWEEN in name:
+            raise invalid(f"got project {name!r}, expected a name without `--`", "project")
+        if not principal.may_see(name):
+            raise Problem("forbidden", f"this key reaches only {sorted(principal.projects or ())}")
+        with self._alone():
+            return self._write(principal, document, name, is_new=True)
+
+    def replace(
+        self, principal: Principal, name: str, declaration: dict[str, Any] | str, etag: str | None
+    ) -> LoadedProject:
+        """The changed project; raises `not-found`, `conflict`, `invalid`, `precondition-failed`."""
+        document = self._document(declaration)
+        if document.get("project") != name:
+            raise invalid(f"got project {document.get('project')!r}, expected {name!r}", "project")
+        with self._alone():
+            self.require_unchanged(self.changeable(principal, name), etag)
+            return self._write(principal, document, name, is_new=False)
+
+    def edit(
+        self, principal: Principal, name: str, path: tuple[str, str], part: Any
+    ) -> LoadedProject:
+        """The project with one part put in, or taken out where it is None; raises as `replace`."""
+        family, key = path
+        with self._alone():
+            project = self.changeable(principal, name)
+            document, _ = read_yaml(project.file)
+            document["project"] = name
+            parts = document.setdefault(family, {})
+            if part is None:
+                parts.pop(key, None)
+            else:
+                parts[key] = part
+            return self._write(principal, document, name, is_new=False)
+
+    def delete(self, principal: Principal, name: str) -> None:
+        """Take the project's file away; raises `not-found` or `conflict`."""
+        with self._alone():
+            self.changeable(principal, name).file.unlink()
+
+    def put_suite(self, project: LoadedProject, simulation: str, suite: dict[str, Any]) -> str:
+        """Path, as declared, of a suite kept beside the project's file."""
+        path = f"suites/{project.name}.{simulation}.yaml"
+        file = self._settings.api_projects / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, yaml.safe_dump(suite, sort_keys=False))
+        return path
+
+    def changeable(self, principal: Principal, name: str) -> LoadedProject:
+        """The project, if the API may change it; raises `not-found` or `conflict`."""
+        project = self.find(principal, name)
+        if not self.is_of_api(project):
+            raise Problem(
+                "conflict",
+                f"project {name!r} is declared in the file {project.file.name} of the checkout",
+                todo="Change that file; the API changes projects that were created through it.",
+            )
+        return project
+
+    def require_unchanged(self, project: LoadedProject, etag: str | None) -> None:
+        """Return when the project is as it was read; raises `precondition-failed`."""
+        require_match(etag, etag_of(project.file.read_bytes()))
+
+    def _all(self) -> dict[str, LoadedProject]:
+        with self._lock:
+            folders = self._settings.project_folders
+            seen = tuple((str(f), f.stat().st_mtime_ns) for f in project_files(folders))
+            if seen != self._seen:
+                self._loaded = {project.name: project for project in load_projects(folders)}
+                self._seen = seen
+            return self._loaded
+
+    def _document(self, declaration: dict[str, Any] | str) -> dict[str, Any]:
+        if isinstance(declaration, str):
+            declaration = self._read(declaration)
+        if not isinstance(declaration, dict):
+            raise invalid("expected a declaration: a mapping", "declaration")
+        return dict(declaration)
+
+    def _read(self, text: str) -> Any:
+        draft = self._draft("text")
+        try:
+            draft.write_text(text, encoding="utf-8")
+            return read_yaml(draft)[0]
+        except UnreadableYaml as error:
+            raise invalid(f"line {error.line}: {error}", "declaration") from error
+        except UnicodeEncodeError as error:
+            raise invalid("the text is not Unicode", "declaration") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _write(
+        self, principal: Principal, document: dict[str, Any], name: str, *, is_new: bool
+    ) -> LoadedProject:
+        qualified = self.qualified(principal.organization, name)
+        try:
+            text = yaml.safe_dump({**document, "project": qualified}, sort_keys=False)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise invalid(f"the declaration cannot be kept as YAML: {error}", "declaration") from (
+                error
+            )
+        if len(text) > LARGEST_BYTES:
+            raise invalid(f"larger than {LARGEST_BYTES} bytes", "declaration")
+        draft = self._draft(qualified)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            checked = load_project(draft)
+            refuse_what_requests_may_not(checked, self._front)
+            self._refuse_clash(qualified, name, is_new=is_new)
+        except InvalidProject as error:
+            problems = [
+                FieldError(field=p.path, message=p.message.replace(qualified, name))
+                for p in error.problems
+            ]
+            text = f"the declaration of {name!r} has {len(problems)} mistakes"
+            raise Problem("invalid", text, errors=problems) from error
+        finally:
+            draft.unlink(missing_ok=True)
+        write_atomically(self._settings.api_projects / f"{qualified}.yaml", text)
+        return self.find(principal, name)
+
+    def _refuse_clash(self, qualified: str, name: str, *, is_new: bool) -> None:
+        plain = qualified.replace("-", "_")
+        for other in self._all():
+            if other.replace("-", "_") == plain and (is_new or other != qualified):
+                raise Problem(
+                    "conflict",
+                    f"a project {self.shown(other)!r} exists already, and {name!r} would share "
+                    "its names in Dagster",
+                    todo="Choose another name, or change the project with PUT.",
+                )
+
+    def _draft(self, name: str) -> Path:
+        self._settings.api_projects.mkdir(parents=True, exist_ok=True)
+        return self._settings.api_projects / f".{name}.{os.getpid()}.{uuid.uuid4().hex}.draft"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with lease.alone(self._settings.api_projects / ".lock"):
+            yield
+
+
+def _part(parts: dict[str, Any], kind: str, name: str) -> Any:
+    if name not in parts:
+        raise not_found(kind, name, hint(name, parts))
+    return parts[name]
+
+
+def etag_of(content: bytes) -> str:
+    """Strong ETag of the content, as HTTP writes it."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def require_match(if_match: str | None, etag: str) -> None:
+    """Return when the condition of `If-Match` holds; raises `precondition-failed`."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if etag not in [part.strip() for part in if_match.split(",")]:
+        raise Problem("precondition-failed", f"got {if_match}, but its ETag is {etag} now")

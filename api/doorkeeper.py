@@ -1,0 +1,210 @@
+"""The doorkeeper: every request passes here first. Who is it, is it one too many, is it forged?
+
+What belongs behind the sign-in is reached with a Principal in the scope, or not at all.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from accounts.principal import Principal
+from api.identity import Credentials, Identity, credentials_in
+from api.problems import Problem
+from resources.control import ControlUnavailable
+
+OPEN = re.compile(
+    r"^/(health|ready|openapi\.json|docs|problems/[a-z-]+|sign-in|oidc/(start|callback)"
+    r"|saml/(start|acs|metadata)|favicon\.ico)$"
+)
+"""Paths that need no sign-in."""
+FORM_POSTS = frozenset({"/saml/acs"})
+"""Posted by a browser from another site, and proven by a signature instead."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+FAILURES_PER_MINUTE = 60
+UI_BODY_BYTES = 10_000_000
+PRINCIPAL, REQUEST_ID = "orrery.principal", "orrery.request_id"
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+)
+log = logging.getLogger(__name__)
+
+
+class Doorkeeper:
+    """Wraps the whole front door."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        identity: Identity,
+        *,
+        largest_body: int,
+        requests_per_minute: int,
+        on_denied: Callable[[Scope, Problem], None],
+    ) -> None:
+        self._app, self._identity = app, identity
+        self._largest_body = largest_body
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._pace = RateLimitItemPerMinute(requests_per_minute)
+        self._failures = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
+        self._on_denied = on_denied
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request in, or answer why not."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        request_id = f"req_{secrets.token_hex(8)}"
+        scope[REQUEST_ID] = request_id
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [
+                    *message.get("headers", []),
+                    *HEADERS,
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._admit(scope)
+            await self._app(scope, self._measured(scope, receive), answer)
+        except Problem as problem:
+            self._note(scope, problem)
+            if not started:
+                await self._refuse(problem, scope, receive, answer)
+        except ControlUnavailable as error:
+            if not started:
+                problem = Problem("unavailable", str(error), retry_after_s=2)
+                await self._refuse(problem, scope, receive, answer)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if started or scope["type"] != "http":
+                raise
+            problem = Problem("internal", "the request ended with an error that nobody expected")
+            await self._refuse(problem, scope, receive, answer)
+
+    async def _admit(self, scope: Scope) -> None:
+        path = scope["path"]
+        client = (scope.get("client") or ("unknown", 0))[0]
+        if OPEN.match(path):
+            self._hurry_not(self._pace, f"open/{client}")
+            self._refuse_forged_form(scope)
+            return
+        headers = scope["headers"]
+        try:
+            credentials = credentials_in(headers)
+            if credentials is None:
+                raise Problem("unauthenticated", f"{path} needs a sign-in")
+            principal = await self._principal(credentials)
+        except Problem:
+            self._hurry_not(self._failures, f"failed/{client}")
+            raise
+        if credentials.is_session:
+            refuse_forged(scope)
+        self._hurry_not(self._pace, principal.key_id or principal.user_id)
+        scope[PRINCIPAL] = principal
+
+    async def _principal(self, credentials: Credentials) -> Principal:
+        known = self._identity.remembered(credentials)
+        return known or await run_in_threadpool(self._identity.principal, credentials)
+
+    def _hurry_not(self, pace: RateLimitItemPerMinute, who: str) -> None:
+        if not self._limiter.hit(pace, who):
+            reset = self._limiter.get_window_stats(pace, who).reset_time
+            wait_s = int(max(1, reset - time.time())) + 1
+            text = f"more than {pace.amount} requests in a minute"
+            raise Problem("rate-limited", text, retry_after_s=min(wait_s, 60))
+
+    def _refuse_forged_form(self, scope: Scope) -> None:
+        if scope["type"] == "http" and scope["path"] not in FORM_POSTS:
+            refuse_forged(scope)
+
+    def _measured(self, scope: Scope, receive: Receive) -> Receive:
+        """The body, up to its largest size."""
+        path = scope["path"]
+        if scope["type"] != "http" or path.startswith("/mlflow"):
+            return receive
+        largest = UI_BODY_BYTES if path.startswith("/dagster") else self._largest_body
+        length = _header(scope, b"content-length")
+        if length and length.isdigit() and int(length) > largest:
+            raise _too_large(largest)
+        got = 0
+
+        async def measured() -> Message:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > largest:
+                raise _too_large(largest)
+            return message
+
+        return measured
+
+    def _note(self, scope: Scope, problem: Problem) -> None:
+        if problem.slug == "forbidden":
+            self._on_denied(scope, problem)
+
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4401, "reason": problem.kind.title})
+            return
+        await _answer(problem, scope)(scope, receive, send)
+
+
+def _answer(problem: Problem, scope: Scope) -> Response:
+    wants_page = b"text/html" in (_header(scope, b"accept") or b"") and scope["method"] == "GET"
+    if problem.slug == "unauthenticated" and wants_page:
+        query = scope.get("query_string", b"").decode("latin-1")
+        target = scope["path"] + (f"?{query}" if query else "")
+        return RedirectResponse(f"/sign-in?next={quote(target, safe='')}", 303)
+    return problem.response(scope[REQUEST_ID])
+
+
+def refuse_forged(scope: MutableMapping[str, Any]) -> None:
+    """Return when the request comes from a page of ours, or changes nothing.
+
+    Browsers say where a request comes from, and pages cannot change what they say (Fetch
+    Metadata; OWASP). Raises the problem `forbidden`.
+    """
+    if scope["type"] == "http" and scope["method"] in SAFE:
+        return
+    site = _header(scope, b"sec-fetch-site")
+    origin = _header(scope, b"origin")
+    host = _header(scope, b"host") or b""
+    if site in (b"same-origin", b"none") and scope["type"] == "http":
+        return
+    if origin is not None and urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") == host:
+        return
+    if site is None and origin is None and scope["type"] == "http":
+        raise Problem(
+            "forbidden",
+            "a browser session may change something only from a page of this address",
+            todo="Send an `Origin` header of this address, or use an API key.",
+        )
+    raise Problem("forbidden", "the request comes from a page of another site")
+
+
+def _header(scope: MutableMapping[str, Any], name: bytes) -> bytes | None:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return next((value for key, value in headers if key == name), None)
+
+
+def _too_large(largest: int) -> Problem:
+    return Problem("too-large", f"the body has more than {largest} bytes")

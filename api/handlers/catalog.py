@@ -1,0 +1,238 @@
+"""Projects, datasets and models: what is declared, and what came of it."""
+
+from typing import Any
+
+from api.declared import etag_of
+from api.handlers.jobs import moment
+from api.operations import catalog as ops
+from api.operations.operation import Done, Page
+from api.paging import key_of, page_in_order, page_of
+from api.platform import Call
+from api.problems import Problem, not_found
+from assets.keys import asset_key, op_name
+from projects.loading import LoadedProject
+from projects.nearest import hint
+from resources.dagster_events import Materialised
+from resources.tracking import RegisteredVersion, registered_name
+from scheduler import jobs
+from scheduler.states import ENDED, STATUSES
+
+
+def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummary]:
+    """Visible projects by name."""
+    return page_in_order(
+        call.platform.projects.visible(call.principal),
+        asked,
+        lambda p: p.name,
+        lambda p: _summary(call, p),
+    )
+
+
+def create_project(call: Call, asked: ops.CreateProject) -> ops.Project:
+    """A new project."""
+    made = call.platform.projects.create(call.principal, asked.declaration)
+    return _changed(call, made, None)
+
+
+def get_project(call: Call, asked: ops.ProjectName) -> ops.Project:
+    """One project."""
+    return _project(call, call.platform.projects.find(call.principal, asked.project))
+
+
+def replace_project(call: Call, asked: ops.ReplaceProject) -> ops.Project:
+    """A project with a new declaration."""
+    projects = call.platform.projects
+    before = projects.find(call.principal, asked.project)
+    made = projects.replace(call.principal, asked.project, asked.declaration, asked.if_match)
+    return _changed(call, made, before)
+
+
+def delete_project(call: Call, asked: ops.ProjectName) -> Done:
+    """Remove a project on which no job is at work."""
+    projects = call.platform.projects
+    before = projects.changeable(call.principal, asked.project)
+    for status in STATUSES:
+        if status not in ENDED and (job := _job(call, before, status)):
+            text = f"job {job.id} of project {asked.project!r} is {job.status}"
+            raise Problem("conflict", text, todo="Stop the job, or wait for its end.")
+    projects.delete(call.principal, asked.project)
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"project/{asked.project}", before=_declared(call, before))
+    call.platform.declarations_changed()
+    return Done(message=f"project {asked.project} is removed; what it made is kept")
+
+
+def list_datasets(call: Call, asked: ops.ListDatasets) -> Page[ops.Dataset]:
+    """Datasets of visible projects."""
+    found = [(p, name) for p in _chosen(call, asked.project) for name in p.declaration.datasets]
+    found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
+    return page_in_order(
+        found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _dataset(call, *pair)
+    )
+
+
+def dataset_versions(call: Call, asked: ops.ListDatasetVersions) -> Page[ops.DatasetVersion]:
+    """Versions of one dataset, newest first."""
+    project = call.platform.projects.find(call.principal, asked.project)
+    if asked.dataset not in project.declaration.datasets:
+        near = hint(asked.dataset, project.declaration.datasets)
+        raise not_found("dataset", asked.dataset, near)
+    made = call.platform.events.materialisations(
+        list(asset_key(project.name, "dataset", asked.dataset).path),
+        asked.limit + 1,
+        key_of(asked.cursor, int),
+    )
+    return page_of(made, asked.limit, lambda m: m.number, _dataset_version)
+
+
+def list_models(call: Call, asked: ops.ListModels) -> Page[ops.Model]:
+    """Models of visible projects."""
+    found = [(p, name) for p in _chosen(call, asked.project) for name in p.declaration.models]
+    found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
+    return page_in_order(
+        found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _model(call, *pair)
+    )
+
+
+def get_model(call: Call, asked: ops.ModelName) -> ops.Model:
+    """One model."""
+    project, _ = call.platform.projects.model(call.principal, asked.project, asked.model)
+    return _model(call, project, asked.model)
+
+
+def model_versions(call: Call, asked: ops.ListModelVersions) -> Page[ops.ModelVersion]:
+    """Versions of one model, newest first."""
+    project, _ = call.platform.projects.model(call.principal, asked.project, asked.model)
+    after = key_of(asked.cursor, int)
+    versions = call.platform.tracking.versions(registered_name(project.name, asked.model))
+    rest = [v for v in versions if after is None or v.version < after]
+    return page_of(rest[: asked.limit + 1], asked.limit, lambda v: v.version, _model_version)
+
+
+def _changed(call: Call, made: LoadedProject, before: LoadedProject | None) -> ops.Project:
+    shown = call.platform.projects.shown(made.name)
+    with call.platform.control.write() as connection:
+        call.audited(
+            connection,
+            f"project/{shown}",
+            before=_declared(call, before) if before else None,
+            after=_declared(call, made),
+        )
+    call.platform.declarations_changed()
+    return _project(call, made)
+
+
+def _job(call: Call, project: LoadedProject, status: Any) -> jobs.Job | None:
+    with call.platform.control.read() as connection:
+        found = jobs.listed(
+            connection,
+            call.principal.organization,
+            projects=[project.name],
+            status=status,
+            limit=1,
+        )
+    return found[0] if found else None
+
+
+def _chosen(call: Call, project: str | None) -> list[LoadedProject]:
+    projects = call.platform.projects
+    visible = projects.visible(call.principal)
+    return [p for p in visible if project in (None, projects.shown(p.name))]
+
+
+def _where(call: Call, project: LoadedProject) -> str:
+    return "api" if call.platform.projects.is_of_api(project) else "file"
+
+
+def _declared(call: Call, project: LoadedProject) -> dict[str, Any]:
+    shown = project.declaration.model_dump(mode="json", exclude_defaults=True)
+    return {**shown, "project": call.platform.projects.shown(project.name)}
+
+
+def _summary(call: Call, project: LoadedProject) -> ops.ProjectSummary:
+    d = project.declaration
+    return ops.ProjectSummary(
+        project=call.platform.projects.shown(project.name),
+        owner=d.owner,
+        description=d.description,
+        datasets=sorted(d.datasets),
+        models=sorted(d.models),
+        simulations=sorted(d.simulations),
+        services=sorted(d.services),
+        declared_in=_where(call, project),
+    )
+
+
+def _project(call: Call, project: LoadedProject) -> ops.Project:
+    group = op_name(project.name)
+    return ops.Project(
+        project=call.platform.projects.shown(project.name),
+        declaration=_declared(call, project),
+        declared_in=_where(call, project),
+        lineage_url=f"{call.platform.settings.dagster_url}/locations/__repository__@orrery"
+        f"/asset-groups/{group}/lineage",
+        etag=etag_of(project.file.read_bytes()),
+    )
+
+
+def _dataset(call: Call, project: LoadedProject, name: str) -> ops.Dataset:
+    declared = project.declaration.datasets[name]
+    newest = call.platform.events.newest(list(asset_key(project.name, "dataset", name).path))
+    return ops.Dataset(
+        project=call.platform.projects.shown(project.name),
+        name=name,
+        source=declared.source,
+        label=declared.label,
+        version=_text(newest, "version"),
+        rows=_number(newest, "rows"),
+        updated_at=moment(newest.at) if newest else None,
+    )
+
+
+def _dataset_version(made: Materialised) -> ops.DatasetVersion:
+    return ops.DatasetVersion(
+        version=_text(made, "version") or "",
+        uri=_text(made, "uri") or "",
+        rows=_number(made, "rows"),
+        bytes=_number(made, "bytes"),
+        created_at=moment(made.at),
+        dagster_run_id=made.run_id,
+    )
+
+
+def _text(made: Materialised | None, key: str) -> str | None:
+    return str(made.metadata[key]) if made and key in made.metadata else None
+
+
+def _number(made: Materialised | None, key: str) -> int | None:
+    value = made.metadata.get(key) if made else None
+    return int(value) if isinstance(value, (int, float)) else None
+
+
+def _model(call: Call, project: LoadedProject, name: str) -> ops.Model:
+    declared = project.declaration.models[name]
+    registered = registered_name(project.name, name)
+    versions = call.platform.tracking.versions(registered)
+    champion = next((v for v in versions if "champion" in v.aliases), None)
+    return ops.Model(
+        project=call.platform.projects.shown(project.name),
+        name=name,
+        registered_name=registered,
+        trainer=declared.trainer,
+        dataset=declared.dataset,
+        newest_version=versions[0].version if versions else None,
+        champion_version=champion.version if champion else None,
+        url=f"{call.platform.settings.mlflow_url}/#/models/{registered}",
+    )
+
+
+def _model_version(version: RegisteredVersion) -> ops.ModelVersion:
+    return ops.ModelVersion(
+        version=version.version,
+        aliases=sorted(version.aliases),
+        artefact_digest=version.artefact_digest,
+        dataset_version=version.tags.get("orrery.dataset_version", ""),
+        run_id=version.run_id,
+        url=version.url,
+        created_at=moment(version.created_at),
+    )

@@ -1,0 +1,254 @@
+"""Services: deploy, look, change, withdraw, ask."""
+
+import json
+from typing import Any
+
+import httpx
+
+from api.declared import etag_of, require_match
+from api.handlers.jobs import job_view
+from api.operations import inference as ops
+from api.operations.jobs import Job
+from api.operations.operation import Page
+from api.ordering import Order, expected, launch, take
+from api.paging import page_in_order
+from api.platform import Call
+from api.problems import Problem, invalid
+from assets.gate import require_evidence
+from assets.keys import asset_key, op_name
+from jobs.turning import job_name
+from projects.loading import LoadedProject
+from projects.schema import Service
+from resources.revision import revision
+from resources.tracking import RegisteredVersion, registered_name
+
+PREDICT_TIMEOUT_S = 30.0
+
+
+def deploy(call: Call, asked: ops.DeployService) -> Job:
+    """Declare the service where it is new, and release it."""
+    declare(call, asked)
+    return _taken(call, deploy_order(call, asked), asked)
+
+
+def declare(call: Call, asked: ops.DeployService) -> None:
+    """Declare the service, if its project does not yet."""
+    projects, principal = call.platform.projects, call.principal
+    project = projects.find(principal, asked.project)
+    there = project.declaration.services.get(asked.name)
+    wanted = _wanted(asked, there)
+    if wanted == there:
+        return
+    _put(call, asked.project, asked.name, wanted)
+
+
+def deploy_order(call: Call, asked: ops.DeployService) -> Order:
+    """The order to release the service."""
+    project = call.platform.projects.find(call.principal, asked.project)
+    wanted = _wanted(asked, project.declaration.services.get(asked.name))
+    if asked.name not in project.declaration.services:
+        call.platform.projects.changeable(call.principal, asked.project)
+    return _order(call, project, asked.name, wanted, asked.model_version)
+
+
+def list_services(call: Call, asked: ops.ListServices) -> Page[ops.Service]:
+    """Services of every visible project."""
+    found = [
+        (project, name)
+        for project in call.platform.projects.visible(call.principal)
+        if asked.project in (None, call.platform.projects.shown(project.name))
+        for name, service in sorted(project.declaration.services.items())
+        if asked.model in (None, service.model)
+    ]
+    return page_in_order(
+        sorted(found, key=lambda pair: _id(call, *pair)),
+        asked,
+        lambda pair: _id(call, *pair),
+        lambda pair: _view(call, *pair),
+    )
+
+
+def get(call: Call, asked: ops.ServiceId) -> ops.Service:
+    """One service."""
+    project, name, _ = call.platform.projects.service(call.principal, asked.id)
+    return _view(call, project, name)
+
+
+def change(call: Call, asked: ops.ChangeService) -> Job:
+    """Change what is declared where needed, and release the service."""
+    project, name, there = call.platform.projects.service(call.principal, asked.id)
+    require_match(asked.if_match, _view(call, project, name).etag)
+    wanted = _changed(there, asked)
+    if wanted != there:
+        _put(call, call.platform.projects.shown(project.name), name, wanted)
+    return _taken(call, change_order(call, asked), asked)
+
+
+def change_order(call: Call, asked: ops.ChangeService) -> Order:
+    """The order to release the changed service."""
+    project, name, there = call.platform.projects.service(call.principal, asked.id)
+    wanted = _changed(there, asked)
+    if wanted != there:
+        shown = call.platform.projects.shown(project.name)
+        call.platform.projects.changeable(call.principal, shown)
+    return _order(call, project, name, wanted, asked.model_version)
+
+
+def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
+    """Stop serving."""
+    project, name, _ = call.platform.projects.service(call.principal, asked.id)
+    before = _view(call, project, name)
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"service/{asked.id}", before={"state": before.state})
+        call.platform.runtime.withdraw(f"{project.name}.{name}")
+    return before.model_copy(update={"message": "is being stopped"})
+
+
+def predict(call: Call, asked: ops.Predict) -> ops.Prediction:
+    """What the service answers through the router."""
+    project, name, _ = call.platform.projects.service(call.principal, asked.id)
+    status = call.platform.runtime.status(f"{project.name}.{name}")
+    if status is None or status.serving is None:
+        raise Problem("not-serving", f"{asked.id} does not serve", retry_after_s=5)
+    try:
+        answer = httpx.post(
+            status.url,
+            content=json.dumps({"inputs": asked.inputs}, allow_nan=False),
+            headers={"Content-Type": "application/json"},
+            timeout=PREDICT_TIMEOUT_S,
+        )
+    except (httpx.HTTPError, ValueError) as error:
+        raise Problem("not-serving", f"{asked.id} does not answer", retry_after_s=5) from error
+    if answer.status_code == httpx.codes.OK:
+        told = answer.json()
+        return ops.Prediction(**{k: told[k] for k in ops.Prediction.model_fields if k in told})
+    if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+        raise invalid(f"the service refuses the inputs: {answer.text[:500]}", "inputs")
+    raise Problem("not-serving", f"{asked.id} failed with {answer.status_code}", retry_after_s=5)
+
+
+def _wanted(asked: ops.DeployService, there: Service | None) -> Service:
+    given = {
+        "model": asked.model,
+        "rollout": asked.rollout,
+        "scale": asked.scale,
+    }
+    values = {key: value for key, value in given.items() if value is not None}
+    if there is not None:
+        return there.model_copy(update=values)
+    if asked.model is None:
+        raise invalid(f"{asked.name!r} is not declared yet, so it needs a model", "model")
+    return Service(**values)
+
+
+def _changed(there: Service, asked: ops.ChangeService) -> Service:
+    given = {"rollout": asked.rollout, "scale": asked.scale}
+    return there.model_copy(update={k: v for k, v in given.items() if v is not None})
+
+
+def _put(call: Call, project: str, name: str, wanted: Service) -> None:
+    part = wanted.model_dump(mode="json", exclude_defaults=True)
+    call.platform.projects.edit(call.principal, project, ("services", name), part)
+    call.platform.declarations_changed()
+
+
+def _order(
+    call: Call, project: LoadedProject, name: str, service: Service, version: int | None
+) -> Order:
+    chosen = _version(call, project, service.model, version)
+    _require_evidence(call, project, service.model, chosen)
+    assets = [
+        list(asset_key(project.name, "champion", service.model).path),
+        list(asset_key(project.name, "service", name).path),
+    ]
+    op = op_name(project.name, "champion", service.model)
+    config = {op: {"model_version": chosen.version}}
+    spec = {
+        "project": call.platform.projects.shown(project.name),
+        "service": name,
+        "model": service.model,
+        "model_version": chosen.version,
+        "artefact_digest": chosen.artefact_digest,
+        "rollout": service.rollout.model_dump(),
+        "scale": service.scale.model_dump(),
+        "git_revision": revision(),
+        "launch": launch(job_name("release", project.name), assets, config),
+    }
+    forecasted = expected(call, "release", project, name, {})
+    return Order(project.name, "release", name, spec, expected=forecasted)
+
+
+def _version(
+    call: Call, project: LoadedProject, model: str, version: int | None
+) -> RegisteredVersion:
+    versions = call.platform.tracking.versions(registered_name(project.name, model))
+    found = [v for v in versions if version in (None, v.version)]
+    if not found:
+        wanted = f"version {version}" if version else "version"
+        raise Problem("conflict", f"model {model!r} has no {wanted} yet", todo="Train it first.")
+    return found[0]
+
+
+def _require_evidence(
+    call: Call, project: LoadedProject, model: str, version: RegisteredVersion
+) -> None:
+    import dagster as dg
+
+    try:
+        require_evidence(project, model, version.artefact_digest, call.platform.evidence)
+    except dg.Failure as refusal:
+        raise Problem(
+            "conflict",
+            refusal.description or "the gate refuses",
+            todo="Run the simulations that are missing, or serve a version that passes.",
+        ) from refusal
+
+
+def _taken(call: Call, order: Order, asked: ops.DeployService | ops.ChangeService) -> Job:
+    once = getattr(asked, "idempotency_key", None)
+    told = asked.model_dump(mode="json", exclude={"idempotency_key", "if_match"})
+    callback = getattr(asked, "callback", None)
+    return job_view(
+        call, take(call, order, callback=callback, once=once, asked=told), order.expected
+    )
+
+
+def _id(call: Call, project: LoadedProject, name: str) -> str:
+    return f"{call.platform.projects.shown(project.name)}.{name}"
+
+
+def _view(call: Call, project: LoadedProject, name: str) -> ops.Service:
+    platform = call.platform
+    declared = project.declaration.services[name]
+    status = platform.runtime.status(f"{project.name}.{name}")
+    champion = platform.tracking.aliased(registered_name(project.name, declared.model), "champion")
+    id = _id(call, project, name)
+    content = json.dumps(
+        [declared.model_dump(mode="json"), champion.version if champion else None], sort_keys=True
+    )
+    found: dict[str, Any] = {}
+    if status is not None:
+        replicas = [
+            ops.Replica(version=r.version, state=r.state, restarts=r.restarts)
+            for r in status.replicas
+        ]
+        found = {
+            "state": status.state,
+            "serving": status.serving,
+            "weight": status.weight,
+            "message": status.message,
+            "replicas": replicas,
+        }
+    return ops.Service(
+        id=id,
+        project=platform.projects.shown(project.name),
+        name=name,
+        model=declared.model,
+        model_version=champion.version if champion else None,
+        predict_url=f"{platform.settings.url}/inference/services/{id}/predict",
+        rollout=declared.rollout,
+        scale=declared.scale,
+        declared_in="api" if platform.projects.is_of_api(project) else "file",
+        etag=etag_of(content.encode()),
+        **{"state": "absent", **found},
+    )

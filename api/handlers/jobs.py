@@ -1,0 +1,269 @@
+"""Jobs: submit, look, stop, metrics, recommendations."""
+
+import hashlib
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from api.operations import jobs as ops
+from api.operations.operation import Page
+from api.ordering import expected, take
+from api.paging import key_of, page_of
+from api.platform import Call
+from api.problems import not_found
+from api.training_orders import declare, find_model, order
+from assets.keys import asset_key
+from resources.experiments import LoggedRun, finite
+from scheduler import jobs
+from scheduler.forecast import FEWEST, Forecast
+from scheduler.states import Kind
+
+OWN_PARAMETERS = ("trainer", "seed", "workers")
+"""Parameters of an mlflow_run that are no hyperparameters."""
+COMPARED = 50
+
+
+def submit(call: Call, asked: ops.SubmitTraining) -> ops.Job:
+    """Take a training job."""
+    declare(call, asked)
+    ordered = order(call, asked)
+    job = take(
+        call,
+        ordered,
+        callback=asked.callback,
+        once=asked.idempotency_key,
+        asked=asked.model_dump(mode="json", exclude={"idempotency_key"}),
+    )
+    return job_view(call, job, ordered.expected)
+
+
+def list_training(call: Call, asked: ops.ListJobs) -> Page[ops.Job]:
+    """Training jobs."""
+    return _listed(call, asked, "train")
+
+
+def list_any(call: Call, asked: ops.ListAnyJobs) -> Page[ops.Job]:
+    """Jobs of every kind."""
+    return _listed(call, asked, asked.kind)
+
+
+def get_training(call: Call, asked: ops.JobId) -> ops.Job:
+    """One training job."""
+    return job_view(call, found_job(call, asked.id, "train"))
+
+
+def get_any(call: Call, asked: ops.JobId) -> ops.Job:
+    """One job."""
+    return job_view(call, found_job(call, asked.id))
+
+
+def stop(call: Call, asked: ops.JobId) -> ops.Job:
+    """Ask a training job to stop; asked again, nothing more happens."""
+    job = found_job(call, asked.id, "train")
+    with call.platform.control.write() as connection:
+        stopped = jobs.ask_to_stop(connection, job, f"stopped by {call.principal.name}")
+        if stopped.status != job.status:
+            call.audited(
+                connection,
+                f"job/{job.id}",
+                before={"status": job.status},
+                after={"status": stopped.status},
+            )
+    call.platform.work_is_waiting()
+    return job_view(call, stopped)
+
+
+def metrics(call: Call, asked: ops.JobMetrics) -> ops.Metrics:
+    """Curves of the job's mlflow_run."""
+    run = run_of(call, found_job(call, asked.id))
+    if run is None:
+        return ops.Metrics(run_id=None, metrics={})
+    return curves_of(call, run, asked.names)
+
+
+def recommend(call: Call, asked: ops.Recommend) -> ops.Recommendation:
+    """What worked best, if enough was tried."""
+    project, name = find_model(call, asked.model, asked.project)
+    door = call.platform.experiments
+    found = [e.id for e in door.all() if e.project == project.name]
+    tags = {"orrery.model": name}
+    best = (
+        door.runs(
+            found,
+            limit=COMPARED,
+            status="FINISHED",
+            tags=tags,
+            metric=asked.metric,
+            ascending=asked.lower_is_better,
+        ).runs
+        if found
+        else []
+    )
+    measured = [run for run in best if asked.metric in run.metrics]
+    if len(measured) < FEWEST:
+        text = (
+            f"not enough history: {len(measured)} finished runs of {name} have the metric "
+            f"{asked.metric!r}, expected {FEWEST} or more; train it more often, or name another "
+            "metric"
+        )
+        return ops.Recommendation(enough_history=False, message=text, metric=asked.metric)
+    winner = measured[0]
+    declared = project.declaration.models[name]
+    hyperparameters = _hyperparameters(winner, declared.hyperparameters)
+    workers = int(winner.parameters.get("workers", declared.resources.workers))
+    forecasted = expected(call, "train", project, name, hyperparameters)
+    text = f"the best of {len(measured)} finished runs by {asked.metric}"
+    if forecasted is None:
+        text += f"; fewer than {FEWEST} jobs ended well, too few to say how long one takes"
+    return ops.Recommendation(
+        enough_history=True,
+        message=text,
+        hyperparameters=hyperparameters,
+        resources={**declared.resources.model_dump(), "workers": workers},
+        metric=asked.metric,
+        value=winner.metrics[asked.metric],
+        based_on=[run.id for run in measured],
+        estimated_time=estimate_of(forecasted),
+    )
+
+
+def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
+    """The job. Raises the problem `not-found`, also for another organization's."""
+    with call.platform.control.read() as connection:
+        job = jobs.find(connection, call.principal.organization, job_id)
+    if job is None or (kind is not None and job.kind != kind):
+        raise not_found("job", job_id)
+    if not call.principal.may_see(call.platform.projects.shown(job.project)):
+        raise not_found("job", job_id)
+    return job
+
+
+def run_of(call: Call, job: jobs.Job) -> LoggedRun | None:
+    """The mlflow_run of a training job, or None before there is one."""
+    if job.dagster_run_id is None or job.kind != "train":
+        return None
+    key = asset_key(job.project, "checkpoint", job.name).to_user_string()
+    root = runs_of(job)[0]
+    identity = hashlib.sha256(f"{root}/{key}".encode()).hexdigest()[:20]
+    return call.platform.experiments.of_job(identity)
+
+
+def runs_of(job: jobs.Job) -> list[str]:
+    """The job's dagster_runs: the first, and those that repeated it."""
+    return job.spec.get("dagster_runs") or [r for r in [job.dagster_run_id] if r]
+
+
+def curves_of(call: Call, run: LoggedRun, names: list[str]) -> ops.Metrics:
+    """Curves of the mlflow_run."""
+    series = call.platform.experiments.curves(run, names)
+    points = {
+        name: [ops.MetricPoint(step=v.step, value=finite(v.value), at=moment(v.at)) for v in values]
+        for name, values in series.items()
+    }
+    return ops.Metrics(run_id=run.id, metrics=points)
+
+
+def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> ops.Job:
+    """The job as the API shows it."""
+    settings = call.platform.settings
+    prices = call.platform.prices
+    cost = None
+    if any(prices) and job.started_at:
+        cost = prices.money((job.ended_at or time.time()) - job.started_at, job.gpus)
+    told = {
+        key: value
+        for key, value in job.spec.items()
+        if key not in ("launch", "estimate", "dagster_runs")
+    }
+    dashboard = settings.dagster_url
+    if job.dagster_run_id:
+        dashboard = f"{dashboard}/runs/{job.dagster_run_id}"
+    return ops.Job(
+        job_id=job.id,
+        kind=job.kind,
+        project=call.platform.projects.shown(job.project),
+        name=job.name,
+        status=job.status,
+        message=job.message,
+        estimated_time=estimate_of(forecasted) or _kept_estimate(job),
+        monitoring=ops.Monitoring(
+            dashboard_url=dashboard,
+            metrics_endpoint=f"{settings.url}/train/jobs/{job.id}/metrics",
+            logs_endpoint=f"{settings.url}/train/jobs/{job.id}/logs",
+        ),
+        webhook_url=job.callback,
+        spec=told,
+        created_at=moment(job.created_at),
+        started_at=moment(job.started_at),
+        ended_at=moment(job.ended_at),
+        created_by=job.created_by,
+        gpus=job.gpus,
+        cost=cost,
+    )
+
+
+def estimate_of(forecasted: Forecast | None) -> ops.Estimate | None:
+    """The forecast as the API shows it."""
+    if forecasted is None:
+        return None
+    return ops.Estimate(
+        low_s=forecasted.low_s,
+        high_s=forecasted.high_s,
+        confidence=forecasted.confidence,
+        based_on=forecasted.jobs,
+    )
+
+
+def moment(seconds: float | None) -> Any:
+    """The time, or None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _kept_estimate(job: jobs.Job) -> ops.Estimate | None:
+    kept = job.spec.get("estimate")
+    return ops.Estimate(**kept) if kept else None
+
+
+def _listed(call: Call, asked: ops.ListJobs, kind: Kind | None) -> Page[ops.Job]:
+    platform, principal = call.platform, call.principal
+    names = None
+    if asked.project is not None:
+        if not principal.may_see(asked.project):
+            return Page(items=[])
+        names = [platform.projects.qualified(principal.organization, asked.project)]
+    elif principal.projects is not None:
+        names = [platform.projects.qualified(principal.organization, p) for p in principal.projects]
+    with platform.control.read() as connection:
+        found = jobs.listed(
+            connection,
+            principal.organization,
+            kind=kind,
+            status=asked.status,
+            projects=names,
+            name=asked.name,
+            after=key_of(asked.cursor),
+            limit=asked.limit + 1,
+        )
+    return page_of(found, asked.limit, lambda job: job.id, lambda job: job_view(call, job))
+
+
+def _hyperparameters(run: LoggedRun, declared: dict[str, Any]) -> dict[str, Any]:
+    """The run's parameters, each as the kind of value that is declared, or as a number."""
+    found: dict[str, Any] = {}
+    for name, text in run.parameters.items():
+        if name in OWN_PARAMETERS:
+            continue
+        kind = type(declared[name]) if name in declared else None
+        found[name] = _value(text, kind)
+    return found
+
+
+def _value(text: str, kind: type | None) -> Any:
+    if kind is bool or text in ("True", "False"):
+        return text == "True"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,211 @@
+"""Simulation environments, and the evidence that they leave."""
+
+import json
+import time
+from typing import Any
+
+from api.declared import etag_of
+from api.handlers.jobs import job_view, moment
+from api.operations import simulation as ops
+from api.operations.jobs import Job
+from api.operations.operation import Done, Page
+from api.ordering import Order, expected, launch, take
+from api.paging import page_in_order
+from api.platform import Call
+from api.problems import Problem, not_found
+from assets.keys import asset_key, op_name
+from jobs.turning import job_name
+from projects.loading import LoadedProject
+from projects.schema import Simulation
+from resources.revision import revision
+from resources.tracking import RegisteredVersion, registered_name
+from scheduler import jobs
+from simulations.evidence import judge, suite_digest
+
+
+def create(call: Call, asked: ops.CreateEnvironment) -> ops.Environment:
+    """Declare an environment in a project of the API."""
+    projects, principal = call.platform.projects, call.principal
+    project = projects.changeable(principal, asked.project)
+    if asked.name in project.declaration.simulations:
+        raise Problem("conflict", f"{asked.project} has an environment {asked.name!r} already")
+    suite = asked.suite
+    if not isinstance(suite, str):
+        suite = projects.put_suite(project, asked.name, suite.model_dump(mode="json"))
+    declared = Simulation(
+        model=asked.model, suite=suite, gate=asked.gate, description=asked.description
+    )
+    part = declared.model_dump(mode="json", exclude_defaults=True)
+    changed = projects.edit(principal, asked.project, ("simulations", asked.name), part)
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"environment/{asked.project}.{asked.name}", after=part)
+    call.platform.declarations_changed()
+    return _view(call, changed, asked.name)
+
+
+def list_environments(call: Call, asked: ops.ListEnvironments) -> Page[ops.Environment]:
+    """Environments of every visible project."""
+    found = [
+        (project, name)
+        for project in call.platform.projects.visible(call.principal)
+        if asked.project in (None, call.platform.projects.shown(project.name))
+        for name, simulation in project.declaration.simulations.items()
+        if asked.model in (None, simulation.model)
+    ]
+    return page_in_order(
+        sorted(found, key=lambda pair: _id(call, *pair)),
+        asked,
+        lambda pair: _id(call, *pair),
+        lambda pair: _view(call, *pair),
+    )
+
+
+def get(call: Call, asked: ops.EnvironmentId) -> ops.Environment:
+    """One environment."""
+    project, name, _ = call.platform.projects.simulation(call.principal, asked.id)
+    return _view(call, project, name)
+
+
+def start(call: Call, asked: ops.StartSimulation) -> Job:
+    """Take a job that runs the environment."""
+    order = start_order(call, asked)
+    told = asked.model_dump(mode="json", exclude={"idempotency_key"})
+    job = take(call, order, callback=asked.callback, once=asked.idempotency_key, asked=told)
+    return job_view(call, job, order.expected)
+
+
+def start_order(call: Call, asked: ops.StartSimulation) -> Order:
+    """The order to run the environment against one model version."""
+    project, name, declared = call.platform.projects.simulation(call.principal, asked.id)
+    versions = _versions(call, project, declared.model)
+    chosen = [v for v in versions if asked.model_version in (None, v.version)]
+    if not chosen:
+        wanted = f"version {asked.model_version}" if asked.model_version else "version"
+        text = f"model {declared.model!r} has no {wanted} yet"
+        raise Problem("conflict", text, todo="Train it first.")
+    version = chosen[0]
+    op = op_name(project.name, "simulation", name)
+    assets = [list(asset_key(project.name, "simulation", name).path)]
+    config = {op: {"model_version": version.version}}
+    spec = {
+        "project": call.platform.projects.shown(project.name),
+        "environment": name,
+        "model": declared.model,
+        "model_version": version.version,
+        "artefact_digest": version.artefact_digest,
+        "suite": _suite(project, name),
+        "gate": {k: c.model_dump(mode="json") for k, c in declared.gate.items()},
+        "git_revision": revision(),
+        "launch": launch(job_name("simulate", project.name), assets, config),
+    }
+    forecasted = expected(call, "simulate", project, name, {})
+    return Order(project.name, "simulate", name, spec, expected=forecasted)
+
+
+def delete(call: Call, asked: ops.EnvironmentId) -> Done:
+    """Take the environment out of its project, unless it is running."""
+    projects = call.platform.projects
+    project, name, declared = projects.simulation(call.principal, asked.id)
+    shown = projects.shown(project.name)
+    projects.changeable(call.principal, shown)
+    newest = _newest_job(call, project, name)
+    if newest and not newest.has_ended:
+        raise Problem("conflict", f"{asked.id} is running in job {newest.id}", todo="Wait for it.")
+    projects.edit(call.principal, shown, ("simulations", name), None)
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"environment/{asked.id}", before=declared.model_dump(mode="json"))
+    call.platform.declarations_changed()
+    return Done(message=f"{asked.id} is removed; the evidence it left is kept")
+
+
+def evidence(call: Call, asked: ops.ListEvidence) -> ops.AllEvidence:
+    """What every environment of the model says of the version."""
+    project, _ = call.platform.projects.model(call.principal, asked.project, asked.model)
+    versions = _versions(call, project, asked.model)
+    version = next((v for v in versions if v.version == asked.version), None)
+    if version is None:
+        raise not_found("version", f"{asked.model} {asked.version}")
+    found = [
+        _evidence(call, project, name, version)
+        for name in project.declaration.simulations_of(asked.model)
+    ]
+    gated = [
+        e for e in found if project.declaration.simulations[e.environment.partition(".")[2]].gate
+    ]
+    return ops.AllEvidence(
+        model_version=version.version,
+        artefact_digest=version.artefact_digest,
+        may_serve=bool(gated) and all(e.verdict == "pass" for e in gated),
+        evidence=found,
+        checked_at=moment(time.time()),
+    )
+
+
+def _versions(call: Call, project: LoadedProject, model: str) -> list[RegisteredVersion]:
+    return call.platform.tracking.versions(registered_name(project.name, model))
+
+
+def _suite(project: LoadedProject, name: str) -> dict[str, Any]:
+    return project.suites[name].model_dump(mode="json")
+
+
+def _evidence(
+    call: Call, project: LoadedProject, name: str, version: RegisteredVersion
+) -> ops.Evidence:
+    declared = project.declaration.simulations[name]
+    digest = suite_digest(_suite(project, name))
+    kept = call.platform.evidence.find(version.artefact_digest, project.name, name, digest)
+    environment = _id(call, project, name)
+    about = {
+        "environment": environment,
+        "model_version": version.version,
+        "artefact_digest": version.artefact_digest,
+    }
+    if kept is None:
+        return ops.Evidence(**about, verdict="missing", findings=[])
+    verdict = judge(kept, declared.gate)
+    measured = [ops.MeasuredClaim(**m.model_dump()) for m in kept.measurements]
+    return ops.Evidence(
+        **about,
+        verdict=verdict.outcome,
+        findings=[str(finding) for finding in verdict.findings],
+        measurements=measured,
+    )
+
+
+def _newest_job(call: Call, project: LoadedProject, name: str) -> jobs.Job | None:
+    with call.platform.control.read() as connection:
+        found = jobs.listed(
+            connection,
+            call.principal.organization,
+            kind="simulate",
+            projects=[project.name],
+            name=name,
+            limit=1,
+        )
+    return found[0] if found else None
+
+
+def _id(call: Call, project: LoadedProject, name: str) -> str:
+    return f"{call.platform.projects.shown(project.name)}.{name}"
+
+
+def _view(call: Call, project: LoadedProject, name: str) -> ops.Environment:
+    declared = project.declaration.simulations[name]
+    newest = _newest_job(call, project, name)
+    versions = _versions(call, project, declared.model)
+    content = json.dumps([declared.model_dump(mode="json"), _suite(project, name)], sort_keys=True)
+    return ops.Environment(
+        id=_id(call, project, name),
+        project=call.platform.projects.shown(project.name),
+        name=name,
+        model=declared.model,
+        kind=project.suites[name].kind,
+        suite=_suite(project, name),
+        gate=declared.gate,
+        state=newest.status if newest else "idle",
+        job_id=newest.id if newest else None,
+        evidence=_evidence(call, project, name, versions[0]) if versions else None,
+        declared_in="api" if call.platform.projects.is_of_api(project) else "file",
+        etag=etag_of(content.encode()),
+    )

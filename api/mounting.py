@@ -1,0 +1,109 @@
+"""The Dagster and MLflow UIs, inside this process or forwarded to another.
+
+Loading them takes seconds, so it happens beside the first requests; until then what needs one of
+them is told to come again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.forwarding import Forward
+from api.problems import Problem
+from resources.settings import CHECKOUT, Settings
+
+LOAD_S = 120.0
+log = logging.getLogger(__name__)
+
+
+class Mounted:
+    """An application that is loaded in a thread, once."""
+
+    def __init__(self, name: str, load: Callable[[contextlib.ExitStack], ASGIApp]) -> None:
+        self._name, self._load = name, load
+        self._resources = contextlib.ExitStack()
+        self._loading: asyncio.Future[ASGIApp] | None = None
+
+    def start(self) -> None:
+        """Begin to load it."""
+        loop = asyncio.get_running_loop()
+        self._loading = loop.run_in_executor(None, self._load, self._resources)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is loaded."""
+        loading = self._loading
+        return loading is not None and loading.done() and loading.exception() is None
+
+    async def app(self) -> ASGIApp:
+        """The application. Raises the problem `unavailable`; a failed load is tried again."""
+        if self._loading is None or (self._loading.done() and self._loading.exception()):
+            self.start()
+        assert self._loading is not None
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._loading), LOAD_S)
+        except Exception as error:
+            log.exception("%s could not be loaded", self._name)
+            text = f"{self._name} does not start: {error}"
+            raise Problem("unavailable", text, retry_after_s=10) from error
+
+    async def close(self) -> None:
+        """Give back what the application holds."""
+        if self._loading is not None:
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(asyncio.shield(self._loading), LOAD_S)
+        await asyncio.get_running_loop().run_in_executor(None, self._resources.close)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        await (await self.app())(scope, receive, send)
+
+    async def client(self) -> httpx.AsyncClient:
+        """A client that calls the application directly."""
+        app: Any = await self.app()
+        if not hasattr(self, "_client"):
+            transport = httpx.ASGITransport(app=app)
+            self._client = httpx.AsyncClient(transport=transport, base_url="http://inside")
+        return self._client
+
+
+def dagster_ui(settings: Settings) -> Mounted:
+    """Dagster's webserver under /dagster."""
+    if settings.dagster_uri:
+        return Mounted("Dagster", lambda resources: Forward(settings.dagster_uri, resources))
+    return Mounted("Dagster", _load_dagster)
+
+
+def mlflow_ui(settings: Settings) -> Mounted:
+    """MLflow's server under /mlflow."""
+    if settings.mlflow_uri.startswith("http"):
+        return Mounted("MLflow", lambda resources: Forward(settings.mlflow_uri, resources))
+    return Mounted("MLflow", lambda _: _load_mlflow(settings))
+
+
+def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
+    from dagster import DagsterInstance
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster_webserver.app import create_app_from_workspace_process_context
+    from dagster_webserver.version import __version__
+
+    instance = resources.enter_context(DagsterInstance.get())
+    target = WorkspaceFileTarget(paths=[str(CHECKOUT / "workspace.yaml")])
+    context = WorkspaceProcessContext(instance, target, version=__version__)
+    return create_app_from_workspace_process_context(resources.enter_context(context), "/dagster")
+
+
+def _load_mlflow(settings: Settings) -> ASGIApp:
+    from resources.mlflow_server import server_app
+
+    os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = (
+        "*"  # The doorkeeper checks where requests are from.
+    )
+    return server_app(settings.tracking_uri, settings.mlflow_artifacts, "/mlflow")

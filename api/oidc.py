@@ -1,0 +1,135 @@
+"""The door to an OpenID Connect provider: authorization code with PKCE (RFC 7636, OIDC Core 3.1).
+
+timeout: `TIMEOUT_S` a call.
+retry: none; the person tries again.
+cancel: an attempt that is not finished is void after ten minutes.
+duplicate: a code and a state work once.
+partial write: nobody is known before the token has been verified.
+"""
+
+import asyncio
+import secrets
+import time
+from typing import Any, NamedTuple
+
+import httpx
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from api.settings import FrontDoorSettings
+
+TIMEOUT_S = 15.0
+LEEWAY_S = 60
+"""Clocks of two machines differ."""
+DISCOVERED_S = 600.0
+SCOPE = "openid email profile"
+ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
+
+
+class OidcFailed(Exception):
+    """The provider does not answer, or its answer cannot be trusted."""
+
+
+class Attempt(NamedTuple):
+    """A sign-in that was begun."""
+
+    url: str
+    state: str
+    nonce: str
+    verifier: str
+
+
+class Person(NamedTuple):
+    """Who the provider says it is."""
+
+    subject: str
+    """Issuer and name there."""
+    name: str
+    email: str | None
+    email_is_verified: bool
+
+
+class Oidc:
+    """One provider."""
+
+    def __init__(self, front: FrontDoorSettings, callback: str) -> None:
+        self._issuer = front.oidc_issuer.rstrip("/")
+        self._id, self._secret = front.oidc_client_id, front.oidc_client_secret.get_secret_value()
+        self._callback = callback
+        self._known: dict[str, Any] = {}
+        self._known_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def begin(self) -> Attempt:
+        """Where to send the browser. Raises OidcFailed."""
+        found = await self._discovered()
+        verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
+        async with self._client() as client:
+            url, state = client.create_authorization_url(
+                found["authorization_endpoint"], nonce=nonce, code_verifier=verifier
+            )
+        return Attempt(url, state, nonce, verifier)
+
+    async def finish(self, code: str, verifier: str, nonce: str) -> Person:
+        """Who came back with the code. Raises OidcFailed."""
+        found = await self._discovered()
+        try:
+            async with self._client() as client:
+                token = await client.fetch_token(
+                    found["token_endpoint"], code=code, code_verifier=verifier
+                )
+                keys = (await client.get(found["jwks_uri"], withhold_token=True)).json()
+        except (OAuthError, httpx.HTTPError, ValueError) as error:
+            raise OidcFailed(f"the provider refuses the code: {error}") from error
+        claims = self._verified(token.get("id_token", ""), keys, found["issuer"], nonce)
+        email = claims.get("email")
+        return Person(
+            subject=f"{claims['iss']}|{claims['sub']}",
+            name=str(claims.get("name") or email or claims["sub"])[:200],
+            email=str(email) if email else None,
+            email_is_verified=claims.get("email_verified") is True,
+        )
+
+    def _verified(self, token: str, keys: Any, issuer: str, nonce: str) -> dict[str, Any]:
+        registry = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY_S,
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": self._id},
+            sub={"essential": True},
+            exp={"essential": True},
+            nonce={"essential": True, "value": nonce},
+        )
+        try:
+            decoded = jwt.decode(token, KeySet.import_key_set(keys), algorithms=ALGORITHMS)
+            registry.validate(decoded.claims)
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise OidcFailed(f"the provider's token cannot be trusted: {error}") from error
+        return decoded.claims
+
+    async def _discovered(self) -> dict[str, Any]:
+        async with self._lock:
+            if time.monotonic() - self._known_at < DISCOVERED_S and self._known:
+                return self._known
+            url = f"{self._issuer}/.well-known/openid-configuration"
+            try:
+                async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+                    found = (await client.get(url)).raise_for_status().json()
+            except (httpx.HTTPError, ValueError) as error:
+                raise OidcFailed(f"the identity provider does not answer: {error}") from error
+            if found.get("issuer", "").rstrip("/") != self._issuer:
+                raise OidcFailed(f"{url} is of another issuer: {found.get('issuer')!r}")
+            self._known, self._known_at = found, time.monotonic()
+            return found
+
+    def _client(self) -> AsyncOAuth2Client:
+        return AsyncOAuth2Client(
+            self._id,
+            self._secret,
+            scope=SCOPE,
+            redirect_uri=self._callback,
+            code_challenge_method="S256",
+            timeout=TIMEOUT_S,
+        )

@@ -1,0 +1,268 @@
+"""Operations on what is declared and what came of it: projects, datasets, models."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import StringConstraints
+
+from accounts.roles import Permission
+from api.operations.operation import (
+    Done,
+    IfMatch,
+    Input,
+    Operation,
+    Output,
+    Page,
+    Paged,
+    ShortName,
+)
+
+
+class ProjectSummary(Output):
+    """A project in a list."""
+
+    project: str
+    owner: str
+    description: str
+    datasets: list[str]
+    models: list[str]
+    simulations: list[str]
+    services: list[str]
+    declared_in: str
+    """`file` where a file of the checkout declares it, else `api`."""
+
+
+class Project(Output):
+    """A project and its declaration."""
+
+    project: str
+    declaration: dict[str, Any]
+    declared_in: str
+    lineage_url: str
+    """Page of its assets in the Dagster UI."""
+    etag: str
+
+
+class ProjectName(Input):
+    """One project."""
+
+    project: ShortName
+
+
+class ListProjects(Paged):
+    """A page of projects."""
+
+
+class CreateProject(Input):
+    """A project to create."""
+
+    declaration: dict[str, Any] | Annotated[str, StringConstraints(max_length=500_000)]
+    """The declaration as JSON, or as the text of a YAML file."""
+
+
+class ReplaceProject(Input):
+    """A new declaration for a project that was created through the API."""
+
+    project: ShortName
+    declaration: dict[str, Any] | Annotated[str, StringConstraints(max_length=500_000)]
+    if_match: IfMatch | None = None
+    """ETag of the project as it was read; a project changed since is not touched (412)."""
+
+
+class Dataset(Output):
+    """A declared dataset and its newest version."""
+
+    project: str
+    name: str
+    source: str
+    label: str | None
+    version: str | None = None
+    """Content hash of the newest version; null before the first."""
+    rows: int | None = None
+    updated_at: datetime | None = None
+
+
+class ListDatasets(Paged):
+    """Datasets that match."""
+
+    project: ShortName | None = None
+
+
+class ListDatasetVersions(Paged):
+    """Versions of one dataset."""
+
+    project: ShortName
+    dataset: ShortName
+
+
+class DatasetVersion(Output):
+    """One immutable version."""
+
+    version: str
+    uri: str
+    rows: int | None
+    bytes: int | None
+    created_at: datetime
+    dagster_run_id: str
+
+
+class Model(Output):
+    """A declared model and where its versions stand."""
+
+    project: str
+    name: str
+    registered_name: str
+    trainer: str
+    dataset: str | None
+    newest_version: int | None = None
+    champion_version: int | None = None
+    """The version that may take traffic."""
+    url: str
+    """Page in the MLflow UI."""
+
+
+class ListModels(Paged):
+    """Models that match."""
+
+    project: ShortName | None = None
+
+
+class ModelName(Input):
+    """One model."""
+
+    project: ShortName
+    model: ShortName
+
+
+class ListModelVersions(Paged):
+    """Versions of one model."""
+
+    project: ShortName
+    model: ShortName
+
+
+class ModelVersion(Output):
+    """One registered version."""
+
+    version: int
+    aliases: list[str]
+    artefact_digest: str
+    dataset_version: str
+    run_id: str
+    url: str
+    created_at: datetime
+
+
+PROJECTS_LIST = Operation(
+    name="projects.list",
+    method="GET",
+    path="/projects",
+    summary="List projects.",
+    input=ListProjects,
+    output=Page[ProjectSummary],
+    permission=Permission("project", "read"),
+)
+PROJECTS_CREATE = Operation(
+    name="projects.create",
+    method="POST",
+    path="/projects",
+    summary="Create a project from its declaration; its assets appear in Dagster at once.",
+    input=CreateProject,
+    output=Project,
+    permission=Permission("project", "create"),
+    status=201,
+    cost="light",
+    problems=("conflict", "invalid"),
+)
+PROJECTS_GET = Operation(
+    name="projects.get",
+    method="GET",
+    path="/projects/{project}",
+    summary="Show one project and its declaration.",
+    input=ProjectName,
+    output=Project,
+    permission=Permission("project", "read"),
+    problems=("not-found",),
+)
+PROJECTS_REPLACE = Operation(
+    name="projects.replace",
+    method="PUT",
+    path="/projects/{project}",
+    summary="Replace the declaration of a project that was created through the API.",
+    input=ReplaceProject,
+    output=Project,
+    permission=Permission("project", "update"),
+    cost="light",
+    problems=("not-found", "conflict", "invalid", "precondition-failed"),
+)
+PROJECTS_DELETE = Operation(
+    name="projects.delete",
+    method="DELETE",
+    path="/projects/{project}",
+    summary="Remove a project that was created through the API; what it made is kept.",
+    input=ProjectName,
+    output=Done,
+    permission=Permission("project", "delete"),
+    cost="light",
+    problems=("not-found", "conflict"),
+)
+DATASETS_LIST = Operation(
+    name="datasets.list",
+    method="GET",
+    path="/datasets",
+    summary="List datasets and their newest versions.",
+    input=ListDatasets,
+    output=Page[Dataset],
+    permission=Permission("project", "read"),
+)
+DATASETS_VERSIONS = Operation(
+    name="datasets.versions",
+    method="GET",
+    path="/datasets/{project}/{dataset}/versions",
+    summary="List the versions of a dataset, newest first.",
+    input=ListDatasetVersions,
+    output=Page[DatasetVersion],
+    permission=Permission("project", "read"),
+    problems=("not-found",),
+)
+MODELS_LIST = Operation(
+    name="models.list",
+    method="GET",
+    path="/models",
+    summary="List models, with their newest and their champion version.",
+    input=ListModels,
+    output=Page[Model],
+    permission=Permission("model", "read"),
+)
+MODELS_GET = Operation(
+    name="models.get",
+    method="GET",
+    path="/models/{project}/{model}",
+    summary="Show one model.",
+    input=ModelName,
+    output=Model,
+    permission=Permission("model", "read"),
+    problems=("not-found",),
+)
+MODELS_VERSIONS = Operation(
+    name="models.versions",
+    method="GET",
+    path="/models/{project}/{model}/versions",
+    summary="List the versions of a model, newest first.",
+    input=ListModelVersions,
+    output=Page[ModelVersion],
+    permission=Permission("model", "read"),
+    problems=("not-found",),
+)
+OPERATIONS = (
+    PROJECTS_LIST,
+    PROJECTS_CREATE,
+    PROJECTS_GET,
+    PROJECTS_REPLACE,
+    PROJECTS_DELETE,
+    DATASETS_LIST,
+    DATASETS_VERSIONS,
+    MODELS_LIST,
+    MODELS_GET,
+    MODELS_VERSIONS,
+)

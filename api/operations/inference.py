@@ -1,0 +1,179 @@
+"""Operations on services: deploy, look, change, stop, ask."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from accounts.roles import Permission
+from api.operations.jobs import CallbackUrl, Job
+from api.operations.operation import (
+    Id,
+    IfMatch,
+    Input,
+    OnceKey,
+    Operation,
+    Output,
+    Page,
+    Paged,
+    ShortName,
+)
+from projects.schema import Rollout, Scale
+
+
+class Replica(Output):
+    """One process that answers."""
+
+    version: str
+    state: str
+    restarts: int
+
+
+class Service(Output):
+    """A declared service and what it has reached."""
+
+    id: str
+    """`project.service`."""
+    project: str
+    name: str
+    model: str
+    state: str
+    """`absent`, `starting`, `canary`, `serving` or `rolled_back`."""
+    serving: str | None = None
+    """Version that has the traffic."""
+    model_version: int | None = None
+    """Version of the model's champion, which is what may serve."""
+    weight: int = 0
+    """Percent of the traffic that the newest release has."""
+    predict_url: str
+    message: str = ""
+    rollout: Rollout
+    scale: Scale
+    replicas: list[Replica] = []
+    declared_in: str
+    """`file` where a file of the checkout declares it, else `api`."""
+    etag: str
+
+
+class ServiceId(Input):
+    """One service."""
+
+    id: Id
+
+
+class ListServices(Paged):
+    """Services that match."""
+
+    project: ShortName | None = None
+    model: ShortName | None = None
+
+
+class DeployService(Input):
+    """A service to deploy; one that is not declared yet is declared first."""
+
+    project: ShortName
+    name: ShortName
+    model: ShortName | None = None
+    """Model to serve; not needed for a declared service."""
+    rollout: Rollout | None = None
+    scale: Scale | None = None
+    model_version: int | None = Field(default=None, ge=1)
+    """Version to promote and serve, if its evidence passes the gate; by default the newest."""
+    callback: CallbackUrl | None = None
+    idempotency_key: OnceKey | None = None
+
+
+class ChangeService(Input):
+    """A change to a service; what is not named stays."""
+
+    id: Id
+    rollout: Rollout | None = None
+    scale: Scale | None = None
+    model_version: int | None = Field(default=None, ge=1)
+    """Version to promote and serve; its evidence must pass the gate."""
+    if_match: IfMatch | None = None
+    """ETag of the service as it was read; a service changed since is not touched (412)."""
+
+
+class Predict(Input):
+    """Rows to predict."""
+
+    id: Id
+    inputs: list[Annotated[list[Any], Field(max_length=100_000)]] = Field(
+        min_length=1, max_length=10_000
+    )
+    """One list of feature values per row."""
+
+
+class Prediction(Output):
+    """What the service answers."""
+
+    outputs: list[Any]
+    predictions: list[Any] = []
+    model_version: int
+
+
+DEPLOY = Operation(
+    name="services.deploy",
+    method="POST",
+    path="/inference/services",
+    summary="Deploy a service: promote a model version that its evidence allows, and serve it.",
+    input=DeployService,
+    output=Job,
+    permission=Permission("service", "create"),
+    status=202,
+    cost="compute",
+    problems=("not-found", "conflict", "invalid"),
+)
+LIST = Operation(
+    name="services.list",
+    method="GET",
+    path="/inference/services",
+    summary="List services and what serves.",
+    input=ListServices,
+    output=Page[Service],
+    permission=Permission("service", "read"),
+)
+GET = Operation(
+    name="services.get",
+    method="GET",
+    path="/inference/services/{id}",
+    summary="Show one service.",
+    input=ServiceId,
+    output=Service,
+    permission=Permission("service", "read"),
+    problems=("not-found",),
+)
+CHANGE = Operation(
+    name="services.change",
+    method="PATCH",
+    path="/inference/services/{id}",
+    summary="Change rollout, scale or model version of a service, and deploy it anew.",
+    input=ChangeService,
+    output=Job,
+    permission=Permission("service", "update"),
+    status=202,
+    cost="compute",
+    problems=("not-found", "conflict", "invalid", "precondition-failed"),
+)
+WITHDRAW = Operation(
+    name="services.withdraw",
+    method="DELETE",
+    path="/inference/services/{id}",
+    summary="Stop serving; requests in progress are answered first.",
+    input=ServiceId,
+    output=Service,
+    permission=Permission("service", "delete"),
+    cost="light",
+    problems=("not-found",),
+)
+PREDICT = Operation(
+    name="services.predict",
+    method="POST",
+    path="/inference/services/{id}/predict",
+    summary="Ask a service for predictions.",
+    input=Predict,
+    output=Prediction,
+    permission=Permission("service", "execute"),
+    problems=("not-found", "invalid", "not-serving"),
+)
+OPERATIONS = (DEPLOY, LIST, GET, CHANGE, WITHDRAW, PREDICT)

@@ -1,0 +1,294 @@
+"""Operations on jobs: train, follow, stop."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from accounts.roles import Permission
+from api.operations.operation import (
+    Id,
+    Input,
+    OnceKey,
+    Operation,
+    Output,
+    Page,
+    Paged,
+    ShortName,
+)
+from projects.schema import Hyperparameter, Memory
+from scheduler.states import Kind, Status
+
+Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,40})?$")]
+Reference = Annotated[
+    str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
+]
+CallbackUrl = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,2000}$")]
+
+
+class JobResources(Input):
+    """What one training job asks for, in place of what is declared."""
+
+    gpu: Gpu | None = None
+    """Number and kind of GPUs, such as `4xA100` or `2`; each worker has one."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    cpus_per_worker: int | None = Field(default=None, ge=1, le=512)
+    memory: Memory | None = None
+    """Memory of each worker, such as `128Gi`."""
+
+
+class SubmitTraining(Input):
+    """A training job to start."""
+
+    model: Reference
+    """A declared model (`reader`, or `digits/reader`), an importable trainer
+    (`training.vision:train`), or a Hugging Face id (`hf:google/vit-base-patch16-224`)."""
+    project: ShortName | None = None
+    """Project of the model; needed where two projects have a model of this name."""
+    dataset: Reference | None = None
+    """A declared dataset, or a URI such as `sklearn:digits`, `files:data/x.csv`,
+    `s3://bucket/x.parquet`; by default the model's declared one."""
+    dataset_version: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    """Content hash of the dataset version; by default the newest, fixed when the job is taken."""
+    label: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Column to predict, for a dataset given by its URI."""
+    hyperparameters: dict[Annotated[str, StringConstraints(max_length=100)], Hyperparameter] = {}
+    """Values in place of declared ones, for this job alone."""
+    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    resources: JobResources = JobResources()
+    callback: CallbackUrl | None = None
+    """Address that is told, signed, when the job starts and ends."""
+    idempotency_key: OnceKey | None = None
+    """The same key again gives the same job, and starts nothing."""
+
+
+class Estimate(Output):
+    """How long a job will take, from the jobs that were like it."""
+
+    low_s: float
+    high_s: float
+    confidence: float
+    """Probability that the interval holds the true duration."""
+    based_on: list[str]
+    """Jobs that it rests on."""
+
+
+class Monitoring(Output):
+    """Where to watch a job."""
+
+    dashboard_url: str
+    metrics_endpoint: str
+    logs_endpoint: str
+
+
+class Job(Output):
+    """One request, and how far it is."""
+
+    job_id: str
+    kind: Kind
+    project: str
+    name: str
+    """The model, simulation or service it is about."""
+    status: Status
+    message: str
+    estimated_time: Estimate | None = None
+    """None while there is not enough history to say."""
+    monitoring: Monitoring
+    webhook_url: str | None = None
+    spec: dict[str, Any] = {}
+    """Everything the job was asked, with every reference resolved."""
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    created_by: str
+    gpus: int = 0
+    cost: float | None = None
+    """Money it has cost so far; null where no price is set."""
+
+
+class JobId(Input):
+    """One job."""
+
+    id: Id
+
+
+class ListJobs(Paged):
+    """Jobs that match."""
+
+    project: ShortName | None = None
+    name: ShortName | None = None
+    status: Status | None = None
+
+
+class ListAnyJobs(ListJobs):
+    """Jobs of every kind that match."""
+
+    kind: Kind | None = None
+
+
+class FollowLogs(Input):
+    """The log of one job, from a place in it."""
+
+    id: Id
+    last_event_id: Annotated[str, StringConstraints(pattern=r"^\d{1,6}\.\d{1,18}$")] | None = None
+    """Id of the last line that was received; what follows it is sent."""
+    follow: bool = True
+    """Whether to wait for what is still to come; false ends with the newest line."""
+
+
+class LogLine(Output):
+    """One line of a job's log; its id is the cursor to resume from."""
+
+    at: datetime
+    kind: Literal["log", "event", "error", "end"]
+    step: str
+    text: str
+
+
+class JobMetrics(Input):
+    """Metrics of one job."""
+
+    id: Id
+    names: list[Annotated[str, StringConstraints(max_length=250)]] = Field(
+        default=[], max_length=50
+    )
+    """Metrics to give; all by default."""
+
+
+class MetricPoint(Output):
+    """One value of a metric."""
+
+    step: int
+    value: float | None
+    """Null where it was not a finite number."""
+    at: datetime
+
+
+class Metrics(Output):
+    """Series of metrics by name, each in the order of its steps."""
+
+    run_id: str | None
+    """The mlflow_run; null before training has started."""
+    metrics: dict[str, list[MetricPoint]]
+
+
+class Recommend(Input):
+    """What to recommend hyperparameters and resources for."""
+
+    model: Reference
+    project: ShortName | None = None
+    metric: Annotated[str, StringConstraints(max_length=250)] = "test_accuracy"
+    """Metric that decides which past run was best."""
+    lower_is_better: bool = False
+
+
+class Recommendation(Output):
+    """What worked best so far, or why nothing can be said."""
+
+    enough_history: bool
+    message: str
+    hyperparameters: dict[str, Any] = {}
+    resources: dict[str, Any] = {}
+    metric: str
+    value: float | None = None
+    based_on: list[str] = []
+    """mlflow_runs that were compared, the best first."""
+    estimated_time: Estimate | None = None
+
+
+TRAIN = Permission("model", "execute")
+SUBMIT = Operation(
+    name="train.submit",
+    method="POST",
+    path="/train/jobs",
+    summary="Start a training job; answers at once with a handle to poll.",
+    input=SubmitTraining,
+    output=Job,
+    permission=TRAIN,
+    status=202,
+    cost="compute",
+    problems=("not-found", "conflict", "invalid", "budget-exceeded", "capacity"),
+)
+LIST = Operation(
+    name="train.list",
+    method="GET",
+    path="/train/jobs",
+    summary="List training jobs, newest first.",
+    input=ListJobs,
+    output=Page[Job],
+    permission=Permission("model", "read"),
+)
+GET = Operation(
+    name="train.get",
+    method="GET",
+    path="/train/jobs/{id}",
+    summary="Show one training job.",
+    input=JobId,
+    output=Job,
+    permission=Permission("model", "read"),
+    problems=("not-found",),
+)
+STOP = Operation(
+    name="train.stop",
+    method="DELETE",
+    path="/train/jobs/{id}",
+    summary="Stop a training job; metrics and checkpoints that it reached are kept.",
+    input=JobId,
+    output=Job,
+    permission=TRAIN,
+    status=202,
+    cost="light",
+    problems=("not-found",),
+)
+LOGS = Operation(
+    name="train.logs",
+    method="GET",
+    path="/train/jobs/{id}/logs",
+    summary="Follow the log of a job, from any place in it.",
+    input=FollowLogs,
+    output=LogLine,
+    permission=Permission("model", "read"),
+    problems=("not-found",),
+    streams=True,
+    for_agents=False,
+)
+METRICS = Operation(
+    name="train.metrics",
+    method="GET",
+    path="/train/jobs/{id}/metrics",
+    summary="Show the curves of a training job so far.",
+    input=JobMetrics,
+    output=Metrics,
+    permission=Permission("model", "read"),
+    problems=("not-found",),
+)
+RECOMMEND = Operation(
+    name="train.recommend",
+    method="GET",
+    path="/train/recommendation",
+    summary="Recommend hyperparameters and resources from past runs, or say there are too few.",
+    input=Recommend,
+    output=Recommendation,
+    permission=Permission("model", "read"),
+    problems=("not-found", "conflict"),
+)
+LIST_ANY = Operation(
+    name="jobs.list",
+    method="GET",
+    path="/jobs",
+    summary="List jobs of every kind, newest first.",
+    input=ListAnyJobs,
+    output=Page[Job],
+    permission=Permission("project", "read"),
+)
+GET_ANY = Operation(
+    name="jobs.get",
+    method="GET",
+    path="/jobs/{id}",
+    summary="Show a job of any kind: the handle that long work returns.",
+    input=JobId,
+    output=Job,
+    permission=Permission("project", "read"),
+    problems=("not-found",),
+)
+OPERATIONS = (SUBMIT, LIST, GET, STOP, LOGS, METRICS, RECOMMEND, LIST_ANY, GET_ANY)

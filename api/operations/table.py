@@ -1,0 +1,17 @@
+"""The one table of operations."""
+
+from typing import Any
+
+from api.operations import accounts, agents, catalog, experiments, inference, jobs, simulation
+from api.operations.operation import Operation
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *jobs.OPERATIONS,
+    *inference.OPERATIONS,
+    *simulation.OPERATIONS,
+    *experiments.OPERATIONS,
+    *catalog.OPERATIONS,
+    *accounts.OPERATIONS,
+    *agents.OPERATIONS,
+)
+BY_NAME = {operation.name: operation for operation in OPERATIONS}

@@ -1,0 +1,49 @@
+"""Places in lists: opaque cursors over the key that a list is sorted by."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from api.operations.operation import Output, Page, Paged
+from api.problems import invalid
+
+S = TypeVar("S")
+T = TypeVar("T", bound=Output)
+
+
+def cursor_of(key: str | int) -> str:
+    """The cursor behind the item with this key."""
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def key_of(cursor: str | None, kind: type[str] | type[int] = str) -> Any:
+    """The key that the cursor stands for, or None without one. Raises the problem `invalid`."""
+    if cursor is None:
+        return None
+    try:
+        key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise invalid("the cursor is none of this list", "cursor") from error
+    if type(key) is not kind or (kind is str and "\0" in key) or (kind is int and abs(key) >> 62):
+        raise invalid("the cursor is none of this list", "cursor")
+    return key
+
+
+def page_of(
+    found: Sequence[S], limit: int, key: Callable[[S], str | int], show: Callable[[S], T]
+) -> Page[T]:
+    """A page of what was found, which is one more than the page holds where there is a next."""
+    shown = found[:limit]
+    more = cursor_of(key(shown[-1])) if len(found) > limit and shown else None
+    return Page(items=[show(item) for item in shown], next_cursor=more)
+
+
+def page_in_order(
+    everything: Sequence[S], asked: Paged, key: Callable[[S], str], show: Callable[[S], T]
+) -> Page[T]:
+    """A page of a short list that is sorted by the key, upwards."""
+    after = key_of(asked.cursor)
+    rest = [item for item in everything if after is None or key(item) > after]
+    return page_of(rest[: asked.limit + 1], asked.limit, key, show)

@@ -1,0 +1,114 @@
+"""Performing an operation: may they, do it, and say what went wrong in the API's words."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from accounts import audit
+from api.operations.operation import Input, Operation, Output
+from api.platform import Call, Platform
+from api.problems import Problem
+from projects.loading import InvalidProject
+from resources.control import ControlUnavailable
+from resources.dagster_events import EventsUnavailable
+from resources.dagster_graphql import DagsterUnavailable
+from resources.mlflow_connection import TrackingUnavailable
+from resources.object_store import ObjectMissing
+
+Handler = Callable[[Call, Any], Output]
+AsyncHandler = Callable[[Call, Any], Awaitable[Output]]
+Streamer = Callable[[Call, Any], AsyncIterator[bytes]]
+AWAY = (ControlUnavailable, EventsUnavailable, DagsterUnavailable, TrackingUnavailable)
+RETRY_AFTER_S = 5
+log = logging.getLogger(__name__)
+
+
+class Performer:
+    """Performs operations for the REST routes and the agent tools alike."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        handlers: Mapping[str, Handler],
+        streamers: Mapping[str, Streamer],
+    ) -> None:
+        self.platform = platform
+        self.handlers, self._streamers = handlers, streamers
+        self._bound: dict[str, AsyncHandler] = {}
+
+    def bind(self, name: str, handler: AsyncHandler) -> None:
+        """Let a coroutine perform the operation of this name."""
+        self._bound[name] = handler
+
+    @property
+    def performed(self) -> set[str]:
+        """Names of the operations that something performs."""
+        return {*self.handlers, *self._streamers, *self._bound}
+
+    async def perform(self, call: Call, operation: Operation, asked: Input) -> Output:
+        """What the operation answers. Raises Problem."""
+        await self.admit(call, operation)
+        if operation.name in self._bound:
+            return await self._bound[operation.name](call, asked)
+        return await run_in_threadpool(self._handled, call, operation, asked)
+
+    async def stream(self, call: Call, operation: Operation, asked: Input) -> AsyncIterator[bytes]:
+        """Events of the operation, once it is sure that there are some. Raises Problem."""
+        await self.admit(call, operation)
+        events = self._streamers[operation.name](call, asked)
+        with told():
+            first = await anext(events)
+        return _rejoined(first, events)
+
+    async def admit(self, call: Call, operation: Operation) -> None:
+        """Return when the caller may. Raises the problem `forbidden`, which is audited."""
+        if operation.permission is None or call.principal.may(operation.permission):
+            return
+        text = f"role {call.principal.role} does not have the right to {operation.permission}"
+        await run_in_threadpool(self.note_denial, call, operation.path, text)
+        raise Problem("forbidden", text)
+
+    def note_denial(self, call: Call, object: str, reason: str) -> None:
+        """Record in the audit what was not allowed."""
+        try:
+            with self.platform.control.write() as connection:
+                audit.record(
+                    connection,
+                    organization=call.principal.organization,
+                    actor=str(call.principal),
+                    on_behalf_of=call.on_behalf_of,
+                    action=call.operation,
+                    object=object,
+                    decision="denied",
+                    reason=reason,
+                )
+        except ControlUnavailable:
+            log.warning("a denial could not be audited: %s: %s", call.principal, reason)
+
+    def _handled(self, call: Call, operation: Operation, asked: Input) -> Output:
+        with told():
+            return self.handlers[operation.name](call, asked)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What doors raise, as problems."""
+    try:
+        yield
+    except AWAY as error:
+        raise Problem("unavailable", str(error), retry_after_s=RETRY_AFTER_S) from error
+    except ObjectMissing as error:
+        raise Problem("not-found", str(error)) from error
+    except InvalidProject as error:
+        log.exception("the declarations of the checkout cannot be used")
+        text = f"the declarations of this installation have mistakes: {error}"
+        raise Problem("unavailable", text, retry_after_s=60) from error
+
+
+async def _rejoined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for event in rest:
+        yield event

@@ -1,0 +1,132 @@
+"""What the front door works with: settings, the control database, and the doors behind it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from accounts import audit, first_start, organizations
+from accounts.first_start import Owner
+from accounts.principal import Principal
+from accounts.secret import InstanceSecret
+from api.declared import DeclaredProjects
+from api.settings import FrontDoorSettings
+from resources.control import Control, secret_bytes
+from resources.dagster_events import DagsterEvents
+from resources.evidence import EvidenceStore
+from resources.experiments import Experiments
+from resources.object_store import ObjectStore
+from resources.runtime import LocalRuntime
+from resources.settings import Settings
+from resources.tracking import Tracking
+from scheduler.budgets import Prices
+
+
+class Platform:
+    """Every door that the front door opens, made at first use."""
+
+    def __init__(self, settings: Settings, front: FrontDoorSettings) -> None:
+        self.settings, self.front = settings, front
+        self.control = Control(settings.control_url)
+        self.work_is_waiting: Callable[[], None] = lambda: None
+        """Told when the dispatcher has something to do; safe to call from any thread."""
+        self.declarations_changed: Callable[[], None] = lambda: None
+        """Told when Dagster must load its definitions anew."""
+        self.rights_changed: Callable[[], None] = lambda: None
+        """Told when somebody's rights have changed, so that nobody is remembered."""
+
+    @cached_property
+    def secret(self) -> InstanceSecret:
+        """The instance's secret."""
+        return InstanceSecret(secret_bytes(self.settings.state.absolute() / "instance.secret"))
+
+    def owner(self) -> Owner:
+        """Whoever owns this instance; made, with an admin key, at the first start."""
+        name, key_file = self.settings.organization, self.settings.admin_key_file
+        return first_start.owner(self.control, self.secret, name, key_file)
+
+    @cached_property
+    def first_organization(self) -> str:
+        """The organization that owns the projects of the checkout."""
+        with self.control.read() as connection:
+            found = organizations.first(connection)
+        return found.id if found else self.settings.organization
+
+    @cached_property
+    def projects(self) -> DeclaredProjects:
+        """Declared projects, as each organization sees them."""
+        return DeclaredProjects(self.settings, self.front, self.first_organization)
+
+    @cached_property
+    def events(self) -> DagsterEvents:
+        """What Dagster has recorded."""
+        return DagsterEvents()
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow's registry."""
+        s = self.settings
+        return Tracking(s.tracking_uri, s.mlflow_artifacts, s.mlflow_url)
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        """MLflow's experiments."""
+        s = self.settings
+        return Experiments(s.tracking_uri, s.mlflow_artifacts, s.mlflow_url)
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The object store."""
+        return ObjectStore(self.settings.object_root, self.settings.state.absolute() / "cache")
+
+    @cached_property
+    def evidence(self) -> EvidenceStore:
+        """Evidence of simulations."""
+        return EvidenceStore(self.objects)
+
+    @cached_property
+    def runtime(self) -> LocalRuntime:
+        """What serves."""
+        state = self.settings.state.absolute()
+        return LocalRuntime(state / "services", state / "requests")
+
+    @property
+    def prices(self) -> Prices:
+        """What an hour costs."""
+        return Prices(self.front.price_gpu_h, self.front.price_process_h)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation asked for by somebody."""
+
+    platform: Platform
+    principal: Principal
+    operation: str
+    on_behalf_of: str | None = None
+    """Who the caller acts for, where it says so: an agent for a person."""
+    loop: asyncio.AbstractEventLoop | None = field(default=None, compare=False)
+
+    def audited(
+        self,
+        connection: Connection,
+        object: str,
+        *,
+        before: object = None,
+        after: object = None,
+        reason: str = "",
+    ) -> None:
+        """Record the change in the audit, within its own transaction."""
+        audit.record(
+            connection,
+            organization=self.principal.organization,
+            actor=str(self.principal),
+            on_behalf_of=self.on_behalf_of,
+            action=self.operation,
+            object=object,
+            reason=reason or f"role {self.principal.role}",
+            before=before,
+            after=after,
+        )

@@ -1,0 +1,78 @@
+"""What a declaration that arrives in a request may name: deny unless allowed.
+
+Files of the checkout are written by people who can run code here anyway. A request is not: it may
+name only trainers of allowed packages, and data below allowed places.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.problems import FieldError, Problem
+from api.settings import FrontDoorSettings
+from projects.loading import LoadedProject
+
+SHIPPED_SUITES = "simulations/suites"
+
+
+def refuse_what_requests_may_not(project: LoadedProject, front: FrontDoorSettings) -> None:
+    """Return when the request may declare all of it; raises the problem `invalid`."""
+    errors = [*_trainers(project, front), *_sources(project, front), *_suites(project)]
+    if errors:
+        raise Problem(
+            "invalid",
+            "the declaration names what requests may not use",
+            todo="Ask an operator to allow it (ORRERY_TRAINERS, ORRERY_DATA_ROOTS).",
+            errors=errors,
+        )
+
+
+def _trainers(project: LoadedProject, front: FrontDoorSettings) -> Iterator[FieldError]:
+    for name, model in project.declaration.models.items():
+        if not is_allowed_trainer(model.trainer, front):
+            allowed = ", ".join(front.trainer_packages)
+            message = f"got {model.trainer!r}, expected a function of: {allowed}"
+            yield FieldError(field=f"models.{name}.trainer", message=message)
+
+
+def is_allowed_trainer(trainer: str, front: FrontDoorSettings) -> bool:
+    """Whether a request may name the function."""
+    module = trainer.partition(":")[0]
+    return any(
+        module == allowed or module.startswith(f"{allowed}.") for allowed in front.trainer_packages
+    )
+
+
+def _sources(project: LoadedProject, front: FrontDoorSettings) -> Iterator[FieldError]:
+    for name, dataset in project.declaration.datasets.items():
+        scheme, _, rest = dataset.source.partition(":")
+        if scheme == "sql":
+            message = "SQL can read any file of the server; only files of the checkout may use it"
+            yield FieldError(field=f"datasets.{name}.source", message=message)
+        places = [("source", rest)] if scheme in ("files", "images") else []
+        places += [("watch", dataset.watch)] if dataset.watch else []
+        for field, place in places:
+            if not is_allowed_place(place, front):
+                allowed = ", ".join(front.allowed_roots)
+                message = f"got {place!r}, expected an absolute place below: {allowed}"
+                yield FieldError(field=f"datasets.{name}.{field}", message=message)
+
+
+def is_allowed_place(place: str, front: FrontDoorSettings) -> bool:
+    """Whether a request may have the file, folder or bucket read."""
+    if "://" in place:
+        roots = [root.rstrip("/") + "/" for root in front.allowed_roots if "://" in root]
+        return ".." not in place and any(place.startswith(root) for root in roots)
+    if not Path(place).is_absolute():
+        return False
+    path = Path(place).resolve()
+    roots = [Path(root).resolve() for root in front.allowed_roots if "://" not in root]
+    return any(path.is_relative_to(root) for root in roots)
+
+
+def _suites(project: LoadedProject) -> Iterator[FieldError]:
+    for name, simulation in project.declaration.simulations.items():
+        shipped = Path(simulation.suite).parent.as_posix() == SHIPPED_SUITES
+        own = simulation.suite == f"suites/{project.name}.{name}.yaml"
+        if not shipped and not own:
+            message = f"got {simulation.suite!r}, expected a file of {SHIPPED_SUITES}"
+            yield FieldError(field=f"simulations.{name}.suite", message=message)

@@ -1,0 +1,38 @@
+"""The front door as a process: `python -m api.server`."""
+
+import logging
+import sys
+
+import uvicorn
+
+from api.app import FrontDoor
+from api.settings import FrontDoorSettings
+from resources.settings import Settings
+
+STOP_WITHIN_S = 5
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("httpx", "mcp", "alembic", "sqlalchemy"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = Settings()
+    door = FrontDoor(settings, FrontDoorSettings())
+    door.platform.owner()
+    config = uvicorn.Config(
+        door.guarded(),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        # Followers of logs never end by themselves.
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+        server_header=False,
+    )
+    uvicorn.Server(config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

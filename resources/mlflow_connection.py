@@ -1,0 +1,51 @@
+"""How MLflow is reached: its client alone, without global state, loaded at first use."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from resources.mlflow_database import create_database
+
+LOADING = threading.RLock()
+"""Two threads that import MLflow at once find it half made."""
+
+
+class TrackingUnavailable(Exception):
+    """MLflow does not answer, or refuses; says which address."""
+
+
+class MlflowConnection:
+    """One MLflow server or database."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._connected: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._connected is None:
+            self._connected = self._connect()
+        return self._connected
+
+    def _connect(self) -> Any:
+        with LOADING:
+            # MLflow takes these from the environment alone; its own defaults wait four minutes.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+            from mlflow.tracking import MlflowClient
+
+            create_database(self.uri)
+            return MlflowClient(self.uri, self.uri)
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            raise TrackingUnavailable(f"MLflow at {self.uri}: {error.message}") from error
+        except OSError as error:
+            raise TrackingUnavailable(f"MLflow at {self.uri}: {error}") from error

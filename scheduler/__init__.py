@@ -1,0 +1,1 @@
+"""WHO NEXT: jobs from order to end, what they cost, how long they take, whom to tell."""

@@ -1,0 +1,116 @@
+"""Callbacks as owed: rows written with the change they tell of, until their receiver has them."""
+
+import time
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from resources.control import new_id
+from scheduler.tables import deliveries
+
+State = Literal["owed", "delivered", "given_up"]
+BACKOFF_S = (5, 30, 120, 600, 1_800, 7_200, 21_600, 43_200, 86_400)
+"""Pauses between attempts, as Standard Webhooks advises; given up after the last."""
+CLAIM_S = 60.0
+
+
+class Delivery(NamedTuple):
+    """One message to one address; its id is the same at every attempt."""
+
+    id: str
+    organization_id: str
+    job_id: str
+    url: str
+    event: str
+    body: str
+    state: State
+    attempts: int
+    due_at: float
+    last_status: int | None
+    last_error: str
+    created_at: float
+    delivered_at: float | None
+
+
+def owe(
+    connection: Connection, organization: str, job_id: str, url: str, event: str, body: str
+) -> Delivery:
+    """The delivery, to be sent as soon as the transaction is committed."""
+    now = time.time()
+    made = Delivery(
+        new_id("msg"), organization, job_id, url, event, body, "owed", 0, now, None, "", now, None
+    )
+    connection.execute(insert(deliveries).values(made._asdict()))
+    return made
+
+
+def has_due(connection: Connection) -> bool:
+    """Whether `claim` would find something."""
+    c = deliveries.c
+    due = select(c.id).where(c.state == "owed", c.due_at <= time.time()).limit(1)
+    return connection.execute(due).first() is not None
+
+
+def claim(connection: Connection, limit: int = 20) -> list[Delivery]:
+    """Deliveries that are due, claimed for `CLAIM_S` seconds."""
+    now = time.time()
+    c = deliveries.c
+    due = (
+        select(deliveries)
+        .where(c.state == "owed", c.due_at <= now)
+        .order_by(c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [Delivery(*row) for row in connection.execute(due)]
+    taken = update(deliveries).where(c.id.in_([d.id for d in found]))
+    connection.execute(taken.values(due_at=now + CLAIM_S, attempts=c.attempts + 1))
+    return [d._replace(attempts=d.attempts + 1) for d in found]
+
+
+def settle(connection: Connection, delivery: Delivery, status: int | None, error: str) -> None:
+    """Record how the attempt went; after a failure the next one is due after a longer pause."""
+    now = time.time()
+    values: dict[str, object] = {"last_status": status, "last_error": error[:1000]}
+    if not error:
+        values |= {"state": "delivered", "delivered_at": now}
+    elif delivery.attempts > len(BACKOFF_S):
+        values["state"] = "given_up"
+    else:
+        values["due_at"] = now + BACKOFF_S[delivery.attempts - 1]
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+
+
+def replay(connection: Connection, delivery_id: str) -> None:
+    """Send the message once more, now, under its old id."""
+    values = {"state": "owed", "due_at": time.time(), "attempts": 0}
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(values))
+
+
+def find(connection: Connection, organization: str, delivery_id: str) -> Delivery | None:
+    """The organization's delivery, or None."""
+    c = deliveries.c
+    mine = (c.id == delivery_id) & (c.organization_id == organization)
+    row = connection.execute(select(deliveries).where(mine)).first()
+    return Delivery(*row) if row else None
+
+
+def listed(
+    connection: Connection,
+    organization: str,
+    *,
+    job_id: str | None = None,
+    state: State | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> list[Delivery]:
+    """The organization's deliveries, newest first."""
+    c = deliveries.c
+    found = select(deliveries).where(c.organization_id == organization)
+    if job_id:
+        found = found.where(c.job_id == job_id)
+    if state:
+        found = found.where(c.state == state)
+    if after:
+        found = found.where(c.id < after)
+    return [Delivery(*r) for r in connection.execute(found.order_by(c.id.desc()).limit(limit))]

@@ -1,0 +1,55 @@
+"""How long a job will take: an interval from what jobs like it took, or nothing.
+
+The interval from the shortest to the longest of n past durations holds the next one with
+probability (n - 1) / (n + 1), whatever their distribution (Wilks, 1941); so the number of jobs
+that it rests on says how far to trust it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+FEWEST = 3
+UNITS = ("epochs", "iterations", "steps")
+
+
+class Forecast(NamedTuple):
+    """An interval of seconds and what it rests on."""
+
+    low_s: float
+    high_s: float
+    confidence: float
+    """Probability that the interval holds the true duration."""
+    jobs: list[str]
+
+
+class Observed(NamedTuple):
+    """How long a job took, and with which hyperparameters."""
+
+    job: str
+    seconds: float
+    hyperparameters: Mapping[str, Any]
+
+
+def forecast(past: Sequence[Observed], hyperparameters: Mapping[str, Any]) -> Forecast | None:
+    """The forecast for a job with these hyperparameters; None without `FEWEST` past jobs.
+
+    A past duration counts in proportion to the units of work asked (epochs, iterations, steps).
+    """
+    if len(past) < FEWEST:
+        return None
+    seconds = [p.seconds * _ratio(hyperparameters, p.hyperparameters) for p in past]
+    n = len(seconds)
+    return Forecast(
+        round(min(seconds), 1),
+        round(max(seconds), 1),
+        round((n - 1) / (n + 1), 3),
+        [p.job for p in past],
+    )
+
+
+def _ratio(asked: Mapping[str, Any], past: Mapping[str, Any]) -> float:
+    for unit in UNITS:
+        new, old = asked.get(unit), past.get(unit)
+        if isinstance(new, (int, float)) and isinstance(old, (int, float)) and new > 0 and old > 0:
+            return new / old
+    return 1.0

@@ -1,0 +1,8 @@
+"""What kinds of jobs there are, and the states they pass."""
+
+from typing import Literal, get_args
+
+Kind = Literal["train", "simulate", "release"]
+Status = Literal["queued", "starting", "running", "stopping", "succeeded", "failed", "stopped"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "stopped"})
