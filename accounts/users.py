@@ -3,7 +3,7 @@
 import time
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from accounts import organizations
@@ -155,7 +155,7 @@ def sees_all(connection: Connection, user_id: str) -> bool:
     return mine == organizations.count(connection)
 
 
-def _membership(user_id: str, organization: str):  # noqa: ANN202
+def _membership(user_id: str, organization: str) -> ColumnElement[bool]:
     return (memberships.c.user_id == user_id) & (memberships.c.organization_id == organization)
 
 

@@ -44,7 +44,11 @@ log = logging.getLogger(__name__)
 class FrontDoor:
     """Everything behind the doorkeeper, by the first part of the path."""
 
-    def __init__(self, settings: Settings, front: FrontDoorSettings) -> None:
+    def __init__(
+        self, settings: Settings, front: FrontDoorSettings, *, preload: bool = True
+    ) -> None:
+        """With `preload` the UIs are loaded at the start, else when something first needs them."""
+        self._preload = preload
         self.platform = Platform(settings, front)
         self.identity = Identity(self.platform)
         self.dagster, self.mlflow = dagster_ui(settings), mlflow_ui(settings)
@@ -69,7 +73,7 @@ class FrontDoor:
             self.identity,
             largest_body=front.request_bytes,
             requests_per_minute=front.requests_per_minute,
-            on_denied=lambda scope, problem: self._note_denial(scope, problem),
+            on_denied=self._note_denial,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,8 +112,9 @@ class FrontDoor:
         self.platform.work_is_waiting = soon(self.dispatcher.wake)
         self.platform.declarations_changed = soon(self.dispatcher.reload)
         self.platform.rights_changed = self.identity.forget
-        self.dagster.start()
-        self.mlflow.start()
+        if self._preload:
+            self.dagster.start()
+            self.mlflow.start()
         working = asyncio.create_task(self.dispatcher.run())
         try:
             async with self.mcp.running():

@@ -178,7 +178,7 @@ def _tagged(asked: dict[str, Any], principal: Principal) -> dict[str, Any] | Non
         return None
     variables = asked.get("variables")
     params = variables.get("backfillParams") if isinstance(variables, dict) else None
-    if not isinstance(params, dict):
+    if not isinstance(variables, dict) or not isinstance(params, dict):
         raise Problem("malformed", "a backfill is asked for with the variable `backfillParams`")
     tag = {"key": USER_TAG, "value": principal.user_id}
     others = [t for t in params.get("tags") or [] if t.get("key") != USER_TAG]

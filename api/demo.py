@@ -85,7 +85,7 @@ class Demo:
         if self._is_guest:
             self._say("using the processes of the `orrery up` that is running")
         else:
-            self._say("starting the warm server, the reconciler and the router, the front door, Dagster's daemon")
+            self._say("starting the warm server, the reconciler, the router, Dagster, MLflow")
             self._supervisor.start()
             self._supervisor.wait_ready({"warm server", "reconciler and router"})
         self._clock.finish("start")

@@ -5,6 +5,7 @@ and started anywhere: claims lapse, and a dagster_run that was started is found 
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -44,6 +45,10 @@ STATUS: dict[str, Status] = {
 }
 TOLD: frozenset[Status] = frozenset({"running", "succeeded", "failed", "stopped"})
 """Changes that a callback tells of."""
+GONE = "its dagster_run was deleted"
+ENDS = ("SUCCESS", "FAILURE", "CANCELED")
+RETRY_WITHIN_S = 120.0
+"""How long a dagster_run that is to be repeated may stay without its repetition."""
 log = logging.getLogger(__name__)
 
 
@@ -84,10 +89,8 @@ class Dispatcher:
                 log.exception("%s failed", part.__name__.strip("_"))
             if not busy:
                 self._wake.clear()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), IDLE_S)
-                except TimeoutError:
-                    pass
             else:
                 await asyncio.sleep(BUSY_S)
 
@@ -165,8 +168,7 @@ class Dispatcher:
         for job in going:
             state = by_id.get(job.dagster_run_id or "")
             if state is None:
-                gone = "its dagster_run was deleted"
-                await self._write(lambda c, j=job: self._proceed(c, j, "failed", message=gone))
+                await self._write(lambda c, j=job: self._proceed(c, j, "failed", message=GONE))
                 continue
             if job.stop_asked_at is not None and state.status not in ("CANCELING", *ENDS):
                 await self._dagster.terminate(state.run_id)
@@ -238,11 +240,6 @@ class Dispatcher:
                 change(connection)
 
         await run_in_threadpool(written)
-
-
-ENDS = ("SUCCESS", "FAILURE", "CANCELED")
-RETRY_WITHIN_S = 120.0
-"""How long a dagster_run that is to be repeated may stay without its repetition."""
 
 
 def _body(event: str, job: Job, platform: Platform) -> str:

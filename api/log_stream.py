@@ -5,7 +5,6 @@ means the same while the job runs and years after, so a follower resumes whereve
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -27,8 +26,8 @@ RETRY_MS = 2_000
 class LogReader:
     """Reads the log of one job for all its followers: they share each look at the database."""
 
-    def __init__(self, streams: "LogStreams", call: Call, job_id: str) -> None:
-        self._streams, self._call, self._job_id = streams, call, job_id
+    def __init__(self, call: Call, job_id: str) -> None:
+        self._call, self._job_id = call, job_id
         self._looking: asyncio.Task[Job] | None = None
         self._pages: dict[tuple[str, int], asyncio.Task[list[Line]]] = {}
 
@@ -64,7 +63,7 @@ class LogStreams:
     async def follow(self, call: Call, asked: FollowLogs) -> AsyncIterator[bytes]:
         """Events of the job's log, from the asked place on. Raises `not-found`."""
         await run_in_threadpool(found_job, call, asked.id)
-        reader, followers = self._readers.get(asked.id) or (LogReader(self, call, asked.id), 0)
+        reader, followers = self._readers.get(asked.id) or (LogReader(call, asked.id), 0)
         self._readers[asked.id] = (reader, followers + 1)
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
@@ -118,13 +117,7 @@ def _event(id: str, line: Line) -> bytes:
 
 
 def _end(id: str, job: Job) -> bytes:
-    at = datetime.fromtimestamp(job.ended_at, UTC).isoformat() if job.ended_at else None
-    told = {
-        "at": at,
-        "kind": "end",
-        "step": "",
-        "text": f"{job.status}: {job.message}".rstrip(": "),
-    }
-    if at is None:
-        told["at"] = datetime.now(UTC).isoformat()
-    return f"id: {id}\nevent: end\ndata: {json.dumps(told)}\n\n".encode()
+    at = datetime.fromtimestamp(job.ended_at, UTC) if job.ended_at else datetime.now(UTC)
+    text = f"{job.status}: {job.message}".rstrip(": ")
+    told = LogLine(at=at, kind="end", step="", text=text)
+    return f"id: {id}\nevent: end\ndata: {told.model_dump_json()}\n\n".encode()

@@ -6,6 +6,7 @@ The alias `champion` says what may serve, and moves through the gate alone.
 import json
 import re
 
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.principal import Principal
@@ -23,7 +24,7 @@ READING = re.compile(
 """Requests that read although they are posted."""
 CLOSED = re.compile(
     r"/(gateway-proxy|gateway|assistant|webhooks|jobs|create-promptlab-run|mcp-servers|scorers"
-    r"|demo|secrets|users|roles)(/|$)"
+    r"|demo|secrets|roles)(/|$)|/users/(?!current$)"
 )
 """Parts of MLflow that reach out or run things; nothing here needs them."""
 OF_MODELS = re.compile(r"/(registered-models|model-versions)/")
@@ -42,6 +43,9 @@ class MlflowGate:
         principal = require_sight(scope, "the MLflow UI")
         require(principal, READ, "the MLflow UI")
         path, method = scope["path"], scope.get("method", "GET")
+        if path == "/mlflow":
+            await RedirectResponse("/mlflow/", 307)(scope, receive, send)
+            return
         if CLOSED.search(path):
             raise Problem("forbidden", f"{path} is a part of MLflow that is closed here")
         if path.rstrip("/").endswith("/graphql"):

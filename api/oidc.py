@@ -67,23 +67,24 @@ class Oidc:
         """Where to send the browser. Raises OidcFailed."""
         found = await self._discovered()
         verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-        async with self._client() as client:
-            url, state = client.create_authorization_url(
-                found["authorization_endpoint"], nonce=nonce, code_verifier=verifier
-            )
+        url, state = self._client().create_authorization_url(
+            found["authorization_endpoint"], nonce=nonce, code_verifier=verifier
+        )
         return Attempt(url, state, nonce, verifier)
 
     async def finish(self, code: str, verifier: str, nonce: str) -> Person:
         """Who came back with the code. Raises OidcFailed."""
         found = await self._discovered()
+        client = self._client()
         try:
-            async with self._client() as client:
-                token = await client.fetch_token(
-                    found["token_endpoint"], code=code, code_verifier=verifier
-                )
-                keys = (await client.get(found["jwks_uri"], withhold_token=True)).json()
+            token = await client.fetch_token(
+                found["token_endpoint"], code=code, code_verifier=verifier
+            )
+            keys = (await client.get(found["jwks_uri"], withhold_token=True)).json()
         except (OAuthError, httpx.HTTPError, ValueError) as error:
             raise OidcFailed(f"the provider refuses the code: {error}") from error
+        finally:
+            await client.aclose()
         claims = self._verified(token.get("id_token", ""), keys, found["issuer"], nonce)
         email = claims.get("email")
         return Person(
@@ -124,7 +125,7 @@ class Oidc:
             self._known, self._known_at = found, time.monotonic()
             return found
 
-    def _client(self) -> AsyncOAuth2Client:
+    def _client(self) -> Any:
         return AsyncOAuth2Client(
             self._id,
             self._secret,

@@ -8,12 +8,14 @@ from accounts.principal import Principal
 from api.operations.operation import Operation
 
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:4rem auto;padding:0 1rem;color:#1d2433}
+body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:4rem auto;padding:0 1rem}
+body{color:#1d2433}
 h1{font-size:1.6rem}h2{font-size:1.1rem;margin-top:2rem}a{color:#3451b2}
 code,pre{background:#f2f4f8;border-radius:4px;padding:.1rem .3rem}
 .button{display:inline-block;background:#3451b2;color:#fff;border:0;border-radius:6px;
 padding:.5rem 1rem;text-decoration:none;font:inherit;cursor:pointer;margin:.25rem .5rem .25rem 0}
-.quiet{color:#5b6478}table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0}
+.quiet{color:#5b6478}table{border-collapse:collapse}
+td,th{text-align:left;padding:.2rem .8rem .2rem 0}
 """
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "

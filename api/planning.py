@@ -30,6 +30,7 @@ ORDERS: Mapping[str, Callable[[Call, Any], Order]] = {
 """Operations that take a job."""
 READERS: Mapping[str, str] = {
     "train.stop": "train.get",
+    "jobs.stop": "jobs.get",
     "services.change": "services.get",
     "services.withdraw": "services.get",
     "simulate.delete": "simulate.get",

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Header, Path, Query, Request, Response
+from fastapi import Body, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, create_model
 
@@ -30,6 +30,7 @@ def add_routes(app: FastAPI, operations: tuple[Operation, ...], performer: Perfo
             tags=[operation.group],
             status_code=operation.status,
             response_class=Response,
+            dependencies=[Depends(_admission(operation, performer))],
             responses=_responses(operation),
         )
 
@@ -54,18 +55,31 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     return {operation.status: answer, **documented([*ALWAYS, *operation.problems])}
 
 
+def _admission(operation: Operation, performer: Performer) -> Callable[[Request], Awaitable[None]]:
+    """Asked before the request is looked into: whoever may not, learns nothing of its mistakes."""
+
+    async def admission(request: Request) -> None:
+        await performer.admit(_call(operation, performer, request), operation)
+
+    return admission
+
+
+def _call(operation: Operation, performer: Performer, request: Request) -> Call:
+    return Call(
+        performer.platform,
+        request.scope[PRINCIPAL],
+        operation.name,
+        request.headers.get("X-On-Behalf-Of"),
+    )
+
+
 def _endpoint(operation: Operation, performer: Performer) -> Callable[..., Awaitable[Response]]:
     async def endpoint(request: Request, **parts: Any) -> Response:
         values = dict(parts)
         for whole in ("query", "body"):
             if (given := values.pop(f"the_{whole}", None)) is not None:
                 values |= {name: getattr(given, name) for name in type(given).model_fields}
-        call = Call(
-            performer.platform,
-            request.scope[PRINCIPAL],
-            operation.name,
-            request.headers.get("X-On-Behalf-Of"),
-        )
+        call = _call(operation, performer, request)
         asked = operation.input.model_construct(**values)
         if operation.streams:
             events = await performer.stream(call, operation, asked)

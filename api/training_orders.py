@@ -15,7 +15,7 @@ from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
-from projects.schema import Dataset, Model, Resources
+from projects.schema import Dataset, Model, Project, Resources
 from resources.capacity import Capacity, bytes_of, of_this_machine
 from resources.revision import revision
 from resources.settings import CHECKOUT
@@ -160,8 +160,6 @@ def _about_to_be(call: Call, asked: SubmitTraining) -> Wanted:
         projects.changeable(principal, asked.project)
     there = visible.get(project)
     if there is None:
-        from projects.schema import Project
-
         empty = Project(
             project=projects.qualified(principal.organization, project), owner="team:adhoc"
         )

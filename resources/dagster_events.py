@@ -84,7 +84,7 @@ class DagsterEvents:
 
     def lines(self, run_id: str, after: int) -> list[Line]:
         """Lines of the log behind the number, at most `MOST_LINES`. Raises EventsUnavailable."""
-        from dagster._core.storage.event_log.base import EventLogCursor
+        from dagster._core.event_api import EventLogCursor
 
         cursor = EventLogCursor.from_storage_id(after).to_string() if after else None
         with self._answers():

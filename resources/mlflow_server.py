@@ -11,6 +11,8 @@ from typing import Any
 from resources.mlflow_connection import LOADING
 from resources.mlflow_database import create_database
 
+PREFIX_VARIABLE = "_MLFLOW_STATIC_PREFIX"
+
 
 def server_app(uri: str, artifacts: str, prefix: str) -> Any:
     """The ASGI application, under the path prefix; one per process."""
@@ -20,14 +22,14 @@ def server_app(uri: str, artifacts: str, prefix: str) -> Any:
 
 
 def _loaded(uri: str, artifacts: str, prefix: str) -> Any:
+    # Its routes take the prefix while they are imported.
+    os.environ[PREFIX_VARIABLE] = prefix
     from mlflow.server import constants
-    from mlflow.server.handlers import STATIC_PREFIX_ENV_VAR
 
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifacts
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
-    os.environ[STATIC_PREFIX_ENV_VAR] = prefix
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow imports what Starlette is about to drop.
         from mlflow.server.fastapi_app import app

@@ -5,12 +5,13 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from accounts.roles import Permission
 from api.operations import jobs as ops
 from api.operations.operation import Page
 from api.ordering import expected, take
 from api.paging import key_of, page_of
 from api.platform import Call
-from api.problems import not_found
+from api.problems import Problem, not_found
 from api.training_orders import declare, find_model, order
 from assets.keys import asset_key
 from resources.experiments import LoggedRun, finite
@@ -21,6 +22,13 @@ from scheduler.states import Kind
 OWN_PARAMETERS = ("trainer", "seed", "workers")
 """Parameters of an mlflow_run that are no hyperparameters."""
 COMPARED = 50
+NEEDED: dict[Kind, Permission] = {
+    "train": Permission("model", "execute"),
+    "simulate": Permission("simulation", "execute"),
+    "release": Permission("service", "update"),
+}
+INTERNAL = frozenset({"launch", "estimate", "dagster_runs"})
+"""Parts of a job's spec that say how it is run, and not what was asked."""
 
 
 def submit(call: Call, asked: ops.SubmitTraining) -> ops.Job:
@@ -59,7 +67,20 @@ def get_any(call: Call, asked: ops.JobId) -> ops.Job:
 
 def stop(call: Call, asked: ops.JobId) -> ops.Job:
     """Ask a training job to stop; asked again, nothing more happens."""
-    job = found_job(call, asked.id, "train")
+    return _stopped(call, found_job(call, asked.id, "train"))
+
+
+def stop_any(call: Call, asked: ops.JobId) -> ops.Job:
+    """Ask a job to stop, with the right to start one."""
+    job = found_job(call, asked.id)
+    needed = NEEDED[job.kind]
+    if not call.principal.may(needed):
+        text = f"role {call.principal.role} does not have the right to {needed}"
+        raise Problem("forbidden", text)
+    return _stopped(call, job)
+
+
+def _stopped(call: Call, job: jobs.Job) -> ops.Job:
     with call.platform.control.write() as connection:
         stopped = jobs.ask_to_stop(connection, job, f"stopped by {call.principal.name}")
         if stopped.status != job.status:
@@ -170,11 +191,7 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
     cost = None
     if any(prices) and job.started_at:
         cost = prices.money((job.ended_at or time.time()) - job.started_at, job.gpus)
-    told = {
-        key: value
-        for key, value in job.spec.items()
-        if key not in ("launch", "estimate", "dagster_runs")
-    }
+    told = {key: value for key, value in job.spec.items() if key not in INTERNAL}
     dashboard = settings.dagster_url
     if job.dagster_run_id:
         dashboard = f"{dashboard}/runs/{job.dagster_run_id}"

@@ -14,6 +14,7 @@ HANDLERS: Mapping[str, Handler] = {
     "train.recommend": jobs.recommend,
     "jobs.list": jobs.list_any,
     "jobs.get": jobs.get_any,
+    "jobs.stop": jobs.stop_any,
     "services.deploy": inference.deploy,
     "services.list": inference.list_services,
     "services.get": inference.get,

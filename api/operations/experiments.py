@@ -1,12 +1,12 @@
 """Operations on experiments, their runs and metrics: MLflow's, through one door."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from accounts.roles import Permission
-from api.operations.jobs import Metrics
+from api.operations.jobs import MetricName, Metrics
 from api.operations.operation import (
     Done,
     Id,
@@ -21,7 +21,7 @@ from api.operations.operation import (
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./ -]{0,249}$")]
 Value = Annotated[str, StringConstraints(max_length=5000)]
-MetricName = Annotated[str, StringConstraints(max_length=250)]
+RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
 class Experiment(Output):
@@ -67,12 +67,8 @@ class ListRuns(Paged):
     """Runs of one experiment."""
 
     id: Id
-    status: (
-        Annotated[str, StringConstraints(pattern=r"^(RUNNING|FINISHED|FAILED|KILLED)$")] | None
-    ) = None
-    order_by: (
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ ./-]{0,200}$")] | None
-    ) = None
+    status: RunStatus | None = None
+    order_by: Key | None = None
     """Metric whose best value comes first; by default the newest run comes first."""
     ascending: bool = False
     """Whether a smaller metric is better."""

@@ -23,6 +23,7 @@ Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,
 Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
 ]
+MetricName = Annotated[str, StringConstraints(max_length=250)]
 CallbackUrl = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,2000}$")]
 
 
@@ -149,9 +150,7 @@ class JobMetrics(Input):
     """Metrics of one job."""
 
     id: Id
-    names: list[Annotated[str, StringConstraints(max_length=250)]] = Field(
-        default=[], max_length=50
-    )
+    names: list[MetricName] = Field(default=[], max_length=50)
     """Metrics to give; all by default."""
 
 
@@ -291,4 +290,16 @@ GET_ANY = Operation(
     permission=Permission("project", "read"),
     problems=("not-found",),
 )
-OPERATIONS = (SUBMIT, LIST, GET, STOP, LOGS, METRICS, RECOMMEND, LIST_ANY, GET_ANY)
+STOP_ANY = Operation(
+    name="jobs.stop",
+    method="DELETE",
+    path="/jobs/{id}",
+    summary="Stop a job of any kind; needs the right to start one of its kind.",
+    input=JobId,
+    output=Job,
+    permission=Permission("project", "read"),
+    status=202,
+    cost="light",
+    problems=("not-found",),
+)
+OPERATIONS = (SUBMIT, LIST, GET, STOP, LOGS, METRICS, RECOMMEND, LIST_ANY, GET_ANY, STOP_ANY)

@@ -1,4 +1,4 @@
-"""An operation: name, input, output, permission, effect. Routes, tools and commands are made of it."""
+"""An operation: what it asks, answers and needs. Routes, tools and commands are made of it."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args

@@ -15,6 +15,7 @@ import pytest
 
 from api.processes import free_port
 from resources.settings import CHECKOUT
+from tests.api.door import open_door
 from tests.waiting import until
 
 LAUNCH = """
@@ -43,8 +44,7 @@ class Up:
         self.state = folder / "state"
         self.state.mkdir(exist_ok=True)
         ports = {
-            f"ORRERY_{name}_PORT": str(free_port("127.0.0.1"))
-            for name in ("DAGSTER", "MLFLOW", "ROUTER")
+            name: str(free_port("127.0.0.1")) for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT")
         }
         self.env = {
             **os.environ,
@@ -52,8 +52,8 @@ class Up:
             "ORRERY_STATE": str(self.state),
             "ORRERY_PROJECTS": str(folder / "projects"),
         }
-        self.dagster = f"http://127.0.0.1:{ports['ORRERY_DAGSTER_PORT']}"
-        self.mlflow = f"http://127.0.0.1:{ports['ORRERY_MLFLOW_PORT']}"
+        self.url = f"http://127.0.0.1:{ports['ORRERY_PORT']}"
+        self.dagster, self.mlflow = f"{self.url}/dagster", f"{self.url}/mlflow"
         self.router = f"http://127.0.0.1:{ports['ORRERY_ROUTER_PORT']}"
         self.log = folder / "up.log"
         self.process: subprocess.Popen | None = None
@@ -100,9 +100,18 @@ class Up:
             self.process.send_signal(number)
             self.process.wait(90)
 
+    @property
+    def key(self) -> str:
+        return (self.state / "admin.key").read_text().strip()
+
+    @property
+    def api(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         body = {"query": query, "variables": variables}
-        return httpx.post(f"{self.dagster}/graphql", json=body, timeout=60).json()["data"]
+        return self.api.post("/dagster/graphql", json=body).json()["data"]
 
     def launch(self, job: str, config: dict[str, Any] | None = None) -> str:
         params = {
@@ -147,3 +156,14 @@ def up(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path):
     made.wait_ready()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path):
+    """A front door in this process, over the test project; the UIs load when they are needed."""
+    folder = tmp_path_factory.mktemp("door")
+    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
+    (folder / "state").mkdir()
+    shutil.copy(empty_mlflow_database, folder / "state" / "mlflow.db")
+    with open_door(folder, folder / "projects") as opened:
+        yield opened
