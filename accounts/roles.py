@@ -81,4 +81,4 @@ def allows(role: Role, permission: Permission) -> bool:
 
 def weaker(one: Role, other: Role) -> Role:
     """The role of the two that may do less."""
-    return max(one, other, key=ROLES.index)
+    return ROLES[max(ROLES.index(one), ROLES.index(other))]

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from api.commands import add_commands
 from projects.loading import InvalidProject, load_projects
 from resources.settings import CHECKOUT, Settings
 
@@ -134,43 +135,30 @@ def check(
 
 
 @app.command()
-def services() -> None:
-    """Show what serves."""
-    from engine import lease
-    from resources.runtime import LocalRuntime
+def openapi() -> None:
+    """Print the API's document (OpenAPI 3.1)."""
+    import json
 
-    state = Settings().state.absolute()
-    if lease.holder(state / "services") is None:
-        console.print("no reconciler is running, so nothing serves; start `orrery up`.")
-        return
-    table = Table("service", "state", "version", "traffic", "replicas", "address", "message")
-    for column in table.columns:
-        column.overflow = "fold"
-    for status in LocalRuntime(state / "services", state / "requests").statuses():
-        ready = sum(r.state == "ready" for r in status.replicas)
-        table.add_row(
-            status.service,
-            status.state,
-            status.serving or "",
-            f"{status.weight} %",
-            str(ready),
-            status.url,
-            status.message,
-        )
-    console.print(table)
+    from api.app import FrontDoor
+    from api.app import openapi as document_of
+    from api.settings import FrontDoorSettings
+
+    print(json.dumps(document_of(FrontDoor(Settings(), FrontDoorSettings()).api), indent=2))  # noqa: T201
 
 
-@app.command()
-def withdraw(service: Annotated[str, typer.Argument(help="PROJECT.SERVICE")]) -> None:
-    """Stop serving one service; requests in progress are answered."""
-    from projects.nearest import hint
-    from resources.runtime import LocalRuntime
+@app.command("sign-in")
+def sign_in(
+    url: Annotated[str, typer.Option(prompt=True, help="Address of the front door.")],
+    key: Annotated[str, typer.Option(prompt=True, hide_input=True, help="API key.")],
+) -> None:
+    """Keep an address and a key for later commands."""
+    from api.client import Client, keep_credentials
+    from api.operations import accounts
+    from api.operations.operation import Nothing
 
-    state = Settings().state.absolute()
-    runtime = LocalRuntime(state / "services", state / "requests")
-    known = [status.service for status in runtime.statuses()]
-    if service not in known:
-        errors.print(f"no service {service!r}{hint(service, known)}", highlight=False)
-        raise typer.Exit(1)
-    runtime.withdraw(service)
-    console.print(f"{service} is being stopped.")
+    me = Client(url, key).call(accounts.ME, Nothing())
+    path = keep_credentials(url, key)
+    console.print(f"signed in as {me.name}, {me.role} of {me.organization}; kept in {path}")
+
+
+add_commands(app)

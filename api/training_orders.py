@@ -17,6 +17,7 @@ from projects.loading import LoadedProject
 from projects.nearest import hint
 from projects.schema import Dataset, Model, Project, Resources
 from resources.capacity import Capacity, bytes_of, of_this_machine
+from resources.model_hub import HubUnavailable, NoSuchModel, resolve
 from resources.revision import revision
 from resources.settings import CHECKOUT
 
@@ -24,6 +25,8 @@ ADHOC = "adhoc"
 """Project of models that requests train without having declared them."""
 HUB = "hf:"
 HUB_TRAINER = "training.hub:train"
+HUB_HYPERPARAMETERS = {"epochs": 3, "learning_rate": 5.0e-5, "batch_size": 32}
+"""What fine-tuning starts from; a request replaces what it names."""
 TRAINER = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 URI = re.compile(r"^(sklearn|files|images|s3|sql|requests):")
 
@@ -175,8 +178,6 @@ def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | No
     hyperparameters: dict[str, Any] = {}
     trainer = asked.model
     if asked.model.startswith(HUB):
-        from resources.model_hub import HubUnavailable, NoSuchModel, resolve
-
         try:
             pretrained = resolve(asked.model.removeprefix(HUB))
         except NoSuchModel as error:
@@ -184,7 +185,11 @@ def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | No
         except HubUnavailable as error:
             raise Problem("unavailable", str(error), retry_after_s=30) from error
         trainer = HUB_TRAINER
-        hyperparameters = {"pretrained": pretrained.repository, "revision": pretrained.revision}
+        hyperparameters = {
+            "pretrained": pretrained.repository,
+            "revision": pretrained.revision,
+            **HUB_HYPERPARAMETERS,
+        }
     elif not is_allowed_trainer(trainer, call.platform.front):
         allowed = ", ".join(call.platform.front.trainer_packages)
         raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")

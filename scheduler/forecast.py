@@ -33,15 +33,17 @@ class Observed(NamedTuple):
 def forecast(past: Sequence[Observed], hyperparameters: Mapping[str, Any]) -> Forecast | None:
     """The forecast for a job with these hyperparameters; None without `FEWEST` past jobs.
 
-    A past duration counts in proportion to the units of work asked (epochs, iterations, steps).
+    A job takes some time to start and some for each unit of work (epochs, iterations, steps), in
+    shares that are not known: with other units than a past job it lies between that job's
+    duration and the duration in proportion to its units, and the interval reaches to both.
     """
     if len(past) < FEWEST:
         return None
-    seconds = [p.seconds * _ratio(hyperparameters, p.hyperparameters) for p in past]
-    n = len(seconds)
+    ratios = [_ratio(hyperparameters, p.hyperparameters) for p in past]
+    n = len(past)
     return Forecast(
-        round(min(seconds), 1),
-        round(max(seconds), 1),
+        round(min(p.seconds * min(1.0, r) for p, r in zip(past, ratios, strict=True)), 1),
+        round(max(p.seconds * max(1.0, r) for p, r in zip(past, ratios, strict=True)), 1),
         round((n - 1) / (n + 1), 3),
         [p.job for p in past],
     )

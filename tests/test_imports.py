@@ -20,12 +20,14 @@ HEAVY = {
     "matplotlib",
 }
 ROOMS = (
+    "accounts",
     "api",
     "assets",
     "engine",
     "jobs",
     "projects",
     "resources",
+    "scheduler",
     "sensors",
     "serving",
     "simulations",

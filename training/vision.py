@@ -5,6 +5,7 @@ Shapes: B batch, F features (pixels), C classes.
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,19 @@ def train(config: dict[str, Any]) -> None:
     in each training image (DeVries & Taylor 2017, arXiv:1708.04552); `label_noise`, the share of
     training labels that is shuffled, which makes a model that a gate must refuse.
     """
+    learn(config, Reader)
+
+
+def learn(config: dict[str, Any], build: Callable[[int, int, float, float], nn.Module]) -> None:
+    """Learn with the network that `build` makes of pixels, classes, and the values of black and
+    white; it takes rows of pixels [B, F] and gives logits [B, C]."""
     images, labels = split_arrays(config["dataset"], "train")
     labels = _shuffled(labels, config.get("label_noise", 0.0), config["seed"])
     device = ray.train.torch.get_device()
     images_BF = torch.from_numpy(images).to(device)
     labels_B = torch.from_numpy(labels).to(device)
     low, high = float(images.min()), float(images.max())
-    network = Reader(images.shape[1], len(config["dataset"]["classes"]), low, high)
+    network = build(images.shape[1], len(config["dataset"]["classes"]), low, high)
     model = ray.train.torch.prepare_model(network.to(device))
     optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
     first = _restore(model, optimizer)

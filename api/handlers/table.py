@@ -2,7 +2,17 @@
 
 from collections.abc import Mapping
 
-from api.handlers import accounts, catalog, experiments, inference, jobs, simulation
+from api.handlers import (
+    accounts,
+    audit,
+    callbacks,
+    catalog,
+    experiments,
+    inference,
+    jobs,
+    keys,
+    simulation,
+)
 from api.performing import Handler
 
 HANDLERS: Mapping[str, Handler] = {
@@ -52,11 +62,11 @@ HANDLERS: Mapping[str, Handler] = {
     "users.change": accounts.change_user,
     "users.remove": accounts.remove_user,
     "users.sign-in-link": accounts.sign_in_link,
-    "keys.list": accounts.list_keys,
-    "keys.create": accounts.create_key,
-    "keys.revoke": accounts.revoke_key,
-    "audit.search": accounts.search_audit,
-    "audit.verify": accounts.verify_audit,
-    "callbacks.list": accounts.list_callbacks,
-    "callbacks.replay": accounts.replay_callback,
+    "keys.list": keys.list_keys,
+    "keys.create": keys.create_key,
+    "keys.revoke": keys.revoke_key,
+    "audit.search": audit.search_audit,
+    "audit.verify": audit.verify_audit,
+    "callbacks.list": callbacks.list_callbacks,
+    "callbacks.replay": callbacks.replay_callback,
 }

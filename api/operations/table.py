@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from api.operations import accounts, agents, catalog, experiments, inference, jobs, simulation
+from api.operations import (
+    accounts,
+    agents,
+    audit,
+    callbacks,
+    catalog,
+    experiments,
+    inference,
+    jobs,
+    keys,
+    simulation,
+)
 from api.operations.operation import Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -12,6 +23,9 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *experiments.OPERATIONS,
     *catalog.OPERATIONS,
     *accounts.OPERATIONS,
+    *keys.OPERATIONS,
+    *audit.OPERATIONS,
+    *callbacks.OPERATIONS,
     *agents.OPERATIONS,
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

@@ -1,0 +1,61 @@
+"""The audit."""
+
+import json
+from typing import Any
+
+from accounts import audit
+from accounts.audit import ChainBroken
+from api.handlers.jobs import moment
+from api.operations import audit as ops
+from api.operations.operation import Nothing, Page
+from api.paging import key_of, page_of
+from api.platform import Call
+
+
+def search_audit(call: Call, asked: ops.SearchAudit) -> Page[ops.AuditEntry]:
+    """Entries of the organization."""
+    with call.platform.control.read() as connection:
+        found = audit.search(
+            connection,
+            call.principal.organization,
+            actor=asked.actor,
+            action=asked.action,
+            object=asked.object,
+            decision=asked.decision,
+            since=asked.since.timestamp() if asked.since else None,
+            until=asked.until.timestamp() if asked.until else None,
+            before_number=key_of(asked.cursor, int),
+            limit=asked.limit + 1,
+        )
+    return page_of(found, asked.limit, lambda e: e.number, _entry)
+
+
+def verify_audit(call: Call, _: Nothing) -> ops.AuditVerdict:
+    """Whether the chain holds."""
+    with call.platform.control.read() as connection:
+        try:
+            chain = audit.verify(connection)
+        except ChainBroken as error:
+            return ops.AuditVerdict(holds=False, message=str(error), entries=0, head="")
+    text = f"{chain.entries} entries, each bound to the one before"
+    return ops.AuditVerdict(holds=True, message=text, entries=chain.entries, head=chain.head)
+
+
+def _entry(entry: audit.AuditEntry) -> ops.AuditEntry:
+    return ops.AuditEntry(
+        number=entry.number,
+        at=moment(entry.at),
+        actor=entry.actor,
+        on_behalf_of=entry.on_behalf_of,
+        action=entry.action,
+        object=entry.object,
+        decision=entry.decision,
+        reason=entry.reason,
+        before=_read(entry.before),
+        after=_read(entry.after),
+        hash=entry.hash,
+    )
+
+
+def _read(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,54 @@
+"""Callbacks."""
+
+from api.handlers.jobs import moment
+from api.operations import callbacks as ops
+from api.operations.operation import Page
+from api.paging import key_of, page_of
+from api.platform import Call
+from api.problems import not_found
+from scheduler import deliveries
+from scheduler.deliveries import Delivery
+
+
+def list_callbacks(call: Call, asked: ops.ListDeliveries) -> Page[ops.Delivery]:
+    """Callbacks of the organization."""
+    with call.platform.control.read() as connection:
+        found = deliveries.listed(
+            connection,
+            call.principal.organization,
+            job_id=asked.job_id,
+            state=asked.state,
+            after=key_of(asked.cursor),
+            limit=asked.limit + 1,
+        )
+    return page_of(found, asked.limit, lambda d: d.id, _delivery)
+
+
+def replay_callback(call: Call, asked: ops.DeliveryId) -> ops.Delivery:
+    """Send a callback once more."""
+    with call.platform.control.write() as connection:
+        delivery = deliveries.find(connection, call.principal.organization, asked.id)
+        if delivery is None:
+            raise not_found("callback", asked.id)
+        deliveries.replay(connection, asked.id)
+        call.audited(connection, f"callback/{asked.id}")
+        again = deliveries.find(connection, call.principal.organization, asked.id)
+    call.platform.work_is_waiting()
+    assert again
+    return _delivery(again)
+
+
+def _delivery(delivery: Delivery) -> ops.Delivery:
+    return ops.Delivery(
+        id=delivery.id,
+        job_id=delivery.job_id,
+        url=delivery.url,
+        event=delivery.event,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        last_status=delivery.last_status,
+        last_error=delivery.last_error,
+        due_at=moment(delivery.due_at),
+        created_at=moment(delivery.created_at),
+        delivered_at=moment(delivery.delivered_at),
+    )

@@ -1,0 +1,101 @@
+"""API keys."""
+
+import time
+
+from accounts import keys
+from accounts.roles import Role
+from api.handlers.accounts import member_of, require_reach
+from api.handlers.jobs import moment
+from api.operations import keys as ops
+from api.operations.operation import Page
+from api.paging import key_of, page_of
+from api.platform import Call
+from api.problems import Problem, not_found
+from scheduler.jobs import used_gpu_h
+
+MANAGES_KEYS: tuple[Role, ...] = ("admin", "manager")
+
+
+DAY_S = 86_400
+
+
+def list_keys(call: Call, asked: ops.ListKeys) -> Page[ops.ApiKey]:
+    """The caller's keys, or all of them for whoever manages them."""
+    principal = call.principal
+    mine = None if principal.role in MANAGES_KEYS else principal.user_id
+    with call.platform.control.read() as connection:
+        found = keys.listed(
+            connection, principal.organization, mine, key_of(asked.cursor), asked.limit + 1
+        )
+        used = {key.id: used_gpu_h(connection, key.id) for key in found[: asked.limit]}
+    return page_of(found, asked.limit, lambda k: k.id, lambda k: _key(k, used[k.id]))
+
+
+def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
+    """A key that reaches no further than its holder and whoever makes it."""
+    principal = call.principal
+    require_reach(call, asked.role)
+    if principal.projects is not None and not set(asked.projects or ()) <= principal.projects:
+        raise Problem("forbidden", f"your own key reaches only {sorted(principal.projects)}")
+    if principal.projects is not None and asked.projects is None:
+        raise Problem("forbidden", f"your own key reaches only {sorted(principal.projects)}")
+    if asked.agents_may_change and not principal.agents_may_change:
+        raise Problem("forbidden", "your own key does not let agents change anything")
+    holder = asked.user_id or principal.user_id
+    if holder != principal.user_id and principal.role not in MANAGES_KEYS:
+        raise Problem("forbidden", f"role {principal.role} may make keys for itself alone")
+    expires_at = time.time() + asked.expires_in_days * DAY_S if asked.expires_in_days else None
+    with call.platform.control.write() as connection:
+        member_of(call, connection, holder)
+        made, token = keys.create(
+            connection,
+            call.platform.secret,
+            organization=principal.organization,
+            user_id=holder,
+            name=asked.name,
+            role=asked.role,
+            projects=asked.projects,
+            agents_may_change=asked.agents_may_change,
+            budget_gpu_h=asked.budget_gpu_h,
+            budget_money=asked.budget_money,
+            expires_at=expires_at,
+        )
+        after = {k: v for k, v in made._asdict().items() if k not in ("digest",)}
+        call.audited(connection, f"key/{made.id}", after=after)
+    return ops.NewApiKey(key=token, **_key(made, 0.0).model_dump())
+
+
+def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
+    """The key, ended."""
+    principal = call.principal
+    with call.platform.control.write() as connection:
+        key = keys.find(connection, asked.id)
+        mine = key is not None and key.user_id == principal.user_id
+        if key is None or key.organization_id != principal.organization:
+            raise not_found("key", asked.id)
+        if not mine and principal.role not in MANAGES_KEYS:
+            raise not_found("key", asked.id)
+        keys.revoke(connection, asked.id)
+        call.audited(connection, f"key/{asked.id}", before={"revoked_at": key.revoked_at})
+        ended = keys.find(connection, asked.id)
+        used = used_gpu_h(connection, asked.id)
+    call.platform.rights_changed()
+    assert ended
+    return _key(ended, used)
+
+
+def _key(key: keys.ApiKey, used: float) -> ops.ApiKey:
+    return ops.ApiKey(
+        id=key.id,
+        name=key.name,
+        user_id=key.user_id,
+        role=key.role,
+        projects=key.projects,
+        agents_may_change=key.agents_may_change,
+        budget_gpu_h=key.budget_gpu_h,
+        budget_money=key.budget_money,
+        used_gpu_h=round(used, 6),
+        expires_at=moment(key.expires_at),
+        revoked_at=moment(key.revoked_at),
+        created_at=moment(key.created_at),
+    )

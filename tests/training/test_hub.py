@@ -1,0 +1,106 @@
+"""Fine-tuning of a pretrained classifier: a tiny one, laid out as the hub lays them out."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from projects.schema import Dataset
+from resources.datasets import DatasetStore
+from resources.model_hub import HubUnavailable, NoSuchModel, resolve
+from resources.object_store import ObjectStore
+from resources.sources import Sources
+from training.contract import DatasetFiles, TrainingResult
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def digits(settings) -> DatasetFiles:
+    objects = ObjectStore(settings.object_root, settings.state / "cache")
+    declared = Dataset(source="sklearn:digits", label="target")
+    table = Sources(objects, settings.state / "requests").read("p", declared, settings.state)
+    version = DatasetStore(objects).write("p", "digits", declared, table.slice(0, 400))
+    kept = {"name", "version", "train", "test", "features", "label", "classes"}
+    return DatasetFiles(**version.model_dump(include=kept))
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification
+
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=16,
+        patch_size=8,
+        num_labels=3,
+    )
+    ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    return tmp_path / "vit"
+
+
+def test_a_pretrained_classifier_learns_other_classes_and_is_exported(
+    compute, spec_of, digits, pretrained
+):
+    spec = spec_of(
+        trainer="training.hub:train",
+        dataset=digits,
+        hyperparameters={
+            "pretrained": str(pretrained),
+            "epochs": 6,
+            "learning_rate": 5e-3,
+            "batch_size": 32,
+        },
+    )
+    result = compute.run("training.main", spec, TrainingResult, lambda line: None)
+    assert result.metrics["test_accuracy"] > 0.4
+    session = onnxruntime.InferenceSession(result.artefact / "model.onnx")
+    rows = np.zeros((5, 64), np.float32)
+    assert session.run(None, {session.get_inputs()[0].name: rows})[0].shape == (5, 10)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that knows one model."""
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self):
+            known = self.path.startswith("/api/models/acme/tiny")
+            body = json.dumps({"id": "acme/tiny", "sha": COMMIT} if known else {}).encode()
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+    yield
+    server.shutdown()
+
+
+def test_a_name_becomes_the_commit_it_means_now(hub):
+    assert resolve("acme/tiny") == ("acme/tiny", COMMIT)
+
+
+def test_an_unknown_model_is_named(hub):
+    with pytest.raises(NoSuchModel, match="acme/none"):
+        resolve("acme/none")
+
+
+def test_a_hub_that_is_away_says_so(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubUnavailable):
+        resolve("acme/tiny")
