@@ -13,6 +13,7 @@ import pytest
 
 from api.processes import WARM_MODULES
 from resources.settings import CHECKOUT, Settings
+from tests.control import control, postgresql  # noqa: F401
 
 # Started in the background of a script, pytest ignores SIGINT, and Dagster then SIGTERM too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

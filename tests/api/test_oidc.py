@@ -387,7 +387,7 @@ def test_a_provider_of_another_name_is_refused(provider):
     other = provider.url.replace("127.0.0.1", "localhost")
     oidc = Oidc(FrontDoorSettings(oidc_issuer=other, **CLIENT), "http://127.0.0.1:1/oidc/callback")
 
-    with pytest.raises(OidcFailed, match=r"another issuer|does not answer"):
+    with pytest.raises(OidcFailed, match="another issuer"):
         asyncio.run(oidc.begin())
 
 
