@@ -13,7 +13,7 @@ from accounts.users import sees_all
 SESSION_S = 12 * 3600.0
 LINK_S = 3600.0
 ATTEMPT_S = 600.0
-SignIn = Literal["link", "oidc", "saml", "saml_used"]
+SignIn = Literal["link", "oidc", "saml"]
 
 
 class SessionEnded(Exception):

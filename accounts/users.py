@@ -90,7 +90,9 @@ def signed_in(
         linked = update(users).where(users.c.id == invited.id)
         connection.execute(linked.values(subject=subject, name=name))
         return invited._replace(subject=subject, name=name)
-    made = create(connection, "person", name, None if invited else email, subject)
+    # An address that is not proven would keep its owner from being invited.
+    own = email if email_is_verified and invited is None else None
+    made = create(connection, "person", name, own, subject)
     join(connection, made.id, organization, role)
     return made
 

@@ -42,6 +42,23 @@ HEADERS = (
 log = logging.getLogger(__name__)
 
 
+class _Answer:
+    """The way back to the caller, and how far the answer is."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.has_begun = self.has_ended = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            own = (*HEADERS, (b"x-request-id", self._request_id.encode()))
+            message["headers"] = [*message.get("headers", []), *own]
+        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.has_ended = True
+
+
 class Doorkeeper:
     """Wraps the whole front door."""
 
@@ -66,38 +83,21 @@ class Doorkeeper:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{secrets.token_hex(8)}"
-        scope[REQUEST_ID] = request_id
-        started = False
-
-        async def answer(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *HEADERS,
-                    (b"x-request-id", request_id.encode()),
-                ]
-            await send(message)
-
+        scope[REQUEST_ID] = f"req_{secrets.token_hex(8)}"
+        answer = _Answer(send, scope[REQUEST_ID])
         try:
             await self._admit(scope)
             await self._app(scope, self._measured(scope, receive), answer)
-        except Problem as problem:
-            self._note(scope, problem)
-            if not started:
+        except Exception as error:
+            problem = _problem_of(error)
+            if problem.slug == "internal":
+                log.exception("request %s failed", scope[REQUEST_ID])
+            if problem.slug == "forbidden":
+                self._on_denied(scope, problem)
+            if not answer.has_begun:
                 await self._refuse(problem, scope, receive, answer)
-        except ControlUnavailable as error:
-            if not started:
-                problem = Problem("unavailable", str(error), retry_after_s=2)
-                await self._refuse(problem, scope, receive, answer)
-        except Exception:
-            log.exception("request %s failed", request_id)
-            if started or scope["type"] != "http":
+            elif not answer.has_ended:
                 raise
-            problem = Problem("internal", "the request ended with an error that nobody expected")
-            await self._refuse(problem, scope, receive, answer)
 
     async def _admit(self, scope: Scope) -> None:
         path = scope["path"]
@@ -156,16 +156,20 @@ class Doorkeeper:
 
         return measured
 
-    def _note(self, scope: Scope, problem: Problem) -> None:
-        if problem.slug == "forbidden":
-            self._on_denied(scope, problem)
-
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 4401, "reason": problem.kind.title})
             return
         await _answer(problem, scope)(scope, receive, send)
+
+
+def _problem_of(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ControlUnavailable):
+        return Problem("unavailable", str(error), retry_after_s=2)
+    return Problem("internal", "the request ended with an error that nobody expected")
 
 
 def _answer(problem: Problem, scope: Scope) -> Response:

@@ -13,6 +13,7 @@ import time
 from typing import Any, NamedTuple
 
 import httpx
+import httpx2
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc import jwt
@@ -26,6 +27,8 @@ LEEWAY_S = 60
 """Clocks of two machines differ."""
 DISCOVERED_S = 600.0
 SCOPE = "openid email profile"
+NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+"""What a discovery document must say."""
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
@@ -67,9 +70,11 @@ class Oidc:
         """Where to send the browser. Raises OidcFailed."""
         found = await self._discovered()
         verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
-        url, state = self._client().create_authorization_url(
+        client = self._client()
+        url, state = client.create_authorization_url(
             found["authorization_endpoint"], nonce=nonce, code_verifier=verifier
         )
+        await client.aclose()
         return Attempt(url, state, nonce, verifier)
 
     async def finish(self, code: str, verifier: str, nonce: str) -> Person:
@@ -80,12 +85,14 @@ class Oidc:
             token = await client.fetch_token(
                 found["token_endpoint"], code=code, code_verifier=verifier
             )
-            keys = (await client.get(found["jwks_uri"], withhold_token=True)).json()
-        except (OAuthError, httpx.HTTPError, ValueError) as error:
+            keys = (await client.request("GET", found["jwks_uri"], withhold_token=True)).json()
+            claims = self._verified(token.get("id_token", ""), keys, found["issuer"], nonce)
+            if "email" not in claims and "userinfo_endpoint" in found:
+                claims = {**await _userinfo(client, found, claims["sub"]), **claims}
+        except (OAuthError, httpx2.HTTPError, ValueError) as error:
             raise OidcFailed(f"the provider refuses the code: {error}") from error
         finally:
             await client.aclose()
-        claims = self._verified(token.get("id_token", ""), keys, found["issuer"], nonce)
         email = claims.get("email")
         return Person(
             subject=f"{claims['iss']}|{claims['sub']}",
@@ -108,6 +115,10 @@ class Oidc:
             registry.validate(decoded.claims)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcFailed(f"the provider's token cannot be trusted: {error}") from error
+        audiences = decoded.claims["aud"]
+        is_shared = isinstance(audiences, list) and len(audiences) > 1
+        if is_shared and decoded.claims.get("azp") != self._id:
+            raise OidcFailed("the provider's token was made for another client")
         return decoded.claims
 
     async def _discovered(self) -> dict[str, Any]:
@@ -117,11 +128,14 @@ class Oidc:
             url = f"{self._issuer}/.well-known/openid-configuration"
             try:
                 async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-                    found = (await client.get(url)).raise_for_status().json()
-            except (httpx.HTTPError, ValueError) as error:
+                    found = dict((await client.get(url)).raise_for_status().json())
+            except (httpx.HTTPError, ValueError, TypeError) as error:
                 raise OidcFailed(f"the identity provider does not answer: {error}") from error
-            if found.get("issuer", "").rstrip("/") != self._issuer:
-                raise OidcFailed(f"{url} is of another issuer: {found.get('issuer')!r}")
+            missing = [name for name in NEEDED if not isinstance(found.get(name), str)]
+            if missing:
+                raise OidcFailed(f"{url} does not say: {', '.join(missing)}")
+            if found["issuer"].rstrip("/") != self._issuer:
+                raise OidcFailed(f"{url} is of another issuer: {found['issuer']!r}")
             self._known, self._known_at = found, time.monotonic()
             return found
 
@@ -134,3 +148,10 @@ class Oidc:
             code_challenge_method="S256",
             timeout=TIMEOUT_S,
         )
+
+
+async def _userinfo(client: Any, found: dict[str, Any], subject: str) -> dict[str, Any]:
+    """What the provider says of the subject beside the token (OIDC Core 5.3)."""
+    told = (await client.get(found["userinfo_endpoint"])).json()
+    is_same = isinstance(told, dict) and told.get("sub") == subject
+    return told if is_same else {}

@@ -1,6 +1,7 @@
 """The few pages of the front door itself, small enough to need no script."""
 
 from html import escape
+from urllib.parse import quote
 
 from fastapi.responses import HTMLResponse
 
@@ -55,7 +56,7 @@ def home(principal: Principal) -> HTMLResponse:
 
 def sign_in(next_path: str, providers: list[tuple[str, str]]) -> HTMLResponse:
     """Ways to sign in."""
-    query = f"?next={escape(next_path, quote=True)}" if next_path else ""
+    query = f"?next={quote(next_path, safe='/')}" if next_path else ""
     ways = "".join(
         f"<p><a class=button href='{path}{query}'>Sign in with {escape(name)}</a></p>"
         for name, path in providers

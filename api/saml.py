@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from accounts.secret import new_token
 
 BINDINGS = "urn:oasis:names:tc:SAML:2.0:bindings"
+ASSERTION = "/samlp:Response/saml:Assertion"
 EMAIL_ATTRIBUTES = (
     "email",
     "mail",
@@ -80,16 +81,18 @@ class Saml:
 
     def finish(self, answer: str, request_id: str) -> Person:
         """Who the signed answer to the request is about. Raises SamlFailed."""
-        from onelogin.saml2.errors import OneLogin_Saml2_Error
+        from onelogin.saml2.errors import OneLogin_Saml2_Error, OneLogin_Saml2_ValidationError
 
+        unreadable = (OneLogin_Saml2_Error, OneLogin_Saml2_ValidationError, SyntaxError, ValueError)
         auth = self._auth({"SAMLResponse": answer})
         try:
             auth.process_response(request_id=request_id)
-        except (OneLogin_Saml2_Error, ValueError) as error:
+        except unreadable as error:
             raise SamlFailed(f"the answer cannot be read: {error}") from error
         if auth.get_errors() or not auth.is_authenticated():
             reason = auth.get_last_error_reason() or ", ".join(auth.get_errors())
             raise SamlFailed(f"the answer cannot be trusted: {reason}")
+        self._require_answer_to(auth, request_id)
         attributes, name_id = auth.get_attributes(), auth.get_nameid()
         email = _first(attributes, EMAIL_ATTRIBUTES) or (name_id if "@" in name_id else None)
         return Person(
@@ -97,6 +100,22 @@ class Saml:
             name=(_first(attributes, NAME_ATTRIBUTES) or email or name_id)[:200],
             email=email,
         )
+
+    def _require_answer_to(self, auth: Any, request_id: str) -> None:
+        """The library compares the request where one is named, and the audience where there is
+        one; only the assertion is signed, and it must name both (SAML profiles, 4.1.4.2)."""
+        from onelogin.saml2.utils import OneLogin_Saml2_XML as Xml
+
+        document = Xml.to_etree(auth.get_last_response_xml())
+        confirmations = Xml.query(document, f"{ASSERTION}//saml:SubjectConfirmationData")
+        acs = self._settings["sp"]["assertionConsumerService"]["url"]
+        is_ours = any(
+            c.get("InResponseTo") == request_id and c.get("Recipient") == acs for c in confirmations
+        )
+        if not is_ours or auth.get_last_response_in_response_to() != request_id:
+            raise SamlFailed("the answer is not one to this request")
+        if not Xml.query(document, f"{ASSERTION}//saml:AudienceRestriction/saml:Audience"):
+            raise SamlFailed("the answer does not say whom it is for")
 
     def metadata(self) -> bytes:
         """Metadata of this service provider."""

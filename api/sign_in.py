@@ -121,15 +121,25 @@ class SignIn:
         url, request_id, relay = await run_in_threadpool(self._saml.begin)
         content = {"request_id": request_id, "next": _inside(next)}
         await run_in_threadpool(self._offer, "saml", content, relay)
-        return RedirectResponse(url, 303)
+        answer = RedirectResponse(url, 303)
+        if self._is_secure:
+            # The answer is posted from another site; only a secure cookie may come along.
+            lasts_s = int(sessions.ATTEMPT_S)
+            answer.set_cookie(
+                ATTEMPT_COOKIE, relay, lasts_s, secure=True, httponly=True, samesite="none"
+            )
+        return answer
 
     async def finish_saml(
         self,
+        request: Request,
         SAMLResponse: Annotated[str, Form(max_length=500_000)],
         RelayState: Annotated[str, Form(max_length=200)] = "",
     ) -> Response:
         """The identity provider has the browser post its signed answer."""
         assert self._saml
+        if self._is_secure and request.cookies.get(ATTEMPT_COOKIE) != RelayState:
+            return pages.refused("this sign-in was not begun in this browser")
         try:
             content = await run_in_threadpool(self._take, "saml", RelayState)
             person = await run_in_threadpool(self._saml.finish, SAMLResponse, content["request_id"])

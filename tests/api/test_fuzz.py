@@ -13,7 +13,7 @@ from api.app import FrontDoor, openapi
 from api.settings import FrontDoorSettings
 from resources.settings import Settings
 
-EXAMPLES = 60
+EXAMPLES = 40
 
 
 def no_failure_of_ours(context, response, case):
@@ -49,5 +49,4 @@ def test_every_answer_is_one_that_the_document_promises(door, case):
 
 
 def test_several_thousand_requests_were_sent():
-    print(sent)
     assert sent["requests"] >= 2000
