@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.callbacks import Callbacks
 from api.platform import Platform
+from api.training_runs import reached
 from resources.control import ControlUnavailable
 from resources.dagster_events import EventsUnavailable, RunState
 from resources.dagster_graphql import (
@@ -195,7 +196,10 @@ class Dispatcher:
                     return
             message = self._platform.events.failure_of(state.run_id)
             if job.stop_asked_at is not None:
-                status, message = "stopped", job.message
+                status = "stopped"
+        if status == "stopped":
+            kept = reached(self._platform, job)
+            message = "; ".join(filter(None, (job.message, kept)))
         if status == job.status and (state.started_at is None or job.started_at is not None):
             return
         with self._platform.control.write() as connection:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 from starlette.concurrency import run_in_threadpool
 
-from api.handlers.jobs import found_job, runs_of
+from api.handlers.jobs import found_job
 from api.operations.jobs import FollowLogs, LogLine
 from api.performing import AWAY
 from api.platform import Call
+from api.training_runs import runs_of
 from resources.dagster_events import MOST_LINES, Line
 from scheduler.jobs import Job
 

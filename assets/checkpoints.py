@@ -13,6 +13,7 @@ from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
 from assets.upstream import job_identity, upstream
+from engine.artefact import verify
 from projects.loading import CHECKOUT, LoadedProject
 from resources.compute import JobRefused, LocalCompute
 from resources.datasets import DatasetStore, DatasetVersion
@@ -21,7 +22,14 @@ from resources.profiling import claims
 from resources.revision import revision
 from resources.settings import Settings
 from resources.tracking import TrackedDataset, TrackedRun, Tracking
-from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
+from training.contract import (
+    CHECKPOINTS,
+    DatasetFiles,
+    MlflowRun,
+    TrainingResult,
+    TrainingSpec,
+    newest_checkpoint,
+)
 
 
 class TrainingConfig(dg.Config):
@@ -77,7 +85,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             asked = _spec(project, name, config, settings, compute.workdir(job), dataset)
             run = _tracked(context, tracking, settings, project, asked, dataset)
-            trained = _train(context, compute, tracking, run, asked, declared.stall_timeout_s)
+            trained = _train(
+                context, compute, objects, tracking, run, asked, declared.stall_timeout_s
+            )
             # A result without failure has them all.
             assert trained.checkpoint and trained.artefact and trained.environment
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
@@ -212,6 +222,7 @@ def _tracked(
 def _train(
     context: AssetExecutionContext,
     compute: LocalCompute,
+    objects: ObjectStore,
     tracking: Tracking,
     run: TrackedRun,
     asked: TrainingSpec,
@@ -226,9 +237,23 @@ def _train(
             lambda line: context.log.info(str(line)),
             stall_s,
         )
-    except BaseException:
+    except Exception:
         tracking.end(run.run_id, well=False)
         raise
+    except BaseException:
+        _keep_what_was_reached(objects, tracking, run, asked)
+        raise
+
+
+def _keep_what_was_reached(
+    objects: ObjectStore, tracking: Tracking, run: TrackedRun, asked: TrainingSpec
+) -> None:
+    """A stopped job leaves its newest checkpoint, for whoever wants to go on from there."""
+    step, uri = 0, None
+    if found := newest_checkpoint(asked.workdir / CHECKPOINTS):
+        step, folder = found
+        uri = objects.put_folder(folder, f"checkpoints/{verify(folder)}")
+    tracking.stop(run.run_id, uri, step)
 
 
 def _files(dataset: DatasetVersion) -> DatasetFiles:

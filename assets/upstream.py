@@ -44,5 +44,9 @@ def _made_by(
 
 def job_identity(context: AssetExecutionContext, key: AssetKey) -> str:
     """Identity of the outside work of this step: the same for every retry of its dagster_run."""
-    root = context.run.root_run_id or context.run.run_id
-    return hashlib.sha256(f"{root}/{key.to_user_string()}".encode()).hexdigest()[:20]
+    return identity_of(context.run.root_run_id or context.run.run_id, key)
+
+
+def identity_of(root_run: str, key: AssetKey) -> str:
+    """Identity of the outside work that the asset's step has in a dagster_run and its retries."""
+    return hashlib.sha256(f"{root_run}/{key.to_user_string()}".encode()).hexdigest()[:20]

@@ -44,6 +44,9 @@ mutation Terminate($id: String!) {
   }
 }
 """
+REMOVE = """
+mutation Remove($id: String!) { deleteRun(runId: $id) { __typename } }
+"""
 RELOAD = """
 mutation Reload($name: String!) {
   reloadRepositoryLocation(repositoryLocationName: $name) {
@@ -60,7 +63,7 @@ FIND = """
 query Find($tags: [ExecutionTag!]!) {
   runsOrError(filter: {tags: $tags}, limit: 2) {
     __typename
-    ... on Runs { results { runId } }
+    ... on Runs { results { runId status } }
     ... on PythonError { message }
   }
 }
@@ -114,13 +117,18 @@ class DagsterGraphql:
     async def find(self, job_id: str) -> str | None:
         """Id of the dagster_run that was started for the job, or None.
 
-        Raises DagsterUnavailable.
+        One that was created and never queued, because whoever asked for it died in between,
+        would wait for ever: it is removed. Raises DagsterUnavailable.
         """
         tags = [{"key": JOB_TAG, "value": job_id}]
         answer = (await self._ask(FIND, {"tags": tags}))["runsOrError"]
         if answer["__typename"] != "Runs":
             raise DagsterUnavailable(f"Dagster cannot list dagster_runs: {answer.get('message')}")
-        return answer["results"][-1]["runId"] if answer["results"] else None
+        for run in reversed(answer["results"]):
+            if run["status"] != "NOT_STARTED":
+                return run["runId"]
+            await self._ask(REMOVE, {"id": run["runId"]})
+        return None
 
     async def terminate(self, run_id: str) -> None:
         """Ask the dagster_run to stop; one that has ended is left alone.

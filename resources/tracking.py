@@ -22,6 +22,8 @@ from resources.mlflow_connection import MlflowConnection, TrackingUnavailable
 
 JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
+REACHED_TAG, REACHED_STEP_TAG = "orrery.reached", "orrery.reached_step"
+"""Checkpoint that a stopped job leaves, and how many reports it had made by then."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the MLflow UI guesses from the first visit, and may show pages for language models."""
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
@@ -163,6 +165,17 @@ class Tracking(MlflowConnection):
         """End the mlflow_run. Raises TrackingUnavailable."""
         with self._answers():
             self._client.set_terminated(run_id, "FINISHED" if well else "FAILED")
+
+    def stop(self, run_id: str, reached: str | None, step: int) -> None:
+        """End the mlflow_run as stopped, with the checkpoint it reached.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            if reached is not None:
+                self._client.set_tag(run_id, REACHED_TAG, reached)
+                self._client.set_tag(run_id, REACHED_STEP_TAG, str(step))
+            self._client.set_terminated(run_id, "KILLED")
 
     def close_runs_of(self, dagster_run: str, reason: str) -> int:
         """How many mlflow_runs of the dagster_run were still RUNNING; they are FAILED now.

@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from engine.artefact import is_sealed, seal
+from engine.artefact import seal
+from training.contract import newest_checkpoint
 
 KEPT = 2
 
@@ -35,10 +36,7 @@ class CheckpointFolder:
 
     def newest_valid(self) -> tuple[int, Path] | None:
         """Number and folder of the newest whole checkpoint; damaged ones are passed over."""
-        for folder in reversed(self._numbered()):
-            if is_sealed(folder):
-                return int(folder.name), folder
-        return None
+        return newest_checkpoint(self._folder)
 
     def _numbered(self) -> list[Path]:
         return sorted(p for p in self._folder.iterdir() if p.name.isdigit())

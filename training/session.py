@@ -20,7 +20,7 @@ from ray.train.v2._internal.execution.train_fn_utils import (
 from engine.progress import ProgressLog, follow
 from engine.protocol import Refused
 from training.checkpoints import CheckpointFolder
-from training.contract import TrainingSpec
+from training.contract import CHECKPOINTS, TrainingSpec
 from training.metric_log import MetricLog
 
 
@@ -74,7 +74,7 @@ class LocalReporter(LocalTrainFnUtils):
 
     def __init__(self, spec: TrainingSpec) -> None:
         super().__init__(experiment_name=spec.project)
-        self._checkpoints = CheckpointFolder(spec.workdir / "checkpoints")
+        self._checkpoints = CheckpointFolder(spec.workdir / CHECKPOINTS)
         found = self._checkpoints.newest_valid()
         self.resumed_from = found[0] if found else 0
         self._last_checkpoint = Checkpoint.from_directory(str(found[1])) if found else None

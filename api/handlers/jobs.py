@@ -1,6 +1,5 @@
 """Jobs: submit, look, stop, metrics, recommendations."""
 
-import hashlib
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +12,7 @@ from api.paging import key_of, page_of
 from api.platform import Call
 from api.problems import Problem, not_found
 from api.training_orders import declare, find_model, order
-from assets.keys import asset_key
+from api.training_runs import training_run
 from resources.experiments import LoggedRun, finite
 from scheduler import jobs
 from scheduler.forecast import FEWEST, Forecast
@@ -96,7 +95,7 @@ def _stopped(call: Call, job: jobs.Job) -> ops.Job:
 
 def metrics(call: Call, asked: ops.JobMetrics) -> ops.Metrics:
     """Curves of the job's mlflow_run."""
-    run = run_of(call, found_job(call, asked.id))
+    run = training_run(call.platform, found_job(call, asked.id))
     if run is None:
         return ops.Metrics(run_id=None, metrics={})
     return curves_of(call, run, asked.names)
@@ -157,21 +156,6 @@ def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
     if not call.principal.may_see(call.platform.projects.shown(job.project)):
         raise not_found("job", job_id)
     return job
-
-
-def run_of(call: Call, job: jobs.Job) -> LoggedRun | None:
-    """The mlflow_run of a training job, or None before there is one."""
-    if job.dagster_run_id is None or job.kind != "train":
-        return None
-    key = asset_key(job.project, "checkpoint", job.name).to_user_string()
-    root = runs_of(job)[0]
-    identity = hashlib.sha256(f"{root}/{key}".encode()).hexdigest()[:20]
-    return call.platform.experiments.of_job(identity)
-
-
-def runs_of(job: jobs.Job) -> list[str]:
-    """The job's dagster_runs: the first, and those that repeated it."""
-    return job.spec.get("dagster_runs") or [r for r in [job.dagster_run_id] if r]
 
 
 def curves_of(call: Call, run: LoggedRun, names: list[str]) -> ops.Metrics:
