@@ -135,10 +135,18 @@ def check(
 
 
 @app.command()
-def openapi() -> None:
+def openapi(
+    markdown: Annotated[bool, typer.Option(help="Print the page of docs/api.md instead.")] = False,
+) -> None:
     """Print the API's document (OpenAPI 3.1)."""
     import json
 
+    if markdown:
+        from api import reference
+        from api.operations.table import OPERATIONS
+
+        print(reference.markdown(OPERATIONS), end="")  # noqa: T201
+        return
     from api.app import FrontDoor
     from api.app import openapi as document_of
     from api.settings import FrontDoorSettings

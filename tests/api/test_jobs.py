@@ -180,7 +180,7 @@ def test_a_front_door_killed_in_the_middle_of_submits_loses_and_doubles_nothing(
     taken: list[str] = []
 
     def send():
-        for number in range(12):
+        for number in range(6):
             headers = {"Idempotency-Key": f"kill-{number}"}
             body = {"model": "classifier", "hyperparameters": {"epochs": 1}}
 
@@ -195,10 +195,10 @@ def test_a_front_door_killed_in_the_middle_of_submits_loses_and_doubles_nothing(
 
     sender = threading.Thread(target=send)
     sender.start()
-    until(lambda: len(taken) > 2)
+    until(lambda: len(taken) > 1)
     door.send_signal(signal.SIGKILL)
     sender.join()
-    assert len(set(taken)) == 12
+    assert len(set(taken)) == 6
     assert {ended(up, job_id)["status"] for job_id in taken} == {"succeeded"}
     for job_id in taken:
         assert len(up.runs(tags=[{"key": "orrery/job", "value": job_id}])) == 1

@@ -1,0 +1,129 @@
+"""One table of operations: routes, tools, commands and handlers agree with it, and each other."""
+
+import asyncio
+
+import httpx
+import pytest
+import typer
+
+from api.agents import tool_of
+from api.app import FrontDoor, openapi
+from api.cli import app as commands
+from api.operations.operation import HEADERS
+from api.operations.table import BY_NAME, OPERATIONS
+from api.problems import ALWAYS, TYPES
+from api.settings import FrontDoorSettings
+from resources.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def front_door():
+    return FrontDoor(Settings(), FrontDoorSettings(), preload=False)
+
+
+@pytest.fixture(scope="module")
+def document(front_door):
+    return openapi(front_door.api)
+
+
+def test_names_and_routes_are_unique():
+    assert len(BY_NAME) == len(OPERATIONS)
+    assert len({(o.method, o.path) for o in OPERATIONS}) == len(OPERATIONS)
+
+
+def test_every_operation_is_performed_by_something(front_door):
+    assert front_door.performer.performed == set(BY_NAME)
+
+
+def test_the_document_has_exactly_the_operations(document):
+    routes = {
+        (method.upper(), path, operation["operationId"])
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert routes == {(o.method, o.path, o.name) for o in OPERATIONS}
+
+
+def test_the_document_is_openapi_3_1(document):
+    assert document["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+def test_a_route_takes_exactly_the_fields_of_its_operation(document, operation):
+    told = document["paths"][operation.path][operation.method.lower()]
+    wire_names = {alias: name for name, alias in HEADERS.items()}
+    taken = {wire_names.get(p["name"], p["name"]) for p in told.get("parameters", [])}
+    if body := told.get("requestBody"):
+        schema = body["content"]["application/json"]["schema"]
+        name = schema["$ref"].rpartition("/")[2]
+        taken |= set(document["components"]["schemas"][name]["properties"])
+    assert taken == set(operation.input.model_fields)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+def test_a_route_tells_of_every_problem_it_may_answer(document, operation):
+    told = document["paths"][operation.path][operation.method.lower()]["responses"]
+    statuses = {str(TYPES[slug].status) for slug in (*ALWAYS, *operation.problems)}
+    assert statuses | {str(operation.status)} == set(told)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+def test_a_tool_takes_exactly_the_fields_of_its_operation(operation):
+    tool = tool_of(operation)
+    assert set(tool.input_schema["properties"]) == set(operation.input.model_fields) or (
+        not operation.input.model_fields
+    )
+    assert tool.changes == (operation.cost != "read")
+
+
+def test_whatever_is_not_a_get_says_that_it_changes_something():
+    reading = {o.name for o in OPERATIONS if not o.changes and o.method != "GET"}
+    assert reading == {"services.predict"}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+def test_a_command_takes_exactly_the_fields_of_its_operation(operation):
+    group = typer.main.get_command(commands).commands[operation.group]
+    command = group.commands[operation.verb]
+    names = {parameter.name for parameter in command.params} - {"as_json", "follow_job", "help"}
+    assert names == set(operation.input.model_fields)
+
+
+def test_every_kind_of_problem_has_a_page(door):
+    for slug, kind in TYPES.items():
+        told = httpx.get(f"{door.url}/problems/{slug}").json()
+        assert (told["status"], told["todo"]) == (kind.status, kind.todo)
+
+
+def test_the_document_is_served_to_anybody(door):
+    assert httpx.get(f"{door.url}/openapi.json").json()["paths"]
+
+
+def test_the_reference_in_the_docs_is_the_table():
+    from api.reference import markdown
+    from resources.settings import CHECKOUT
+
+    kept = (CHECKOUT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert kept == markdown(OPERATIONS), "run `orrery openapi --markdown > docs/api.md`"
+
+
+def test_a_tool_call_and_a_route_answer_the_same(door):
+    by_route = door.admin.get("/projects").json()
+    executed = door.admin.post("/agent/execute", json={"tool": "projects.list"}).json()
+    assert executed["result"] == by_route
+
+
+def test_the_mcp_server_offers_the_same_tools(door):
+    offered = {t["name"] for t in door.admin.get("/agent/tools").json()["tools"]}
+
+    async def listed():
+        from mcp import Client
+        from mcp.client.streamable_http import streamable_http_client
+        from mcp.shared._httpx_utils import create_mcp_http_client
+
+        http = create_mcp_http_client(headers={"Authorization": f"Bearer {door.admin_key}"})
+        async with Client(streamable_http_client(f"{door.url}/mcp", http_client=http)) as client:
+            return {tool.name for tool in (await client.list_tools()).tools}
+
+    assert asyncio.run(listed()) == offered
+    assert offered == {o.name for o in OPERATIONS if o.for_agents}
