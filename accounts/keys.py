@@ -9,7 +9,7 @@ from accounts.principal import Principal
 from accounts.roles import Role, weaker
 from accounts.secret import InstanceSecret, new_token
 from accounts.tables import keys, memberships, users
-from accounts.users import sees_all
+from accounts.users import sight
 from resources.control import new_id
 
 PREFIX = "orr"
@@ -129,14 +129,16 @@ def principal(connection: Connection, digest: str) -> tuple[Principal, float | N
         raise KeyRefused("the API key has expired; create another with POST /keys")
     if disabled_at is not None:
         raise KeyRefused("the user of the API key is disabled; ask an admin of the organization")
+    role = weaker(key.role, role)
+    seen = sight(connection, key.user_id, key.organization_id) if key.projects is None else None
     holder = Principal(
         user_id=key.user_id,
         name=name,
         organization=key.organization_id,
-        role=weaker(key.role, role),
+        role=role,
         projects=None if key.projects is None else frozenset(key.projects),
         key_id=key.id,
         agents_may_change=key.agents_may_change,
-        sees_all=key.projects is None and sees_all(connection, key.user_id),
+        sight=weaker(role, seen) if seen else None,
     )
     return holder, key.expires_at

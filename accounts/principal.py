@@ -18,8 +18,8 @@ class Principal:
     key_id: str | None = None
     agents_may_change: bool = True
     """Whether tools called with this key may change something; REST is not concerned."""
-    sees_all: bool = False
-    """Whether it belongs to every organization of this instance."""
+    sight: Role | None = None
+    """Role over the whole instance; None for whoever may not see all of it."""
 
     def may(self, permission: Permission) -> bool:
         """Whether its role has the permission."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from accounts.principal import Principal
 from accounts.secret import InstanceSecret, new_token
 from accounts.tables import memberships, sessions, sign_ins, users
-from accounts.users import sees_all
+from accounts.users import sight
 
 SESSION_S = 12 * 3600.0
 LINK_S = 3600.0
@@ -80,7 +80,7 @@ def principal(connection: Connection, digest: str) -> tuple[Principal, float]:
         name=row.name,
         organization=row.organization_id,
         role=row.role,
-        sees_all=sees_all(connection, row.user_id),
+        sight=sight(connection, row.user_id, row.organization_id),
     )
     return holder, row.expires_at
 

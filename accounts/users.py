@@ -1,6 +1,7 @@
 """Users: people who sign in, and service accounts that only have keys."""
 
 import time
+from functools import reduce
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
@@ -8,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from accounts import organizations
 from accounts.organizations import NameTaken
-from accounts.roles import Role, UserKind
+from accounts.roles import Role, UserKind, weaker
 from accounts.tables import keys, memberships, sessions, users
 from resources.control import new_id
 
@@ -149,12 +150,23 @@ def members(
     return [Member(User(*row[:-1]), row[-1]) for row in connection.execute(found)]
 
 
-def sees_all(connection: Connection, user_id: str) -> bool:
-    """Whether the user belongs to every organization of this instance."""
-    mine = connection.execute(
-        select(func.count()).select_from(memberships).where(memberships.c.user_id == user_id)
-    ).scalar_one()
-    return mine == organizations.count(connection)
+def sight(connection: Connection, user_id: str, organization: str) -> Role | None:
+    """The user's role over the whole instance, seen from the organization; None without one.
+
+    Somebody of the first organization who belongs to every other, too, has the weakest of the
+    roles there. From elsewhere nobody does: admins of another organization can make keys and
+    links for its members, and must not reach beyond it.
+    """
+    first = organizations.first(connection)
+    if first is None or first.id != organization:
+        return None
+    roles = connection.execute(
+        select(memberships.c.role).where(memberships.c.user_id == user_id)
+    ).scalars()
+    held: list[Role] = list(roles)
+    if len(held) != organizations.count(connection):
+        return None
+    return reduce(weaker, held)
 
 
 def _membership(user_id: str, organization: str) -> ColumnElement[bool]:

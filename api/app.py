@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -127,7 +128,10 @@ class FrontDoor:
             await self.mlflow.close()
             self.platform.control.close()
 
-    def _note(self, principal: Principal, action: str, object: str, after: Any) -> None:
+    async def _note(self, principal: Principal, action: str, object: str, after: Any) -> None:
+        await run_in_threadpool(self._noted, principal, action, object, after)
+
+    def _noted(self, principal: Principal, action: str, object: str, after: Any) -> None:
         with self.platform.control.write() as connection:
             audit.record(
                 connection,

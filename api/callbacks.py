@@ -24,10 +24,13 @@ from scheduler import deliveries
 from scheduler.deliveries import Delivery
 
 TIMEOUT_S = 15.0
-TRANSLATED = tuple(
-    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "2002::/16", "2001::/32")
+UNICAST = ipaddress.ip_network("2000::/3")
+"""The addresses of IPv6 that anybody was given (RFC 4291)."""
+SPECIAL = tuple(
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16")
 )
-"""IPv6 networks whose addresses stand for IPv4 ones (RFC 6052, 3056, 4380): not looked through."""
+"""Networks with a meaning of their own, such as IPv4 within IPv6 (RFC 6890, 3056, 4380)."""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -114,12 +117,12 @@ async def reachable(
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return _is_public(address.ipv4_mapped)
-        if any(address in network for network in TRANSLATED):
-            return False
-    return address.is_global and not address.is_multicast
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.version == 6 and address not in UNICAST:
+        return False
+    is_special = any(address.version == n.version and address in n for n in SPECIAL)
+    return address.is_global and not address.is_multicast and not is_special
 
 
 def _is_in(

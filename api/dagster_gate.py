@@ -1,7 +1,8 @@
 """Before the Dagster UI: every GraphQL document is read, and each mutation in it needs a right."""
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,11 +18,13 @@ from graphql import (
     SelectionSetNode,
     parse,
 )
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from accounts.principal import Principal
 from accounts.roles import Permission
-from api.gates import Note, replayed, require, require_sight, whole_body, with_headers
+from api.bodies import replayed, whole_body
+from api.gates import Note, require, require_sight, with_headers
 from api.problems import Problem
 from resources.dagster_graphql import USER_HEADER, USER_TAG
 
@@ -76,7 +79,9 @@ MUTATIONS: dict[str, Permission] = {
 SILENT = frozenset({"logTelemetry", "setNuxSeen"})
 BACKFILLS = frozenset({"launchPartitionBackfill"})
 DROPPED = frozenset({USER_HEADER.lower().encode(), b"authorization", b"cookie", b"x-api-key"})
-MOST_FRAGMENTS = 1_000
+MOST_TOKENS = 15_000
+GRAPHQL = "/dagster/graphql"
+REPORTS = re.compile(r"^/dagster/report_asset_(materialization|observation|check)/[^/]")
 
 
 class DagsterGate:
@@ -94,11 +99,14 @@ class DagsterGate:
         if scope["type"] == "websocket":
             await self._ui(inner, _reading(receive), send)
             return
-        if scope["path"].rstrip("/").endswith("/graphql"):
+        path = scope["path"]
+        if path == GRAPHQL:
             receive = await self._checked(scope, receive, principal)
         elif scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            if not REPORTS.match(path):
+                raise Problem("method-not-allowed", f"nothing is sent to {path}")
             require(principal, REMOVE, "reporting events to Dagster")
-            self._note(principal, "dagster.report", scope["path"], None)
+            await self._note(principal, "dagster.report", path, None)
         await self._ui(inner, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive, principal: Principal) -> Receive:
@@ -107,28 +115,29 @@ class DagsterGate:
             if b"application/json" not in kind:
                 raise Problem("unsupported-media", "a GraphQL request is JSON")
             body = await whole_body(receive)
-            asked = _read(body)
-            self._require_rights(asked.get("query"), asked.get("variables"), principal)
-            tagged = _tagged(asked, principal)
-            return replayed(body if tagged is None else json.dumps(tagged).encode(), receive)
+            asked = object_in(body)
+            names = await run_in_threadpool(mutations_in, asked.get("query"))
+            for name in sorted(names):
+                require(principal, MUTATIONS.get(name, UNKNOWN), f"Dagster's {name}")
+            for name in sorted(names - SILENT):
+                await self._note(principal, f"dagster.{name}", "dagster", asked.get("variables"))
+            if names & BACKFILLS:
+                asked = _tagged(asked, principal)
+            # What was read is what is passed on, and not bytes that another might read otherwise.
+            return replayed(json.dumps(asked).encode(), receive)
         query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("query")
-        if query and any(True for text in query for _ in mutations_in(text)):
-            raise Problem("method-not-allowed", "a mutation is sent with POST")
+        for text in query or []:
+            if await run_in_threadpool(mutations_in, text):
+                raise Problem("method-not-allowed", "a mutation is sent with POST")
         return receive
 
-    def _require_rights(self, query: Any, variables: Any, principal: Principal) -> None:
-        if not isinstance(query, str):
-            raise Problem("malformed", "a GraphQL request has a `query`")
-        for name in mutations_in(query):
-            require(principal, MUTATIONS.get(name, UNKNOWN), f"Dagster's {name}")
-            if name not in SILENT:
-                self._note(principal, f"dagster.{name}", "dagster", variables)
 
-
-def mutations_in(query: str) -> Iterator[str]:
+def mutations_in(query: Any) -> frozenset[str]:
     """Names of the mutations anywhere in the document. Raises the problem `malformed`."""
+    if not isinstance(query, str):
+        raise Problem("malformed", "a GraphQL request has a `query`")
     try:
-        document = parse(query, max_tokens=50_000)
+        document = parse(query, max_tokens=MOST_TOKENS)
     except (GraphQLError, RecursionError) as error:
         raise Problem("malformed", f"this is no GraphQL: {error}") from error
     fragments = {
@@ -136,46 +145,44 @@ def mutations_in(query: str) -> Iterator[str]:
         for node in document.definitions
         if isinstance(node, FragmentDefinitionNode)
     }
+    found: set[str] = set()
     for node in _operations(document):
         if node.operation is OperationType.MUTATION:
-            yield from _fields(node.selection_set, fragments, [MOST_FRAGMENTS])
+            _collect(node.selection_set, fragments, found)
+    return frozenset(found)
 
 
 def _operations(document: DocumentNode) -> Iterable[OperationDefinitionNode]:
     return (node for node in document.definitions if isinstance(node, OperationDefinitionNode))
 
 
-def _fields(
-    selections: SelectionSetNode, fragments: dict[str, SelectionSetNode], left: list[int]
-) -> Iterator[str]:
+def _collect(
+    selections: SelectionSetNode, fragments: dict[str, SelectionSetNode], found: set[str]
+) -> None:
+    """Add the fields' names; each fragment is taken out when it is met, and so looked at once."""
     for node in selections.selections:
         if isinstance(node, FieldNode):
-            yield node.name.value
-            continue
-        left[0] -= 1
-        if left[0] < 0:
-            raise Problem("malformed", "the document repeats its fragments without end")
-        if isinstance(node, InlineFragmentNode):
-            yield from _fields(node.selection_set, fragments, left)
+            found.add(node.name.value)
+        elif isinstance(node, InlineFragmentNode):
+            _collect(node.selection_set, fragments, found)
         elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
-            yield from _fields(fragments[node.name.value], fragments, left)
+            _collect(fragments.pop(node.name.value), fragments, found)
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def object_in(body: bytes) -> dict[str, Any]:
+    """The JSON object in the body. Raises the problem `malformed`."""
     try:
-        asked = json.loads(body)
+        asked = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:
         raise Problem("malformed", f"the body is no JSON: {error}") from error
     if not isinstance(asked, dict):
-        raise Problem("malformed", "a GraphQL request is a JSON object; batches are not taken")
+        raise Problem("malformed", "the body is a JSON object; nothing else is taken")
     return asked
 
 
-def _tagged(asked: dict[str, Any], principal: Principal) -> dict[str, Any] | None:
+def _tagged(asked: dict[str, Any], principal: Principal) -> dict[str, Any]:
     """The request with the user among the tags of a backfill, whose dagster_runs start later in
-    another process; None where nothing is to change."""
-    if not BACKFILLS & set(mutations_in(asked["query"])):
-        return None
+    another process."""
     variables = asked.get("variables")
     params = variables.get("backfillParams") if isinstance(variables, dict) else None
     if not isinstance(variables, dict) or not isinstance(params, dict):
@@ -199,7 +206,7 @@ def _reading(receive: Receive) -> Receive:
         try:
             payload = json.loads(text).get("payload") or {}
             query = payload.get("query")
-            refused = isinstance(query, str) and any(True for _ in mutations_in(query))
+            refused = query is not None and bool(await run_in_threadpool(mutations_in, query))
         except (ValueError, AttributeError, Problem):
             refused = True
         return {"type": "websocket.disconnect", "code": 1008} if refused else message

@@ -7,6 +7,7 @@ and nobody learns from a refusal what others have.
 
 import hashlib
 import os
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from accounts.principal import Principal
 from api.policy import refuse_what_requests_may_not
@@ -29,12 +31,16 @@ from projects.loading import (
     load_projects,
     project_files,
 )
+from projects.loading import Problem as Mistaken
+from projects.mistakes import mistakes_in
 from projects.nearest import hint
-from projects.schema import Model, Service, Simulation
+from projects.schema import Model, Project, Service, Simulation
 from projects.yaml_lines import LARGEST_BYTES, UnreadableYaml, read_yaml
 from resources.settings import Settings
 
 BETWEEN = "--"
+DOUBLED = re.compile(r"[-_]{2}")
+"""Reserved: Dagster takes - and _ for one letter, and `--` ends an organization's name."""
 
 
 class DeclaredProjects:
@@ -101,8 +107,8 @@ class DeclaredProjects:
         """The new project, in its file. Raises the problems `invalid` and `conflict`."""
         document = self._document(declaration)
         name = document.get("project")
-        if not isinstance(name, str) or BETWEEN in name:
-            raise invalid(f"got project {name!r}, expected a name without `--`", "project")
+        if not isinstance(name, str) or DOUBLED.search(name):
+            raise invalid(f"got project {name!r:.80}, expected a name without `--`", "project")
         if not principal.may_see(name):
             raise Problem("forbidden", f"this key reaches only {sorted(principal.projects or ())}")
         with self._alone():
@@ -180,7 +186,7 @@ class DeclaredProjects:
         return dict(declaration)
 
     def _read(self, text: str) -> Any:
-        draft = self._draft("text")
+        draft = self._draft()
         try:
             draft.write_text(text, encoding="utf-8")
             return read_yaml(draft)[0]
@@ -195,20 +201,13 @@ class DeclaredProjects:
         self, principal: Principal, document: dict[str, Any], name: str, *, is_new: bool
     ) -> LoadedProject:
         qualified = self.qualified(principal.organization, name)
+        declared = {**document, "project": qualified}
         try:
-            text = yaml.safe_dump({**document, "project": qualified}, sort_keys=False)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise invalid(f"the declaration cannot be kept as YAML: {error}", "declaration") from (
-                error
-            )
-        if len(text) > LARGEST_BYTES:
-            raise invalid(f"larger than {LARGEST_BYTES} bytes", "declaration")
-        draft = self._draft(qualified)
-        try:
-            draft.write_text(text, encoding="utf-8")
-            checked = load_project(draft)
+            checked = _validated(declared)
             refuse_what_requests_may_not(checked, self._front)
+            text = _yaml(declared)
             self._refuse_clash(qualified, name, is_new=is_new)
+            self._load(text)
         except InvalidProject as error:
             problems = [
                 FieldError(field=p.path, message=p.message.replace(qualified, name))
@@ -216,10 +215,17 @@ class DeclaredProjects:
             ]
             text = f"the declaration of {name!r} has {len(problems)} mistakes"
             raise Problem("invalid", text, errors=problems) from error
-        finally:
-            draft.unlink(missing_ok=True)
         write_atomically(self._settings.api_projects / f"{qualified}.yaml", text)
         return self.find(principal, name)
+
+    def _load(self, text: str) -> None:
+        """Return when the text is a declaration that loads. Raises InvalidProject."""
+        draft = self._draft()
+        try:
+            draft.write_text(text, encoding="utf-8")
+            load_project(draft)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _refuse_clash(self, qualified: str, name: str, *, is_new: bool) -> None:
         plain = qualified.replace("-", "_")
@@ -232,14 +238,37 @@ class DeclaredProjects:
                     todo="Choose another name, or change the project with PUT.",
                 )
 
-    def _draft(self, name: str) -> Path:
+    def _draft(self) -> Path:
         self._settings.api_projects.mkdir(parents=True, exist_ok=True)
-        return self._settings.api_projects / f".{name}.{os.getpid()}.{uuid.uuid4().hex}.draft"
+        return self._settings.api_projects / f".{os.getpid()}.{uuid.uuid4().hex}.draft"
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with lease.alone(self._settings.api_projects / ".lock"):
             yield
+
+
+def _validated(document: dict[str, Any]) -> Project:
+    """The declaration. Raises InvalidProject with every mistake, before any file is opened."""
+    try:
+        return Project.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            Mistaken(Path(), 0, ".".join(map(str, mistake.location)), mistake.message)
+            for mistake in mistakes_in(error, Project)
+        ]
+        raise InvalidProject(problems) from error
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    """The document as YAML. Raises the problem `invalid` where it cannot be kept."""
+    try:
+        text = yaml.safe_dump(document, sort_keys=False)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise invalid(f"the declaration cannot be kept as YAML: {error}", "declaration") from error
+    if len(text) > LARGEST_BYTES:
+        raise invalid(f"larger than {LARGEST_BYTES} bytes", "declaration")
+    return text
 
 
 def _part(parts: dict[str, Any], kind: str, name: str) -> Any:

@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from accounts.principal import Principal
+from api.bodies import replayed
 from api.identity import Credentials, Identity, credentials_in
 from api.problems import Problem
 from resources.control import ControlUnavailable
@@ -33,6 +34,8 @@ FORM_POSTS = frozenset({"/saml/acs"})
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FAILURES_PER_MINUTE = 60
 UI_BODY_BYTES = 10_000_000
+UNLIMITED = re.compile(r"^/mlflow/(ajax-)?api/[23]\.0/(mlflow-artifacts/|mlflow/upload-artifact$)")
+"""Files on their way to the artifact store are as large as they are."""
 PRINCIPAL, REQUEST_ID = "orrery.principal", "orrery.request_id"
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -87,13 +90,13 @@ class Doorkeeper:
         answer = _Answer(send, scope[REQUEST_ID])
         try:
             await self._admit(scope)
-            await self._app(scope, self._measured(scope, receive), answer)
+            await self._app(scope, await self._measured(scope, receive), answer)
         except Exception as error:
             problem = _problem_of(error)
             if problem.slug == "internal":
                 log.exception("request %s failed", scope[REQUEST_ID])
             if problem.slug == "forbidden":
-                self._on_denied(scope, problem)
+                await run_in_threadpool(self._on_denied, scope, problem)
             if not answer.has_begun:
                 await self._refuse(problem, scope, receive, answer)
             elif not answer.has_ended:
@@ -135,26 +138,26 @@ class Doorkeeper:
         if scope["type"] == "http" and scope["path"] not in FORM_POSTS:
             refuse_forged(scope)
 
-    def _measured(self, scope: Scope, receive: Receive) -> Receive:
-        """The body, up to its largest size."""
-        path = scope["path"]
-        if scope["type"] != "http" or path.startswith("/mlflow"):
+    async def _measured(self, scope: Scope, receive: Receive) -> Receive:
+        """The body, up to its largest size; read here, where a refusal still has its own words."""
+        if scope["type"] != "http" or scope["method"] in SAFE or UNLIMITED.match(scope["path"]):
             return receive
-        largest = UI_BODY_BYTES if path.startswith("/dagster") else self._largest_body
+        is_ui = scope["path"].startswith(("/dagster", "/mlflow"))
+        largest = UI_BODY_BYTES if is_ui else self._largest_body
         length = _header(scope, b"content-length")
         if length and length.isdigit() and int(length) > largest:
             raise _too_large(largest)
-        got = 0
-
-        async def measured() -> Message:
-            nonlocal got
+        parts, got, more = [], 0, True
+        while more:
             message = await receive()
-            got += len(message.get("body", b""))
+            if message["type"] == "http.disconnect":
+                break
+            parts.append(message.get("body", b""))
+            got += len(parts[-1])
             if got > largest:
                 raise _too_large(largest)
-            return message
-
-        return measured
+            more = message.get("more_body", False)
+        return replayed(b"".join(parts), receive)
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

@@ -44,7 +44,7 @@ class Forward:
     def __init__(self, target: str, resources: contextlib.ExitStack) -> None:
         parts = urlsplit(target)
         self._base = f"{parts.scheme}://{parts.netloc}"
-        self._client = httpx.AsyncClient(
+        self.client = httpx.AsyncClient(
             base_url=self._base,
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             follow_redirects=False,
@@ -59,14 +59,14 @@ class Forward:
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self._client.build_request(
+        request = self.client.build_request(
             scope["method"],
             _target(scope),
             headers=[(k, v) for k, v in scope["headers"] if k not in HOP_BY_HOP],
             content=_body(receive) if scope["method"] not in ("GET", "HEAD") else None,
         )
         try:
-            answer = await self._client.send(request, stream=True)
+            answer = await self.client.send(request, stream=True)
         except httpx.HTTPError as error:
             text = f"{self._base} does not answer: {error!r}"
             raise Problem("unavailable", text, retry_after_s=10) from error

@@ -1,34 +1,51 @@
-"""Before the MLflow UI: reading for all who may see it, changes by right, and never the champion.
+"""Before the MLflow UI: reading for all who may see it, changes by right, and no way around the
+platform.
 
-The alias `champion` says what may serve, and moves through the gate alone.
+What is registered, which version is champion, where files lie and what the platform has tagged is
+the platform's own: it moves through the gate alone.
 """
 
 import json
 import re
+from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.principal import Principal
 from accounts.roles import Action, Permission
-from api.dagster_gate import mutations_in
-from api.gates import Note, replayed, require, require_sight, whole_body, with_headers
+from api.bodies import replayed, whole_body
+from api.dagster_gate import mutations_in, object_in
+from api.gates import Note, require, require_sight, with_headers
 from api.problems import Problem
 
 READ = Permission("experiment", "read")
+API = r"^/mlflow/(?:ajax-)?api/[23]\.0/"
 READING = re.compile(
-    r"/(runs|experiments|logged-models|model-versions|registered-models|traces|datasets)/search$"
-    r"|/search$|/search-datasets$|/get-latest-versions$|/presigned-download-url$|/ui-telemetry$"
-    r"|/(query|get-history-bulk|batchGetTraceInfos|batchGet)$"
+    API + r"mlflow/(?:(?:runs|experiments|logged-models|model-versions|registered-models|traces"
+    r"|datasets)/search|experiments/search-datasets|registered-models/get-latest-versions"
+    r"|metrics/get-history-bulk|traces/(?:batchGet|batchGetTraceInfos|metrics)|ui-telemetry"
+    r"|artifacts/presigned-download-url)$"
 )
 """Requests that read although they are posted."""
-CLOSED = re.compile(
-    r"/(gateway-proxy|gateway|assistant|webhooks|jobs|create-promptlab-run|mcp-servers|scorers"
-    r"|demo|secrets|roles)(/|$)|/users/(?!current$)"
+CHANGES = re.compile(
+    API + r"mlflow/(?:experiments/(?:create|update|delete|restore|set-experiment-tag"
+    r"|delete-experiment-tag)|runs/(?:create|update|delete|restore|log-metric|log-parameter"
+    r"|set-tag|delete-tag|log-batch|log-model|log-inputs|outputs)|logged-models(?:/.*)?|traces(?:/.*)?"
+    r"|registered-models/(?:update|set-tag|delete-tag)|model-versions/(?:update|set-tag|delete-tag))$"
 )
-"""Parts of MLflow that reach out or run things; nothing here needs them."""
+"""Changes that are let through, each with its right; every other one is closed."""
+FILES = re.compile(
+    API
+    + r"(?:mlflow-artifacts/(?:artifacts|mpu/(?:create|complete|abort))/.+|mlflow/upload-artifact)$"
+)
+OUTWARD = re.compile(r"/(gateway-proxy|gateway|assistant|webhooks|jobs|mcp-servers|secrets)(/|$)")
+"""Parts of MLflow that reach out or run things; nothing here needs them, not even to read."""
 OF_MODELS = re.compile(r"/(registered-models|model-versions)/")
-GUARDED = frozenset({"champion", "candidate"})
+GRAPHQL = "/mlflow/graphql"
+OWN = "orrery."
+"""Tags that the platform writes, and trusts."""
 DROPPED = frozenset({b"authorization", b"cookie", b"x-api-key"})
 
 
@@ -46,35 +63,34 @@ class MlflowGate:
         if path == "/mlflow":
             await RedirectResponse("/mlflow/", 307)(scope, receive, send)
             return
-        if CLOSED.search(path):
+        if OUTWARD.search(path):
             raise Problem("forbidden", f"{path} is a part of MLflow that is closed here")
-        if path.rstrip("/").endswith("/graphql"):
+        if path == GRAPHQL:
             receive = await _reading(scope, receive)
-        elif method not in ("GET", "HEAD", "OPTIONS") and not READING.search(path):
-            receive = await self._changing(principal, path, method, receive)
+        elif method not in ("GET", "HEAD", "OPTIONS"):
+            receive = await self._passed(principal, path, method, receive)
         await self._ui(with_headers(scope, DROPPED, {}), receive, send)
 
-    async def _changing(
+    async def _passed(
         self, principal: Principal, path: str, method: str, receive: Receive
     ) -> Receive:
+        if method == "POST" and READING.match(path):
+            return receive
+        is_file = FILES.match(path) is not None
+        if not is_file and not CHANGES.match(path):
+            raise Problem(
+                "forbidden",
+                f"{method} {path} is closed here",
+                todo="Versions are registered, and champions made, by jobs of the platform.",
+            )
         require(principal, permission_for(path, method), f"MLflow's {path}")
-        self._note(principal, "mlflow.change", f"{method} {path}", None)
-        if path.endswith("/registered-models/alias"):
-            body = await whole_body(receive)
-            if method == "DELETE" or _json(body).get("alias") in GUARDED:
-                raise Problem(
-                    "forbidden",
-                    "the aliases champion and candidate are moved by the platform alone",
-                    todo="Deploy the version through a service; the gate decides.",
-                )
-            return replayed(body, receive)
-        if path.endswith("/experiments/create"):
-            body = await whole_body(receive)
-            if _json(body).get("artifact_location"):
-                text = "an experiment keeps its files where the platform keeps all of them"
-                raise Problem("forbidden", text, todo="Leave out artifact_location.")
-            return replayed(body, receive)
-        return receive
+        await self._note(principal, "mlflow.change", f"{method} {path}", None)
+        if is_file:
+            return receive
+        asked = object_in(await whole_body(receive))
+        _refuse_what_is_ours(path, asked)
+        # What was read is what is passed on, and not bytes that another might read otherwise.
+        return replayed(json.dumps(asked).encode(), receive)
 
 
 def permission_for(path: str, method: str) -> Permission:
@@ -88,19 +104,28 @@ def permission_for(path: str, method: str) -> Permission:
     return Permission(resource, action)
 
 
+def _refuse_what_is_ours(path: str, asked: dict[str, Any]) -> None:
+    if path.endswith("/experiments/create") and not set(asked) <= {"name", "tags"}:
+        text = "an experiment keeps its files where the platform keeps all of them"
+        raise Problem("forbidden", text, todo="Name and tags are all that is taken.")
+    if _has_own_tag(asked):
+        raise Problem("forbidden", f"tags that begin with {OWN!r} are written by the platform")
+
+
+def _has_own_tag(value: Any) -> bool:
+    if isinstance(value, dict):
+        key = value.get("key")
+        is_own = isinstance(key, str) and key.startswith(OWN)
+        return is_own or any(
+            str(name).startswith(OWN) or _has_own_tag(inner) for name, inner in value.items()
+        )
+    return isinstance(value, list) and any(_has_own_tag(inner) for inner in value)
+
+
 async def _reading(scope: Scope, receive: Receive) -> Receive:
     if scope["method"] != "POST":
-        return receive
-    body = await whole_body(receive)
-    query = _json(body).get("query")
-    if not isinstance(query, str) or any(True for _ in mutations_in(query)):
+        raise Problem("method-not-allowed", "MLflow's GraphQL is posted")
+    asked = object_in(await whole_body(receive))
+    if await run_in_threadpool(mutations_in, asked.get("query")):
         raise Problem("forbidden", "MLflow's GraphQL is only read here")
-    return replayed(body, receive)
-
-
-def _json(body: bytes) -> dict:
-    try:
-        found = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise Problem("malformed", f"the body is no JSON: {error}") from error
-    return found if isinstance(found, dict) else {}
+    return replayed(json.dumps(asked).encode(), receive)

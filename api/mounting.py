@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.forwarding import Forward
 from api.problems import Problem
+from resources.dagster_graphql import DagsterUnavailable
 from resources.settings import CHECKOUT, Settings
 
 LOAD_S = 120.0
@@ -29,6 +30,7 @@ class Mounted:
         self._name, self._load = name, load
         self._resources = contextlib.ExitStack()
         self._loading: asyncio.Future[ASGIApp] | None = None
+        self._client: httpx.AsyncClient | None = None
 
     def start(self) -> None:
         """Begin to load it."""
@@ -65,11 +67,15 @@ class Mounted:
         await (await self.app())(scope, receive, send)
 
     async def client(self) -> httpx.AsyncClient:
-        """A client that calls the application directly."""
-        app: Any = await self.app()
-        if not hasattr(self, "_client"):
+        """A client that calls the application directly. Raises DagsterUnavailable."""
+        if self._client is None:
+            try:
+                app: Any = await self.app()
+            except Problem as problem:
+                raise DagsterUnavailable(problem.detail) from problem
             transport = httpx.ASGITransport(app=app)
-            self._client = httpx.AsyncClient(transport=transport, base_url="http://inside")
+            inside = httpx.AsyncClient(transport=transport, base_url="http://inside")
+            self._client = app.client if isinstance(app, Forward) else inside
         return self._client
 
 

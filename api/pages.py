@@ -41,7 +41,7 @@ def home(principal: Principal) -> HTMLResponse:
     uis = (
         "<p><a class=button href=/dagster>Dagster</a> lineage, runs, schedules, sensors</p>"
         "<p><a class=button href=/mlflow/>MLflow</a> experiments and models</p>"
-        if principal.sees_all
+        if principal.sight
         else "<p class=quiet>The Dagster and MLflow pages show every organization of this "
         "installation; you do not belong to all, so the API and the command line are your way.</p>"
     )

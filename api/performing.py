@@ -8,6 +8,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 
 from accounts import audit
+from accounts.roles import ACTIONS, Permission
 from api.operations.operation import Input, Operation, Output
 from api.platform import Call, Platform
 from api.problems import Problem
@@ -23,6 +24,13 @@ AsyncHandler = Callable[[Call, Any], Awaitable[Output]]
 Streamer = Callable[[Call, Any], AsyncIterator[bytes]]
 AWAY = (ControlUnavailable, EventsUnavailable, DagsterUnavailable, TrackingUnavailable)
 RETRY_AFTER_S = 5
+BEYOND_PROJECTS = frozenset(
+    Permission(resource, action)
+    for resource in ("user", "organization", "audit")
+    for action in ACTIONS
+    if (resource, action) != ("organization", "read")
+)
+"""What concerns the whole organization, and so no key that is confined to some of its projects."""
 log = logging.getLogger(__name__)
 
 
@@ -65,9 +73,9 @@ class Performer:
 
     async def admit(self, call: Call, operation: Operation) -> None:
         """Return when the caller may. Raises the problem `forbidden`, which is audited."""
-        if operation.permission is None or call.principal.may(operation.permission):
+        text = _refusal(call, operation)
+        if text is None:
             return
-        text = f"role {call.principal.role} does not have the right to {operation.permission}"
         await run_in_threadpool(self.note_denial, call, operation.path, text)
         raise Problem("forbidden", text)
 
@@ -91,6 +99,18 @@ class Performer:
     def _handled(self, call: Call, operation: Operation, asked: Input) -> Output:
         with told():
             return self.handlers[operation.name](call, asked)
+
+
+def _refusal(call: Call, operation: Operation) -> str | None:
+    """Why the caller may not, or None."""
+    permission, principal = operation.permission, call.principal
+    if permission is None:
+        return None
+    if not principal.may(permission):
+        return f"role {principal.role} does not have the right to {permission}"
+    if principal.projects is not None and permission in BEYOND_PROJECTS:
+        return f"a key that is confined to projects does not have the right to {permission}"
+    return None
 
 
 @contextmanager

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from api.problems import FieldError, Problem
 from api.settings import FrontDoorSettings
-from projects.loading import LoadedProject
+from projects.schema import Project
 
 SHIPPED_SUITES = "simulations/suites"
 
 
-def refuse_what_requests_may_not(project: LoadedProject, front: FrontDoorSettings) -> None:
-    """Return when the request may declare all of it; raises the problem `invalid`."""
+def refuse_what_requests_may_not(project: Project, front: FrontDoorSettings) -> None:
+    """Return when the request may declare all of it; raises the problem `invalid`.
+
+    To be asked before a single file that the declaration names is opened.
+    """
     errors = [*_trainers(project, front), *_sources(project, front), *_suites(project)]
     if errors:
         raise Problem(
@@ -26,8 +29,8 @@ def refuse_what_requests_may_not(project: LoadedProject, front: FrontDoorSetting
         )
 
 
-def _trainers(project: LoadedProject, front: FrontDoorSettings) -> Iterator[FieldError]:
-    for name, model in project.declaration.models.items():
+def _trainers(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]:
+    for name, model in project.models.items():
         if not is_allowed_trainer(model.trainer, front):
             allowed = ", ".join(front.trainer_packages)
             message = f"got {model.trainer!r}, expected a function of: {allowed}"
@@ -42,8 +45,8 @@ def is_allowed_trainer(trainer: str, front: FrontDoorSettings) -> bool:
     )
 
 
-def _sources(project: LoadedProject, front: FrontDoorSettings) -> Iterator[FieldError]:
-    for name, dataset in project.declaration.datasets.items():
+def _sources(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]:
+    for name, dataset in project.datasets.items():
         scheme, _, rest = dataset.source.partition(":")
         if scheme == "sql":
             message = "SQL can read any file of the server; only files of the checkout may use it"
@@ -69,10 +72,10 @@ def is_allowed_place(place: str, front: FrontDoorSettings) -> bool:
     return any(path.is_relative_to(root) for root in roots)
 
 
-def _suites(project: LoadedProject) -> Iterator[FieldError]:
-    for name, simulation in project.declaration.simulations.items():
+def _suites(project: Project) -> Iterator[FieldError]:
+    for name, simulation in project.simulations.items():
         shipped = Path(simulation.suite).parent.as_posix() == SHIPPED_SUITES
-        own = simulation.suite == f"suites/{project.name}.{name}.yaml"
+        own = simulation.suite == f"suites/{project.project}.{name}.yaml"
         if not shipped and not own:
             message = f"got {simulation.suite!r}, expected a file of {SHIPPED_SUITES}"
             yield FieldError(field=f"simulations.{name}.suite", message=message)

@@ -1,6 +1,7 @@
 """The front door as a process: `python -m api.server`."""
 
 import logging
+import os
 import sys
 
 import uvicorn
@@ -17,6 +18,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for noisy in ("httpx", "mcp", "alembic", "sqlalchemy"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.umask(0o077)
     settings = Settings()
     door = FrontDoor(settings, FrontDoorSettings())
     door.platform.owner()
@@ -29,6 +31,8 @@ def main() -> int:
         # Followers of logs never end by themselves.
         timeout_graceful_shutdown=STOP_WITHIN_S,
         server_header=False,
+        # Who a client says it forwards for is not known to be true.
+        proxy_headers=False,
     )
     uvicorn.Server(config).run()
     return 0

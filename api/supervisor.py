@@ -65,8 +65,11 @@ class Supervisor:
         Raises PortTaken, or engine.lease.AlreadyRunning when another supervisor keeps the
         state folder; then nothing was started.
         """
+        # Keys, sessions and data lie there: for nobody else to read.
+        os.umask(0o077)
         folder = self._settings.state / "up"
         folder.mkdir(parents=True, exist_ok=True)
+        self._settings.state.chmod(0o700)
         self._lock = lease.hold(folder)
         wanted = plans(self._settings)
         for plan in wanted:

@@ -19,9 +19,12 @@ def create_database(uri: str) -> None:
     with lease.alone(path.with_suffix(".lock")):
         if path.exists():
             return
-        from mlflow.tracking import MlflowClient
+        from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
 
         draft = path.with_suffix(".draft")
         draft.unlink(missing_ok=True)
-        MlflowClient(f"{SQLITE}{draft}").search_experiments()
+        engine = create_sqlalchemy_engine_with_retry(f"{SQLITE}{draft}")
+        _initialize_tables(engine)
+        # A connection that outlives the renaming finds its database moved, and only reads.
+        engine.dispose()
         draft.replace(path)

@@ -1,12 +1,13 @@
 """Callbacks as owed: rows written with the change they tell of, until their receiver has them."""
 
 import time
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
 from resources.control import new_id
-from scheduler.tables import deliveries
+from scheduler.tables import deliveries, jobs
 
 State = Literal["owed", "delivered", "given_up"]
 BACKOFF_S = (5, 30, 120, 600, 1_800, 7_200, 21_600, 43_200, 86_400)
@@ -100,6 +101,7 @@ def listed(
     organization: str,
     *,
     job_id: str | None = None,
+    projects: Iterable[str] | None = None,
     state: State | None = None,
     after: str | None = None,
     limit: int = 50,
@@ -111,6 +113,9 @@ def listed(
         found = found.where(c.job_id == job_id)
     if state:
         found = found.where(c.state == state)
+    if projects is not None:
+        seen = select(jobs.c.id).where(jobs.c.project.in_(list(projects)))
+        found = found.where(c.job_id.in_(seen))
     if after:
         found = found.where(c.id < after)
     return [Delivery(*r) for r in connection.execute(found.order_by(c.id.desc()).limit(limit))]

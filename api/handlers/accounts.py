@@ -4,7 +4,7 @@ import time
 
 from sqlalchemy import Connection
 
-from accounts import organizations, sessions, users
+from accounts import keys, organizations, sessions, users
 from accounts.organizations import NameTaken
 from accounts.roles import ACTIONS, RESOURCES, ROLES, Permission, Role
 from accounts.users import LastAdmin, Member
@@ -44,8 +44,10 @@ def list_organizations(call: Call, asked: ops.ListOrganizations) -> Page[ops.Org
     return page_in_order(sorted(mine), asked, lambda o: o.id, _organization)
 
 
-def create_organization(call: Call, asked: ops.CreateOrganization) -> ops.Organization:
-    """A new organization with the caller as its admin."""
+def create_organization(call: Call, asked: ops.CreateOrganization) -> ops.NewOrganization:
+    """A new organization with the caller as its admin, and a key to it."""
+    if call.principal.organization != call.platform.first_organization:
+        raise Problem("forbidden", "organizations are made from the first organization")
     with call.platform.control.write() as connection:
         try:
             made = organizations.create(connection, asked.id, asked.name)
@@ -54,9 +56,18 @@ def create_organization(call: Call, asked: ops.CreateOrganization) -> ops.Organi
         except ValueError as error:
             raise invalid(str(error), "id") from error
         users.join(connection, call.principal.user_id, made.id, "admin")
+        _, token = keys.create(
+            connection,
+            call.platform.secret,
+            organization=made.id,
+            user_id=call.principal.user_id,
+            name="admin key of the organization's start",
+            role="admin",
+            agents_may_change=call.principal.agents_may_change,
+        )
         call.audited(connection, f"organization/{made.id}", after={"name": made.name})
     call.platform.rights_changed()
-    return _organization(made)
+    return ops.NewOrganization(key=token, **_organization(made).model_dump())
 
 
 def rotate_callback_secret(call: Call, _: Nothing) -> ops.CallbackSecret:
@@ -85,14 +96,20 @@ def create_user(call: Call, asked: ops.CreateUser) -> ops.User:
     if asked.kind == "service" and asked.email:
         raise invalid("a service account has no address", "email")
     with call.platform.control.write() as connection:
-        try:
-            made = users.create(connection, asked.kind, asked.name, asked.email)
-        except NameTaken as error:
-            raise Problem("conflict", str(error)) from error
+        made = _invited(connection, asked)
+        if users.role_of(connection, made.id, organization) is not None:
+            raise Problem("conflict", f"{asked.email} is a member already")
         users.join(connection, made.id, organization, asked.role)
         after = {"name": made.name, "kind": made.kind, "role": asked.role}
         call.audited(connection, f"user/{made.id}", after=after)
-    return _user(Member(made, asked.role))
+    # What another organization knows of the person is not told here.
+    shown = made._replace(name=asked.name, subject=None)
+    return _user(Member(shown, asked.role))
+
+
+def _invited(connection: Connection, asked: ops.CreateUser) -> users.User:
+    known = users.by_email(connection, asked.email) if asked.email else None
+    return known or users.create(connection, asked.kind, asked.name, asked.email)
 
 
 def change_user(call: Call, asked: ops.ChangeUser) -> ops.User:
@@ -128,6 +145,8 @@ def remove_user(call: Call, asked: ops.UserId) -> Done:
 def sign_in_link(call: Call, asked: ops.UserId) -> ops.SignInLink:
     """A link for a member who is a person."""
     content = {"user_id": asked.id, "organization": call.principal.organization}
+    if not call.principal.agents_may_change:
+        raise Problem("forbidden", "a key whose agents only read makes no sign-in link")
     with call.platform.control.write() as connection:
         member = member_of(call, connection, asked.id)
         if member.user.kind != "person":

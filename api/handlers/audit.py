@@ -36,7 +36,10 @@ def verify_audit(call: Call, _: Nothing) -> ops.AuditVerdict:
         try:
             chain = audit.verify(connection)
         except ChainBroken as error:
-            return ops.AuditVerdict(holds=False, message=str(error), entries=0, head="")
+            return ops.AuditVerdict(holds=False, message=str(error))
+    if call.principal.organization != call.platform.first_organization:
+        # The chain is one for all organizations; how long it is concerns nobody else.
+        return ops.AuditVerdict(holds=True, message="every entry is bound to the one before")
     text = f"{chain.entries} entries, each bound to the one before"
     return ops.AuditVerdict(holds=True, message=text, entries=chain.entries, head=chain.head)
 

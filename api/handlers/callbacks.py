@@ -1,6 +1,6 @@
 """Callbacks."""
 
-from api.handlers.jobs import moment
+from api.handlers.jobs import found_job, moment
 from api.operations import callbacks as ops
 from api.operations.operation import Page
 from api.paging import key_of, page_of
@@ -17,6 +17,7 @@ def list_callbacks(call: Call, asked: ops.ListDeliveries) -> Page[ops.Delivery]:
             connection,
             call.principal.organization,
             job_id=asked.job_id,
+            projects=_reached(call),
             state=asked.state,
             after=key_of(asked.cursor),
             limit=asked.limit + 1,
@@ -30,12 +31,21 @@ def replay_callback(call: Call, asked: ops.DeliveryId) -> ops.Delivery:
         delivery = deliveries.find(connection, call.principal.organization, asked.id)
         if delivery is None:
             raise not_found("callback", asked.id)
+        found_job(call, delivery.job_id)
         deliveries.replay(connection, asked.id)
         call.audited(connection, f"callback/{asked.id}")
         again = deliveries.find(connection, call.principal.organization, asked.id)
     call.platform.work_is_waiting()
     assert again
     return _delivery(again)
+
+
+def _reached(call: Call) -> list[str] | None:
+    principal = call.principal
+    if principal.projects is None:
+        return None
+    qualified = call.platform.projects.qualified
+    return [qualified(principal.organization, project) for project in principal.projects]
 
 
 def _delivery(delivery: Delivery) -> ops.Delivery:

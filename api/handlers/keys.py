@@ -2,6 +2,8 @@
 
 import time
 
+from sqlalchemy import Connection
+
 from accounts import keys
 from accounts.roles import Role
 from api.handlers.accounts import member_of, require_reach
@@ -22,7 +24,8 @@ DAY_S = 86_400
 def list_keys(call: Call, asked: ops.ListKeys) -> Page[ops.ApiKey]:
     """The caller's keys, or all of them for whoever manages them."""
     principal = call.principal
-    mine = None if principal.role in MANAGES_KEYS else principal.user_id
+    is_managing = principal.role in MANAGES_KEYS and principal.projects is None
+    mine = None if is_managing else principal.user_id
     with call.platform.control.read() as connection:
         found = keys.listed(
             connection, principal.organization, mine, key_of(asked.cursor), asked.limit + 1
@@ -46,7 +49,10 @@ def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
         raise Problem("forbidden", f"role {principal.role} may make keys for itself alone")
     expires_at = time.time() + asked.expires_in_days * DAY_S if asked.expires_in_days else None
     with call.platform.control.write() as connection:
-        member_of(call, connection, holder)
+        member = member_of(call, connection, holder)
+        if holder != principal.user_id and member.user.kind != "service":
+            raise Problem("forbidden", "a person makes their own keys; nobody else acts for them")
+        _require_no_more(call, connection, asked, expires_at)
         made, token = keys.create(
             connection,
             call.platform.secret,
@@ -73,8 +79,11 @@ def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
         mine = key is not None and key.user_id == principal.user_id
         if key is None or key.organization_id != principal.organization:
             raise not_found("key", asked.id)
-        if not mine and principal.role not in MANAGES_KEYS:
+        is_managing = principal.role in MANAGES_KEYS and principal.projects is None
+        if not mine and not is_managing:
             raise not_found("key", asked.id)
+        if not mine:
+            require_reach(call, key.role)
         keys.revoke(connection, asked.id)
         call.audited(connection, f"key/{asked.id}", before={"revoked_at": key.revoked_at})
         ended = keys.find(connection, asked.id)
@@ -82,6 +91,23 @@ def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
     call.platform.rights_changed()
     assert ended
     return _key(ended, used)
+
+
+def _require_no_more(
+    call: Call, connection: Connection, asked: ops.CreateKey, expires_at: float | None
+) -> None:
+    """A key makes no key that outlives or outspends it; raises `forbidden`."""
+    if call.principal.key_id is None:
+        return
+    own = keys.find(connection, call.principal.key_id)
+    assert own
+    if own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
+        raise Problem("forbidden", "the key would outlive your own", todo="Name fewer days.")
+    for name in ("budget_gpu_h", "budget_money"):
+        limit, wanted = getattr(own, name), getattr(asked, name)
+        if limit is not None and (wanted is None or wanted > limit):
+            text = f"your own key has a {name} of {limit:g}"
+            raise Problem("forbidden", text, todo=f"Name a {name} of at most that.")
 
 
 def _key(key: keys.ApiKey, used: float) -> ops.ApiKey:

@@ -52,6 +52,13 @@ class Organization(Output):
     created_at: datetime
 
 
+class NewOrganization(Organization):
+    """An organization as its maker sees it once."""
+
+    key: str
+    """Admin key of the new organization; it cannot be shown again."""
+
+
 class ListOrganizations(Paged):
     """A page of organizations."""
 
@@ -142,13 +149,14 @@ ORGANIZATIONS_CREATE = Operation(
     name="organizations.create",
     method="POST",
     path="/organizations",
-    summary="Create an organization, whose first admin you are.",
+    summary="Create an organization, whose first admin you are; its admin key is shown once.",
     input=CreateOrganization,
-    output=Organization,
+    output=NewOrganization,
     permission=Permission("organization", "create"),
     status=201,
     cost="light",
     problems=("conflict",),
+    for_agents=False,
 )
 
 

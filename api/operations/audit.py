@@ -47,8 +47,8 @@ class AuditVerdict(Output):
 
     holds: bool
     message: str
-    entries: int
-    head: str
+    entries: int | None = None
+    head: str | None = None
     """Hash of the newest entry; keep it elsewhere to notice later if the end was cut off."""
 
 

@@ -24,7 +24,9 @@ Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
 ]
 MetricName = Annotated[str, StringConstraints(max_length=250)]
-CallbackUrl = Annotated[str, StringConstraints(pattern=r"^https?://[!-~]{1,2000}$")]
+CallbackUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,300}(/[!-~]{0,1700})?$")
+]
 
 
 class JobResources(Input):

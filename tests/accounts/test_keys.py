@@ -89,7 +89,7 @@ def test_a_confined_key_sees_its_projects_alone(control, secret, make):
     principal = opened(control, secret, token)
     assert principal.may_see("digits")
     assert not principal.may_see("cartpole")
-    assert not principal.sees_all
+    assert principal.sight is None
 
 
 def test_the_last_admin_cannot_leave(control, owner):

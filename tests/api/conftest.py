@@ -159,11 +159,20 @@ def up(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path):
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path):
+def door(
+    tmp_path_factory: pytest.TempPathFactory, flowers_folder: Path, empty_mlflow_database: Path
+):
     """A front door in this process, over the test project; the UIs load when they are needed."""
     folder = tmp_path_factory.mktemp("door")
-    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
     (folder / "state").mkdir()
     shutil.copy(empty_mlflow_database, folder / "state" / "mlflow.db")
-    with open_door(folder, folder / "projects") as opened:
+    with open_door(folder, flowers_folder) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def flowers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the test project, for a whole module."""
+    folder = tmp_path_factory.mktemp("declared") / "projects"
+    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder)
+    return folder
