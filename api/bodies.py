@@ -1,6 +1,6 @@
 """Bodies of requests that are read before they are passed on."""
 
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 
 async def whole_body(receive: Receive) -> bytes:
@@ -27,3 +27,10 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+def with_body(scope: Scope, body: bytes, receive: Receive) -> tuple[Scope, Receive]:
+    """The request with the body in place of its own."""
+    length = (b"content-length", str(len(body)).encode())
+    kept = [h for h in scope["headers"] if h[0] not in (b"content-length", b"transfer-encoding")]
+    return {**scope, "headers": [*kept, length]}, replayed(body, receive)

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from accounts.principal import Principal
 from accounts.roles import Permission
-from api.bodies import replayed, whole_body
+from api.bodies import whole_body, with_body
 from api.gates import Note, require, require_sight, with_headers
 from api.problems import Problem
 from resources.dagster_graphql import USER_HEADER, USER_TAG
@@ -101,7 +101,9 @@ class DagsterGate:
             return
         path = scope["path"]
         if path == GRAPHQL:
-            receive = await self._checked(scope, receive, principal)
+            body = await self._checked(scope, receive, principal)
+            if body is not None:
+                inner, receive = with_body(inner, body, receive)
         elif scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             if not REPORTS.match(path):
                 raise Problem("method-not-allowed", f"nothing is sent to {path}")
@@ -109,7 +111,9 @@ class DagsterGate:
             await self._note(principal, "dagster.report", path, None)
         await self._ui(inner, receive, send)
 
-    async def _checked(self, scope: Scope, receive: Receive, principal: Principal) -> Receive:
+    async def _checked(self, scope: Scope, receive: Receive, principal: Principal) -> bytes | None:
+        """The body to pass on, if there is one: what was read, and not bytes that another might
+        read otherwise."""
         if scope["method"] == "POST":
             kind = next((v for k, v in scope["headers"] if k == b"content-type"), b"")
             if b"application/json" not in kind:
@@ -123,13 +127,12 @@ class DagsterGate:
                 await self._note(principal, f"dagster.{name}", "dagster", asked.get("variables"))
             if names & BACKFILLS:
                 asked = _tagged(asked, principal)
-            # What was read is what is passed on, and not bytes that another might read otherwise.
-            return replayed(json.dumps(asked).encode(), receive)
+            return json.dumps(asked).encode()
         query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("query")
         for text in query or []:
             if await run_in_threadpool(mutations_in, text):
                 raise Problem("method-not-allowed", "a mutation is sent with POST")
-        return receive
+        return None
 
 
 def mutations_in(query: Any) -> frozenset[str]:

@@ -35,7 +35,5 @@ def require(principal: Principal, permission: Permission, what: str) -> None:
 
 def with_headers(scope: Scope, drop: frozenset[bytes], add: dict[bytes, bytes]) -> Scope:
     """The scope with some headers taken away and others put in."""
-    # A body that was read and written anew may have another length.
-    gone = drop | {b"content-length", b"transfer-encoding"} if scope["type"] == "http" else drop
-    kept = [(k, v) for k, v in scope["headers"] if k not in gone and k not in add]
+    kept = [(k, v) for k, v in scope["headers"] if k not in drop and k not in add]
     return {**scope, "headers": [*kept, *add.items()]}

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts.principal import Principal
 from accounts.roles import Action, Permission
-from api.bodies import replayed, whole_body
+from api.bodies import whole_body, with_body
 from api.dagster_gate import mutations_in, object_in
 from api.gates import Note, require, require_sight, with_headers
 from api.problems import Problem
@@ -65,17 +65,21 @@ class MlflowGate:
             return
         if OUTWARD.search(path):
             raise Problem("forbidden", f"{path} is a part of MLflow that is closed here")
+        inner, body = with_headers(scope, DROPPED, {}), None
         if path == GRAPHQL:
-            receive = await _reading(scope, receive)
+            body = await _reading(scope, receive)
         elif method not in ("GET", "HEAD", "OPTIONS"):
-            receive = await self._passed(principal, path, method, receive)
-        await self._ui(with_headers(scope, DROPPED, {}), receive, send)
+            body = await self._passed(principal, path, method, receive)
+        if body is not None:
+            inner, receive = with_body(inner, body, receive)
+        await self._ui(inner, receive, send)
 
     async def _passed(
         self, principal: Principal, path: str, method: str, receive: Receive
-    ) -> Receive:
+    ) -> bytes | None:
+        """The body to pass on where it was read: the very object that was checked."""
         if method == "POST" and READING.match(path):
-            return receive
+            return None
         is_file = FILES.match(path) is not None
         if not is_file and not CHANGES.match(path):
             raise Problem(
@@ -86,11 +90,10 @@ class MlflowGate:
         require(principal, permission_for(path, method), f"MLflow's {path}")
         await self._note(principal, "mlflow.change", f"{method} {path}", None)
         if is_file:
-            return receive
+            return None
         asked = object_in(await whole_body(receive))
         _refuse_what_is_ours(path, asked)
-        # What was read is what is passed on, and not bytes that another might read otherwise.
-        return replayed(json.dumps(asked).encode(), receive)
+        return json.dumps(asked).encode()
 
 
 def permission_for(path: str, method: str) -> Permission:
@@ -122,10 +125,10 @@ def _has_own_tag(value: Any) -> bool:
     return isinstance(value, list) and any(_has_own_tag(inner) for inner in value)
 
 
-async def _reading(scope: Scope, receive: Receive) -> Receive:
+async def _reading(scope: Scope, receive: Receive) -> bytes:
     if scope["method"] != "POST":
         raise Problem("method-not-allowed", "MLflow's GraphQL is posted")
     asked = object_in(await whole_body(receive))
     if await run_in_threadpool(mutations_in, asked.get("query")):
         raise Problem("forbidden", "MLflow's GraphQL is only read here")
-    return replayed(json.dumps(asked).encode(), receive)
+    return json.dumps(asked).encode()
