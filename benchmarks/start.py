@@ -164,7 +164,8 @@ class Bench:
         """Seconds from the launch in the Dagster UI, with `orrery up` running."""
         self._mark.unlink(missing_ok=True)
         began = time.time()
-        url = f"http://127.0.0.1:{self._ports['ORRERY_DAGSTER_PORT']}/graphql"
+        url = f"http://127.0.0.1:{self._ports['ORRERY_PORT']}/dagster/graphql"
+        headers = {"Authorization": f"Bearer {(self.state / 'admin.key').read_text().strip()}"}
         selector = {
             "repositoryLocationName": "orrery",
             "repositoryName": "__repository__",
@@ -172,7 +173,7 @@ class Bench:
         }
         params = {"selector": selector, "runConfigData": json.dumps({})}
         body = {"query": LAUNCH, "variables": {"params": params}}
-        answer = httpx.post(url, json=body, timeout=60).json()
+        answer = httpx.post(url, json=body, headers=headers, timeout=60).json()
         assert answer["data"]["launchRun"]["__typename"] == "LaunchRunSuccess", answer
         while not self._mark.exists():
             time.sleep(0.005)
