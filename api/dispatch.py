@@ -50,6 +50,8 @@ GONE = "its dagster_run was deleted"
 ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 RETRY_WITHIN_S = 120.0
 """How long a dagster_run that is to be repeated may stay without its repetition."""
+DECIDED_WITHIN_S = 10.0
+"""Dagster records a failure first, and a moment later whether it will repeat the dagster_run."""
 log = logging.getLogger(__name__)
 
 
@@ -186,17 +188,10 @@ class Dispatcher:
             status = "stopping"
         message: str | None = None
         if status == "failed":
-            if state.will_retry or job.stop_asked_at is not None:
-                retry = self._platform.events.retry_of(state.run_id)
-                if retry:
-                    with self._platform.control.write() as connection:
-                        jobs.retried(connection, job, retry)
-                    return
-                if state.will_retry and time.time() - (state.ended_at or 0) < RETRY_WITHIN_S:
-                    return
+            if self._is_repeated(job, state):
+                return
             message = self._platform.events.failure_of(state.run_id)
-            if job.stop_asked_at is not None:
-                status = "stopped"
+            status = "failed" if job.stop_asked_at is None else "stopped"
         if status == "stopped":
             kept = reached(self._platform, job)
             message = "; ".join(filter(None, (job.message, kept)))
@@ -211,6 +206,17 @@ class Dispatcher:
                 started_at=state.started_at,
                 ended_at=state.ended_at,
             )
+
+    def _is_repeated(self, job: Job, state: RunState) -> bool:
+        """Whether the failed dagster_run is repeated, or that is still to be decided."""
+        if state.will_retry is False and job.stop_asked_at is None:
+            return False
+        if retry := self._platform.events.retry_of(state.run_id):
+            with self._platform.control.write() as connection:
+                jobs.retried(connection, job, retry)
+            return True
+        patience_s = RETRY_WITHIN_S if state.will_retry else DECIDED_WITHIN_S
+        return state.will_retry is not False and time.time() - (state.ended_at or 0) < patience_s
 
     def _proceed(self, connection: Connection, job: Job, status: Status, **more: Any) -> None:
         changed = jobs.proceed(connection, job, status, **more)

@@ -1,9 +1,9 @@
-"""Run benchmarks by name: `python -m benchmarks [start|steps|service|simulation|imports ...]`."""
+"""Run benchmarks by name: `python -m benchmarks [NAME ...]`; without a name, all of them."""
 
 import importlib
 import sys
 
-NAMES = ("imports", "simulation", "steps", "service", "start")
+NAMES = ("imports", "simulation", "steps", "service", "start", "front_door")
 
 
 def main(names: list[str]) -> int:

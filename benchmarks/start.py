@@ -122,8 +122,7 @@ class Bench:
         self.state = folder / "state"
         self.state.mkdir()
         self._ports = {
-            f"ORRERY_{name}_PORT": str(free_port("127.0.0.1"))
-            for name in ("DAGSTER", "MLFLOW", "ROUTER")
+            name: str(free_port("127.0.0.1")) for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT")
         }
         self.env = {
             **os.environ,

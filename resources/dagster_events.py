@@ -24,7 +24,8 @@ class RunState(NamedTuple):
     started_at: float | None
     ended_at: float | None
     parent_run_id: str | None
-    will_retry: bool
+    will_retry: bool | None
+    """Whether Dagster will repeat it; None while that is not decided, and for one that is well."""
 
 
 class Line(NamedTuple):
@@ -135,7 +136,7 @@ def _state(record: Any) -> RunState:
         record.start_time,
         record.end_time,
         run.parent_run_id,
-        run.tags.get("dagster/will_retry") == "true",
+        {"true": True, "false": False}.get(run.tags.get("dagster/will_retry", "")),
     )
 
 

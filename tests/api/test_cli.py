@@ -39,7 +39,7 @@ def test_an_unknown_command_is_an_error_without_a_trace():
 
 def test_a_bad_setting_is_an_error_without_a_trace(monkeypatch):
     monkeypatch.setenv("ORRERY_ROUTER_PORT", "many")
-    failed = orrery("services")
+    failed = orrery("down")
     assert failed.returncode == 1
     assert "router_port" in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -51,7 +51,29 @@ def test_down_without_up_says_that_nothing_runs(settings):
     assert "nothing is running" in done.stdout
 
 
-def test_withdrawing_an_unknown_service_names_it(settings):
-    failed = orrery("withdraw", "digits.reeder")
+def test_without_a_platform_a_command_says_how_to_come_in(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    failed = orrery("projects", "list")
     assert failed.returncode == 1
-    assert "digits.reeder" in failed.stderr
+    assert "orrery up" in failed.stderr
+
+
+def test_a_platform_that_does_not_answer_ends_with_3(monkeypatch):
+    monkeypatch.setenv("ORRERY_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ORRERY_KEY", "orr_x")
+    failed = orrery("projects", "list")
+    assert failed.returncode == 3
+    assert "nobody answers" in failed.stderr
+
+
+def test_a_value_that_does_not_fit_ends_with_2(monkeypatch):
+    monkeypatch.setenv("ORRERY_KEY", "orr_x")
+    failed = orrery("train", "list", "--status", "sleeping")
+    assert failed.returncode == 2
+    assert "status" in failed.stderr
+
+
+def test_the_openapi_document_is_printed():
+    import json
+
+    assert json.loads(orrery("openapi").stdout)["openapi"].startswith("3.1")

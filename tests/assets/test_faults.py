@@ -18,6 +18,12 @@ from api.processes import free_port
 from projects.loading import load_project
 from resources.object_store import ObjectStore
 
+SERVE = """
+import sys, uvicorn
+from resources.mlflow_server import server_app
+uvicorn.run(server_app(sys.argv[1], sys.argv[2], ""), port=int(sys.argv[3]), log_level="warning")
+"""
+
 
 class MlflowServer:
     """A real MLflow server that goes away and comes back."""
@@ -30,9 +36,9 @@ class MlflowServer:
     def start(self) -> None:
         self._process = subprocess.Popen(
             [
-                *[sys.executable, "-m", "resources.mlflow_server"],
+                *[sys.executable, "-c", SERVE],
                 *[f"sqlite:///{self._state}/mlflow.db", (self._state / "mlflow").as_uri()],
-                *["127.0.0.1", str(self._port)],
+                str(self._port),
             ],
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=subprocess.DEVNULL,

@@ -34,7 +34,8 @@ def compute(settings, tmp_path, monkeypatch):
 
 
 def children() -> list[psutil.Process]:
-    return [c for c in psutil.Process().children() if "naming_engine" in " ".join(c.cmdline())]
+    alive = [c for c in psutil.Process().children() if c.status() != psutil.STATUS_ZOMBIE]
+    return [c for c in alive if "naming_engine" in " ".join(c.cmdline())]
 
 
 def test_an_engine_that_loaded_while_its_job_was_prepared_runs_it(compute):
