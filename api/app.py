@@ -186,8 +186,8 @@ def _add_pages(app: FastAPI, door: FrontDoor) -> None:
         return Response("OK")
 
     @app.get("/ready", include_in_schema=False)
-    def ready() -> Response:
-        parts = {"dagster": door.dagster.is_ready, "mlflow": door.mlflow.is_ready}
+    async def ready() -> Response:
+        parts = {"dagster": door.dagster.is_ready(), "mlflow": door.mlflow.is_ready()}
         return JSONResponse(parts, 200 if all(parts.values()) else 503)
 
 

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.forwarding import Forward
 from api.problems import Problem
 from resources.dagster_graphql import DagsterUnavailable
+from resources.opening import OPENING
 from resources.settings import CHECKOUT, Settings
 
 LOAD_S = 120.0
@@ -36,12 +37,21 @@ class Mounted:
         """Begin to load it."""
         loop = asyncio.get_running_loop()
         self._loading = loop.run_in_executor(None, self._load, self._resources)
+        self._loading.add_done_callback(self._tell)
 
-    @property
+    def _tell(self, loading: "asyncio.Future[ASGIApp]") -> None:
+        if not loading.cancelled() and (error := loading.exception()):
+            log.error("%s could not be loaded", self._name, exc_info=error)
+
     def is_ready(self) -> bool:
-        """Whether it is loaded."""
+        """Whether it is loaded; a load that failed is tried again."""
         loading = self._loading
-        return loading is not None and loading.done() and loading.exception() is None
+        if loading is None or not loading.done():
+            return False
+        if loading.exception() is None:
+            return True
+        self.start()
+        return False
 
     async def app(self) -> ASGIApp:
         """The application. Raises the problem `unavailable`; a failed load is tried again."""
@@ -51,7 +61,6 @@ class Mounted:
         try:
             return await asyncio.wait_for(asyncio.shield(self._loading), LOAD_S)
         except Exception as error:
-            log.exception("%s could not be loaded", self._name)
             text = f"{self._name} does not start: {error}"
             raise Problem("unavailable", text, retry_after_s=10) from error
 
@@ -100,7 +109,8 @@ def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
-    instance = resources.enter_context(DagsterInstance.get())
+    with OPENING:
+        instance = resources.enter_context(DagsterInstance.get())
     target = WorkspaceFileTarget(paths=[str(CHECKOUT / "workspace.yaml")])
     context = WorkspaceProcessContext(instance, target, version=__version__)
     return create_app_from_workspace_process_context(resources.enter_context(context), "/dagster")

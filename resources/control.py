@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine import lease
+from resources.opening import OPENING
 
 BUSY_S = 5.0
 CONNECT_S = 5
@@ -78,9 +79,10 @@ class Control:
     def _connected(self) -> Engine:
         with self._lock:
             if self._engine is None:
-                with self._told():
-                    self._engine = _engine(self.url)
-                    migrate(self._engine, self.url)
+                engine = _engine(self.url)
+                with self._told(), OPENING:
+                    migrate(engine, self.url)
+                self._engine = engine
             return self._engine
 
     @contextmanager

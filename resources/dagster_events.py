@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from resources.opening import OPENING
+
 MOST_LINES = 500
 
 
@@ -59,9 +61,10 @@ class DagsterEvents:
     def instance(self) -> Any:
         """The instance, opened at first use."""
         if self._opened is None:
-            import dagster as dg
+            with OPENING:
+                import dagster as dg
 
-            self._opened = dg.DagsterInstance.get()
+                self._opened = self._opened or dg.DagsterInstance.get()
         return self._opened
 
     def states(self, run_ids: Sequence[str]) -> list[RunState]:

@@ -1,15 +1,12 @@
 """How MLflow is reached: its client alone, without global state, loaded at first use."""
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from resources.mlflow_database import create_database
-
-LOADING = threading.RLock()
-"""Two threads that import MLflow at once find it half made."""
+from resources.opening import OPENING
 
 
 class TrackingUnavailable(Exception):
@@ -30,7 +27,7 @@ class MlflowConnection:
         return self._connected
 
     def _connect(self) -> Any:
-        with LOADING:
+        with OPENING:
             # MLflow takes these from the environment alone; its own defaults wait four minutes.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")

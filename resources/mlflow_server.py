@@ -8,16 +8,16 @@ import os
 import warnings
 from typing import Any
 
-from resources.mlflow_connection import LOADING
 from resources.mlflow_database import create_database
+from resources.opening import OPENING
 
 PREFIX_VARIABLE = "_MLFLOW_STATIC_PREFIX"
 
 
 def server_app(uri: str, artifacts: str, prefix: str) -> Any:
     """The ASGI application, under the path prefix; one per process."""
-    create_database(uri)
-    with LOADING:
+    with OPENING:
+        create_database(uri)
         return _loaded(uri, artifacts, prefix)
 
 
