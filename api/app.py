@@ -22,7 +22,7 @@ from api.callbacks import Callbacks
 from api.dagster_gate import DagsterGate
 from api.dispatch import Dispatcher
 from api.doorkeeper import PRINCIPAL, REQUEST_ID, Doorkeeper
-from api.handlers.table import HANDLERS
+from api.handlers.table import HANDLERS, QUICK
 from api.identity import Identity
 from api.log_stream import LogStreams
 from api.mcp_door import McpDoor
@@ -55,7 +55,9 @@ class FrontDoor:
         self.dagster, self.mlflow = dagster_ui(settings), mlflow_ui(settings)
         self.graphql = DagsterGraphql(self.dagster.client, "/dagster")
         self.streams = LogStreams()
-        self.performer = Performer(self.platform, HANDLERS, {"train.logs": self.streams.follow})
+        self.performer = Performer(
+            self.platform, HANDLERS, {"train.logs": self.streams.follow}, QUICK
+        )
         self.agents = Agents(self.performer)
         self.mcp = McpDoor(self.agents, settings)
         self.dispatcher = Dispatcher(self.platform, self.graphql, Callbacks(self.platform))

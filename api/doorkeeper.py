@@ -6,14 +6,11 @@ What belongs behind the sign-in is reached with a Principal in the scope, or not
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterable, MutableMapping
+from math import ceil
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from accounts.principal import Principal
 from api.bodies import replayed
 from api.identity import Credentials, Identity, credentials_in
+from api.pace import Pace
 from api.problems import Problem
 from resources.control import ControlUnavailable
 
@@ -76,9 +74,7 @@ class Doorkeeper:
     ) -> None:
         self._app, self._identity = app, identity
         self._largest_body = largest_body
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._pace = RateLimitItemPerMinute(requests_per_minute)
-        self._failures = RateLimitItemPerMinute(FAILURES_PER_MINUTE)
+        self._pace, self._failures = Pace(requests_per_minute), Pace(FAILURES_PER_MINUTE)
         self._on_denied = on_denied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,12 +123,10 @@ class Doorkeeper:
         known = self._identity.remembered(credentials)
         return known or await run_in_threadpool(self._identity.principal, credentials)
 
-    def _hurry_not(self, pace: RateLimitItemPerMinute, who: str) -> None:
-        if not self._limiter.hit(pace, who):
-            reset = self._limiter.get_window_stats(pace, who).reset_time
-            wait_s = int(max(1, reset - time.time())) + 1
-            text = f"more than {pace.amount} requests in a minute"
-            raise Problem("rate-limited", text, retry_after_s=min(wait_s, 60))
+    def _hurry_not(self, pace: Pace, who: str) -> None:
+        if wait_s := pace.wait_s(who):
+            text = f"more than {pace.per_minute} requests in a minute"
+            raise Problem("rate-limited", text, retry_after_s=ceil(wait_s))
 
     def _refuse_forged_form(self, scope: Scope) -> None:
         if scope["type"] == "http" and scope["path"] not in FORM_POSTS:

@@ -6,6 +6,7 @@ them is told to come again.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 from collections.abc import Callable
@@ -40,8 +41,14 @@ class Mounted:
         self._loading.add_done_callback(self._tell)
 
     def _tell(self, loading: "asyncio.Future[ASGIApp]") -> None:
-        if not loading.cancelled() and (error := loading.exception()):
+        if loading.cancelled():
+            return
+        if error := loading.exception():
             log.error("%s could not be loaded", self._name, exc_info=error)
+            return
+        # What was loaded stays: looking through it for garbage costs more than any request.
+        gc.collect()
+        gc.freeze()
 
     def is_ready(self) -> bool:
         """Whether it is loaded; a load that failed is tried again."""

@@ -42,9 +42,11 @@ class Performer:
         platform: Platform,
         handlers: Mapping[str, Handler],
         streamers: Mapping[str, Streamer],
+        quick: frozenset[str] = frozenset(),
     ) -> None:
+        """`quick` names operations that only read a row or two of the control database."""
         self.platform = platform
-        self.handlers, self._streamers = handlers, streamers
+        self.handlers, self._streamers, self._quick = handlers, streamers, quick
         self._bound: dict[str, AsyncHandler] = {}
 
     def bind(self, name: str, handler: AsyncHandler) -> None:
@@ -61,6 +63,9 @@ class Performer:
         await self.admit(call, operation)
         if operation.name in self._bound:
             return await self._bound[operation.name](call, asked)
+        if operation.name in self._quick and self.platform.control.is_local:
+            # Changing threads costs more than the work.
+            return self._handled(call, operation, asked)
         return await run_in_threadpool(self._handled, call, operation, asked)
 
     async def stream(self, call: Call, operation: Operation, asked: Input) -> AsyncIterator[bytes]:

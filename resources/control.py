@@ -52,6 +52,11 @@ class Control:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a read is one of a file on this machine, and takes no time to speak of."""
+        return self.url.startswith("sqlite")
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that reads. Raises ControlUnavailable."""

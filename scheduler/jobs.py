@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
 
 from resources.control import new_id
 from scheduler.states import ENDED, Kind, Status
@@ -101,10 +101,15 @@ def create(
     return made
 
 
+_ONE = select(jobs).where(
+    jobs.c.id == bindparam("job"), jobs.c.organization_id == bindparam("owner")
+)
+"""Made once: SQLAlchemy then finds what it has compiled at a glance."""
+
+
 def find(connection: Connection, organization: str, job_id: str) -> Job | None:
     """The organization's job, or None."""
-    mine = (jobs.c.id == job_id) & (jobs.c.organization_id == organization)
-    row = connection.execute(select(jobs).where(mine)).first()
+    row = connection.execute(_ONE, {"job": job_id, "owner": organization}).first()
     return Job(*row) if row else None
 
 

@@ -15,6 +15,8 @@ from api.handlers import (
 )
 from api.performing import Handler
 
+QUICK = frozenset({"train.get", "jobs.get"})
+"""Operations that only read a row of the control database."""
 HANDLERS: Mapping[str, Handler] = {
     "train.submit": jobs.submit,
     "train.list": jobs.list_training,
