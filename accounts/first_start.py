@@ -8,8 +8,12 @@ from sqlalchemy import select
 
 from accounts import audit, keys, organizations, sessions, users
 from accounts.secret import InstanceSecret
+from accounts.tables import audit as audit_table
 from accounts.tables import memberships
 from resources.control import Control
+
+SIGN_IN = "account.sign-in"
+"""What the audit calls a sign-in."""
 
 
 class Owner(NamedTuple):
@@ -54,6 +58,13 @@ def owner(control: Control, secret: InstanceSecret, organization: str, key_file:
         )
         _write_private(key_file, token)
         return Owner(made.id, first.id)
+
+
+def was_entered(control: Control) -> bool:
+    """Whether anybody has ever signed in here."""
+    with control.read() as connection:
+        entered = select(audit_table.c.number).where(audit_table.c.action == SIGN_IN).limit(1)
+        return connection.execute(entered).first() is not None
 
 
 def sign_in_link(control: Control, secret: InstanceSecret, owner: Owner, url: str) -> str:

@@ -51,7 +51,6 @@ def up() -> None:
     from api.supervisor import Supervisor
 
     settings = Settings()
-    is_first = not settings.admin_key_file.exists()
     supervisor = Supervisor(settings, lambda text: console.print(text, highlight=False))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, supervisor.ask_to_stop)
@@ -65,8 +64,7 @@ def up() -> None:
         table.add_row("state and logs", str(settings.state.absolute()))
         table.add_row("admin key", str(settings.admin_key_file.absolute()))
         console.print(table)
-        if is_first:
-            _show_link(settings)
+        _show_link(settings, again=False)
         console.print("Ctrl-C, or `orrery down` from elsewhere, stops everything.")
         supervisor.keep()
     finally:
@@ -75,21 +73,24 @@ def up() -> None:
     console.print("nothing is left running.")
 
 
-def _show_link(settings: Settings) -> None:
-    from accounts.first_start import sign_in_link
+def _show_link(settings: Settings, *, again: bool) -> None:
+    """Print a link for the owner; without `again` only while nobody has ever signed in."""
+    from accounts.first_start import sign_in_link, was_entered
     from api.platform import Platform
     from api.settings import FrontDoorSettings
 
     platform = Platform(settings, FrontDoorSettings())
-    link = sign_in_link(platform.control, platform.secret, platform.owner(), settings.url)
+    owner = platform.owner()
+    if again or not was_entered(platform.control):
+        link = sign_in_link(platform.control, platform.secret, owner, settings.url)
+        console.print(f"sign in, once, within the hour: {link}", highlight=False, soft_wrap=True)
     platform.control.close()
-    console.print(f"sign in, once, within the hour: {link}", highlight=False, soft_wrap=True)
 
 
 @app.command("sign-in-link")
 def make_sign_in_link() -> None:
     """Make a link that signs the owner of this installation in, once."""
-    _show_link(Settings())
+    _show_link(Settings(), again=True)
 
 
 @app.command()

@@ -57,7 +57,7 @@ def preview(
     plan = [operation.name, call.principal.organization, resolved, present]
     text = json.dumps(plan, sort_keys=True, default=str)
     return Preview(
-        effect=f"{operation.summary.rstrip('.')}: {_subject(asked)}",
+        effect=f"{operation.summary.rstrip('.').partition(';')[0]}: {_subject(asked)}",
         cost=_cost(call, ordered),
         quota=_quota(call, ordered),
         resolved=resolved,

@@ -7,6 +7,7 @@ import sys
 import uvicorn
 
 from api.app import FrontDoor
+from api.protocol import ProblemProtocol
 from api.settings import FrontDoorSettings
 from resources.settings import Settings
 
@@ -28,6 +29,7 @@ def main() -> int:
         port=settings.port,
         log_level="warning",
         access_log=False,
+        http=ProblemProtocol,
         # Followers of logs never end by themselves.
         timeout_graceful_shutdown=STOP_WITHIN_S,
         server_header=False,

@@ -7,6 +7,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from accounts import audit, sessions, users
+from accounts.first_start import SIGN_IN
 from accounts.sessions import SignInRefused
 from api import pages
 from api.identity import COOKIE, Identity, credentials_in
@@ -199,7 +200,7 @@ class SignIn:
             connection,
             organization=organization,
             actor=user_id,
-            action="account.sign-in",
+            action=SIGN_IN,
             object=f"user/{user_id}",
             reason=how,
         )

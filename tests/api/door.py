@@ -13,6 +13,7 @@ import uvicorn
 
 from api.app import FrontDoor
 from api.processes import free_port
+from api.protocol import ProblemProtocol
 from api.settings import FrontDoorSettings
 from resources.settings import CHECKOUT, Settings
 from tests.waiting import until
@@ -89,6 +90,7 @@ def open_door(folder: Path, projects: Path | None = None, **front: Any) -> Itera
             host=settings.host,
             port=settings.port,
             log_level="warning",
+            http=ProblemProtocol,
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)

@@ -1,8 +1,8 @@
 """Agents: previews before changes, plans that hold or are refused."""
 
-import asyncio
-
 import pytest
+
+from tests.api.mcp_client import by_mcp
 
 
 @pytest.fixture(scope="module")
@@ -126,24 +126,11 @@ def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(door, agent):
     agent.delete(f"/train/jobs/{made['handle']}")
 
 
-def by_mcp(door, key, use):
-    async def used():
-        from mcp import Client
-        from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
-
-        http = create_mcp_http_client(headers={"Authorization": f"Bearer {key}"})
-        async with Client(streamable_http_client(f"{door.url}/mcp", http_client=http)) as client:
-            return await use(client)
-
-    return asyncio.run(used())
-
-
 def test_a_reading_tool_answers_structured_over_mcp(door):
     async def use(client):
         return await client.call_tool("projects.list", {})
 
-    answer = by_mcp(door, door.key("viewer"), use)
+    answer = by_mcp(door.url, door.key("viewer"), use)
     assert not answer.is_error
     assert answer.structured_content["items"][0]["project"] == "flowers"
 
@@ -155,7 +142,7 @@ def test_a_change_over_mcp_is_previewed_and_then_done(door):
         plan = first.structured_content["preview"]["plan_hash"]
         return first, await client.call_tool("train.submit", {**asked, "plan_hash": plan})
 
-    first, second = by_mcp(door, door.key("user", agents_may_change=True), use)
+    first, second = by_mcp(door.url, door.key("user", agents_may_change=True), use)
     assert first.structured_content["status"] == "preview"
     assert second.structured_content["status"] == "done"
     door.admin.delete(f"/train/jobs/{second.structured_content['handle']}")
@@ -165,7 +152,7 @@ def test_an_mcp_tool_error_tells_what_to_change(door):
     async def use(client):
         return await client.call_tool("train.get", {"idd": "x"})
 
-    answer = by_mcp(door, door.key("viewer"), use)
+    answer = by_mcp(door.url, door.key("viewer"), use)
     assert answer.is_error
     assert "idd" in answer.content[0].text
 
@@ -174,7 +161,7 @@ def test_an_mcp_client_of_a_viewer_sees_no_changing_tool(door):
     async def use(client):
         return [tool.name for tool in (await client.list_tools()).tools]
 
-    names = by_mcp(door, door.key("viewer"), use)
+    names = by_mcp(door.url, door.key("viewer"), use)
     assert "projects.list" in names
     assert "train.submit" not in names
 

@@ -209,6 +209,13 @@ def test_bytes_that_are_hardly_a_request(door, request_text):
     assert b" 500 " not in answer.split(b"\r\n")[0]
 
 
+def test_an_address_that_is_too_long_is_refused_in_the_same_words(door):
+    answer = raw(door, f"GET /projects?cursor={'x' * 70_000} HTTP/1.1\r\nHost: x\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert PROBLEM.encode() in head
+    assert json.loads(body)["type"] == "/problems/malformed"
+
+
 def test_an_expired_key(door):
     key = door.key("viewer", expires_in_days=1e-9)
     told = problem(door.client(key).get("/me"), 401, "unauthenticated")

@@ -1,5 +1,6 @@
 """Jobs through the front door of a real `orrery up`: taken once, followed, stopped, survived."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from engine import lease
+from tests.api.mcp_client import by_mcp
 from tests.waiting import until
 
 SLOW = {"epochs": 400, "epoch_s": 0.1}
@@ -322,6 +324,36 @@ def test_the_loop_turns_by_the_api_alone_to_a_serving_model(up, trained):
     assert ended(up, deployed.json()["job_id"])["status"] == "succeeded"
     path = "/inference/services/flowers.classifier-api"
     answer = up.api.post(f"{path}/predict", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}).json()
+    assert answer["predictions"] == ["0"]
+    assert answer["model_version"] == version
+
+
+def test_the_loop_turns_with_nothing_but_an_mcp_client(up):
+    async def turn(client):
+        async def read(tool, **asked):
+            answer = await client.call_tool(tool, asked)
+            assert not answer.is_error, answer.content[0].text
+            return answer.structured_content
+
+        async def change(tool, **asked):
+            plan = (await read(tool, **asked))["preview"]["plan_hash"]
+            handle = (await read(tool, **asked, plan_hash=plan))["handle"]
+            while (job := await read("jobs.get", id=handle))["status"] not in ENDED:
+                await asyncio.sleep(0.1)
+            assert job["status"] == "succeeded", job
+
+        about = {"project": "flowers", "model": "classifier"}
+        await change("train.submit", model="flowers/classifier")
+        version = (await read("models.get", **about))["newest_version"]
+        for environment in (await read("simulate.list", model="classifier"))["items"]:
+            await change("simulate.start", id=environment["id"])
+        assert (await read("models.evidence", **about, version=version))["may_serve"]
+        await change("services.deploy", project="flowers", name="classifier-api")
+        rows = [[5.1, 3.5, 1.4, 0.2]]
+        answer = await read("services.predict", id="flowers.classifier-api", inputs=rows)
+        return version, answer
+
+    version, answer = by_mcp(up.url, up.key, turn)
     assert answer["predictions"] == ["0"]
     assert answer["model_version"] == version
 

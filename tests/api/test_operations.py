@@ -1,7 +1,5 @@
 """One table of operations: routes, tools, commands and handlers agree with it, and each other."""
 
-import asyncio
-
 import httpx
 import pytest
 import typer
@@ -14,6 +12,7 @@ from api.operations.table import BY_NAME, OPERATIONS
 from api.problems import ALWAYS, TYPES
 from api.settings import FrontDoorSettings
 from resources.settings import Settings
+from tests.api.mcp_client import by_mcp
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +115,8 @@ def test_a_tool_call_and_a_route_answer_the_same(door):
 def test_the_mcp_server_offers_the_same_tools(door):
     offered = {t["name"] for t in door.admin.get("/agent/tools").json()["tools"]}
 
-    async def listed():
-        from mcp import Client
-        from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
+    async def listed(client):
+        return {tool.name for tool in (await client.list_tools()).tools}
 
-        http = create_mcp_http_client(headers={"Authorization": f"Bearer {door.admin_key}"})
-        async with Client(streamable_http_client(f"{door.url}/mcp", http_client=http)) as client:
-            return {tool.name for tool in (await client.list_tools()).tools}
-
-    assert asyncio.run(listed()) == offered
+    assert by_mcp(door.url, door.admin_key, listed) == offered
     assert offered == {o.name for o in OPERATIONS if o.for_agents}
