@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from scheduler.jobs import used_gpu_h, used_process_h
 
@@ -41,6 +41,7 @@ def admit(
 
     Must run in the transaction that creates the job: two jobs at once must not both fit.
     """
+    _alone(connection, key_id)
     gpu_h = used_gpu_h(connection, key_id)
     hours = (expected_s or 0.0) / 3600
     if budget.gpu_h is not None and (gpu_h >= budget.gpu_h or gpu_h + gpus * hours > budget.gpu_h):
@@ -57,3 +58,10 @@ def admit(
             f"the key has spent {spent:.2f} of its {budget.money:g}, and this job may cost "
             f"{needed:.2f} more; ask for a key with a larger budget"
         )
+
+
+def _alone(connection: Connection, key_id: str) -> None:
+    """Let no other job of the key be admitted until the transaction ends; SQLite has one writer
+    anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": key_id})

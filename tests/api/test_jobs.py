@@ -182,7 +182,7 @@ def test_a_front_door_killed_in_the_middle_of_submits_loses_and_doubles_nothing(
     taken: list[str] = []
 
     def send():
-        for number in range(4):
+        for number in range(3):
             headers = {"Idempotency-Key": f"kill-{number}"}
             body = {"model": "classifier", "hyperparameters": {"epochs": 1}}
 
@@ -200,7 +200,7 @@ def test_a_front_door_killed_in_the_middle_of_submits_loses_and_doubles_nothing(
     until(lambda: len(taken) > 1)
     door.send_signal(signal.SIGKILL)
     sender.join()
-    assert len(set(taken)) == 4
+    assert len(set(taken)) == 3
     assert {ended(up, job_id)["status"] for job_id in taken} == {"succeeded"}
     for job_id in taken:
         assert len(up.runs(tags=[{"key": "orrery/job", "value": job_id}])) == 1
