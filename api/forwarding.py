@@ -41,7 +41,7 @@ HOP_BY_HOP = frozenset(
 class Forward:
     """Passes requests on to another server, under their own paths."""
 
-    def __init__(self, target: str, resources: contextlib.ExitStack) -> None:
+    def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._base = f"{parts.scheme}://{parts.netloc}"
         self.client = httpx.AsyncClient(
@@ -49,7 +49,6 @@ class Forward:
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             follow_redirects=False,
         )
-        del resources
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request. Raises the problem `unavailable`."""

@@ -98,14 +98,14 @@ class Mounted:
 def dagster_ui(settings: Settings) -> Mounted:
     """Dagster's webserver under /dagster."""
     if settings.dagster_uri:
-        return Mounted("Dagster", lambda resources: Forward(settings.dagster_uri, resources))
+        return Mounted("Dagster", lambda _: Forward(settings.dagster_uri))
     return Mounted("Dagster", _load_dagster)
 
 
 def mlflow_ui(settings: Settings) -> Mounted:
     """MLflow's server under /mlflow."""
     if settings.mlflow_uri.startswith("http"):
-        return Mounted("MLflow", lambda resources: Forward(settings.mlflow_uri, resources))
+        return Mounted("MLflow", lambda _: Forward(settings.mlflow_uri))
     return Mounted("MLflow", lambda _: _load_mlflow(settings))
 
 

@@ -1,8 +1,7 @@
 """What the front door works with: settings, the control database, and the doors behind it."""
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from sqlalchemy import Connection
@@ -107,7 +106,6 @@ class Call:
     operation: str
     on_behalf_of: str | None = None
     """Who the caller acts for, where it says so: an agent for a person."""
-    loop: asyncio.AbstractEventLoop | None = field(default=None, compare=False)
 
     def audited(
         self,

@@ -15,7 +15,6 @@ from resources.mlflow_connection import MlflowConnection
 from resources.tracking import EXPERIMENT_TAGS, JOB_TAG
 
 PROJECT_TAG = "orrery.project"
-FIRST_PAGE = ""
 
 
 class TrackedExperiment(NamedTuple):
