@@ -48,7 +48,7 @@ $(BIN)/uv:
 
 $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the locked dependencies ..."
-	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,saml,hub,dev]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,cluster,saml,hub,dev]'
 	@touch $@
 
 .env:

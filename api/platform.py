@@ -39,7 +39,7 @@ class Platform:
     @cached_property
     def secret(self) -> InstanceSecret:
         """The instance's secret."""
-        return InstanceSecret(secret_bytes(self.settings.state.absolute() / "instance.secret"))
+        return InstanceSecret(secret_bytes(self.settings.instance_secret_file))
 
     def owner(self) -> Owner:
         """Whoever owns this instance; made, with an admin key, at the first start."""

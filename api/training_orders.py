@@ -15,7 +15,8 @@ from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
-from projects.schema import Dataset, Model, Project, Resources
+from projects.placement import Resources
+from projects.schema import Dataset, Model, Project
 from resources.capacity import Capacity, bytes_of, of_this_machine
 from resources.model_hub import HubUnavailable, NoSuchModel, resolve
 from resources.revision import revision

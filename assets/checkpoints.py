@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,11 +11,13 @@ from dagster import AssetExecutionContext, MetadataValue
 from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
-from assets.upstream import job_identity, upstream
+from assets.upstream import driver_of, job_identity, upstream
 from engine.artefact import verify
 from projects.loading import CHECKOUT, LoadedProject
-from resources.compute import JobRefused, LocalCompute
+from projects.schema import Model
+from resources.compute import Compute, JobRefused
 from resources.datasets import DatasetStore, DatasetVersion
+from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
 from resources.profiling import claims
 from resources.revision import revision
@@ -75,7 +76,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         config: TrainingConfig,
         settings: dg.ResourceParam[Settings],
         datasets: dg.ResourceParam[DatasetStore],
-        compute: dg.ResourceParam[LocalCompute],
+        compute: dg.ResourceParam[Compute],
         objects: dg.ResourceParam[ObjectStore],
         tracking: dg.ResourceParam[Tracking],
     ) -> Iterator[dg.MaterializeResult]:
@@ -83,10 +84,11 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         job = job_identity(context, key)
         with told(), compute.loading("training.main", job):
             dataset = _dataset(context, project, name, config, datasets)
-            asked = _spec(project, name, config, settings, compute.workdir(job), dataset)
+            needs = needs_of(declared, config)
+            asked = _spec(project, name, config, needs, compute, job, dataset)
             run = _tracked(context, tracking, settings, project, asked, dataset)
             trained = _train(
-                context, compute, objects, tracking, run, asked, declared.stall_timeout_s
+                context, compute, objects, tracking, run, asked, needs, declared.stall_timeout_s
             )
             # A result without failure has them all.
             assert trained.checkpoint and trained.artefact and trained.environment
@@ -155,19 +157,31 @@ def _dataset(
     return found
 
 
+def needs_of(declared: Model, config: TrainingConfig) -> Needs:
+    """What the declared training needs, with what this dagster_run changes about it."""
+    return Needs.of(
+        declared,
+        workers=config.workers,
+        gpus=config.gpus_per_worker,
+        cpus=config.cpus_per_worker,
+        memory=config.memory,
+    )
+
+
 def _spec(
     project: LoadedProject,
     model: str,
     config: TrainingConfig,
-    settings: Settings,
-    workdir: Path,
+    needs: Needs,
+    compute: Compute,
+    job: str,
     dataset: DatasetVersion | None,
 ) -> TrainingSpec:
     """The declared training with what this dagster_run changes about it."""
     declared = project.declaration.models[model]
     return TrainingSpec(
-        job=workdir.name,
-        workdir=workdir,
+        job=job,
+        workdir=compute.workdir(job),
         timeout_s=declared.timeout_s,
         project=project.name,
         model=model,
@@ -175,13 +189,14 @@ def _spec(
         python_path=[str(project.file.parent), str(CHECKOUT)],
         hyperparameters={**declared.hyperparameters, **config.hyperparameters},
         seed=declared.seed if config.seed is None else config.seed,
-        workers=config.workers or declared.resources.workers,
-        gpus_per_worker=declared.resources.gpus_per_worker
-        if config.gpus_per_worker is None
-        else config.gpus_per_worker,
-        cpus_per_worker=config.cpus_per_worker or declared.resources.cpus_per_worker,
+        workers=needs.workers,
+        min_workers=needs.min_workers,
+        gpus_per_worker=needs.gpus,
+        cpus_per_worker=needs.cpus,
+        environment=needs.environment,
         dataset=_files(dataset) if dataset else None,
-        ray_address=settings.ray_address,
+        ray_address=compute.ray_address,
+        ray_storage=compute.ray_storage(job),
     )
 
 
@@ -221,11 +236,12 @@ def _tracked(
 
 def _train(
     context: AssetExecutionContext,
-    compute: LocalCompute,
+    compute: Compute,
     objects: ObjectStore,
     tracking: Tracking,
     run: TrackedRun,
     asked: TrainingSpec,
+    needs: Needs,
     stall_s: float,
 ) -> TrainingResult:
     followed = MlflowRun(uri=tracking.uri, run_id=run.run_id)
@@ -236,6 +252,8 @@ def _train(
             TrainingResult,
             lambda line: context.log.info(str(line)),
             stall_s,
+            needs,
+            driver_of(context),
         )
     except Exception:
         tracking.end(run.run_id, well=False)

@@ -9,10 +9,10 @@ from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures
 from assets.models import VersionConfig, version_of
-from assets.upstream import job_identity
+from assets.upstream import driver_of, job_identity
 from projects.loading import LoadedProject
 from projects.schema import Criterion, Simulation
-from resources.compute import LocalCompute
+from resources.compute import Compute
 from resources.datasets import DatasetStore
 from resources.evidence import EvidenceStore, KeptEvidence
 from resources.object_store import ObjectStore
@@ -65,7 +65,7 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     def simulation(
         context: AssetExecutionContext,
         config: VersionConfig,
-        compute: dg.ResourceParam[LocalCompute],
+        compute: dg.ResourceParam[Compute],
         datasets: dg.ResourceParam[DatasetStore],
         objects: dg.ResourceParam[ObjectStore],
         evidence: dg.ResourceParam[EvidenceStore],
@@ -77,7 +77,11 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             job = job_identity(context, key)
             spec = _spec(project, name, job, version, compute, datasets, objects)
             result = compute.run(
-                "simulations.main", spec, SimulationResult, lambda line: context.log.info(str(line))
+                "simulations.main",
+                spec,
+                SimulationResult,
+                lambda line: context.log.info(str(line)),
+                driver=driver_of(context),
             )
             assert result.evidence and result.results  # a result without failure has both
             results_key = f"simulations/{project.name}/{name}/{result.results_digest}.parquet"
@@ -115,7 +119,7 @@ def _spec(
     name: str,
     job: str,
     version: RegisteredVersion,
-    compute: LocalCompute,
+    compute: Compute,
     datasets: DatasetStore,
     objects: ObjectStore,
 ) -> SimulationSpec:

@@ -6,7 +6,11 @@ First the one its own dagster_run (or the one it retries) made, else the newest.
 import hashlib
 
 import dagster as dg
-from dagster import AssetExecutionContext, AssetKey, AssetMaterialization
+from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterRunStatus
+
+from resources.compute import Driver
+
+CANCELLED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
 
 class UpstreamMissing(Exception):
@@ -40,6 +44,16 @@ def _made_by(
         if made is not None and made.asset_key == key:
             return made
     return None
+
+
+def driver_of(context: AssetExecutionContext) -> Driver:
+    """The dagster_run that waits for the step's outside work."""
+
+    def is_cancelled() -> bool:
+        run = context.instance.get_run_by_id(context.run.run_id)
+        return run is None or run.status in CANCELLED
+
+    return Driver(context.run.root_run_id or context.run.run_id, is_cancelled)
 
 
 def job_identity(context: AssetExecutionContext, key: AssetKey) -> str:

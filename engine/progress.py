@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,16 @@ class ProgressLog:
     The estimate of the time left is the mean pace of this attempt times the units left.
     """
 
-    def __init__(self, workdir: Path, unit: str, total: int | None, first: int = 0) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        unit: str,
+        total: int | None,
+        first: int = 0,
+        write: Callable[[str], None] | None = None,
+    ) -> None:
         self._path = workdir / "progress.jsonl"
+        self._write = write or self._append
         self._unit, self._total, self._first = unit, total, first
         self._started = time.monotonic()
         self._bar = _bar(unit, total, first)
@@ -51,11 +59,14 @@ class ProgressLog:
         line = Progress(
             time.time(), done, self._total, self._unit, message, metrics, self._left_s(done)
         )
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
+        self._write(json.dumps(asdict(line)) + "\n")
         if self._bar:
             self._bar.n = done
             self._bar.set_postfix_str(" ".join(f"{k}={v:.3g}" for k, v in metrics.items()))
+
+    def _append(self, line: str) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
 
     def close(self) -> None:
         """Leave the terminal tidy."""
@@ -83,10 +94,14 @@ def follow(workdir: Path, offset: int = 0) -> Iterator[tuple[Progress, int]]:
     try:
         with (workdir / "progress.jsonl").open("rb") as file:
             file.seek(offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                offset += len(line)
-                yield Progress(**json.loads(line)), offset
+            for line, size in parse(file.read()):
+                offset += size
+                yield line, offset
     except FileNotFoundError:
         return
+
+
+def parse(content: bytes) -> list[tuple[Progress, int]]:
+    """Whole lines of the content, each with its bytes; the last may not be whole yet."""
+    lines = content.splitlines(keepends=True)
+    return [(Progress(**json.loads(line)), len(line)) for line in lines if line.endswith(b"\n")]

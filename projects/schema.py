@@ -4,8 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -13,14 +11,14 @@ from pydantic import (
     model_validator,
 )
 
+from projects.declared import Declared, Name
 from projects.nearest import hint
+from projects.placement import Placement, Resources, ServiceResources
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
 Owner = Annotated[str, StringConstraints(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Trainer = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")]
 Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
-Memory = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
 Scalar = bool | int | float | str
 
 
@@ -35,12 +33,6 @@ def _told_once(value: Any, validated: Callable[[Any], Any]) -> Any:
 
 Hyperparameter = Annotated[Scalar | list[Scalar], WrapValidator(_told_once)]
 """Told in one sentence when wrong: pydantic alone tells one problem per kind of value."""
-
-
-class Declared(BaseModel):
-    """A part of a declaration: immutable, and closed to keys that nothing reads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Split(Declared):
@@ -120,16 +112,6 @@ class Dataset(Declared):
         return self.watch or (rest if scheme in ("files", "images") else None)
 
 
-class Resources(Declared):
-    """What one training job asks for."""
-
-    workers: int = Field(default=1, ge=1, le=1024)
-    gpus_per_worker: int = Field(default=0, ge=0, le=16)
-    cpus_per_worker: int = Field(default=1, ge=1, le=512)
-    memory: Memory = "2Gi"
-    """Memory of each worker, such as `2Gi`."""
-
-
 class Model(Declared):
     """A registered name and the way its versions are learned."""
 
@@ -139,6 +121,7 @@ class Model(Declared):
     """Dataset to learn from; a control policy may learn from its environment alone."""
     hyperparameters: dict[str, Hyperparameter] = {}
     resources: Resources = Resources()
+    placement: Placement = Placement()
     seed: int = Field(default=0, ge=0)
     timeout_s: float = Field(default=86_400, gt=0)
     """Longest time a job may train."""
@@ -228,6 +211,8 @@ class Service(Declared):
     scale: Scale = Scale()
     batching: Batching = Batching()
     request_log: RequestLog = RequestLog()
+    resources: ServiceResources = ServiceResources()
+    placement: Placement = Placement()
     description: str = ""
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from projects.schema import Declared
+from projects.declared import Declared
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Severity = Annotated[float, Field(gt=0, le=1)]

@@ -16,13 +16,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from engine import lease
 from engine.progress import Progress, follow
 from engine.protocol import JobResult, JobSpec
+from resources.needs import Needs
 from resources.warm import WarmUnavailable, fork, is_serving
 
 R = TypeVar("R", bound=JobResult)
@@ -39,6 +41,55 @@ class JobRefused(Exception):
 
 class JobLost(Exception):
     """The job did not end well for reasons outside it; a later attempt may."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The dagster_run that waits for a job."""
+
+    run: str = ""
+    """Id of the first of its retries."""
+    is_cancelled: Callable[[], bool] = lambda: True
+    """Whether somebody has asked for it to end; an interrupted driver may just be lost."""
+
+
+NOBODY = Driver()
+ANY = Needs()
+
+
+class Compute(Protocol):
+    """What steps ask of the place where engines run."""
+
+    ray_address: str | None
+
+    def workdir(self, job: str) -> Path:
+        """Folder of the job on this machine."""
+        ...
+
+    def ray_storage(self, job: str) -> str:
+        """Where the checkpoints of several workers lie."""
+        ...
+
+    def loading(self, module: str, job: str) -> AbstractContextManager[None]:
+        """Time in which the job is prepared, and its engine may load."""
+        ...
+
+    def run(
+        self,
+        module: str,
+        spec: JobSpec,
+        kind: type[R],
+        on_progress: Callable[[Progress], None],
+        stall_s: float = 1_800,
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> R:
+        """The result of `python -m MODULE SPEC`. Raises JobRefused, JobLost, or OSError."""
+        ...
+
+    def forget(self, job: str) -> None:
+        """Remove what is left of the job."""
+        ...
 
 
 class Process(Protocol):
@@ -64,13 +115,17 @@ class _Adopted:
 class LocalCompute:
     """Runs engine jobs as local processes, warm where the warm server answers."""
 
-    def __init__(self, work: Path, warm_socket: Path) -> None:
-        self._work, self._warm_socket = work, warm_socket
+    def __init__(self, work: Path, warm_socket: Path, ray_address: str | None = None) -> None:
+        self._work, self._warm_socket, self.ray_address = work, warm_socket, ray_address
         self._loading: dict[str, Process] = {}
 
     def workdir(self, job: str) -> Path:
         """Folder of the job."""
         return self._work / job
+
+    def ray_storage(self, job: str) -> str:
+        """Where the checkpoints of several workers lie."""
+        return str(self.workdir(job) / "ray")
 
     @contextmanager
     def loading(self, module: str, job: str) -> Iterator[None]:
@@ -96,8 +151,10 @@ class LocalCompute:
         kind: type[R],
         on_progress: Callable[[Progress], None],
         stall_s: float = 1_800,
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
     ) -> R:
-        """The result of `python -m MODULE SPEC`.
+        """The result of `python -m MODULE SPEC`; of the needs and the driver nothing is used here.
 
         Raises JobRefused or JobLost with the engine's own words or the tail of its log.
         """

@@ -169,6 +169,8 @@ def new_id(kind: str) -> str:
 
 def secret_bytes(path: Path) -> bytes:
     """The secret kept in the file, readable by its owner alone; made at first use."""
+    if path.exists():
+        return path.read_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     with lease.alone(path.with_suffix(".lock")):
         if not path.exists():

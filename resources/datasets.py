@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.bucket import BucketSettings
 from engine.protocol import Contract
 from projects.schema import Dataset, Split
 from resources.columns import is_number, plain
@@ -99,7 +100,8 @@ class DatasetStore:
         from deltalake import DeltaTable, write_deltalake
 
         uri = self._objects.uri(key)
-        write_deltalake(uri, table, partition_by=[SPLIT], mode="overwrite")
+        options = BucketSettings().delta_options or None
+        write_deltalake(uri, table, partition_by=[SPLIT], mode="overwrite", storage_options=options)
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
         return sorted(
             (f"{uri}/{action['path']}", action[f"partition.{SPLIT}"], action["size_bytes"])

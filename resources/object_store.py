@@ -1,7 +1,6 @@
 """The door to the object store: files under a folder, or a bucket of any S3-compatible server.
 
-timeout: pyarrow's (S3: 60 s for a connection).
-retry: pyarrow repeats failed S3 calls; local errors are raised at once.
+timeout, retry: the bucket's (engine.bucket); errors of local files are raised at once.
 cancel: an interrupted write leaves a draft that nothing reads and the next write replaces.
 duplicate: a name is its content, so a second write of the same thing writes nothing; a folder
     that is damaged in the store or in the cache is replaced.
@@ -9,11 +8,9 @@ partial write: local files and folders are renamed into place; in a bucket a fol
     once its manifest, written last, is there.
 """
 
-import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-
-import pyarrow.fs as pafs
 
 from engine.artefact import (
     MANIFEST,
@@ -24,6 +21,7 @@ from engine.artefact import (
     sha256_of,
     verify,
 )
+from engine.bucket import Bucket
 from engine.protocol import write_atomically
 
 
@@ -39,7 +37,7 @@ class ObjectStore:
         self.is_local = "://" not in root
         self.root = str(Path(root).absolute()) if self.is_local else root.rstrip("/")
         if not self.is_local:
-            self._system, self._base = pafs.FileSystem.from_uri(self.root)
+            self._bucket = Bucket(self.root)
 
     def uri(self, key: str) -> str:
         """Address of the key."""
@@ -82,7 +80,7 @@ class ObjectStore:
             finally:
                 draft.unlink(missing_ok=True)
         else:
-            self._upload(file, key)
+            self._bucket.upload(file, key)
         return self.uri(key)
 
     def put_text(self, key: str, text: str) -> str:
@@ -92,8 +90,7 @@ class ObjectStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(target, text)
         else:
-            with self._system.open_output_stream(f"{self._base}/{key}") as stream:
-                stream.write(text.encode())
+            self._bucket.put(key, text.encode())
         return self.uri(key)
 
     def get_text(self, key: str) -> str:
@@ -101,8 +98,7 @@ class ObjectStore:
         try:
             if self.is_local:
                 return Path(self.root, key).read_text()
-            with self._system.open_input_stream(f"{self._base}/{key}") as stream:
-                return stream.read().decode()
+            return self._bucket.get(key).decode()
         except FileNotFoundError:
             raise ObjectMissing(f"the object store has no {self.uri(key)}") from None
 
@@ -110,15 +106,31 @@ class ObjectStore:
         """Whether the key is there."""
         if self.is_local:
             return Path(self.root, key).exists()
-        info = self._system.get_file_info(f"{self._base}/{key}")
-        return info.type != pafs.FileType.NotFound
+        return self._bucket.size(key) is not None
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Key and bytes of every file under the prefix, in order."""
+        if not self.is_local:
+            yield from self._bucket.walk(prefix)
+            return
+        root = Path(self.root)
+        for path in sorted(Path(root, prefix).rglob("*")):
+            if path.is_file():
+                yield str(path.relative_to(root)), path.stat().st_size
+
+    def delete(self, key: str) -> None:
+        """Remove the file under the key, if it is there. Raises OSError."""
+        if self.is_local:
+            Path(self.root, key).unlink(missing_ok=True)
+        else:
+            self._bucket.delete([key])
 
     def _size(self, key: str) -> int | None:
         """Bytes of the file under the key; None where there is none."""
         if self.is_local:
             path = Path(self.root, key)
             return path.stat().st_size if path.is_file() else None
-        return self._system.get_file_info(f"{self._base}/{key}").size
+        return self._bucket.size(key)
 
     def _put_in_bucket(self, folder: Path, key: str) -> None:
         wanted = {**manifest_of(folder), MANIFEST: sha256_of(folder / MANIFEST)}
@@ -127,29 +139,19 @@ class ObjectStore:
             return
         # The manifest goes first and comes last: without it the folder does not count.
         wrong = {name for name, digest in stored.items() if wanted.get(name) != digest}
-        for name in sorted(wrong | ({MANIFEST} & stored.keys()), key=lambda n: n != MANIFEST):
-            self._system.delete_file(f"{self._base}/{key}/{name}")
+        stale = sorted(wrong | ({MANIFEST} & stored.keys()), key=lambda name: name != MANIFEST)
+        for name in stale:
+            self._bucket.delete([f"{key}/{name}"])
         missing = [n for n in wanted if n != MANIFEST and stored.get(n) != wanted[n]]
         for name in [*missing, MANIFEST]:
-            self._upload(folder / name, f"{key}/{name}")
+            self._bucket.upload(folder / name, f"{key}/{name}")
 
     def _stored(self, key: str) -> dict[str, str]:
         """SHA-256 by relative path of the folder's files in the bucket, as they are read back."""
-        selector = pafs.FileSelector(f"{self._base}/{key}", recursive=True, allow_not_found=True)
-        found = self._system.get_file_info(selector)
-        root = f"{self._base}/{key}/"
         return {
-            info.path.removeprefix(root): self._sha256_of(info.path)
-            for info in found
-            if info.type == pafs.FileType.File
+            found.removeprefix(f"{key}/"): self._bucket.sha256(found)
+            for found, _ in self._bucket.walk(f"{key}/")
         }
-
-    def _sha256_of(self, path: str) -> str:
-        with self._system.open_input_stream(path) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-
-    def _upload(self, file: Path, key: str) -> None:
-        pafs.copy_files(str(file), f"{self._base}/{key}", pafs.LocalFileSystem(), self._system)
 
     def _cached(self, key: str, digest: str) -> Path:
         """Local copy of the bucket's folder, fetched unless a whole one is there."""
@@ -159,7 +161,7 @@ class ObjectStore:
         draft = target.with_name(f".{target.name}.draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        pafs.copy_files(f"{self._base}/{key}", str(draft), self._system, pafs.LocalFileSystem())
+        self._bucket.download_folder(key, draft)
         try:
             verify(draft, digest)
         except ArtefactCorrupt as error:

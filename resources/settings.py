@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Object store: a folder or s3://bucket/prefix; by default `objects` in the state folder."""
     mlflow_uri: str = ""
     """MLflow tracking URI; by default SQLite in the state folder."""
+    dagster_storage: str = ""
+    """PostgreSQL URL of Dagster's storage; by default SQLite in the state folder."""
     control: str = ""
     """Control database (SQLAlchemy URL with its driver); by default SQLite in the state folder."""
     host: str = "127.0.0.1"
@@ -38,6 +40,9 @@ class Settings(BaseSettings):
     inside the front door."""
     organization: str = "home"
     """Name of the first organization; it owns the projects of the checkout."""
+    secret_file: Path | None = None
+    """File of the instance's secret, the same for every front door; by default it is made in the
+    state folder."""
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 
@@ -61,6 +66,11 @@ class Settings(BaseSettings):
     def admin_key_file(self) -> Path:
         """File of the key that was made at the first start."""
         return self.state / "admin.key"
+
+    @property
+    def instance_secret_file(self) -> Path:
+        """File of the instance's secret."""
+        return self.secret_file or self.state.absolute() / "instance.secret"
 
     @property
     def object_root(self) -> str:

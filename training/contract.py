@@ -53,12 +53,18 @@ class TrainingSpec(JobSpec):
     hyperparameters: dict[str, Any]
     seed: int
     workers: int = 1
+    min_workers: int = 1
+    """Fewest workers the job goes on with; below `workers` it is elastic."""
     gpus_per_worker: int = 0
     cpus_per_worker: int = 1
     dataset: DatasetFiles | None = None
     tracking: MlflowRun | None = None
+    environment: dict[str, str] = {}
+    """Variables of the trainer's processes."""
     ray_address: str | None = None
     """Cluster to join; without it several workers start a local one."""
+    ray_storage: str = ""
+    """Folder or s3:// address of the checkpoints of several workers; by default in `workdir`."""
 
     @property
     def units(self) -> tuple[str, int | None]:

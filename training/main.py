@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer
 from engine import lease
 from engine.artefact import read_signature, seal
 from engine.protocol import Refused, TryAgain, run_engine
-from training import session, worker
+from training import journal, worker
 from training.contract import TrainingResult, TrainingSpec
 from training.data import split_arrays
 
@@ -33,6 +33,7 @@ def work(spec: TrainingSpec) -> TrainingResult:
     """
     lease.hold(spec.workdir)
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
+    os.environ.update(spec.environment)
     torch.set_num_threads(spec.cpus_per_worker)
     use_gpu = spec.gpus_per_worker > 0 and torch.cuda.is_available()
     outcome = _fit(spec, use_gpu)
@@ -63,11 +64,15 @@ def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
 def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     _start_ray(spec)
 
-    def remote(config: dict[str, Any]) -> None:
-        worker.train(spec, config)
+    book = journal.open_here(spec.workdir)
 
+    def remote(config: dict[str, Any]) -> None:
+        os.environ.update(spec.environment)
+        worker.train(spec, config, book)
+
+    is_elastic = spec.min_workers < spec.workers
     scaling = ScalingConfig(
-        num_workers=spec.workers,
+        num_workers=(spec.min_workers, spec.workers) if is_elastic else spec.workers,
         use_gpu=use_gpu,
         resources_per_worker={
             "CPU": spec.cpus_per_worker,
@@ -76,18 +81,26 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     )
     run = RunConfig(
         name=spec.job,
-        storage_path=str(spec.workdir / "ray"),
+        storage_path=spec.ray_storage or str(spec.workdir / "ray"),
         failure_config=FailureConfig(max_failures=2),
     )
     try:
         fitted: Result = TorchTrainer(
             remote, train_loop_config=_config(spec), scaling_config=scaling, run_config=run
         ).fit()
+        return {"checkpoint": _brought(fitted.checkpoint, spec.workdir / "checkpoint")}
     except ray.train.TrainingFailedError as error:
         raise Refused(f"{spec.trainer} failed on {spec.workers} workers: {error}") from error
     finally:
         ray.shutdown()
-    return {"checkpoint": Path(fitted.checkpoint.path) if fitted.checkpoint else None}
+
+
+def _brought(checkpoint: ray.train.Checkpoint | None, folder: Path) -> Path | None:
+    """The checkpoint as a folder of this machine, wherever the workers have kept it."""
+    if checkpoint is None:
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(checkpoint.to_directory(str(folder)))
 
 
 def _start_ray(spec: TrainingSpec) -> None:
@@ -136,7 +149,7 @@ def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Trainin
     digest = export(checkpoint, artefact, spec.dataset, example)
     environment = spec.workdir / "environment.txt"
     environment.write_text(_environment())
-    history = session.history_of(spec.workdir)
+    history = journal.history_of(spec.workdir)
     draw_curves(history, pictures / "curves.png")
     metrics = {k: v for k, v in history[-1].items() if k not in ("step", spec.units[0])}
     if spec.dataset and spec.dataset.label:

@@ -17,20 +17,22 @@ from ray.train.v2._internal.execution.train_fn_utils import (
     set_train_fn_utils,
 )
 
-from engine.progress import ProgressLog, follow
+from engine.progress import ProgressLog
 from engine.protocol import Refused
 from training.checkpoints import CheckpointFolder
 from training.contract import CHECKPOINTS, TrainingSpec
+from training.journal import Journal
 from training.metric_log import MetricLog
 
 
 class Session:
     """The record of one attempt at a training job, kept by the process of rank 0."""
 
-    def __init__(self, spec: TrainingSpec, first: int) -> None:
+    def __init__(self, spec: TrainingSpec, first: int, book: Journal | None = None) -> None:
         unit, total = spec.units
         self._unit, self._reports = unit, first
-        self._progress = ProgressLog(spec.workdir, unit, total, first)
+        write = book.write if book else None
+        self._progress = ProgressLog(spec.workdir, unit, total, first, write)
         self._metrics = MetricLog(spec.tracking, resumed=first > 0) if spec.tracking else None
         self.first_report_at: float | None = None
         self._progress.report(first, "resuming" if first else "training starts")
@@ -99,11 +101,11 @@ class LocalReporter(LocalTrainFnUtils):
 class DistributedReporter(DistributedTrainFnUtils):
     """Ray Train's functions in a worker process; rank 0 also journals."""
 
-    def __init__(self, spec: TrainingSpec) -> None:
+    def __init__(self, spec: TrainingSpec, book: Journal) -> None:
         is_first = ray.train.get_context().get_world_rank() == 0
         resumed = self.get_checkpoint() is not None
-        first = len(history_of(spec.workdir)) if resumed else 0
-        self.session = Session(spec, first) if is_first else None
+        first = book.reports() if is_first and resumed else 0
+        self.session = Session(spec, first, book) if is_first else None
 
     def report(
         self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
@@ -122,14 +124,9 @@ class DistributedReporter(DistributedTrainFnUtils):
 Reporter = LocalReporter | DistributedReporter
 
 
-def begin(spec: TrainingSpec) -> Reporter:
-    """The reporter that this process's `ray.train.report` now goes through."""
-    reporter = LocalReporter(spec) if spec.workers == 1 else DistributedReporter(spec)
+def begin(spec: TrainingSpec, book: Journal | None = None) -> Reporter:
+    """The reporter that this process's `ray.train.report` now goes through; workers on other
+    machines journal in the book of the job's own machine."""
+    reporter = DistributedReporter(spec, book) if book else LocalReporter(spec)
     set_train_fn_utils(reporter)
     return reporter
-
-
-def history_of(workdir: Path) -> list[dict[str, float]]:
-    """Reported metrics by step; what an attempt after a crash reported again replaces the old."""
-    reported = {line.done: line.metrics for line, _ in follow(workdir) if line.metrics}
-    return [{"step": step, **metrics} for step, metrics in sorted(reported.items())]

@@ -13,15 +13,18 @@ import torch
 from engine.protocol import Refused
 from training import session
 from training.contract import TrainingSpec
+from training.journal import Journal
 
 
-def train(spec: TrainingSpec, config: dict[str, Any]) -> session.Reporter:
+def train(
+    spec: TrainingSpec, config: dict[str, Any], book: Journal | None = None
+) -> session.Reporter:
     """The reporter of this process, once the trainer has ended and its metrics are sent.
 
     Raises Refused when the trainer cannot be imported, TryAgain when MLflow does not answer, and
     whatever the trainer raises.
     """
-    reporter = session.begin(spec)
+    reporter = session.begin(spec, book)
     _seed(spec.seed)
     if spec.tracking:
         # What the trainer itself logs by `mlflow.log_...` goes to the job's mlflow_run.

@@ -16,7 +16,8 @@ from api.operations.operation import (
     Paged,
     ShortName,
 )
-from projects.schema import Hyperparameter, Memory
+from projects.placement import Memory
+from projects.schema import Hyperparameter
 from scheduler.states import Kind, Status
 
 Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,40})?$")]

@@ -8,7 +8,7 @@ import pytest
 from engine.artefact import sha256_of, verify
 from resources.compute import JobLost, JobRefused
 from training.contract import TrainingResult
-from training.session import history_of
+from training.journal import history_of
 
 
 def run(compute, spec, on_progress=lambda line: None, **more) -> TrainingResult:

@@ -1,0 +1,240 @@
+"""One engine job on another machine: `python -m engine.remote s3://bucket/jobs/JOB MODULE`.
+
+Its driver and it meet in a folder of the bucket:
+
+    spec.json       what to do, written by the driver; paths inside its work directory begin with
+                    `workdir://`
+    inputs/         files that the spec names
+    lease           written anew by the driver while it lives
+    progress.jsonl, engine.log, checkpoints/   copied here every `SYNC_S` while the engine works
+    outputs/        files that the result names
+    result.json     written last
+
+Started again, on whichever machine, it takes up the checkpoints and the progress that lie there.
+
+timeout: none of its own; the driver stops a job by deleting the pod.
+retry: passing errors of the bucket are the bucket's to repeat; a copy that fails is made again at
+    the next time, the last ones must succeed.
+cancel: SIGTERM ends the engine, copies what was reached, and ends this with code 143.
+duplicate: a result that is there already is not made again.
+partial write: an object appears whole, and a checkpoint counts once its manifest, copied last, is
+    there; the driver reads nothing but the result, which is written last.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from engine import lease
+from engine.artefact import MANIFEST, is_sealed
+from engine.bucket import Bucket
+from engine.protocol import EXIT_TRY_AGAIN, write_atomically
+
+SYNC_S = 2.0
+LOOK_S = 0.1
+STOP_WITHIN_S = 20.0
+EXIT_STOPPED = 143
+WORKDIR = "workdir://"
+CHECKPOINTS = "checkpoints"
+GROWING = ("progress.jsonl", "engine.log")
+log = logging.getLogger("engine.remote")
+
+
+def relocated(value: Any, old: str, new: str) -> Any:
+    """The JSON value, with `new` in place of `old` at the beginning of every text."""
+    if isinstance(value, str):
+        return new + value[len(old) :] if value.startswith(old) else value
+    if isinstance(value, list):
+        return [relocated(each, old, new) for each in value]
+    if isinstance(value, dict):
+        return {key: relocated(each, old, new) for key, each in value.items()}
+    return value
+
+
+class Mirror:
+    """A work directory of this machine, and its copy in the bucket."""
+
+    def __init__(self, bucket: Bucket, workdir: Path) -> None:
+        self._bucket, self._workdir = bucket, workdir
+        self._copied: dict[str, int] = {}
+
+    def fetch(self) -> None:
+        """Bring the spec, its inputs, and what an earlier attempt reached."""
+        spec = relocated(json.loads(self._bucket.get("spec.json")), WORKDIR, f"{self._workdir}/")
+        self._bucket.download_folder("inputs", self._workdir / "inputs")
+        self._bucket.download_folder(CHECKPOINTS, self._workdir / CHECKPOINTS)
+        for name in GROWING:
+            if self._bucket.size(name) is not None:
+                self._bucket.download(name, self._workdir / name)
+        lease.renew(self._workdir)
+        spec["workdir"] = str(self._workdir)
+        write_atomically(self._workdir / "spec.json", json.dumps(spec))
+
+    def copy(self) -> None:
+        """Copy progress, log and checkpoints that are new. Raises OSError."""
+        self._copy_checkpoints()
+        for name in GROWING:
+            file = self._workdir / name
+            size = file.stat().st_size if file.exists() else 0
+            if size and self._copied.get(name) != size:
+                self._bucket.upload(file, name)
+                self._copied[name] = size
+
+    def finish(self) -> None:
+        """Copy what the result names, then the result. Raises OSError."""
+        self.copy()
+        result = json.loads((self._workdir / "result.json").read_bytes())
+        for path in _paths_in(result, f"{self._workdir}/"):
+            key = f"outputs/{path.relative_to(self._workdir)}"
+            if path.is_dir():
+                self._bucket.upload_folder(path, key)
+            elif path.exists():
+                self._bucket.upload(path, key)
+        told = relocated(result, f"{self._workdir}/", WORKDIR)
+        self._bucket.put("result.json", json.dumps(told).encode())
+
+    def _copy_checkpoints(self) -> None:
+        found = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))
+        for folder in found:
+            key = f"{CHECKPOINTS}/{folder.name}"
+            if key in self._copied or not is_sealed(folder):
+                continue
+            for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
+                self._bucket.upload(file, f"{key}/{file.relative_to(folder)}")
+            self._bucket.upload(folder / MANIFEST, f"{key}/{MANIFEST}")
+            self._copied[key] = 1
+            self._drop_all_but({each.name for each in found})
+
+    def _drop_all_but(self, kept: set[str]) -> None:
+        keys = [key for key, _ in self._bucket.walk(f"{CHECKPOINTS}/")]
+        self._bucket.delete(key for key in keys if key.split("/")[1] not in kept)
+
+
+class Watch:
+    """Whether the driver lives: its lease in the bucket changes.
+
+    How long it has not changed is measured on this machine's own clock, so that clocks that
+    differ do no harm.
+    """
+
+    def __init__(self, bucket: Bucket, patience_s: float) -> None:
+        self._bucket, self._patience_s = bucket, patience_s
+        self._seen, self._since = b"", time.monotonic()
+
+    def driver_lives(self) -> bool:
+        """False once the lease has been the same for the patience."""
+        try:
+            found = self._bucket.get("lease")
+        except OSError as error:
+            log.warning("the lease cannot be read: %s", error)
+            found = self._seen
+        if found != self._seen:
+            self._seen, self._since = found, time.monotonic()
+        return time.monotonic() - self._since < self._patience_s
+
+
+class Stopped(BaseException):
+    """Somebody asked this process to end."""
+
+
+def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
+    """Exit code of the engine, whose result is in the bucket. Raises OSError."""
+    if _is_done(bucket):
+        return 0
+    mirror, watch = Mirror(bucket, workdir), Watch(bucket, patience_s)
+    mirror.fetch()
+    with (workdir / "engine.log").open("ab") as output:
+        engine = subprocess.Popen(
+            [sys.executable, "-m", module, str(workdir / "spec.json")],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        code = _follow(engine, mirror, watch, workdir)
+    except Stopped:
+        _stop(engine)
+        mirror.copy()
+        return EXIT_STOPPED
+    if (workdir / "result.json").exists():
+        mirror.finish()
+        return code
+    mirror.copy()
+    log.error("the engine ended with code %s and without a result", code)
+    return EXIT_TRY_AGAIN
+
+
+def _follow(engine: subprocess.Popen, mirror: Mirror, watch: Watch, workdir: Path) -> int:
+    """Exit code of the engine, which is told that its driver lives for as long as it does."""
+    copied = time.monotonic()
+    while (code := engine.poll()) is None:
+        if time.monotonic() - copied > SYNC_S:
+            copied = time.monotonic()
+            if watch.driver_lives():
+                lease.renew(workdir)
+            try:
+                mirror.copy()
+            except OSError as error:
+                log.warning("a copy has to wait: %s", error)
+        time.sleep(LOOK_S)
+    return code
+
+
+def _stop(engine: subprocess.Popen) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(engine.pid, number)
+            engine.wait(STOP_WITHIN_S)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _is_done(bucket: Bucket) -> bool:
+    try:
+        return json.loads(bucket.get("result.json")).get("failure") is None
+    except FileNotFoundError:
+        return False
+
+
+def _paths_in(value: Any, prefix: str) -> set[Path]:
+    if isinstance(value, str):
+        return {Path(value)} if value.startswith(prefix) else set()
+    each = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set().union(*(_paths_in(one, prefix) for one in each))
+
+
+def main(argv: list[str]) -> int:
+    """Exit code of one job."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if len(argv) != 4:
+        sys.stderr.write("usage: python -m engine.remote s3://BUCKET/JOB MODULE LEASE_S\n")
+        return 2
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    with tempfile.TemporaryDirectory(prefix="orrery-job-", ignore_cleanup_errors=True) as folder:
+        try:
+            return work(Bucket(argv[1]), argv[2], Path(folder), float(argv[3]))
+        except OSError:
+            log.exception("the bucket cannot be used")
+            return EXIT_TRY_AGAIN
+        except Stopped:
+            return EXIT_STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,100 @@
+"""Following a RayJob: one look after the other at the cluster and at the job's folder."""
+
+import time
+from collections.abc import Callable
+
+from engine.bucket import Bucket
+from engine.progress import Progress, parse
+from engine.protocol import JobSpec
+from resources.cluster import Cluster
+from resources.compute import JobRefused
+from resources.ray_job_state import RayJobState, diagnosis, is_stuck
+
+RESULT_WITHIN_S = 30.0
+LEASE_EVERY_S = 10.0
+LOG_TAIL_BYTES = 4_000
+
+
+class Following:
+    """One driver's view of a RayJob, from its start or adoption to its end."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        bucket: Bucket,
+        name: str,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._cluster, self._bucket, self._name = cluster, bucket, name
+        self._settings, self._on_progress = cluster.settings, on_progress
+        self._offset = bucket.size("progress.jsonl") or 0
+        self._shown = ""
+        self._ran_s = 0.0
+        self._looked = self._heard = self._moved = time.monotonic()
+        self._renewed = float("-inf")
+
+    def to_the_end(self, spec: JobSpec, stall_s: float) -> str:
+        """What the cluster says of the end; returns as soon as there is a result.
+
+        Raises JobRefused when the job runs too long, says nothing, or cannot ever start.
+        """
+        while True:
+            state = RayJobState.of(self._cluster.get("RayJob", self._name))
+            self._look(state)
+            if state.is_over:
+                return self._ended(state)
+            if self._bucket.size("result.json") is not None:
+                return ""
+            self._refuse_what_takes_too_long(spec, stall_s)
+            self._renew_lease()
+            time.sleep(self._settings.poll_s)
+
+    def _look(self, state: RayJobState) -> None:
+        """Tell what is new; count the time that the job runs, and how long it has been silent."""
+        now = time.monotonic()
+        lines = parse(self._bucket.tail("progress.jsonl", self._offset))
+        for line, size in lines:
+            self._offset += size
+            self._on_progress(line)
+        said = state.message or diagnosis(self._cluster, self._name)
+        if said != self._shown:
+            self._shown = said
+            self._on_progress(Progress(time.time(), 0, None, "cluster", said))
+        if state.is_running:
+            self._ran_s += now - self._looked
+        if lines or not state.is_running:
+            self._heard = now
+        if not is_stuck(said):
+            self._moved = now
+        self._looked = now
+
+    def _ended(self, state: RayJobState) -> str:
+        """Why it ended; waits for the result of a RayJob that says it did well."""
+        end = time.monotonic() + (RESULT_WITHIN_S if state.did_well else 0)
+        while self._bucket.size("result.json") is None and time.monotonic() < end:
+            time.sleep(min(0.5, self._settings.poll_s))
+        said = [state.message, diagnosis(self._cluster, self._name), self._log_tail()]
+        return "\n".join(filter(None, said))
+
+    def _refuse_what_takes_too_long(self, spec: JobSpec, stall_s: float) -> None:
+        now = time.monotonic()
+        if now - self._moved > self._settings.stuck_s:
+            raise JobRefused(f"the job cannot start: {self._shown}")
+        if self._ran_s > spec.timeout_s:
+            raise JobRefused(f"the job ran longer than {spec.timeout_s:.0f} s and was stopped")
+        if now - self._heard > stall_s:
+            raise JobRefused(
+                f"the job reported nothing for {stall_s:.0f} s and was stopped as hung; a trainer "
+                f"must call ray.train.report at least that often\n{self._log_tail()}"
+            )
+
+    def _renew_lease(self) -> None:
+        now = time.monotonic()
+        if now - self._renewed > min(LEASE_EVERY_S, self._settings.lease_s / 4):
+            self._bucket.put("lease", str(time.time_ns()).encode())
+            self._renewed = now
+
+    def _log_tail(self) -> str:
+        size = self._bucket.size("engine.log") or 0
+        tail = self._bucket.tail("engine.log", max(0, size - LOG_TAIL_BYTES))
+        return tail.decode(errors="replace")

@@ -1,0 +1,49 @@
+"""What a job needs of the machine or the cluster it runs on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from projects.schema import Model
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Workers of one job, what each of them gets, and where they may run."""
+
+    workers: int = 1
+    min_workers: int = 1
+    """Fewest workers the job goes on with."""
+    cpus: int = 1
+    """Of each worker."""
+    gpus: int = 0
+    """Of each worker."""
+    memory: str = "2Gi"
+    """Of each worker."""
+    image: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    node_selector: dict[str, str] = field(default_factory=dict)
+    tolerations: list[dict[str, Any]] = field(default_factory=list)
+    queue: str | None = None
+    priority: str | None = None
+
+    @classmethod
+    def of(cls, model: Model, **changes: Any) -> "Needs":
+        """What the declared training needs, with what one dagster_run changes about it."""
+        resources, place = model.resources, model.placement
+        declared: dict[str, Any] = {
+            "workers": resources.workers,
+            "cpus": resources.cpus_per_worker,
+            "gpus": resources.gpus_per_worker,
+            "memory": resources.memory,
+            **{name: value for name, value in changes.items() if value is not None},
+        }
+        return cls(
+            **declared,
+            min_workers=min(resources.min_workers or declared["workers"], declared["workers"]),
+            image=place.image,
+            environment=place.environment,
+            node_selector=place.node_selector,
+            tolerations=[each.model_dump(exclude_none=True) for each in place.tolerations],
+            queue=place.queue,
+            priority=place.priority,
+        )

@@ -1,0 +1,53 @@
+"""The journal of a job: its progress, written on the machine where the job began.
+
+Workers may be on other machines, and rank 0 may move with every restart; an actor beside the job
+writes for whoever has that rank.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from engine.progress import follow
+
+
+class Journal:
+    """A handle that travels to the workers."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def write(self, line: str) -> None:
+        """Append a line of progress."""
+        ray.get(self._actor.write.remote(line))
+
+    def reports(self) -> int:
+        """Number of reports that earlier attempts have made."""
+        return ray.get(self._actor.reports.remote())
+
+
+class _Book:
+    def __init__(self, workdir: str) -> None:
+        self._workdir = Path(workdir)
+
+    def write(self, line: str) -> None:
+        with (self._workdir / "progress.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def reports(self) -> int:
+        return len(history_of(self._workdir))
+
+
+def open_here(workdir: Path) -> Journal:
+    """The journal of the work directory, kept by an actor on this machine."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(_Book).options(num_cpus=0, scheduling_strategy=here)
+    return Journal(actor.remote(str(workdir)))
+
+
+def history_of(workdir: Path) -> list[dict[str, float]]:
+    """Reported metrics by step; what an attempt after a crash reported again replaces the old."""
+    reported = {line.done: line.metrics for line, _ in follow(workdir) if line.metrics}
+    return [{"step": step, **metrics} for step, metrics in sorted(reported.items())]
