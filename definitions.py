@@ -10,12 +10,11 @@ from assets.simulations import build_simulation
 from jobs.schedules import build_schedules
 from jobs.turning import build_jobs
 from projects.loading import LoadedProject, load_projects
-from resources.compute import LocalCompute
+from resources import doors as to
+from resources.cluster_settings import ClusterSettings
 from resources.datasets import DatasetStore
 from resources.evidence import EvidenceStore
-from resources.object_store import ObjectStore
 from resources.request_logs import RequestLogs
-from resources.runtime import LocalRuntime
 from resources.settings import Settings
 from resources.sources import Sources
 from resources.tracking import Tracking
@@ -57,17 +56,16 @@ def definitions_of(project: LoadedProject) -> dg.Definitions:
 
 def doors(settings: Settings) -> dict[str, object]:
     """The doors to outside systems, by the name that steps ask for."""
-    state = settings.state.absolute()
-    objects = ObjectStore(settings.object_root, state / "cache")
-    request_logs = state / "requests"
+    cluster = ClusterSettings()
+    objects, request_logs = to.object_store(settings), to.request_logs(settings)
     return {
         "settings": settings,
         "objects": objects,
         "sources": Sources(objects, request_logs),
         "datasets": DatasetStore(objects),
         "evidence": EvidenceStore(objects),
-        "compute": LocalCompute(state / "work", settings.warm_socket),
+        "compute": to.compute(settings, cluster),
         "tracking": Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url),
-        "runtime": LocalRuntime(state / "services", request_logs),
+        "runtime": to.runtime(settings, cluster),
         "request_logs": RequestLogs(request_logs),
     }

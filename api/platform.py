@@ -12,12 +12,14 @@ from accounts.principal import Principal
 from accounts.secret import InstanceSecret
 from api.declared import DeclaredProjects
 from api.settings import FrontDoorSettings
+from resources import doors
+from resources.cluster_settings import ClusterSettings
 from resources.control import Control, secret_bytes
 from resources.dagster_events import DagsterEvents
 from resources.evidence import EvidenceStore
 from resources.experiments import Experiments
 from resources.object_store import ObjectStore
-from resources.runtime import LocalRuntime
+from resources.runtime import Runtime
 from resources.settings import Settings
 from resources.tracking import Tracking
 from scheduler.budgets import Prices
@@ -78,7 +80,7 @@ class Platform:
     @cached_property
     def objects(self) -> ObjectStore:
         """The object store."""
-        return ObjectStore(self.settings.object_root, self.settings.state.absolute() / "cache")
+        return doors.object_store(self.settings)
 
     @cached_property
     def evidence(self) -> EvidenceStore:
@@ -86,10 +88,9 @@ class Platform:
         return EvidenceStore(self.objects)
 
     @cached_property
-    def runtime(self) -> LocalRuntime:
+    def runtime(self) -> Runtime:
         """What serves."""
-        state = self.settings.state.absolute()
-        return LocalRuntime(state / "services", state / "requests")
+        return doors.runtime(self.settings, ClusterSettings())
 
     @property
     def prices(self) -> Prices:

@@ -192,7 +192,7 @@ def _spec(
         workers=needs.workers,
         min_workers=needs.min_workers,
         gpus_per_worker=needs.gpus,
-        cpus_per_worker=needs.cpus,
+        cpus_per_worker=int(needs.cpus),
         environment=needs.environment,
         dataset=_files(dataset) if dataset else None,
         ray_address=compute.ray_address,

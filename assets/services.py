@@ -1,6 +1,7 @@
 """Services: each materialisation packages the champion and puts it behind the router."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -10,14 +11,14 @@ from assets.failures import told
 from assets.gate import require_evidence
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report
-from assets.upstream import job_identity
+from assets.upstream import driver_of, job_identity
 from projects.loading import LoadedProject
 from projects.schema import Service
-from resources.compute import LocalCompute
+from resources.compute import Compute
 from resources.evidence import EvidenceStore
+from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
-from resources.runtime import DeploymentFailed, LocalRuntime
-from resources.settings import Settings
+from resources.runtime import DeploymentFailed, Runtime
 from resources.tracking import RegisteredVersion, Tracking, registered_name
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 
@@ -57,12 +58,11 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     )
     def service(
         context: AssetExecutionContext,
-        settings: dg.ResourceParam[Settings],
-        compute: dg.ResourceParam[LocalCompute],
+        compute: dg.ResourceParam[Compute],
         objects: dg.ResourceParam[ObjectStore],
         evidence: dg.ResourceParam[EvidenceStore],
         tracking: dg.ResourceParam[Tracking],
-        runtime: dg.ResourceParam[LocalRuntime],
+        runtime: dg.ResourceParam[Runtime],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
         with told():
@@ -81,16 +81,21 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     model_version=version.version,
                     artefact=objects.fetch_folder(version.artefact_key, version.artefact_digest),
                     artefact_digest=version.artefact_digest,
-                    bento_home=settings.state.absolute() / "bentoml",
+                    bento_home=runtime.bento_home(compute.workdir(job)),
                     max_rows=declared.batching.max_rows,
                 ),
                 PackagingResult,
                 lambda line: context.log.info(str(line)),
+                driver=driver_of(context),
             )
             assert packaged.bento  # a result without failure has it
             status = runtime.deploy(
-                _release(full_name, declared, version, packaged, settings, runtime),
-                lambda s: context.log.info(f"{s.service}: {s.state}, {s.weight} % of the traffic"),
+                _release(full_name, declared, version, packaged, runtime, compute.workdir(job)),
+                lambda s: context.log.info(
+                    f"{s.service}: {s.state}, {s.weight} % of the traffic {s.message}".rstrip()
+                ),
+                Needs.of_service(declared),
+                driver_of(context),
             )
             difference = _difference(runtime, status.url, packaged)
         context.log.info(f"{full_name} {packaged.version} serves at {status.url}")
@@ -141,8 +146,8 @@ def _release(
     declared: Service,
     version: RegisteredVersion,
     packaged: PackagingResult,
-    settings: Settings,
-    runtime: LocalRuntime,
+    runtime: Runtime,
+    workdir: Path,
 ) -> Release:
     assert packaged.bento  # a result without failure has it
     log = declared.request_log
@@ -155,15 +160,16 @@ def _release(
         model_version=version.version,
         artefact_digest=version.artefact_digest,
         bento=packaged.bento,
-        bento_home=settings.state.absolute() / "bentoml",
+        bento_home=runtime.bento_home(workdir),
         replicas=declared.scale.min,
+        most_replicas=declared.scale.max,
         canary=declared.rollout.canary,
         step_s=declared.rollout.step_s,
         request_log=plan if log.enabled else None,
     )
 
 
-def _difference(runtime: LocalRuntime, url: str, packaged: PackagingResult) -> float:
+def _difference(runtime: Runtime, url: str, packaged: PackagingResult) -> float:
     """Largest difference between service and artefact, relative to the outputs' scale."""
     answer = runtime.predict(url, packaged.example_inputs)
     got, expected = np.asarray(answer["outputs"]), np.asarray(packaged.example_outputs)

@@ -31,6 +31,8 @@ class ClusterSettings(BaseSettings):
     """ConfigMap whose entries are the environment of runs and jobs."""
     secret: str = "orrery-secrets"  # noqa: S105
     """Secret whose entries are the environment of runs and jobs."""
+    bucket_secret: str = "orrery-bucket"  # noqa: S105
+    """Secret with the credentials of the bucket alone: all that services are given."""
     image_pull_secrets: str = ""
     """Names of Secrets, separated by commas, that images are pulled with."""
     queue: str = ""

@@ -8,7 +8,8 @@ from engine.progress import Progress, parse
 from engine.protocol import JobSpec
 from resources.cluster import Cluster
 from resources.compute import JobRefused
-from resources.ray_job_state import RayJobState, diagnosis, is_stuck
+from resources.pod_state import is_stuck
+from resources.ray_job_state import RayJobState, diagnosis
 
 RESULT_WITHIN_S = 30.0
 LEASE_EVERY_S = 10.0

@@ -37,7 +37,7 @@ GONE_WITHIN_S = 180.0
 class KubeRay:
     """Runs engine jobs as RayJobs."""
 
-    ray_address = "auto"
+    ray_address: str | None = "auto"
 
     def __init__(self, work: Path, objects: str, cluster: Cluster) -> None:
         self._work, self._objects, self._cluster = work, objects.rstrip("/"), cluster

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from projects.schema import Model
+from projects.placement import Placement
+from projects.schema import Model, Service
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Needs:
     workers: int = 1
     min_workers: int = 1
     """Fewest workers the job goes on with."""
-    cpus: int = 1
+    cpus: float = 1
     """Of each worker."""
     gpus: int = 0
     """Of each worker."""
@@ -37,13 +38,22 @@ class Needs:
             "memory": resources.memory,
             **{name: value for name, value in changes.items() if value is not None},
         }
-        return cls(
-            **declared,
-            min_workers=min(resources.min_workers or declared["workers"], declared["workers"]),
-            image=place.image,
-            environment=place.environment,
-            node_selector=place.node_selector,
-            tolerations=[each.model_dump(exclude_none=True) for each in place.tolerations],
-            queue=place.queue,
-            priority=place.priority,
-        )
+        fewest = min(resources.min_workers or declared["workers"], declared["workers"])
+        return cls(**declared, min_workers=fewest, **_placed(place))
+
+    @classmethod
+    def of_service(cls, service: Service) -> "Needs":
+        """What each replica of the declared service needs."""
+        resources = service.resources
+        return cls(cpus=resources.cpus, memory=resources.memory, **_placed(service.placement))
+
+
+def _placed(place: Placement) -> dict[str, Any]:
+    return {
+        "image": place.image,
+        "environment": place.environment,
+        "node_selector": place.node_selector,
+        "tolerations": [each.model_dump(exclude_none=True) for each in place.tolerations],
+        "queue": place.queue,
+        "priority": place.priority,
+    }

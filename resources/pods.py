@@ -38,12 +38,9 @@ def environment(variables: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def sources(cluster: ClusterSettings) -> list[dict[str, Any]]:
+def sources(cluster: ClusterSettings, secret: str) -> list[dict[str, Any]]:
     """Where the platform's own settings and secrets come from."""
-    return [
-        {"configMapRef": {"name": cluster.config_map}},
-        {"secretRef": {"name": cluster.secret}},
-    ]
+    return [{"configMapRef": {"name": cluster.config_map}}, {"secretRef": {"name": secret}}]
 
 
 def pod_spec(
@@ -55,6 +52,7 @@ def pod_spec(
     command: Sequence[str] = (),
     environment: Sequence[Mapping[str, Any]] = (),
     memory_folders: Sequence[str] = (),
+    secret: str = "",
 ) -> dict[str, Any]:
     """A pod of one container, which may write to its state folder and to /tmp alone."""
     folders = {"state": STATE, "tmp": "/tmp"}  # noqa: S108
@@ -63,7 +61,7 @@ def pod_spec(
         "name": name,
         "image": image,
         "env": list(environment),
-        "envFrom": sources(cluster),
+        "envFrom": sources(cluster, secret or cluster.secret),
         "resources": dict(resources),
         "securityContext": SECURE_CONTAINER,
         "volumeMounts": [

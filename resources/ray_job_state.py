@@ -5,18 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from resources.cluster import Cluster
+from resources.pod_state import troubles_of
 
 RUNNING = {"Running"}
 OVER = {"Complete", "Failed"}
 QUEUED = {"Suspended", "Suspending"}
 LAST_EVENTS = 3
-STUCK = (
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-)
 
 
 @dataclass(frozen=True)
@@ -54,17 +48,12 @@ def diagnosis(cluster: Cluster, name: str) -> str:
     if found is None:
         return ""
     pods = list(cluster.find("Pod", f"ray.io/originated-from-cr-name={name}"))
-    said = [text for pod in pods for text in _of_pod(pod)]
+    said = [text for pod in pods for text in troubles_of(pod)]
     if not pods and found["spec"].get("suspend"):
         said.append(_of_queue(cluster, found))
     if not said:
         said = cluster.events(name)[-LAST_EVENTS:]
     return "; ".join(dict.fromkeys(said)) or "waits for its pods"
-
-
-def is_stuck(diagnosis: str) -> bool:
-    """Whether what is said will hardly heal by waiting."""
-    return any(reason in diagnosis for reason in STUCK)
 
 
 def _of_queue(cluster: Cluster, ray_job: Mapping[str, Any]) -> str:
@@ -77,26 +66,3 @@ def _of_queue(cluster: Cluster, ray_job: Mapping[str, Any]) -> str:
             why = [c["message"] for c in conditions if c.get("message") and c["type"] != "Admitted"]
             return f"waits in queue {queue}: {why[-1] if why else 'not admitted yet'}"
     return f"waits in queue {queue}"
-
-
-def _of_pod(pod: Mapping[str, Any]) -> list[str]:
-    name, status = pod["metadata"]["name"], pod.get("status") or {}
-    said = []
-    if status.get("reason"):
-        said.append(f"pod {name}: {status['reason']} {status.get('message', '')}".strip())
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            said.append(f"pod {name} has no node: {condition.get('message', '')}")
-        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            said.append(f"pod {name} was disrupted: {condition.get('message', '')}")
-    for container in (
-        *status.get("initContainerStatuses", ()),
-        *status.get("containerStatuses", ()),
-    ):
-        state = container.get("state") or {}
-        if waiting := state.get("waiting"):
-            said.append(f"pod {name}: {waiting.get('reason')} {waiting.get('message', '')}".strip())
-        ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
-        if ended and ended.get("exitCode"):
-            said.append(f"pod {name} ended with code {ended['exitCode']} ({ended.get('reason')})")
-    return said

@@ -11,12 +11,14 @@ partial write: a release is renamed into place.
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from engine import lease
 from engine.protocol import write_atomically
+from resources.compute import ANY, NOBODY, Driver
+from resources.needs import Needs
 from serving.contract import Release, ServiceStatus
 
 READY_WITHIN_S = 120.0
@@ -31,6 +33,42 @@ class DeploymentFailed(Exception):
     """The new version did not take over; the earlier one still has the traffic."""
 
 
+class Runtime(Protocol):
+    """What steps ask of the place where services run."""
+
+    request_logs: Path
+
+    def bento_home(self, workdir: Path) -> Path:
+        """Folder of the BentoML store that a packaging job with this work directory uses."""
+        ...
+
+    def deploy(
+        self,
+        release: Release,
+        on_change: Callable[[ServiceStatus], None],
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> ServiceStatus:
+        """Status once the release has all traffic. Raises DeploymentFailed or RuntimeAbsent."""
+        ...
+
+    def status(self, service: str) -> ServiceStatus | None:
+        """What the service has reached, or None."""
+        ...
+
+    def statuses(self) -> list[ServiceStatus]:
+        """Status of every service."""
+        ...
+
+    def withdraw(self, service: str) -> None:
+        """Stop serving."""
+        ...
+
+    def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
+        """Answer of the service. Raises DeploymentFailed when it is not an answer."""
+        ...
+
+
 class LocalRuntime:
     """Asks the reconciler for releases, and waits for what it reaches."""
 
@@ -38,8 +76,18 @@ class LocalRuntime:
         self._services = services
         self.request_logs = request_logs
 
-    def deploy(self, release: Release, on_change: Callable[[ServiceStatus], None]) -> ServiceStatus:
-        """Status once the release has all traffic.
+    def bento_home(self, workdir: Path) -> Path:
+        """Folder of the BentoML store, which all services share."""
+        return self._services.parent / "bentoml"
+
+    def deploy(
+        self,
+        release: Release,
+        on_change: Callable[[ServiceStatus], None],
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> ServiceStatus:
+        """Status once the release has all traffic; of needs and driver nothing is used here.
 
         Raises RuntimeAbsent when no reconciler runs (the release is kept for when one does),
         DeploymentFailed when it was rolled back or did not become ready in time.
@@ -90,9 +138,14 @@ class LocalRuntime:
 
     def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
         """Answer of the service. Raises DeploymentFailed when it is not an answer."""
-        try:
-            answer = httpx.post(url, json={"inputs": inputs}, timeout=10)
-            answer.raise_for_status()
-        except httpx.HTTPError as error:
-            raise DeploymentFailed(f"{url} does not answer: {error}") from error
-        return answer.json()
+        return predict(url, inputs)
+
+
+def predict(url: str, inputs: list[Any]) -> dict[str, Any]:
+    """Answer of the service. Raises DeploymentFailed when it is not an answer."""
+    try:
+        answer = httpx.post(url, json={"inputs": inputs}, timeout=10)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise DeploymentFailed(f"{url} does not answer: {error}") from error
+    return answer.json()

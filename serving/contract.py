@@ -51,6 +51,8 @@ class Release(Contract):
     bento: Path
     bento_home: Path
     replicas: int
+    most_replicas: int = 1
+    """Upper end of an autoscaler, where there is one."""
     canary: list[int]
     """Percents of traffic, ending with 100."""
     step_s: float

@@ -67,7 +67,7 @@ def _serve(port: int) -> None:
 
     uvicorn.run(
         load_app(),
-        host="127.0.0.1",
+        host=os.environ.get("PREDICT_HOST", "127.0.0.1"),
         port=port,
         http="httptools",
         access_log=False,

@@ -1,0 +1,141 @@
+"""Images of services, built inside the cluster of the Bento in the bucket.
+
+timeout: `BUILD_WITHIN_S`. retry: none of its own; a failed build is told with the builder's log.
+cancel: the Job goes on and ends by itself. duplicate: the Job is named by the image; one that is
+there is adopted, and a finished one is believed. partial write: a registry shows a tag once the
+whole image is there.
+"""
+
+import contextlib
+import time
+from typing import Any
+
+from resources.cluster import AlreadyThere, Cluster
+from resources.cluster_settings import ClusterSettings
+from resources.pods import labels as labelled
+from resources.pods import pod_spec, resources_of
+from resources.runtime import DeploymentFailed
+
+BUILD_WITHIN_S = 1_800
+KEPT_AFTER_END_S = 3_600
+CONTEXT = "/workspace"
+BENTO = "/var/lib/orrery/bento"
+BUILDER_USER = 1000
+
+
+def containerfile(base: str) -> str:
+    """The image of a Bento: the serving image, and the Bento where a fetched one would lie."""
+    return f"FROM {base}\nCOPY --chown=10001:10001 bento {BENTO}\n"
+
+
+class ImageBuilder:
+    """Builds and pushes images by Jobs."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def build(self, name: str, version: str, bento_uri: str, digest: str) -> str:
+        """Reference of the image, which is in the registry. Raises DeploymentFailed."""
+        settings = self._cluster.settings
+        image = f"{settings.registry.rstrip('/')}/{name}:{version}"
+        job = build_job(f"build-{name}-{version}"[:63], image, bento_uri, digest, settings)
+        with contextlib.suppress(AlreadyThere):
+            self._cluster.create(job)
+        self._await(job["metadata"]["name"])
+        return image
+
+    def _await(self, name: str) -> None:
+        end = time.monotonic() + BUILD_WITHIN_S
+        while time.monotonic() < end:
+            found = self._cluster.get("Job", name)
+            status = (found or {}).get("status") or {}
+            if status.get("succeeded"):
+                return
+            if found is None or status.get("failed"):
+                raise DeploymentFailed(f"the image was not built by Job {name}: {self._log(name)}")
+            time.sleep(self._cluster.settings.poll_s)
+        raise DeploymentFailed(f"the image was not built within {BUILD_WITHIN_S} s by Job {name}")
+
+    def _log(self, job: str) -> str:
+        pods = list(self._cluster.find("Pod", f"job-name={job}"))
+        self._cluster.delete("Job", job)
+        return "\n".join(self._cluster.log(pod["metadata"]["name"]) for pod in pods)
+
+
+def build_job(
+    name: str, image: str, bento_uri: str, digest: str, cluster: ClusterSettings
+) -> dict[str, Any]:
+    """The Job: the serving image fetches the Bento, BuildKit builds and pushes without root."""
+    write = (
+        "import pathlib; "
+        f"pathlib.Path('{CONTEXT}/Containerfile').write_text("
+        f"{containerfile(cluster.serving_image)!r})"
+    )
+    fetch = [bento_uri, digest, f"{CONTEXT}/bento"]
+    steps = {
+        "fetch": ["python", "-m", "engine.fetch", *fetch],
+        "containerfile": ["python", "-c", write],
+    }
+    prepared = []
+    for step, command in steps.items():
+        spec = pod_spec(
+            step,
+            cluster.serving_image,
+            resources_of(0.1, "256Mi"),
+            cluster,
+            command=command,
+            secret=cluster.bucket_secret,
+        )
+        container = spec["containers"][0]
+        container["volumeMounts"].append({"name": "context", "mountPath": CONTEXT})
+        prepared.append(container)
+    pod = pod_spec("build", cluster.builder_image, {}, cluster)
+    pod["initContainers"] = prepared
+    pod["containers"] = [_build_kit(image, cluster)]
+    pod["volumes"].append({"name": "context", "emptyDir": {}})
+    pod["restartPolicy"] = "Never"
+    if cluster.pull_secrets:
+        pod["volumes"].append(_credentials(cluster))
+    metadata = {"name": name, "namespace": cluster.namespace, "labels": labelled("build")}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": BUILD_WITHIN_S,
+            "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
+            "template": {"metadata": {"labels": labelled("build")}, "spec": pod},
+        },
+    }
+
+
+def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
+    mounts = [{"name": "context", "mountPath": CONTEXT}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    if cluster.pull_secrets:
+        mounts.append({"name": "credentials", "mountPath": "/home/user/.docker"})
+    return {
+        "name": "build",
+        "image": cluster.builder_image,
+        "command": [
+            *["buildctl-daemonless.sh", "build", "--frontend", "dockerfile.v0"],
+            *["--local", f"context={CONTEXT}", "--local", f"dockerfile={CONTEXT}"],
+            *["--opt", "filename=Containerfile"],
+            *["--output", f"type=image,name={image},push=true"],
+        ],
+        "env": [{"name": "BUILDKITD_FLAGS", "value": "--oci-worker-no-process-sandbox"}],
+        "resources": resources_of(1, "2Gi"),
+        # BuildKit without root makes user namespaces, which the default profile forbids.
+        "securityContext": {
+            "runAsUser": BUILDER_USER,
+            "runAsGroup": BUILDER_USER,
+            "seccompProfile": {"type": "Unconfined"},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _credentials(cluster: ClusterSettings) -> dict[str, Any]:
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    secret = {"secretName": cluster.pull_secrets[0]["name"], "items": items}
+    return {"name": "credentials", "secret": secret}
