@@ -155,6 +155,41 @@ def openapi(
     print(json.dumps(document_of(FrontDoor(Settings(), FrontDoorSettings()).api), indent=2))  # noqa: T201
 
 
+@app.command()
+def migrate(
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            exists=True,
+            file_okay=False,
+            help="State folder of the embedded default.",
+        ),
+    ],
+    check: Annotated[bool, typer.Option("--check", help="Only compare both sides.")] = False,
+) -> None:
+    """Move a state folder to the PostgreSQL and the bucket that the settings name."""
+    from resources.moving.move import Move, at_rest
+
+    settings = Settings()
+    with at_rest(folder, settings.state), console.status("looking at both sides ...") as status:
+        move = Move(folder, settings, lambda what, done: status.update(f"{what} {done} ..."))
+        if not check:
+            move.run()
+        compared = list(move.compare())
+    table = Table("", "moved", "bytes", "SHA-256", "")
+    for each in compared:
+        if each.old_count or not each.is_same:
+            table.add_row(*each.cells)
+    console.print(table)
+    wrong = [each for each in compared if not each.is_same]
+    for each in wrong:
+        errors.print(str(each), highlight=False, soft_wrap=True)
+    if wrong:
+        raise typer.Exit(1)
+    console.print(f"all of {folder} is where the settings point, and the same.", soft_wrap=True)
+
+
 @app.command("sign-in")
 def sign_in(
     url: Annotated[str, typer.Option(prompt=True, help="Address of the front door.")],

@@ -98,14 +98,14 @@ class Bucket:
         return digest.hexdigest()
 
     def tail(self, key: str, offset: int) -> bytes:
-        """What an object has from the offset on; empty where it is not longer."""
+        """What an object has from the offset on; empty where it is not longer, or not there."""
         try:
             with self._told(key):
                 answer = self._client.get_object(
                     Bucket=self.name, Key=self._at(key), Range=f"bytes={offset}-"
                 )
                 return answer["Body"].read()
-        except _BeyondTheEnd:
+        except (_BeyondTheEnd, FileNotFoundError):
             return b""
 
     def upload(self, file: Path, key: str) -> None:

@@ -215,7 +215,7 @@ class Cluster:
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _request_timeout=CALL_S,
-            )[0]
+            )
             return answer, ""
         except ApiException as error:
             answer = _Answer(error)

@@ -30,7 +30,9 @@ class ClusterSettings(BaseSettings):
     config_map: str = "orrery-settings"
     """ConfigMap whose entries are the environment of runs and jobs."""
     secret: str = "orrery-secrets"  # noqa: S105
-    """Secret whose entries are the environment of runs and jobs."""
+    """Secret whose entries are the environment of run pods."""
+    engine_secret: str = "orrery-engines"  # noqa: S105
+    """Secret with the bucket and MLflow alone: all that training code is given."""
     bucket_secret: str = "orrery-bucket"  # noqa: S105
     """Secret with the credentials of the bucket alone: all that services are given."""
     image_pull_secrets: str = ""

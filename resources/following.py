@@ -42,6 +42,8 @@ class Following:
         while True:
             state = RayJobState.of(self._cluster.get("RayJob", self._name))
             self._look(state)
+            if state.is_refused:
+                raise JobRefused(state.message)
             if state.is_over:
                 return self._ended(state)
             if self._bucket.size("result.json") is not None:

@@ -97,6 +97,7 @@ def _template(
         cluster,
         environment=environment(needs.environment),
         # Ray's processes share tensors there, and the node's own has 64 MiB.
+        secret=cluster.engine_secret,
         memory_folders=["/dev/shm"],  # noqa: S108
     )
     spec["terminationGracePeriodSeconds"] = GRACE_S

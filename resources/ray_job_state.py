@@ -7,9 +7,8 @@ from typing import Any, Self
 from resources.cluster import Cluster
 from resources.pod_state import troubles_of
 
-RUNNING = {"Running"}
-OVER = {"Complete", "Failed"}
-QUEUED = {"Suspended", "Suspending"}
+OVER = {"Complete", "Failed", "ValidationFailed"}
+ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 LAST_EVENTS = 3
 
 
@@ -20,6 +19,8 @@ class RayJobState:
     is_running: bool
     is_over: bool
     did_well: bool
+    is_refused: bool
+    """Whether KubeRay takes the object for one that can never work."""
     message: str
     """What to tell; empty while there is nothing but to wait for pods."""
 
@@ -27,19 +28,25 @@ class RayJobState:
     def of(cls, ray_job: Mapping[str, Any] | None) -> Self:
         """The state of the object; None is one that somebody has deleted."""
         if ray_job is None:
-            return cls(False, True, False, "the RayJob is gone: somebody deleted it")
+            return cls.over("the RayJob is gone: somebody deleted it")
         if "deletionTimestamp" in ray_job["metadata"]:
-            return cls(False, True, False, "the RayJob is being deleted")
+            return cls.over("the RayJob is being deleted")
         status = ray_job.get("status") or {}
         stage, outcome = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
-        if stage in OVER or outcome in ("SUCCEEDED", "FAILED", "STOPPED"):
-            why = " ".join(filter(None, [status.get("reason"), status.get("message")]))
-            return cls(False, True, outcome == "SUCCEEDED", f"the RayJob ended: {outcome} {why}")
-        if stage in QUEUED or (not stage and ray_job["spec"].get("suspend")):
-            return cls(False, False, False, "")
-        if stage in RUNNING:
-            return cls(True, False, False, "runs on the cluster")
-        return cls(False, False, False, "")
+        if stage in OVER or outcome in ENDED:
+            said = filter(None, [outcome or stage, status.get("reason"), status.get("message")])
+            return cls.over(
+                f"the RayJob ended: {' '.join(said)}",
+                did_well=outcome == "SUCCEEDED",
+                is_refused=stage == "ValidationFailed",
+            )
+        is_running = stage == "Running"
+        return cls(is_running, False, False, False, "runs on the cluster" if is_running else "")
+
+    @classmethod
+    def over(cls, message: str, did_well: bool = False, is_refused: bool = False) -> Self:
+        """The state of one that has ended."""
+        return cls(False, True, did_well, is_refused, message)
 
 
 def diagnosis(cluster: Cluster, name: str) -> str:

@@ -1,0 +1,3 @@
+CREATE DATABASE dagster;
+CREATE DATABASE mlflow;
+CREATE DATABASE orrery;

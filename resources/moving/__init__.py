@@ -1,0 +1,1 @@
+"""Moving an embedded state folder to PostgreSQL and a bucket, whole and proven."""

@@ -1,0 +1,56 @@
+"""Addresses of the state folder, and what they become in the bucket."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+NESTED = 3
+"""How deep JSON lies in JSON: a path with letters outside ASCII is escaped once a level."""
+
+
+class Addresses:
+    """Replaces addresses of files in texts."""
+
+    def __init__(self, folders: Iterable[Path], bucket: str) -> None:
+        new: dict[str, str] = {}
+        for folder in folders:
+            for part, address in (("mlflow", f"{bucket}/mlflow"), ("objects", bucket)):
+                for old in ((folder / part).as_uri(), str(folder / part)):
+                    new |= dict.fromkeys(_spellings(old), address)
+        self._new = new
+        longest_first = sorted(map(re.escape, new), key=len, reverse=True)
+        # A longer path or name that only contains the address is another's.
+        self._pattern = re.compile(
+            rf"(?:(?<![\w./-])|(?<=\\[nt]))(?:{'|'.join(longest_first)})(?![\w-]|\.\w)"
+        )
+
+    def rewritten(self, text: str) -> str:
+        """The text with every address of the folder replaced by that in the bucket."""
+        return self._pattern.sub(lambda found: self._new[found[0]], text)
+
+
+def _spellings(address: str) -> list[str]:
+    """The address as text, and as it is escaped in JSON."""
+    found = [address]
+    for _ in range(NESTED):
+        found.append(json.dumps(found[-1])[1:-1])
+    return found
+
+
+def names_of(folder: Path) -> list[Path]:
+    """Every path by which the rows may know the state folder: where it is, and where it was when
+    MLflow's experiments were made."""
+    found = [folder.absolute(), folder.resolve()]
+    database = folder / "mlflow.db"
+    if database.exists():
+        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+        kept = connection.execute("SELECT name, artifact_location FROM experiments").fetchall()
+        connection.close()
+        for name, location in kept:
+            path = unquote(urlsplit(location or "").path)
+            if location and location.startswith("file:") and path.endswith(f"/mlflow/{name}"):
+                found.append(Path(path.removesuffix(f"/mlflow/{name}")))
+    return list(dict.fromkeys(found))

@@ -1,0 +1,137 @@
+"""The cluster tests run against: a double in this process, or the one KUBECONFIG names."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+import yaml
+
+from tests.cluster.api_server import ApiServer
+from tests.cluster.controllers import ControllerManager
+from tests.cluster.images import DEFAULT_IMAGES, PYTHON_IMAGE, ImagePlan, Images
+from tests.cluster.kubelet import Kubelet
+from tests.cluster.kuberay import RayJobController
+from tests.cluster.kueue import Kueue
+
+__all__ = ["PYTHON_IMAGE", "ImagePlan", "RealCluster", "TestCluster", "cluster", "cluster_images"]
+
+_FIRST_NAMESPACES = ("default", "kube-system")
+_API_GROUPS = {
+    "kuberay": "ray.io",
+    "kueue": "kueue.x-k8s.io",
+    "gateway": "gateway.networking.k8s.io",
+}
+
+
+def _namespace(name: str) -> dict:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def kubeconfig(url: str, namespace: str) -> str:
+    """A kubeconfig for a server without TLS."""
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": url}}],
+            "users": [{"name": "test", "user": {}}],
+            "contexts": [
+                {
+                    "name": "test",
+                    "context": {"cluster": "test", "user": "test", "namespace": namespace},
+                }
+            ],
+        }
+    )
+
+
+class TestCluster:
+    """API server, controllers, kubelet, KubeRay, and Kueue; nothing of them outlives `close`.
+
+    `images` maps regular expressions to plans, beside the default ones, or is a function that
+    decides alone.
+    """
+
+    __test__ = False
+
+    def __init__(self, images: Images | None = None, namespace: str = "test", gpus: int = 0):
+        self.namespace = namespace
+        self._folder = tempfile.TemporaryDirectory(prefix="cluster-")
+        self.kubeconfig = Path(self._folder.name, "kubeconfig")
+        self.api = ApiServer(namespace)
+        if not callable(images):
+            images = {**DEFAULT_IMAGES, **(images or {})}
+        self.kubelet = Kubelet(self.api, images, gpus)
+        self.kuberay = RayJobController(self.api)
+        self.kueue = Kueue(self.api)
+        self.controllers = ControllerManager(self.api, (self.kuberay, self.kueue))
+        self.kubeconfig.write_text(kubeconfig(self.api.url, namespace))
+        self.kubelet.kubeconfig = self.kubeconfig
+        self.api.endpoints.log_source = self.kubelet.log
+        self.controllers.start()
+        for name in (*_FIRST_NAMESPACES, namespace):
+            self.api.create(_namespace(name))
+        self.kubelet.start()
+
+    def require(self, capability: str) -> None:
+        """The double has every capability."""
+
+    def close(self) -> None:
+        """Ends every process and thread, and removes every folder."""
+        self.controllers.close()
+        self.kubelet.close()
+        self.api.close()
+        self._folder.cleanup()
+        failures = self.controllers.failures + self.kubelet.failures
+        assert not failures, "\n".join(failures)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RealCluster:
+    """A fresh namespace of the cluster that KUBECONFIG names. It has no handles for faults."""
+
+    def __init__(self, path: Path):
+        from kubernetes import client, config
+
+        self.kubeconfig = path
+        self.namespace = f"test-{uuid.uuid4().hex[:8]}"
+        api_client = config.new_client_from_config(str(path))
+        self._core, self._apis = client.CoreV1Api(api_client), client.ApisApi(api_client)
+        self._core.create_namespace(_namespace(self.namespace))
+
+    def require(self, capability: str) -> None:
+        """Skips the test unless the cluster serves the API; none offers faults."""
+        groups = self._apis.get_api_versions().groups
+        if _API_GROUPS.get(capability) not in {group.name for group in groups}:
+            pytest.skip(f"this cluster has no {capability}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._core.delete_namespace(self.namespace)
+
+
+@pytest.fixture
+def cluster_images() -> Images | None:
+    """Images a test's cluster knows beside the default ones; override it to add some."""
+    return None
+
+
+@pytest.fixture
+def cluster(cluster_images: Images | None) -> Iterator[TestCluster | RealCluster]:
+    """A cluster with a namespace of the test's own."""
+    path = os.environ.get("KUBECONFIG")
+    made = RealCluster(Path(path)) if path else TestCluster(cluster_images)
+    with made:
+        yield made

@@ -1,0 +1,439 @@
+"""Engine jobs run on a cluster to their end, whatever happens to their pods, queue and driver."""
+
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from engine.bucket import Bucket
+from resources.cluster import Cluster, ClusterUnavailable
+from resources.cluster_settings import ClusterSettings
+from resources.compute import Driver, JobLost, JobRefused
+from resources.kuberay import KubeRay
+from resources.needs import Needs
+from resources.ray_job import name_of
+from resources.settings import CHECKOUT
+from tests import buckets
+from tests.cluster.counting import CountingResult, CountingSpec
+from tests.cluster.fixtures import ImagePlan
+from tests.waiting import until
+
+MODULE = "tests.cluster.counting"
+JOB = "0123456789abcdef0123"
+NAME = name_of(JOB)
+
+
+class Cancelled(BaseException):
+    """As Dagster interrupts a step."""
+
+
+@pytest.fixture
+def cluster_images():
+    """The training image, as this checkout and this environment."""
+    return {"orrery-training": ImagePlan(cwd=str(CHECKOUT))}
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    return buckets.make_bucket(monkeypatch)
+
+
+@pytest.fixture
+def settings(cluster, bucket):
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    for kind, name in (("ConfigMap", "orrery-settings"), ("Secret", "orrery-engines")):
+        data = {"data" if kind == "ConfigMap" else "stringData": environment}
+        metadata = {"name": name, "namespace": cluster.namespace}
+        cluster.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, **data})
+    return ClusterSettings(
+        namespace=cluster.namespace, kubeconfig=cluster.kubeconfig, poll_s=0.05, stuck_s=1
+    )
+
+
+@pytest.fixture
+def queue(cluster, settings):
+    """Settings whose jobs go through a Kueue queue."""
+    make_queue(cluster)
+    return settings.model_copy(update={"queue": "training"})
+
+
+def make_queue(cluster):
+    for thing in (
+        {"kind": "ClusterQueue", "metadata": {"name": "all"}, "spec": {"namespaceSelector": {}}},
+        {
+            "kind": "LocalQueue",
+            "metadata": {"name": "training", "namespace": cluster.namespace},
+            "spec": {"clusterQueue": "all"},
+        },
+    ):
+        cluster.api.create({"apiVersion": "kueue.x-k8s.io/v1beta2", **thing})
+
+
+@pytest.fixture
+def compute(tmp_path, bucket, settings):
+    return made(tmp_path, bucket, settings)
+
+
+def made(tmp_path, bucket, settings):
+    return KubeRay(tmp_path / "work", bucket, Cluster(settings))
+
+
+def spec(compute, **told):
+    return CountingSpec(
+        **{"job": JOB, "workdir": compute.workdir(JOB), "timeout_s": 60, "steps": 3, **told}
+    )
+
+
+class Run:
+    """A job whose driver is a thread; `interrupted` is thrown at it by its own progress."""
+
+    def __init__(self, compute, asked, **how) -> None:
+        self.said: list[str] = []
+        self.result: CountingResult | None = None
+        self.error: BaseException | None = None
+        self._interrupt: type[BaseException] | None = None
+        self._thread = threading.Thread(target=self._go, args=(compute, asked, how), daemon=True)
+        self._thread.start()
+
+    def _go(self, compute, asked, how) -> None:
+        try:
+            self.result = compute.run(MODULE, asked, CountingResult, self._hear, **how)
+        except BaseException as error:
+            self.error = error
+
+    def _hear(self, line) -> None:
+        self.said.append(str(line))
+        if self._interrupt:
+            raise self._interrupt
+
+    def interrupt(self) -> None:
+        self._interrupt = Cancelled
+        self.end()
+
+    def heard(self, text) -> bool:
+        return any(text in line for line in self.said)
+
+    def end(self):
+        self._thread.join(60)
+        assert not self._thread.is_alive(), self.said
+        return self
+
+
+def pods(cluster):
+    return cluster.api.list("Pod", cluster.namespace)
+
+
+def head(cluster):
+    return until(lambda: [p for p in pods(cluster) if p["status"].get("phase") == "Running"])[0]
+
+
+def ray_job(cluster):
+    return cluster.api.find("RayJob", NAME, cluster.namespace)
+
+
+def test_a_job_ends_with_its_result_and_its_files(compute, cluster):
+    result = compute.run(MODULE, spec(compute), CountingResult, lambda line: None)
+
+    assert result.counted == 3
+    assert json.loads((result.made / "numbers.json").read_bytes()) == [0, 1, 2]
+    assert result.made.is_relative_to(compute.workdir(JOB))
+
+
+def test_progress_is_told_as_it_is_made(compute):
+    run = Run(compute, spec(compute, steps=3, step_s=0.5)).end()
+
+    assert [line for line in run.said if line.startswith("step 3/3")]
+
+
+def test_a_folder_that_the_spec_names_is_there_for_the_engine(compute, tmp_path):
+    artefact = tmp_path / "artefact"
+    artefact.mkdir()
+    (artefact / "model.onnx").write_bytes(b"onnx")
+
+    result = compute.run(MODULE, spec(compute, artefact=artefact), CountingResult, lambda line: 0)
+
+    assert result.read == ["model.onnx"]
+
+
+def test_nothing_is_left_on_the_cluster_after_the_end(compute, cluster):
+    compute.run(MODULE, spec(compute), CountingResult, lambda line: None)
+
+    until(lambda: ray_job(cluster) is None and pods(cluster) == [])
+
+
+def test_a_forgotten_job_leaves_nothing_in_the_bucket(compute, bucket):
+    compute.run(MODULE, spec(compute), CountingResult, lambda line: None)
+
+    compute.forget(JOB)
+
+    assert list(Bucket(f"{bucket}/jobs/{JOB}").walk()) == []
+
+
+def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bucket):
+    cluster.kueue.hold()
+    needs = Needs(
+        workers=3,
+        min_workers=2,
+        cpus=4,
+        gpus=1,
+        memory="8Gi",
+        environment={"NCCL_DEBUG": "INFO"},
+        node_selector={"gpu": "h100"},
+        tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        priority="high",
+    )
+    Run(made(tmp_path, bucket, queue), spec(compute), needs=needs)
+
+    found = until(lambda: ray_job(cluster))
+
+    group = found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    worker = group["template"]["spec"]
+    assert (group["minReplicas"], group["replicas"]) == (2, 3)
+    assert worker["containers"][0]["resources"]["limits"] == {"memory": "8Gi", "nvidia.com/gpu": 1}
+    assert {"name": "NCCL_DEBUG", "value": "INFO"} in worker["containers"][0]["env"]
+    assert worker["nodeSelector"] == {"gpu": "h100"}
+    assert worker["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
+    assert found["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "high"
+
+
+def test_a_queued_job_waits_longer_than_it_may_run_and_says_why(
+    compute, cluster, queue, tmp_path, bucket
+):
+    cluster.kueue.hold()
+    run = Run(made(tmp_path, bucket, queue), spec(compute, timeout_s=4.0), stall_s=4.0)
+    until(lambda: run.heard("waits in queue training: waiting for quota"))
+    time.sleep(4.5)
+
+    cluster.kueue.release()
+
+    assert run.end().result.counted == 3
+
+
+def test_a_pre_empted_job_goes_on_from_its_checkpoint(compute, cluster, queue, tmp_path, bucket):
+    run = Run(made(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 10/60"))
+
+    cluster.kueue.preempt(NAME)
+    until(lambda: run.heard("waits in queue"))
+    cluster.kueue.release()
+
+    result = run.end().result
+    assert (result.counted, result.first >= 10) == (60, True)
+    assert not run.heard("was lost")
+
+
+def test_an_evicted_job_goes_on_from_its_checkpoint(compute, cluster):
+    run = Run(compute, spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 10/60"))
+
+    cluster.kubelet.evict(head(cluster)["metadata"]["name"])
+
+    result = run.end().result
+    assert (result.counted, result.first > 0) == (60, True)
+    assert run.heard("was lost")
+
+
+def test_a_pod_deleted_by_hand_costs_one_attempt(compute, cluster):
+    run = Run(compute, spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 5/60"))
+
+    cluster.api.delete("Pod", head(cluster)["metadata"]["name"], cluster.namespace)
+
+    assert run.end().result.counted == 60
+
+
+def test_a_lost_node_costs_one_attempt(compute, cluster):
+    run = Run(compute, spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 5/60"))
+
+    cluster.kubelet.lose_node(head(cluster)["spec"]["nodeName"])
+
+    assert run.end().result.counted == 60
+
+
+def test_a_ray_job_deleted_by_hand_is_asked_for_again(compute, cluster):
+    run = Run(compute, spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 5/60"))
+
+    cluster.api.delete("RayJob", NAME, cluster.namespace)
+
+    assert run.end().result.counted == 60
+
+
+def test_a_cancelled_job_leaves_no_ray_job_and_its_checkpoint(compute, cluster):
+    run = Run(compute, spec(compute, steps=600, step_s=0.1))
+    until(lambda: run.heard("step 8/600"))
+
+    run.interrupt()
+
+    assert isinstance(run.error, Cancelled)
+    until(lambda: ray_job(cluster) is None and pods(cluster) == [])
+    assert list((compute.workdir(JOB) / "checkpoints").glob("[0-9]*/count"))
+
+
+def test_a_queued_job_that_is_cancelled_leaves_no_ray_job(
+    compute, cluster, queue, tmp_path, bucket
+):
+    cluster.kueue.hold()
+    compute = made(tmp_path, bucket, queue)
+    asked = spec(compute)
+
+    def interrupt(line):
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        compute.run(MODULE, asked, CountingResult, interrupt)
+
+    until(lambda: ray_job(cluster) is None)
+
+
+def test_the_retry_of_a_lost_driver_adopts_the_job_that_runs(compute, cluster, tmp_path, bucket):
+    lost = Run(compute, spec(compute, steps=40, step_s=0.1), driver=Driver("run", lambda: False))
+    until(lambda: lost.heard("step 5/40"))
+    lost.interrupt()
+    uid = ray_job(cluster)["metadata"]["uid"]
+
+    again = Run(compute, spec(compute, steps=40, step_s=0.1))
+    until(lambda: again.said)
+
+    assert ray_job(cluster)["metadata"]["uid"] == uid
+    assert again.end().result.first == 0
+
+
+def test_a_job_whose_driver_never_comes_back_ends_itself(
+    compute, cluster, settings, tmp_path, bucket
+):
+    settings = settings.model_copy(update={"lease_s": 3.0})
+    compute = made(tmp_path, bucket, settings)
+    asked = spec(compute, steps=10_000, step_s=0.1, lease_s=2.0)
+    lost = Run(compute, asked, driver=Driver("run", lambda: False))
+    until(lambda: lost.heard("step 2/"))
+
+    lost.interrupt()
+
+    until(lambda: ray_job(cluster)["status"].get("jobDeploymentStatus") == "Failed", 60)
+
+
+def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, queue, tmp_path, bucket):
+    cluster.kueue.hold()
+    compute = made(tmp_path, bucket, queue)
+    lost = Run(compute, spec(compute), driver=Driver("the-run", lambda: False))
+    until(lambda: ray_job(cluster))
+    until(lambda: lost.heard("waits in queue"))
+
+    swept = compute.abandoned(lambda run: run != "the-run")
+
+    assert swept == [NAME]
+    assert ray_job(cluster) is None
+
+
+def test_an_image_that_cannot_be_pulled_is_told_and_refused(compute, cluster):
+    run = Run(compute, spec(compute), needs=Needs(image="nowhere:1")).end()
+
+    assert isinstance(run.error, JobRefused)
+    assert "ImagePull" in str(run.error)
+    until(lambda: ray_job(cluster) is None)
+
+
+def test_a_quota_that_is_used_up_is_told_and_waited_for(compute, cluster):
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "small", "namespace": cluster.namespace},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    cluster.api.create(quota)
+    run = Run(compute, spec(compute))
+    until(lambda: run.heard("exceeded quota"))
+
+    cluster.api.delete("ResourceQuota", "small", cluster.namespace)
+
+    assert run.end().result.counted == 3
+
+
+def test_a_job_that_can_never_work_is_refused_with_its_own_words(compute, cluster):
+    with pytest.raises(JobRefused, match="it can never count"):
+        compute.run(
+            MODULE, spec(compute, fails="refused", fails_at=1), CountingResult, lambda line: None
+        )
+
+    until(lambda: ray_job(cluster) is None)
+
+
+def test_a_job_that_asks_for_it_is_tried_again(compute):
+    run = Run(compute, spec(compute, fails="try_again", fails_at=2)).end()
+
+    assert run.result.counted == 3
+    assert run.heard("the numbers are away")
+
+
+def test_a_job_that_is_always_lost_is_given_up_with_its_reason(compute):
+    with pytest.raises(JobLost, match="after 3 attempts"):
+        compute.run(
+            MODULE, spec(compute, fails="dies", fails_at=0), CountingResult, lambda line: None
+        )
+
+
+def test_a_job_that_runs_too_long_is_stopped(compute, cluster):
+    with pytest.raises(JobRefused, match="longer than 1 s"):
+        compute.run(
+            MODULE,
+            spec(compute, steps=1000, step_s=0.1, timeout_s=1.0),
+            CountingResult,
+            lambda line: None,
+        )
+
+    until(lambda: ray_job(cluster) is None)
+
+
+def test_a_silent_job_is_stopped_as_hung(compute):
+    with pytest.raises(JobRefused, match="reported nothing for 1 s"):
+        compute.run(
+            MODULE, spec(compute, steps=2, step_s=30), CountingResult, lambda line: None, stall_s=1
+        )
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_errors_of_the_api_server_that_pass_are_waited_out(status, compute, cluster):
+    cluster.api.fail(status, times=3, path="rayjobs")
+
+    assert compute.run(MODULE, spec(compute), CountingResult, lambda line: None).counted == 3
+
+
+def test_an_api_server_that_stays_away_is_told_and_the_job_goes_on(compute, cluster, monkeypatch):
+    run = Run(compute, spec(compute, steps=30, step_s=0.1))
+    until(lambda: run.heard("step 2/30"))
+    monkeypatch.setattr("resources.cluster.ATTEMPTS", 2)
+    cluster.api.fail(503, times=1_000_000, path="rayjobs")
+    assert isinstance(run.end().error, ClusterUnavailable)
+    cluster.api.heal()
+
+    assert Run(compute, spec(compute, steps=30, step_s=0.1)).end().result.counted == 30
+
+
+def test_a_create_that_was_answered_by_an_error_is_not_made_twice(compute, cluster):
+    cluster.api.fail(500, times=1, method="POST", path="rayjobs")
+
+    compute.run(MODULE, spec(compute), CountingResult, lambda line: None)
+
+    created = [r for r in cluster.api.requests if r[0] == "POST" and r[2] == 201]
+    assert len([r for r in created if r[1].endswith("/rayjobs")]) == 1
+
+
+def test_a_clock_that_is_wrong_does_no_harm(compute, cluster):
+    cluster.api.skew(-7_200)
+
+    assert compute.run(MODULE, spec(compute), CountingResult, lambda line: None).counted == 3
+
+
+def test_two_drivers_of_one_job_share_one_ray_job(compute, cluster):
+    runs = [Run(compute, spec(compute, steps=10, step_s=0.1)) for _ in range(2)]
+
+    results = [run.end().result for run in runs]
+
+    created = [r for r in cluster.api.requests if r[0] == "POST" and r[1].endswith("/rayjobs")]
+    assert [r[2] for r in created].count(201) == 1
+    assert {result.pid for result in results if result} == {results[0].pid}

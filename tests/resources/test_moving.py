@@ -1,0 +1,443 @@
+"""An embedded state folder arrives whole in PostgreSQL and a bucket, once, or is refused."""
+
+import json
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterInstance
+from sqlalchemy import create_engine, func, insert, select, text
+from typer.testing import CliRunner
+
+from accounts import audit
+from accounts.tables import keys, organizations, users
+from api.cli import app
+from assets.keys import asset_key
+from definitions import definitions_of, doors
+from engine import lease
+from projects.loading import load_project
+from resources.control import Control
+from resources.dagster_events import DagsterEvents
+from resources.datasets import DatasetStore
+from resources.doors import object_store
+from resources.moving.addresses import Addresses
+from resources.moving.move import Move, at_rest
+from resources.moving.verification import CannotMove
+from resources.settings import CHECKOUT, Settings
+from resources.tracking import TrackedDataset, Tracking
+from scheduler import jobs
+from scheduler.tables import jobs as jobs_table
+from tests import buckets
+from tests.control import new_database
+
+IRIS = asset_key("flowers", "dataset", "iris")
+TARGETS = ("ORRERY_DAGSTER_STORAGE", "ORRERY_MLFLOW_URI", "ORRERY_CONTROL")
+
+
+@dg.asset(deps=[IRIS], check_specs=[dg.AssetCheckSpec("is_small", asset="summary")])
+def summary():
+    print("counted")  # noqa: T201
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """A state folder that a project, MLflow and people have used; it has been moved since."""
+    folder = tmp_path_factory.mktemp("embedded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORRERY_STATE", str(folder / "gärten"))
+        patch.setenv("DAGSTER_HOME", str(CHECKOUT))
+        for name in (*TARGETS, "ORRERY_OBJECTS", "ORRERY_PROJECTS"):
+            patch.delenv(name, raising=False)
+        settings = Settings()
+        version = _materialise(settings)
+        _track(settings, version)
+        _employ(settings)
+    # Nothing of the place where it was made may still be needed.
+    return (folder / "gärten").rename(folder / "state")
+
+
+def _materialise(settings):
+    flowers = Path(__file__).parent.parent / "data" / "flowers" / "flowers.yaml"
+    assets = [*(definitions_of(load_project(flowers)).assets or []), summary]
+    with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+        for _ in range(2):
+            result = dg.materialize(
+                assets,
+                instance=instance,
+                resources=doors(settings),
+                selection=dg.AssetSelection.assets(IRIS, summary.key),
+            )
+            assert result.success
+        instance.report_runless_asset_event(dg.AssetMaterialization("outside"))
+        version = instance.get_latest_materialization_event(IRIS).asset_materialization.metadata
+        instance.daemon_cursor_storage.set_cursor_values(
+            {"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_SUCCESS": str(_last_success(instance))}
+        )
+    return version["version"].value
+
+
+def _last_success(instance):
+    found = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=1)
+    return found.records[0].storage_id
+
+
+def _track(settings, version):
+    tracking = Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url)
+    dataset = DatasetStore(object_store(settings)).read("flowers", "iris", version)
+    run = tracking.run_for(
+        "flowers",
+        "first",
+        "job-1",
+        {"dagster.run_id": "x"},
+        {"epochs": 5},
+        TrackedDataset("iris", version, dataset.uri),
+    )
+    file = settings.state / "model.onnx"
+    file.write_bytes(b"weights")
+    tracking.log_metrics(run.run_id, {"accuracy": 0.1 + 0.2, "loss": float("nan")})
+    tracking.log_files(run.run_id, [file], "model")
+    tracking.end(run.run_id, well=True)
+    client = tracking._client
+    source = f"{client.get_run(run.run_id).info.artifact_uri}/model"
+    client.create_registered_model("flowers.classifier")
+    client.create_model_version("flowers.classifier", source, run.run_id)
+    tracking.point("flowers.classifier", "champion", 1)
+
+
+def _employ(settings):
+    control = Control(settings.control_url)
+    now = time.time()
+    with control.write() as c:
+        c.execute(insert(organizations).values(id="o", name="home", created_at=now))
+        c.execute(insert(users).values(id="u", kind="person", name="Zoë", created_at=now))
+        for name, may in ((["flowers"], True), (None, False)):
+            c.execute(
+                insert(keys).values(
+                    id=f"k{may}",
+                    organization_id="o",
+                    user_id="u",
+                    name="key",
+                    digest=str(may),
+                    role="owner",
+                    projects=name,
+                    agents_may_change=may,
+                    created_at=now,
+                )
+            )
+        for number in range(5):
+            place = f"{settings.object_root}/datasets"
+            audit.record(c, organization="o", actor="u", action="x", object=place, after=number)
+        row = dict.fromkeys((c.name for c in jobs_table.columns if c.nullable), None)
+        row |= dict(organization_id="o", project="flowers", kind="train", name="classifier")
+        row |= dict(status="succeeded", message="", created_by="u", gpus=0, created_at=now)
+        row |= dict(attempts=1, due_at=now, id=jobs.new_id("job"))
+        spec = {"rate": 1e-3, "from": f"{settings.object_root}/x", "none": None}
+        c.execute(insert(jobs_table).values(**row, spec=spec))
+    control.close()
+    log = settings.state / "requests" / "flowers.api" / "s0.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("{}\n")
+    (settings.state / "projects").mkdir()
+    (settings.state / "projects" / "made.yaml").write_text("project: made\n")
+    (settings.state / "instance.secret").write_bytes(b"secret" * 5)
+    draft = settings.state / "objects" / ".cut.draft"
+    draft.mkdir()
+    (draft / "half").write_text("half")
+
+
+@pytest.fixture(scope="module")
+def mlflow_template(postgresql):
+    """Name of a database with MLflow's tables, which take seconds to make."""
+    from mlflow.store.db.utils import _safe_initialize_tables
+
+    url = new_database(postgresql)
+    engine = create_engine(url)
+    _safe_initialize_tables(engine)
+    engine.dispose()
+    return url.split("/")[3].partition("?")[0]
+
+
+@pytest.fixture
+def place(embedded, postgresql, mlflow_template, monkeypatch, tmp_path):
+    """A copy of the state folder; the settings point to empty databases and an empty bucket."""
+    root = buckets.make_bucket(monkeypatch)
+    name = f"m{uuid.uuid4().hex[:12]}"
+    admin = create_engine(postgresql.replace("DATABASE", "postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {mlflow_template}"))
+    admin.dispose()
+    monkeypatch.setenv("ORRERY_STATE", str(tmp_path / "new"))
+    monkeypatch.setenv("DAGSTER_HOME", str(CHECKOUT))
+    monkeypatch.setenv("ORRERY_OBJECTS", f"{root}/instance")
+    monkeypatch.setenv("ORRERY_DAGSTER_STORAGE", new_database(postgresql))
+    monkeypatch.setenv("ORRERY_CONTROL", new_database(postgresql))
+    monkeypatch.setenv("ORRERY_MLFLOW_URI", postgresql.replace("DATABASE", name))
+    return Path(shutil.copytree(embedded, tmp_path / "state"))
+
+
+def quiet(what, done):
+    pass
+
+
+def move(folder, told=quiet):
+    made = Move(folder, Settings(), told)
+    try:
+        made.run()
+        return list(made.compare())
+    finally:
+        made.close()
+
+
+def rows(setting, table):
+    engine = create_engine(getattr(Settings(), setting))
+    with engine.connect() as connection:
+        found = connection.execute(text(f"SELECT * FROM {table}")).mappings().all()
+    engine.dispose()
+    return found
+
+
+def execute(url, statement):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, ["migrate", *map(str, arguments)])
+
+
+def history(instance):
+    """What a person sees of the history: every run's log, every asset's materialisations."""
+    logs = {
+        run.run_id: [
+            (r.event_log_entry.timestamp, r.event_log_entry.message)
+            for r in instance.get_records_for_run(run.run_id).records
+        ]
+        for run in instance.get_runs()
+    }
+    versions = [
+        (r.run_id, r.timestamp) for r in instance.fetch_materializations(IRIS, limit=10).records
+    ]
+    return logs, versions
+
+
+def test_everything_arrives_and_is_the_same_on_both_sides(place):
+    compared = move(place)
+
+    assert all(each.is_same for each in compared), [str(e) for e in compared if not e.is_same]
+    counts = {each.place: each.new_count for each in compared}
+    assert counts["control: audit"] == 5
+    assert counts["MLflow: model_versions"] == 1
+    assert counts["Dagster: runs"] == 2
+    assert counts["objects: requests/"] == 1
+    assert counts["file instance.secret"] == counts["file made.yaml"] == 1
+
+
+def test_dagster_answers_as_before(place, monkeypatch):
+    with monkeypatch.context() as before:
+        before.delenv("ORRERY_DAGSTER_STORAGE")
+        before.setenv("ORRERY_STATE", str(place))
+        with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+            old = history(instance)
+            status_changes = len(
+                instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=9).records
+            )
+    move(place)
+
+    with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+        assert history(instance) == old
+        (cursor,) = instance.daemon_cursor_storage.get_cursor_values(
+            {"EVENT_LOG_CONSUMER_CURSOR-PIPELINE_SUCCESS"}
+        ).values()
+        assert int(cursor) == _last_success(instance)
+        assert (
+            len(instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=9).records)
+            == status_changes
+        )
+        made = instance.fetch_materializations(IRIS, limit=1).records[0]
+        event = instance.get_latest_materialization_event(summary.key)
+        tags = event.asset_materialization.tags
+        assert tags[f"dagster/input_event_pointer/{IRIS.to_user_string()}"] == str(made.storage_id)
+        assert instance.get_latest_materialization_event(dg.AssetKey("outside"))
+        record = instance.event_log_storage.get_asset_records([IRIS])[0]
+        assert record.asset_entry.last_materialization_record.storage_id == made.storage_id
+
+
+def test_a_moved_instance_goes_on_where_it_stopped(place):
+    move(place)
+
+    with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+        newest = max(r["id"] for r in rows("dagster_storage", "event_logs"))
+        assert dg.materialize([summary], instance=instance).success
+        assert len(instance.get_runs()) == 3
+        record = instance.fetch_materializations(summary.key, limit=1).records[0]
+        assert record.storage_id > newest
+        evaluated = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(summary.key, "is_small"), limit=5
+        )
+        assert len(evaluated) == 3
+
+
+def test_a_dataset_version_is_read_through_the_bucket(place):
+    from engine.rows import read_rows
+
+    move(place)
+
+    newest = DagsterEvents().newest(list(IRIS.path))
+    store = DatasetStore(object_store(Settings()))
+    version = store.read("flowers", "iris", newest.metadata["version"])
+    assert newest.metadata["uri"] == version.uri
+    assert version.uri.startswith(Settings().objects)
+    assert read_rows(version.train, version.features).num_rows > 50
+
+
+def test_mlflow_finds_the_run_the_version_and_its_files(place, tmp_path):
+    move(place)
+
+    settings = Settings()
+    tracking = Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url)
+    version = tracking.aliased("flowers.classifier", "champion")
+    client = tracking._client
+    run = client.get_run(version.run_id)
+    assert run.data.metrics["accuracy"] == 0.1 + 0.2
+    assert run.data.metrics["loss"] != run.data.metrics["loss"]
+    (dataset,) = run.inputs.dataset_inputs
+    assert json.loads(dataset.dataset.source)["uri"].startswith(settings.objects)
+    file = client.download_artifacts(version.run_id, "model/model.onnx", str(tmp_path))
+    assert Path(file).read_bytes() == b"weights"
+    source = client.get_model_version("flowers.classifier", "1").source
+    assert source.startswith(f"{settings.objects}/mlflow/")
+    assert "gärten" not in str(rows("mlflow_uri", "experiments"))
+
+
+def test_accounts_jobs_and_the_chain_of_the_audit_are_those_before(place):
+    move(place)
+
+    control = Control(Settings().control)
+    with control.read() as connection:
+        assert audit.verify(connection).entries == 5
+        may = dict(connection.execute(select(keys.c.agents_may_change, keys.c.projects)).all())
+        assert may == {True: ["flowers"], False: None}
+        missing = select(func.count()).select_from(keys).where(keys.c.projects.is_(None))
+        assert connection.execute(missing).scalar_one() == 1
+        spec = connection.execute(select(jobs_table.c.spec)).scalar_one()
+    control.close()
+    assert spec == {"rate": 1e-3, "from": f"{Settings().objects}/x", "none": None}
+
+
+def test_output_of_steps_is_read_from_the_bucket(place):
+    move(place)
+
+    with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+        run = instance.get_runs()[0].run_id
+        captured = instance.get_records_for_run(
+            run, of_type=dg.DagsterEventType.LOGS_CAPTURED
+        ).records[0]
+        key = captured.event_log_entry.dagster_event.logs_captured_data.log_key
+        data = instance.compute_log_manager.get_log_data(key)
+    assert b"counted" in (data.stdout or b"")
+
+
+@pytest.mark.parametrize("at", ["objects: copying", "Dagster: event_logs", "MLflow: runs"])
+def test_an_interrupted_move_is_finished_by_the_next(place, at):
+    def cut(what, done):
+        if what == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(place, cut)
+    assert rows("mlflow_uri", "runs") == []
+
+    assert all(each.is_same for each in move(place))
+    names = [key for key, _ in buckets.written()]
+    assert len(names) == len(set(names))
+
+
+def test_a_repeated_move_writes_nothing(place):
+    move(place)
+    before = buckets.written()
+
+    assert all(each.is_same for each in move(place))
+
+    assert buckets.written() == before
+
+
+def test_a_database_that_holds_something_else_is_refused(place):
+    control = Control(Settings().control)
+    with control.write() as c:
+        c.execute(insert(organizations).values(id="z", name="else", created_at=0.0))
+    control.close()
+
+    with pytest.raises(CannotMove, match="ORRERY_CONTROL is not empty"):
+        move(place)
+
+    assert buckets.written() == []
+    assert rows("mlflow_uri", "experiments") == []
+
+
+def test_a_bucket_that_holds_something_else_is_refused(place):
+    buckets.put("instance/other", b"else")
+
+    with pytest.raises(CannotMove, match=r"instance is not empty.*other"):
+        move(place)
+
+
+def test_a_target_that_the_settings_lack_is_named(place, monkeypatch):
+    monkeypatch.delenv("ORRERY_MLFLOW_URI")
+    monkeypatch.setenv("ORRERY_OBJECTS", "folder")
+
+    with pytest.raises(CannotMove, match=r"MLFLOW_URI is not set.*OBJECTS is folder"):
+        move(place)
+
+
+def test_a_folder_in_use_is_refused(place):
+    (place / "up").mkdir()
+    lease.hold(place / "up")
+
+    with pytest.raises(CannotMove, match="`orrery down`"), at_rest(place):
+        pass
+    said = command("--from", place)
+    assert isinstance(said.exception, CannotMove)
+
+
+def test_check_names_the_table_with_a_changed_byte(place):
+    assert command("--from", place).exit_code == 0
+    assert command("--from", place, "--check").exit_code == 0
+    execute(Settings().control, "UPDATE audit SET reason = 'x' WHERE number = 3")
+
+    said = command("--from", place, "--check")
+
+    assert said.exit_code == 1
+    assert "control: audit differs" in said.output
+
+
+def test_check_names_the_object_with_a_changed_byte(place):
+    move(place)
+    key = next(k for k, _ in buckets.written() if k.endswith("model.onnx"))
+    buckets.put(key, b"weightz")
+
+    said = command("--from", place, "--check")
+
+    assert said.exit_code == 1
+    assert key.removeprefix("instance/") in said.output
+
+
+def test_only_addresses_of_the_folder_are_replaced():
+    addresses = Addresses([Path("/a/gärten")], "s3://b/p")
+
+    for old, new in {
+        "/a/gärten/objects": "s3://b/p",
+        "/a/gärten/objects/x.parquet": "s3://b/p/x.parquet",
+        "file:///a/g%C3%A4rten/mlflow/1": "s3://b/p/mlflow/1",
+        json.dumps({"uri": "/a/gärten/objects/x"}): '{"uri": "s3://b/p/x"}',
+        json.dumps(json.dumps("/a/gärten/objects/x")): json.dumps('"s3://b/p/x"'),
+        "rows in /a/gärten/objects.": "rows in s3://b/p.",
+    }.items():
+        assert addresses.rewritten(old) == new
+    for other in ("/a/gärten/objects-2/x", "/z/a/gärten/objects/x", "/a/gärten/work/x"):
+        assert addresses.rewritten(other) == other
