@@ -11,6 +11,7 @@ from jobs.schedules import build_schedules
 from jobs.turning import build_jobs
 from projects.loading import LoadedProject, load_projects
 from resources import doors as to
+from resources.api_projects import ApiProjects
 from resources.cluster_settings import ClusterSettings
 from resources.datasets import DatasetStore
 from resources.evidence import EvidenceStore
@@ -18,6 +19,7 @@ from resources.request_logs import RequestLogs
 from resources.settings import Settings
 from resources.sources import Sources
 from resources.tracking import Tracking
+from sensors.abandoned import on_abandoned
 from sensors.drift import build_drift_sensors
 from sensors.failures import on_failure
 from sensors.new_data import build_new_data_sensors
@@ -27,10 +29,13 @@ from sensors.new_data import build_new_data_sensors
 def defs() -> dg.Definitions:
     """Everything that every declared project consists of."""
     settings = Settings()
+    ApiProjects(settings).pull()
     projects = load_projects(settings.project_folders)
     return dg.Definitions.merge(
         dg.Definitions(
-            sensors=[on_failure], resources=doors(settings), executor=dg.in_process_executor
+            sensors=[on_failure, on_abandoned],
+            resources=doors(settings),
+            executor=dg.in_process_executor,
         ),
         *map(definitions_of, projects),
     )
@@ -57,7 +62,8 @@ def definitions_of(project: LoadedProject) -> dg.Definitions:
 def doors(settings: Settings) -> dict[str, object]:
     """The doors to outside systems, by the name that steps ask for."""
     cluster = ClusterSettings()
-    objects, request_logs = to.object_store(settings), to.request_logs(settings)
+    objects = to.object_store(settings)
+    request_logs = RequestLogs(to.request_logs(settings), objects)
     return {
         "settings": settings,
         "objects": objects,
@@ -67,5 +73,5 @@ def doors(settings: Settings) -> dict[str, object]:
         "compute": to.compute(settings, cluster),
         "tracking": Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url),
         "runtime": to.runtime(settings, cluster),
-        "request_logs": RequestLogs(request_logs),
+        "request_logs": request_logs,
     }

@@ -23,7 +23,6 @@ from api.policy import refuse_what_requests_may_not
 from api.problems import FieldError, Problem, invalid, not_found
 from api.settings import FrontDoorSettings
 from engine import lease
-from engine.protocol import write_atomically
 from projects.loading import (
     InvalidProject,
     LoadedProject,
@@ -36,6 +35,7 @@ from projects.mistakes import mistakes_in
 from projects.nearest import hint
 from projects.schema import Model, Project, Service, Simulation
 from projects.yaml_lines import LARGEST_BYTES, UnreadableYaml, read_yaml
+from resources.api_projects import FRESH_S, ApiProjects
 from resources.settings import Settings
 
 BETWEEN = "--"
@@ -48,6 +48,7 @@ class DeclaredProjects:
 
     def __init__(self, settings: Settings, front: FrontDoorSettings, first: str) -> None:
         self._settings, self._front, self._first = settings, front, first
+        self._shared = ApiProjects(settings)
         self._lock = threading.Lock()
         self._seen: tuple[tuple[str, int], ...] | None = None
         self._loaded: dict[str, LoadedProject] = {}
@@ -144,14 +145,12 @@ class DeclaredProjects:
     def delete(self, principal: Principal, name: str) -> None:
         """Take the project's file away; raises `not-found` or `conflict`."""
         with self._alone():
-            self.changeable(principal, name).file.unlink()
+            self._shared.delete(self.changeable(principal, name).file.name)
 
     def put_suite(self, project: LoadedProject, simulation: str, suite: dict[str, Any]) -> str:
         """Path, as declared, of a suite kept beside the project's file."""
         path = f"suites/{project.name}.{simulation}.yaml"
-        file = self._settings.api_projects / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, yaml.safe_dump(suite, sort_keys=False))
+        self._shared.put(path, yaml.safe_dump(suite, sort_keys=False))
         return path
 
     def changeable(self, principal: Principal, name: str) -> LoadedProject:
@@ -170,6 +169,7 @@ class DeclaredProjects:
         require_match(etag, etag_of(project.file.read_bytes()))
 
     def _all(self) -> dict[str, LoadedProject]:
+        self._shared.pull(FRESH_S)
         with self._lock:
             folders = self._settings.project_folders
             seen = tuple((str(f), f.stat().st_mtime_ns) for f in project_files(folders))
@@ -215,7 +215,7 @@ class DeclaredProjects:
             ]
             text = f"the declaration of {name!r} has {len(problems)} mistakes"
             raise Problem("invalid", text, errors=problems) from error
-        write_atomically(self._settings.api_projects / f"{qualified}.yaml", text)
+        self._shared.put(f"{qualified}.yaml", text)
         return self.find(principal, name)
 
     def _load(self, text: str) -> None:
@@ -245,6 +245,7 @@ class DeclaredProjects:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with lease.alone(self._settings.api_projects / ".lock"):
+            self._shared.pull()
             yield
 
 

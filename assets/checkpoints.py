@@ -244,7 +244,7 @@ def _train(
     needs: Needs,
     stall_s: float,
 ) -> TrainingResult:
-    followed = MlflowRun(uri=tracking.uri, run_id=run.run_id)
+    followed = MlflowRun(uri=tracking.told_uri, run_id=run.run_id)
     try:
         return compute.run(
             "training.main",

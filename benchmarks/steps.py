@@ -16,6 +16,7 @@ from projects.loading import CHECKOUT, load_project
 from resources.compute import LocalCompute
 from resources.datasets import DatasetStore
 from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
 from resources.settings import Settings
 from resources.sources import Sources
 from training.contract import DatasetFiles, TrainingResult, TrainingSpec
@@ -63,7 +64,9 @@ def _dataset(state: Path) -> DatasetFiles:
     objects = ObjectStore(settings.object_root, state / "cache")
     project = load_project(CHECKOUT / "projects" / "digits.yaml")
     declared = project.declaration.datasets["scans"]
-    table = Sources(objects, state / "requests").read("digits", declared, state)
+    table = Sources(objects, RequestLogs(state / "requests", objects)).read(
+        "digits", declared, state
+    )
     version = DatasetStore(objects).write("digits", "scans", declared, table)
     kept = {"name", "version", "train", "test", "features", "label", "classes"}
     return DatasetFiles(**version.model_dump(include=kept))

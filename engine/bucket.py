@@ -142,6 +142,16 @@ class Bucket:
                 for found in page.get("Contents", ()):
                     yield found["Key"].removeprefix(self._at("")), found["Size"]
 
+    def etags(self, prefix: str = "") -> dict[str, str]:
+        """What tells one content from another, by key of every object under the prefix."""
+        pages = self._client.get_paginator("list_objects_v2")
+        with self._told(prefix):
+            return {
+                found["Key"].removeprefix(self._at("")): found["ETag"]
+                for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix))
+                for found in page.get("Contents", ())
+            }
+
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is not there is no error."""
         pending = [{"Key": self._at(key)} for key in keys]

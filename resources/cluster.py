@@ -27,6 +27,8 @@ LONGEST_PAUSE_S = 10.0
 PASSING = (429, 500, 502, 503, 504)
 PAGE = 500
 MANAGER = "orrery"
+JSON = "application/json, */*"
+META = "g=meta.k8s.io;v=v1"
 KINDS = {
     "Pod": ("api/v1", "pods"),
     "Service": ("api/v1", "services"),
@@ -89,6 +91,15 @@ class Cluster:
         except NotThere:
             return None
 
+    def has(self, kind: str, name: str) -> bool:
+        """Whether there is such an object; its content is not asked for."""
+        path, alone = self._path(kind, name), f"application/json;as=PartialObjectMetadata;{META}"
+        try:
+            self._request("GET", path, {}, None, "application/json", accept=alone)
+        except NotThere:
+            return False
+        return True
+
     def find(self, kind: str, labels: str = "", fields: str = "") -> Iterator[dict[str, Any]]:
         """Objects with the labels, as a selector writes them."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": PAGE, "continue": ""}
@@ -136,11 +147,12 @@ class Cluster:
         )
         return [f"{e.get('reason', '')}: {e.get('message', '')}" for e in found]
 
-    def may(self, verb: str, kind: str) -> bool:
+    def may(self, verb: str, kind: str, subresource: str = "") -> bool:
         """Whether this process may do that in the namespace."""
         prefix, plural = KINDS[kind]
         group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
         resource = {"verb": verb, "group": group, "resource": plural, "namespace": self.namespace}
+        resource |= {"subresource": subresource} if subresource else {}
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
@@ -150,6 +162,17 @@ class Cluster:
             "POST", "apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review
         )
         return bool(answer["status"]["allowed"])
+
+    def who(self) -> str:
+        """Name of the user that this process is to the cluster; empty where it does not say."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            answer = self._call(
+                "POST", "apis/authentication.k8s.io/v1/selfsubjectreviews", body=review
+            )
+        except ClusterRefused:
+            return ""
+        return str(answer["status"]["userInfo"].get("username", ""))
 
     def serves(self, kind: str) -> bool:
         """Whether the cluster knows the kind in the version that is used here."""
@@ -181,12 +204,18 @@ class Cluster:
         return json.loads(self._request(method, path, query or {}, body, kind))
 
     def _request(
-        self, method: str, path: str, query: Mapping[str, Any], body: Any, kind: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        kind: str,
+        accept: str = JSON,
     ) -> bytes:
         """What the API answers, after as many attempts as passing errors need."""
         problem = ""
         for attempt in range(ATTEMPTS):
-            answer, problem = self._once(method, path, query, body, kind)
+            answer, problem = self._once(method, path, query, body, kind, accept)
             if answer is not None and answer.status < 400:
                 return answer.data
             if answer is not None and answer.status not in PASSING:
@@ -198,13 +227,19 @@ class Cluster:
         )
 
     def _once(
-        self, method: str, path: str, query: Mapping[str, Any], body: Any, kind: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        kind: str,
+        accept: str,
     ) -> tuple[Any, str]:
         """Answer and problem of one attempt."""
         import urllib3
         from kubernetes.client.rest import ApiException
 
-        headers = {"Accept": "application/json, */*", "Content-Type": kind}
+        headers = {"Accept": accept, "Content-Type": kind}
         try:
             answer = self._client.call_api(
                 f"/{path}",

@@ -91,6 +91,10 @@ class Compute(Protocol):
         """Remove what is left of the job."""
         ...
 
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Names of what worked for dagster_runs that nobody waits for, and is ended now."""
+        ...
+
 
 class Process(Protocol):
     """A running engine."""
@@ -184,6 +188,10 @@ class LocalCompute:
     def forget(self, job: str) -> None:
         """Remove the job's work directory, once everything in it is stored elsewhere."""
         shutil.rmtree(self.workdir(job), ignore_errors=True)
+
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Nothing: an engine whose driver is gone ends itself."""
+        return []
 
     def _attempt(
         self,

@@ -27,7 +27,7 @@ from resources.cluster import AlreadyThere, Cluster, ClusterRefused
 from resources.compute import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused
 from resources.following import Following
 from resources.needs import Needs
-from resources.ray_job import JOB_LABEL, RUN_LABEL, name_of, ray_job
+from resources.ray_job import RUN_LABEL, name_of, ray_job
 from resources.ray_job_state import RayJobState
 
 R = TypeVar("R", bound=JobResult)
@@ -110,16 +110,17 @@ class KubeRay:
         bucket.delete([key for key, _ in bucket.walk()])
         shutil.rmtree(self.workdir(job), ignore_errors=True)
 
-    def abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
-        """Names of RayJobs whose dagster_run nobody waits for any more, now deleted."""
-        found = [
-            each["metadata"]["name"]
-            for each in self._cluster.find("RayJob", JOB_LABEL)
-            if not is_wanted(each["metadata"]["labels"].get(RUN_LABEL, ""))
-        ]
-        for name in found:
-            self._cluster.delete("RayJob", name)
-        return found
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Names of RayJobs and run pods' Jobs whose dagster_run nobody waits for, now deleted."""
+        ended = []
+        for kind, label in (("RayJob", RUN_LABEL), ("Job", "dagster/run-id")):
+            for found in self._cluster.find(kind, label):
+                name, run = found["metadata"]["name"], found["metadata"]["labels"][label]
+                is_over = kind == "Job" and not (found.get("status") or {}).get("active")
+                if not is_over and not is_wanted(run):
+                    self._cluster.delete(kind, name)
+                    ended.append(name)
+        return ended
 
     def _bucket(self, job: str) -> Bucket:
         return Bucket(f"{self._objects}/jobs/{job}")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from resources.mlflow_database import create_database
 from resources.opening import OPENING
@@ -18,6 +19,7 @@ class MlflowConnection:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        self._shown = without_password(uri)
         self._connected: Any = None
 
     @property
@@ -43,6 +45,14 @@ class MlflowConnection:
         try:
             yield
         except MlflowException as error:
-            raise TrackingUnavailable(f"MLflow at {self.uri}: {error.message}") from error
+            raise TrackingUnavailable(f"MLflow at {self._shown}: {error.message}") from error
         except OSError as error:
-            raise TrackingUnavailable(f"MLflow at {self.uri}: {error}") from error
+            raise TrackingUnavailable(f"MLflow at {self._shown}: {error}") from error
+
+
+def without_password(url: str) -> str:
+    """The address as it may be shown."""
+    named = urlsplit(url)
+    if named.password is None:
+        return url
+    return url.replace(f":{named.password}@", ":***@", 1)

@@ -102,6 +102,19 @@ class ObjectStore:
         except FileNotFoundError:
             raise ObjectMissing(f"the object store has no {self.uri(key)}") from None
 
+    def get_file(self, key: str, file: Path) -> None:
+        """Bring the file under the key here, whole. Raises OSError."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}.draft")
+        try:
+            if self.is_local:
+                shutil.copyfile(Path(self.root, key), draft)
+            else:
+                self._bucket.download(key, draft)
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+
     def has(self, key: str) -> bool:
         """Whether the key is there."""
         if self.is_local:

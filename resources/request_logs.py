@@ -1,6 +1,7 @@
 """The door to request logs: what services were asked lately.
 
-timeout, retry, cancel: local files; none.
+timeout, retry, cancel: local files have none; those in a bucket, where pods ship theirs, have the
+    bucket's.
 duplicate: a request is logged by the one replica that answered it.
 partial write: the last line may be cut by a crash and is passed over.
 """
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from resources.object_store import ObjectStore
 
 MOST_ROWS = 2_000
 
@@ -25,13 +28,23 @@ class RecentRequests(NamedTuple):
 class RequestLogs:
     """Reads what services were asked."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, objects: ObjectStore) -> None:
+        self._folder, self._objects = folder, objects
+
+    def files(self, service: str) -> list[Path]:
+        """Files of the service's log on this machine; shipped ones are fetched. Raises OSError."""
+        folder = self._folder / service
+        if not self._objects.is_local:
+            for key, size in self._objects.keys(f"requests/{service}/"):
+                file = folder / key.removeprefix(f"requests/{service}/")
+                if not file.exists() or file.stat().st_size != size:
+                    self._objects.get_file(key, file)
+        return sorted(folder.rglob("*.jsonl*"))
 
     def recent(self, service: str) -> RecentRequests | None:
         """The newest rows of the version that answered last, or None when there are none."""
         entries = []
-        for file in sorted((self._folder / service).glob("*.jsonl*")):
+        for file in self.files(service):
             for line in file.read_text(encoding="utf-8").splitlines():
                 try:
                     entries.append(json.loads(line))

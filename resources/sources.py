@@ -20,6 +20,7 @@ from projects.nearest import hint
 from projects.schema import Dataset
 from resources.columns import plain
 from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
 
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 """Data sets that ship inside scikit-learn."""
@@ -40,7 +41,7 @@ class SourceUnreadable(Exception):
 class Sources:
     """Reads the source of a declared dataset as one Arrow table."""
 
-    def __init__(self, objects: ObjectStore, request_logs: Path) -> None:
+    def __init__(self, objects: ObjectStore, request_logs: RequestLogs) -> None:
         self._objects, self._request_logs = objects, request_logs
 
     def read(self, project: str, declared: Dataset, base: Path) -> pa.Table:
@@ -105,7 +106,7 @@ class Sources:
         }
 
     def _read_requests(self, service: str) -> pa.Table:
-        files = sorted((self._request_logs / service).glob("*.jsonl*"))
+        files = self._request_logs.files(service)
         if not files:
             raise SourceUnreadable(
                 f"service {service} has answered no logged request yet; send it some, and leave "

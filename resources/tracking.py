@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.artefact import ONNX, Signature
-from resources.mlflow_connection import MlflowConnection, TrackingUnavailable
+from resources.mlflow_connection import MlflowConnection, TrackingUnavailable, without_password
 
 JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
@@ -73,6 +73,12 @@ class Tracking(MlflowConnection):
     def __init__(self, uri: str, artifacts: str, ui: str) -> None:
         super().__init__(uri)
         self._artifacts, self._ui = artifacts, ui
+
+    @property
+    def told_uri(self) -> str:
+        """Address that engines are told; empty for one with a password, which they know by
+        `ORRERY_MLFLOW_URI`."""
+        return self.uri if without_password(self.uri) == self.uri else ""
 
     def run_for(
         self,

@@ -1,5 +1,6 @@
 """What a training job is told and what it answers."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,14 @@ class MlflowRun(Contract):
     """Where metrics go; the mlflow_run exists already."""
 
     uri: str
+    """Empty where the engine's own `ORRERY_MLFLOW_URI` says it: an address with a password is
+    not told."""
     run_id: str
+
+    @property
+    def address(self) -> str:
+        """Where MLflow is."""
+        return self.uri or os.environ["ORRERY_MLFLOW_URI"]
 
 
 class TrainingSpec(JobSpec):

@@ -50,9 +50,9 @@ class MetricLog:
         self._thread.join(self._patience_s)
         if self._queue:
             raise TryAgain(
-                f"MLflow at {self._run.uri} did not take {len(self._queue)} metrics within "
-                f"{self._patience_s:.0f} s ({self._error}); the checkpoint is kept: start MLflow "
-                "and try the same job again"
+                f"MLflow at {self._run.uri or 'ORRERY_MLFLOW_URI'} did not take "
+                f"{len(self._queue)} metrics within {self._patience_s:.0f} s "
+                f"({self._error}); the checkpoint is kept: start MLflow and try the same job again"
             )
 
     def _send_until_closed(self) -> None:
@@ -80,7 +80,7 @@ class MetricLog:
         from mlflow.tracking import MlflowClient
 
         if self._client is None:
-            self._client = MlflowClient(self._run.uri)
+            self._client = MlflowClient(self._run.address)
             self._system = self._watch_system()
         while batch := list(self._queue)[:BATCH]:
             fresh = [Metric(*entry) for entry in batch if self._is_new(entry[0], entry[3])]
@@ -97,7 +97,7 @@ class MetricLog:
             self._run.run_id,
             sampling_interval=SAMPLE_EVERY_S,
             resume_logging=self._resumed,
-            tracking_uri=self._run.uri,
+            tracking_uri=self._run.address,
         )
         sampler.start()
         return sampler

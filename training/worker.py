@@ -28,7 +28,7 @@ def train(
     _seed(spec.seed)
     if spec.tracking:
         # What the trainer itself logs by `mlflow.log_...` goes to the job's mlflow_run.
-        os.environ["MLFLOW_TRACKING_URI"] = spec.tracking.uri
+        os.environ["MLFLOW_TRACKING_URI"] = spec.tracking.address
         os.environ["MLFLOW_RUN_ID"] = spec.tracking.run_id
     _trainer(spec)(config)
     reporter.close()

@@ -1,4 +1,4 @@
-"""Files that stay files: what is declared through the API, the instance's secret, the first key."""
+"""Files that stay files: the instance's secret and the first key."""
 
 import hashlib
 import os
@@ -53,8 +53,6 @@ class KeptFiles:
 def _pairs(folder: Path, settings: Settings) -> Iterator[tuple[Path, Path]]:
     yield folder / "instance.secret", settings.instance_secret_file
     yield folder / "admin.key", settings.admin_key_file
-    for declared in sorted((folder / "projects").glob("*.yaml")):
-        yield declared, settings.api_projects / declared.name
 
 
 def _digest(file: Path) -> str:

@@ -13,7 +13,7 @@ from resources.moving.addresses import Addresses, names_of
 from resources.moving.dagster_files import DagsterFiles
 from resources.moving.databases import Database, Told
 from resources.moving.kept_files import KeptFiles
-from resources.moving.objects import Objects
+from resources.moving.objects import Objects, set_logs_apart
 from resources.moving.sqlite_files import SqliteFiles
 from resources.moving.verification import CannotMove, Compared
 from resources.opening import OPENING
@@ -27,7 +27,7 @@ class Move:
 
     Every refusal comes before anything is written. Objects are written first, then each database
     in a transaction of its own, so that no row names an object that is not there; a move that was
-    cut short goes on where it stopped when it is asked again. The state folder stays as it is.
+    cut short goes on where it stopped when it is asked again. The state folder keeps all it has.
     """
 
     def __init__(self, folder: Path, settings: Settings, told: Told) -> None:
@@ -38,7 +38,7 @@ class Move:
                 f"{folder} is no state folder: it has no dagster/, mlflow.db or control.db; name "
                 "the one that `orrery up` wrote with --from"
             )
-        self.folder = folder
+        self.folder, self._settings = folder, settings
         bucket = settings.object_root.rstrip("/")
         self._addresses = Addresses(names_of(folder), bucket)
         self._objects = Objects(folder, self._addresses, bucket, told)
@@ -58,6 +58,8 @@ class Move:
         self._files.copy()
         for database in waiting:
             database.copy()
+        if self.folder.resolve() == self._settings.state.resolve():
+            set_logs_apart(self.folder)
 
     def compare(self) -> Iterator[Compared]:
         """Everything on both sides, read anew. Raises CannotMove or OSError."""

@@ -1,5 +1,5 @@
 """Files of the state folder that become objects: versions, artefacts, evidence, MLflow's files,
-output of steps, and request logs."""
+output of steps, projects of the API, and request logs."""
 
 import fnmatch
 import hashlib
@@ -127,6 +127,15 @@ def _each(objects: Iterable[Moved], work: Callable[[Moved], T]) -> Iterator[tupl
                 each.cancel()
 
 
+def set_logs_apart(folder: Path) -> None:
+    """Put the request logs where this machine keeps its copy of those in the bucket: once there,
+    they are neither fetched and read twice nor written over."""
+    for service in (folder / "requests").glob("*/"):
+        for file in [path for path in service.iterdir() if path.is_file()]:
+            (service / POD).mkdir(exist_ok=True)
+            file.replace(service / POD / file.name)
+
+
 def _digest_here(moved: Moved) -> str:
     return moved.sha256
 
@@ -157,9 +166,13 @@ def _keys_of(folder: Path) -> Iterator[tuple[str, Path]]:
     for name, path, file in _files(folder / "logs"):
         if path.suffix in OUTPUTS:
             yield f"compute-logs/storage/{name}", file
+    for name, path, file in _files(folder / "projects"):
+        if path.suffix == ".yaml" and not path.name.startswith("."):
+            yield f"projects/{name}", file
     for _, path, file in _files(folder / "requests"):
-        if len(path.parts) > 1:
-            yield f"requests/{path.parts[0]}/{POD}/{'/'.join(path.parts[1:])}", file
+        service, *parts = path.parts
+        if parts:
+            yield "/".join(["requests", service, POD, *(p for p in parts if p != POD)]), file
 
 
 def _files(folder: Path) -> Iterator[tuple[str, PurePosixPath, Path]]:

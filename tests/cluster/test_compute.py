@@ -324,7 +324,7 @@ def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, queue, tmp_p
     until(lambda: ray_job(cluster))
     until(lambda: lost.heard("waits in queue"))
 
-    swept = compute.abandoned(lambda run: run != "the-run")
+    swept = compute.end_abandoned(lambda run: run != "the-run")
 
     assert swept == [NAME]
     assert ray_job(cluster) is None

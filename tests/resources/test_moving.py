@@ -1,6 +1,7 @@
 """An embedded state folder arrives whole in PostgreSQL and a bucket, once, or is refused."""
 
 import json
+import re
 import shutil
 import time
 import uuid
@@ -19,13 +20,15 @@ from assets.keys import asset_key
 from definitions import definitions_of, doors
 from engine import lease
 from projects.loading import load_project
+from resources.api_projects import ApiProjects
 from resources.control import Control
 from resources.dagster_events import DagsterEvents
 from resources.datasets import DatasetStore
-from resources.doors import object_store
+from resources.doors import object_store, request_logs
 from resources.moving.addresses import Addresses
 from resources.moving.move import Move, at_rest
 from resources.moving.verification import CannotMove
+from resources.request_logs import RequestLogs
 from resources.settings import CHECKOUT, Settings
 from resources.tracking import TrackedDataset, Tracking
 from scheduler import jobs
@@ -34,6 +37,7 @@ from tests import buckets
 from tests.control import new_database
 
 IRIS = asset_key("flowers", "dataset", "iris")
+PLACE = r"\S+/(?=datasets/)"
 TARGETS = ("ORRERY_DAGSTER_STORAGE", "ORRERY_MLFLOW_URI", "ORRERY_CONTROL")
 
 
@@ -141,7 +145,8 @@ def _employ(settings):
     log = settings.state / "requests" / "flowers.api" / "s0.jsonl"
     log.parent.mkdir(parents=True)
     log.write_text("{}\n")
-    (settings.state / "projects").mkdir()
+    (settings.state / "projects" / "suites").mkdir(parents=True)
+    (settings.state / "projects" / "suites" / "made.nudge.yaml").write_text("kind: attack\n")
     (settings.state / "projects" / "made.yaml").write_text("project: made\n")
     (settings.state / "instance.secret").write_bytes(b"secret" * 5)
     draft = settings.state / "objects" / ".cut.draft"
@@ -215,7 +220,7 @@ def history(instance):
     """What a person sees of the history: every run's log, every asset's materialisations."""
     logs = {
         run.run_id: [
-            (r.event_log_entry.timestamp, r.event_log_entry.message)
+            (r.event_log_entry.timestamp, re.sub(PLACE, "/", r.event_log_entry.message))
             for r in instance.get_records_for_run(run.run_id).records
         ]
         for run in instance.get_runs()
@@ -235,7 +240,8 @@ def test_everything_arrives_and_is_the_same_on_both_sides(place):
     assert counts["MLflow: model_versions"] == 1
     assert counts["Dagster: runs"] == 2
     assert counts["objects: requests/"] == 1
-    assert counts["file instance.secret"] == counts["file made.yaml"] == 1
+    assert counts["objects: projects/"] == 2
+    assert counts["file instance.secret"] == 1
 
 
 def test_dagster_answers_as_before(place, monkeypatch):
@@ -330,6 +336,26 @@ def test_accounts_jobs_and_the_chain_of_the_audit_are_those_before(place):
     assert spec == {"rate": 1e-3, "from": f"{Settings().objects}/x", "none": None}
 
 
+def test_projects_of_the_api_are_declared_as_before(place):
+    move(place)
+
+    projects = ApiProjects(Settings())
+    projects.pull()
+    assert (projects.folder / "made.yaml").read_text() == "project: made\n"
+    assert (projects.folder / "suites" / "made.nudge.yaml").exists()
+
+
+@pytest.mark.parametrize("state", ["new", "state"])
+def test_each_logged_request_is_read_once(place, monkeypatch, tmp_path, state):
+    monkeypatch.setenv("ORRERY_STATE", str(tmp_path / state))
+    move(place)
+    assert all(each.is_same for each in move(place))
+
+    settings = Settings()
+    (file,) = RequestLogs(request_logs(settings), object_store(settings)).files("flowers.api")
+    assert file.read_text() == "{}\n"
+
+
 def test_output_of_steps_is_read_from_the_bucket(place):
     move(place)
 
@@ -338,7 +364,8 @@ def test_output_of_steps_is_read_from_the_bucket(place):
         captured = instance.get_records_for_run(
             run, of_type=dg.DagsterEventType.LOGS_CAPTURED
         ).records[0]
-        key = captured.event_log_entry.dagster_event.logs_captured_data.log_key
+        file = captured.event_log_entry.dagster_event.logs_captured_data.file_key
+        key = instance.compute_log_manager.build_log_key_for_run(run, file)
         data = instance.compute_log_manager.get_log_data(key)
     assert b"counted" in (data.stdout or b"")
 
@@ -408,12 +435,12 @@ def test_a_folder_in_use_is_refused(place):
 def test_check_names_the_table_with_a_changed_byte(place):
     assert command("--from", place).exit_code == 0
     assert command("--from", place, "--check").exit_code == 0
-    execute(Settings().control, "UPDATE audit SET reason = 'x' WHERE number = 3")
+    execute(Settings().control, "UPDATE users SET name = 'Zoe'")
 
     said = command("--from", place, "--check")
 
     assert said.exit_code == 1
-    assert "control: audit differs" in said.output
+    assert "control: users differs" in said.output
 
 
 def test_check_names_the_object_with_a_changed_byte(place):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from projects.schema import Dataset, ImageSize
 from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
 from resources.sources import Sources, SourceUnreadable, list_files, watched_files
 from tests import buckets
 
@@ -43,7 +44,7 @@ def objects(tmp_path):
 @pytest.fixture
 def read(tmp_path, objects):
     """Reads a source declared in a project whose folder is that of the test."""
-    sources = Sources(objects, tmp_path / "requests")
+    sources = Sources(objects, RequestLogs(tmp_path / "requests", objects))
 
     def of(source, **declared):
         return sources.read("birds", Dataset(source=source, **declared), tmp_path)

@@ -9,6 +9,7 @@ from projects.loading import load_project
 from resources.compute import LocalCompute
 from resources.datasets import DatasetStore
 from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
 from resources.sources import Sources
 from training.contract import DatasetFiles, TrainingSpec
 
@@ -23,7 +24,9 @@ def iris(settings, flowers: Path) -> DatasetFiles:
     objects = ObjectStore(settings.object_root, settings.state / "cache")
     project = load_project(flowers / "flowers.yaml")
     declared = project.declaration.datasets["iris"]
-    table = Sources(objects, settings.state / "requests").read("flowers", declared, flowers)
+    table = Sources(objects, RequestLogs(settings.state / "requests", objects)).read(
+        "flowers", declared, flowers
+    )
     version = DatasetStore(objects).write("flowers", "iris", declared, table)
     kept = {"name", "version", "train", "test", "features", "label", "classes"}
     return DatasetFiles(**version.model_dump(include=kept))

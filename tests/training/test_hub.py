@@ -12,6 +12,7 @@ from projects.schema import Dataset
 from resources.datasets import DatasetStore
 from resources.model_hub import HubUnavailable, NoSuchModel, resolve
 from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
 from resources.sources import Sources
 from training.contract import DatasetFiles, TrainingResult
 
@@ -22,7 +23,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def digits(settings) -> DatasetFiles:
     objects = ObjectStore(settings.object_root, settings.state / "cache")
     declared = Dataset(source="sklearn:digits", label="target")
-    table = Sources(objects, settings.state / "requests").read("p", declared, settings.state)
+    table = Sources(objects, RequestLogs(settings.state / "requests", objects)).read(
+        "p", declared, settings.state
+    )
     version = DatasetStore(objects).write("p", "digits", declared, table.slice(0, 400))
     kept = {"name", "version", "train", "test", "features", "label", "classes"}
     return DatasetFiles(**version.model_dump(include=kept))
