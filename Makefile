@@ -33,6 +33,10 @@ check: setup ## format, lint, types, import contracts, declarations
 bench: setup ## measure speed against the bare stack
 	@$(BIN)/python -m benchmarks
 
+manifests: ## print every object of production, and of one service and one job, as YAML
+	@$(MAKE) --no-print-directory setup >&2
+	@$(BIN)/orrery manifests
+
 lock: $(BIN)/uv ## resolve constraints.txt anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --no-annotate --no-header \
 		--python-version 3.11 --upgrade-package torch --quiet --output-file constraints.txt
@@ -54,4 +58,4 @@ $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 .env:
 	@echo "DAGSTER_HOME=$(CURDIR)" > $@
 
-.PHONY: help setup demo up down test check bench lock clean
+.PHONY: help setup demo up down test check bench manifests lock clean

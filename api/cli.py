@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from api.commands import add_commands
@@ -133,6 +134,41 @@ def check(
         }
         counts = [f"{len(f)} {name}{'s' * (len(f) != 1)}" for name, f in families.items()]
         console.print(f"{project.name}: {', '.join(counts)}", highlight=False)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Look at what the settings name, and say what is missing and what to do."""
+    import json
+    from dataclasses import asdict
+
+    from resources.cluster_settings import ClusterSettings
+    from resources.doctor.examination import examine
+
+    with errors.status("looking ..."):
+        found = list(examine(Settings(), ClusterSettings()))
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=2))  # noqa: T201
+    else:
+        table = Table("", "state", "what", "to do")
+        for each in found:
+            table.add_row(*map(escape, (each.name, each.state, each.message, each.todo)))
+        console.print(table, highlight=False)
+    if any(each.state == "missing" for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def manifests(
+    overlay: Annotated[str, typer.Option(help="Overlay of deploy/kubernetes.")] = "prod",
+    project: Annotated[str, typer.Option(help="Project of the service and the job.")] = "digits",
+) -> None:
+    """Print every object of a deployment, and of one service and one job, as YAML."""
+    from api.manifests import stream
+
+    print(stream(overlay, project), end="")  # noqa: T201
 
 
 @app.command()

@@ -16,6 +16,7 @@ from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT, Settings
 from resources.warm import is_serving
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 WARM_MODULES = (
     "dagster",
     "dagster._cli",
@@ -66,6 +67,8 @@ class ProcessPlan:
 def plans(settings: Settings) -> list[ProcessPlan]:
     """Every process of the embedded default, in the order they are shown."""
     python, host = [sys.executable, "-m"], settings.host
+    # Asked on this machine: the public address may lead through a proxy that is not there yet.
+    here = f"http://{EVERYWHERE.get(host, host)}"
     services = settings.state.absolute() / "services"
     return [
         ProcessPlan(
@@ -76,7 +79,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         ProcessPlan(
             "reconciler and router",
             [*python, "serving.reconciler", str(services), host, str(settings.router_port)],
-            lambda: _answers(f"{settings.router_url}/"),
+            lambda: _answers(f"{here}:{settings.router_port}/"),
             f"{settings.router_url}/PROJECT.SERVICE/predict",
             settings.router_port,
             "ORRERY_ROUTER_PORT",
@@ -84,7 +87,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         ProcessPlan(
             "front door",
             [*python, "api.server"],
-            lambda: _answers(f"{settings.url}/ready"),
+            lambda: _answers(f"{here}:{settings.port}/ready"),
             settings.url,
             settings.port,
             "ORRERY_PORT",

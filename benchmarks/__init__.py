@@ -1,4 +1,5 @@
 """How fast: ratios against the bare stack, each measured in one run.
 
-`python -m benchmarks [NAME ...]` runs start, steps, service, simulation, imports (all by default).
+`python -m benchmarks [NAME ...]` runs start, steps, service, simulation, imports, front_door,
+cluster (all by default).
 """

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("imports", "simulation", "steps", "service", "start", "front_door")
+NAMES = ("imports", "simulation", "steps", "service", "start", "front_door", "cluster")
 
 
 def main(names: list[str]) -> int:

@@ -1,28 +1,45 @@
-"""Fetch a sealed folder from a bucket: `python -m engine.fetch s3://BUCKET/KEY DIGEST FOLDER`.
+"""Fetch a packed folder from a bucket: `python -m engine.fetch s3://BUCKET/KEY DIGEST FOLDER`.
 
 The init container of a service runs it. A folder that is not the one of the digest is not left.
-timeout, retry: the bucket's. cancel: the folder is not there yet. duplicate: a whole folder is
-kept. partial write: the folder is renamed into place once every byte was checked.
+timeout, retry: the bucket's. cancel: the folder is not there yet. duplicate: a folder that is
+there is kept. partial write: the folder is renamed into place once every byte was checked.
 """
 
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 
-from engine.artefact import ArtefactCorrupt, is_sealed, verify
+from engine.artefact import ArtefactCorrupt, sha256_of
 from engine.bucket import Bucket
+
+
+def pack(folder: Path, archive: Path) -> str:
+    """SHA-256 of the folder's archive, which is now written; equal folders give equal bytes."""
+    files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    with tarfile.open(archive, "w") as packed:
+        for path in sorted(files):
+            entry = tarfile.TarInfo(str(path.relative_to(folder)))
+            entry.size = path.stat().st_size
+            with path.open("rb") as content:
+                packed.addfile(entry, content)
+    return sha256_of(archive)
 
 
 def fetch(uri: str, digest: str, folder: Path) -> None:
     """Bring the folder here. Raises OSError, or ArtefactCorrupt when its bytes are others."""
-    if is_sealed(folder, digest):
+    if folder.is_dir():
         return
-    draft = folder.with_name(f".{folder.name}.draft")
+    archive, draft = (folder.with_name(f".{folder.name}.{end}") for end in ("tar", "draft"))
+    place, _, key = uri.rpartition("/")
+    Bucket(place).download(key, archive)
+    if (found := sha256_of(archive)) != digest:
+        archive.unlink()
+        raise ArtefactCorrupt(f"{uri} has hash {found}, expected {digest}; deploy it again")
     shutil.rmtree(draft, ignore_errors=True)
-    place, _, key = uri.rstrip("/").rpartition("/")
-    Bucket(place).download_folder(key, draft)
-    verify(draft, digest)
-    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(archive) as packed:
+        packed.extractall(draft, filter="data")
+    archive.unlink()
     draft.rename(folder)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from engine.bucket import Bucket
 
 EVERY_S = 5.0
+BYTES_A_SECOND = 1_000_000
+"""Most that is sent in the long run: a long log is sent less often."""
 log = logging.getLogger("engine.shipping")
 
 
@@ -26,14 +28,17 @@ class Shipping:
         self._folder, self._bucket = folder, bucket
         self._sent: dict[str, tuple[int, int]] = {}
 
-    def send(self) -> None:
-        """Send what has changed. Raises OSError."""
+    def send(self) -> int:
+        """Bytes of what has changed, which is now sent. Raises OSError."""
+        total = 0
         for file in sorted(p for p in self._folder.glob("*.jsonl*") if p.is_file()):
             there = file.stat()
             mark = (there.st_size, there.st_mtime_ns)
             if there.st_size and self._sent.get(file.name) != mark:
                 self._bucket.upload(file, file.name)
                 self._sent[file.name] = mark
+                total += there.st_size
+        return total
 
 
 def main(argv: list[str]) -> int:
@@ -43,15 +48,15 @@ def main(argv: list[str]) -> int:
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    is_last = False
+    is_last, sent = False, 0
     while True:
         try:
-            shipping.send()
+            sent = shipping.send()
         except OSError as error:
             log.warning("the log has to wait: %s", error)
         if is_last:
             return 0
-        is_last = ending.wait(EVERY_S)
+        is_last = ending.wait(max(EVERY_S, sent / BYTES_A_SECOND))
 
 
 if __name__ == "__main__":

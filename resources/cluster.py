@@ -28,7 +28,7 @@ PASSING = (429, 500, 502, 503, 504)
 PAGE = 500
 MANAGER = "orrery"
 JSON = "application/json, */*"
-META = "g=meta.k8s.io;v=v1"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 KINDS = {
     "Pod": ("api/v1", "pods"),
     "Service": ("api/v1", "services"),
@@ -93,9 +93,9 @@ class Cluster:
 
     def has(self, kind: str, name: str) -> bool:
         """Whether there is such an object; its content is not asked for."""
-        path, alone = self._path(kind, name), f"application/json;as=PartialObjectMetadata;{META}"
+        path = self._path(kind, name)
         try:
-            self._request("GET", path, {}, None, "application/json", accept=alone)
+            self._request("GET", path, {}, None, "application/json", accept=METADATA_ONLY)
         except NotThere:
             return False
         return True

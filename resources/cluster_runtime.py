@@ -2,29 +2,33 @@
 
 timeout: a version must be ready within its Deployment's progress deadline, besides the steps of
     the canary.
-retry: Kubernetes starts a dying pod again; a version that does not become ready, or that answers
-    with errors, is rolled back. A driver that is lost in the middle leaves what it reached, and
-    its retry goes on from there.
+retry: Kubernetes starts a dying pod again; a version that dies at its start again and again, does
+    not become ready, or answers with errors, is rolled back. A driver that is lost in the middle
+    leaves what it reached, and its retry goes on from there.
 cancel: a cancelled deployment gives the traffic back to the version before.
 duplicate: objects are named by service and version, and applied; a release equal to the serving
-    one changes nothing.
+    one changes nothing. Of two releases at once the later one goes on.
 partial write: the version before keeps its objects until the new one has all traffic.
 """
 
-import shutil
+import contextlib
+import hashlib
+import json
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.artefact import seal
-from resources.cluster import Cluster
+from engine.fetch import pack
+from resources.cluster import Cluster, ClusterRefused
 from resources.cluster_settings import ClusterSettings
 from resources.compute import ANY, NOBODY, Driver
 from resources.image_builder import ImageBuilder
 from resources.needs import Needs
 from resources.object_store import ObjectStore
-from resources.pod_state import is_stuck
+from resources.pod_state import is_rolled_out
 from resources.runtime import DeploymentFailed, predict
 from resources.service_objects import (
     SERVICE_LABEL,
@@ -34,8 +38,9 @@ from resources.service_objects import (
     object_name,
     objects_of,
     route,
+    version_name,
 )
-from resources.version_pods import VersionPods
+from resources.version_pods import Conduct, Start, VersionPods
 from serving.contract import Release, ServiceStatus
 
 KINDS = (
@@ -46,9 +51,12 @@ KINDS = (
     "PodDisruptionBudget",
     "Deployment",
 )
+OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 NOTE = "orrery/"
-MOST_ERRORS = 0.02
-"""Share of server errors at which a canary is rolled back."""
+
+
+class Superseded(DeploymentFailed):
+    """Somebody asked for another version of the service meanwhile, or withdrew it."""
 
 
 class ClusterRuntime:
@@ -71,23 +79,30 @@ class ClusterRuntime:
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
         """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
-        version = self._stored(release, needs)
-        before = self.status(release.service)
-        serving = before.serving if before else None
-        if before and serving == release.version and before.state == "serving":
-            return before
-        tell = _Teller(self, release.service, on_change)
-        for thing in objects_of(version, self._settings):
-            self._cluster.apply(thing)
+        entered = self._cluster.get("Service", object_name(release.service))
+        notes, mark = _notes_of(entered), _mark_of(release, needs, self._image(needs))
+        serving, name = notes.get("serving") or None, version_name(release.service, release.version)
+        is_there = notes.get("release") == mark and notes.get("state") == "serving"
+        if entered and is_there and self._cluster.get("Deployment", name):
+            return self._status_of(release.service, entered)
+        version, reached = self._stored(release, needs, mark), 0
+        if notes.get("target") == release.version and notes.get("state") == "canary":
+            reached = int(notes["weight"])
+        tell = _Teller(self, release, on_change)
         try:
-            self._enter(version, serving, "starting", 0)
+            self._make(version, serving)
+            self._enter(version, serving, "canary" if reached else "starting", reached)
             tell()
             self._await_pods(version, tell)
-            self._widen(version, serving, tell)
-        except DeploymentFailed as error:
-            self._roll_back(version, serving, str(error))
-            tell()
+            self._widen(version, serving, reached, tell)
+        except Superseded:
+            self._drop(version, serving)
             raise
+        except (DeploymentFailed, ClusterRefused) as error:
+            self._roll_back(version, serving, str(error))
+            with contextlib.suppress(Superseded):
+                tell()
+            raise DeploymentFailed(str(error)) from error
         except OSError:
             # Its retry goes on from here.
             raise
@@ -96,7 +111,7 @@ class ClusterRuntime:
                 self._roll_back(version, serving, "the deployment was cancelled")
             raise
         self._enter(version, release.version, "serving", 100)
-        self._remove(release.service, keep=release.version)
+        self._remove(release.service, f"{VERSION_LABEL},{VERSION_LABEL}!={release.version}")
         return tell()
 
     def status(self, service: str) -> ServiceStatus | None:
@@ -112,128 +127,136 @@ class ClusterRuntime:
 
     def withdraw(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
-        self._remove(service, keep=None)
+        self._remove(service)
 
     def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
         """Answer of the service. Raises DeploymentFailed when it is not an answer."""
         return predict(url, inputs)
 
-    def _stored(self, release: Release, needs: Needs) -> Version:
+    def _image(self, needs: Needs) -> str:
+        """What answers, or what images that answer are built on."""
+        return needs.image or self._settings.serving_image
+
+    def _stored(self, release: Release, needs: Needs, mark: str) -> Version:
         """The version, whose Bento is in the bucket, and in an image where there is a registry."""
-        content = release.bento.with_name(f"{release.bento.name}.sealed")
-        shutil.rmtree(content, ignore_errors=True)
-        shutil.copytree(release.bento, content)
-        digest = seal(content)
-        uri = self._objects.put_folder(content, f"bentos/{release.service}/{release.version}")
-        shutil.rmtree(content)
-        image, is_built_in = self._settings.serving_image, bool(self._settings.registry)
-        if is_built_in:
-            builder = ImageBuilder(self._cluster)
-            image = builder.build(object_name(release.service), release.version, uri, digest)
+        service, image, is_built_in = release.service, self._image(needs), False
+        with tempfile.TemporaryDirectory(prefix="bento-") as folder:
+            archive = Path(folder, "bento.tar")
+            digest = pack(release.bento, archive)
+            # Pods of another archive of this version may start again, and find theirs.
+            key = f"bentos/{service}/{release.version}/{digest}.tar"
+            uri = self._objects.put_file(archive, key)
+        if self._settings.registry:
+            builder, is_built_in = ImageBuilder(self._cluster), True
+            image = builder.build(object_name(service), release.version, uri, digest, image)
         return Version(
             release=release,
             needs=needs,
+            mark=mark,
             bento_uri=uri,
             bento_digest=digest,
-            requests_uri=self._objects.uri(f"requests/{release.service}"),
+            requests_uri=self._objects.uri(f"requests/{service}"),
             image=image,
             is_built_in=is_built_in,
         )
 
+    def _make(self, version: Version, serving: str | None) -> None:
+        """Apply the version's objects, and delete those that it has no more."""
+        made, release = objects_of(version, self._settings), version.release
+        if release.most_replicas > release.replicas:
+            # As many as have the traffic now: the autoscaler goes on from there.
+            scaled = self._cluster.get("Deployment", version.name)
+            if not scaled and serving:
+                scaled = self._cluster.get("Deployment", version_name(release.service, serving))
+            if scaled:
+                replicas = min(scaled["spec"]["replicas"], release.most_replicas)
+                made[0]["spec"]["replicas"] = max(replicas, release.replicas)
+        for thing in made:
+            self._cluster.apply(thing)
+        for kind in set(OPTIONAL) - {thing["kind"] for thing in made}:
+            if self._is_used(kind):
+                self._cluster.delete(kind, version.name)
+
     def _await_pods(self, version: Version, tell: "_Teller") -> None:
         """Wait until the Deployment has its pods. Raises DeploymentFailed with their words."""
-        stuck_since: float | None = None
+        start = Start(self._pods(version), self._settings.stuck_s)
         while True:
             found = self._cluster.get("Deployment", version.name)
             if found is None:
                 raise DeploymentFailed(f"Deployment {version.name} is gone: somebody deleted it")
-            status = found.get("status") or {}
-            is_seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
-            ready = status.get("readyReplicas", 0)
-            if is_seen and ready >= version.release.replicas:
+            if is_rolled_out(found, version.release.replicas):
                 return
-            said = self._pods(version).troubles()
-            conditions = {c["type"]: c for c in status.get("conditions") or ()}
-            progressing = conditions.get("Progressing", {})
-            if progressing.get("reason") == "ProgressDeadlineExceeded":
-                raise DeploymentFailed(
-                    f"{version.name} did not become ready: {said or progressing.get('message')}"
-                )
-            stuck_since = (stuck_since or time.monotonic()) if is_stuck(said) else None
-            if stuck_since and time.monotonic() - stuck_since > self._settings.stuck_s:
-                raise DeploymentFailed(f"{version.name} cannot start: {said}")
-            tell(said)
+            if fault := start.fault(found):
+                raise DeploymentFailed(f"{version.name} {fault}: {start.said}")
+            tell(start.said)
             time.sleep(self._settings.poll_s)
 
-    def _widen(self, version: Version, serving: str | None, tell: "_Teller") -> None:
+    def _widen(self, version: Version, serving: str | None, reached: int, tell: "_Teller") -> None:
         """Give the version more and more of the traffic, for as long as it answers well."""
-        steps = version.release.canary if serving and self._settings.gateway else [100]
+        is_first = serving in (None, version.release.version)
+        steps = [100] if is_first or not self._settings.gateway else version.release.canary
         for percent in steps:
-            before, restarts = self._pods(version).answers(), self._pods(version).restarts()
+            if percent < reached:
+                continue
+            conduct = Conduct(self._pods(version))
             self._enter(version, serving, "canary", percent)
             tell()
-            end = time.monotonic() + (version.release.step_s if serving else 0)
+            end = time.monotonic() + (0 if is_first else version.release.step_s)
             while time.monotonic() < end:
                 time.sleep(min(self._settings.poll_s, max(0.0, end - time.monotonic())))
-                self._refuse_a_failing(version, before, restarts, percent)
-
-    def _refuse_a_failing(
-        self, version: Version, before: tuple[int, int], restarts: int, percent: int
-    ) -> None:
-        answered, errors = self._pods(version).answers()
-        answered, errors = answered - before[0], errors - before[1]
-        if errors > max(1, MOST_ERRORS * answered):
-            raise DeploymentFailed(
-                f"version {version.release.version} answered {errors} of {answered} requests with "
-                f"errors at {percent} % of the traffic"
-            )
-        if self._pods(version).restarts() > restarts:
-            raise DeploymentFailed(
-                f"version {version.release.version} died at {percent} % of the traffic: "
-                f"{self._pods(version).troubles()}"
-            )
+                if fault := conduct.fault():
+                    raise DeploymentFailed(
+                        f"version {version.release.version} {fault} at {percent} % of the traffic"
+                    )
+                tell()
 
     def _enter(self, version: Version, serving: str | None, state: str, percent: int) -> None:
         """Give the version its share of the traffic, and note it where everybody looks."""
         service, release = version.release.service, version.release
-        notes = {"service": service, "state": state, "target": release.version}
-        notes |= {"serving": serving or "", "weight": str(percent), "message": ""}
+        others = serving if serving != release.version else None
+        percent = 100 if serving and not others else percent
+        notes = {"service": service, "state": state, "target": release.version, "message": ""}
+        notes |= {"serving": serving or "", "weight": str(percent), "release": version.mark}
         if self._settings.gateway:
-            old = f"{object_name(service)}-{serving}"
-            shares = {version.name: percent}
-            if serving and serving != release.version:
-                shares[old] = 100 - percent
+            shares = {version.name: percent if others else 100}
+            if others:
+                shares[version_name(service, others)] = 100 - percent
             self._cluster.apply(route(service, shares, self._settings))
         annotations = {f"{NOTE}{name}": value for name, value in notes.items()}
         led_to = entrance(version, self._settings, annotations)
-        if percent < 100 and serving:
-            led_to["spec"]["selector"] = {**version.selector, VERSION_LABEL: serving}
+        if percent < 100 and others:
+            led_to["spec"]["selector"] = {**version.selector, VERSION_LABEL: others}
         self._cluster.apply(led_to)
 
     def _roll_back(self, version: Version, serving: str | None, why: str) -> None:
         """Give all traffic back to the version that served, and take the new one away."""
-        service = version.release.service
-        if serving and self._settings.gateway:
-            shares = {f"{object_name(service)}-{serving}": 100}
-            self._cluster.apply(route(service, shares, self._settings))
-        notes = {f"{NOTE}state": "rolled_back", f"{NOTE}weight": "0", f"{NOTE}message": why}
-        change: dict[str, Any] = {"metadata": {"annotations": notes}}
-        if serving:
-            change["spec"] = {"selector": {VERSION_LABEL: serving}}
-        self._cluster.merge("Service", object_name(service), change)
-        self._remove(service, keep=serving or "", only=version.release.version)
+        service, target = version.release.service, version.release.version
+        if _notes_of(self._cluster.get("Service", object_name(service))).get("target") == target:
+            if self._settings.gateway and serving:
+                shares = {version_name(service, serving): 100}
+                self._cluster.apply(route(service, shares, self._settings))
+            elif self._settings.gateway:
+                self._cluster.delete("HTTPRoute", object_name(service))
+            weight = "100" if serving == target else "0"
+            notes = {"state": "rolled_back", "weight": weight, "message": why, "release": ""}
+            change = {
+                "metadata": {"annotations": {f"{NOTE}{k}": v for k, v in notes.items()}},
+                "spec": {"selector": {VERSION_LABEL: serving or target}},
+            }
+            self._cluster.merge("Service", object_name(service), change)
+        self._drop(version, serving)
 
-    def _remove(self, service: str, keep: str | None, only: str | None = None) -> None:
-        """Delete versions' objects but those of the one to keep; None keeps nothing at all."""
-        selector = f"{SERVICE_LABEL}={object_name(service)}"
-        if keep is not None:
-            selector += f",{VERSION_LABEL},{VERSION_LABEL}!={keep}"
-        if only is not None:
-            selector += f",{VERSION_LABEL}={only}"
-        for kind in KINDS:
-            if self._is_used(kind):
-                for found in self._cluster.find(kind, selector):
-                    self._cluster.delete(kind, found["metadata"]["name"])
+    def _drop(self, version: Version, serving: str | None) -> None:
+        """Take the version away, unless it is the one that served before."""
+        if serving != version.release.version:
+            self._remove(version.release.service, f"{VERSION_LABEL}={version.release.version}")
+
+    def _remove(self, service: str, which: str = "") -> None:
+        """Delete the service's objects with the labels; by default all of them."""
+        selector = ",".join(filter(None, [f"{SERVICE_LABEL}={object_name(service)}", which]))
+        for kind in filter(self._is_used, KINDS):
+            for found in self._cluster.find(kind, selector):
+                self._cluster.delete(kind, found["metadata"]["name"])
 
     def _is_used(self, kind: str) -> bool:
         """Whether objects of the kind are made here; others need not be known to the cluster."""
@@ -245,9 +268,8 @@ class ClusterRuntime:
         return VersionPods(self._cluster, version.selector)
 
     def _status_of(self, service: str, found: dict[str, Any]) -> ServiceStatus:
-        noted = found["metadata"].get("annotations") or {}
         labels = {SERVICE_LABEL: object_name(service)}
-        notes = {k.removeprefix(NOTE): v for k, v in noted.items() if k.startswith(NOTE)}
+        notes = _notes_of(found)
         return ServiceStatus.model_validate(
             {
                 "service": service,
@@ -268,19 +290,36 @@ class ClusterRuntime:
         return f"http://{object_name(service)}.{self._settings.namespace}.svc/predict"
 
 
+def _mark_of(release: Release, needs: Needs, image: str) -> str:
+    """What tells apart releases of one version; paths of this machine are no matter."""
+    log = release.request_log
+    asked = [release.version, release.replicas, release.most_replicas, asdict(needs), image]
+    asked += [log.sample, log.megabytes] if log else []
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _notes_of(entered: dict[str, Any] | None) -> dict[str, str]:
+    """What is noted at the service's address; nothing where there is none."""
+    noted = entered["metadata"].get("annotations") or {} if entered else {}
+    return {k.removeprefix(NOTE): v for k, v in noted.items() if k.startswith(NOTE)}
+
+
 class _Teller:
-    """Tells whoever waits what has changed."""
+    """Tells whoever waits what has changed. Raises Superseded when that is another release."""
 
     def __init__(
-        self, runtime: ClusterRuntime, service: str, on_change: Callable[[ServiceStatus], None]
+        self, runtime: ClusterRuntime, release: Release, on_change: Callable[[ServiceStatus], None]
     ) -> None:
-        self._runtime, self._service, self._on_change = runtime, service, on_change
+        self._runtime, self._release, self._on_change = runtime, release, on_change
         self._told: tuple | None = None
 
     def __call__(self, message: str = "") -> ServiceStatus:
-        status = self._runtime.status(self._service)
+        service, version = self._release.service, self._release.version
+        status = self._runtime.status(service)
         if status is None:
-            raise DeploymentFailed(f"{self._service} is gone: somebody withdrew it")
+            raise Superseded(f"{service} is gone: somebody withdrew it")
+        if status.target != version:
+            raise Superseded(f"{service} {version} gives way to {status.target}")
         if message:
             status = status.model_copy(update={"message": message})
         mark = (status.state, status.weight, status.message)

@@ -7,25 +7,29 @@ whole image is there.
 """
 
 import contextlib
+import hashlib
+import json
 import time
 from typing import Any
 
 from resources.cluster import AlreadyThere, Cluster
 from resources.cluster_settings import ClusterSettings
+from resources.pod_state import troubles_of
 from resources.pods import labels as labelled
 from resources.pods import pod_spec, resources_of
 from resources.runtime import DeploymentFailed
+from resources.service_objects import BUILT_BENTO, LAST_WORDS
 
 BUILD_WITHIN_S = 1_800
 KEPT_AFTER_END_S = 3_600
 CONTEXT = "/workspace"
-BENTO = "/var/lib/orrery/bento"
 BUILDER_USER = 1000
+BUILDER_STATE = "/home/user/.local/share/buildkit"
 
 
 def containerfile(base: str) -> str:
-    """The image of a Bento: the serving image, and the Bento where a fetched one would lie."""
-    return f"FROM {base}\nCOPY --chown=10001:10001 bento {BENTO}\n"
+    """The image of a Bento: the serving image, and the Bento."""
+    return f"FROM {base}\nCOPY --chown=10001:10001 bento {BUILT_BENTO}\n"
 
 
 class ImageBuilder:
@@ -34,42 +38,51 @@ class ImageBuilder:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def build(self, name: str, version: str, bento_uri: str, digest: str) -> str:
+    def build(self, name: str, version: str, bento_uri: str, digest: str, base: str) -> str:
         """Reference of the image, which is in the registry. Raises DeploymentFailed."""
         settings = self._cluster.settings
-        image = f"{settings.registry.rstrip('/')}/{name}:{version}"
-        job = build_job(f"build-{name}-{version}"[:63], image, bento_uri, digest, settings)
+        content = json.dumps([name, digest, base]).encode()
+        tag = f"{version}-{hashlib.sha256(content).hexdigest()[:10]}"
+        image = f"{settings.registry.rstrip('/')}/{name}:{tag}"
         with contextlib.suppress(AlreadyThere):
+            job = build_job(f"build-{tag}", image, bento_uri, digest, base, settings)
             self._cluster.create(job)
-        self._await(job["metadata"]["name"])
+        self._await(f"build-{tag}")
         return image
 
     def _await(self, name: str) -> None:
         end = time.monotonic() + BUILD_WITHIN_S
         while time.monotonic() < end:
             found = self._cluster.get("Job", name)
-            status = (found or {}).get("status") or {}
+            if found is None:
+                raise DeploymentFailed(f"Job {name} is gone: somebody deleted it")
+            status = found.get("status") or {}
+            failed = [c for c in status.get("conditions") or () if c["type"] == "Failed"]
             if status.get("succeeded"):
                 return
-            if found is None or status.get("failed"):
-                raise DeploymentFailed(f"the image was not built by Job {name}: {self._log(name)}")
+            if failed:
+                said = self._said(name) or failed[0].get("message")
+                # The next attempt builds anew.
+                self._cluster.delete("Job", name)
+                raise DeploymentFailed(f"the image was not built by Job {name}: {said}")
             time.sleep(self._cluster.settings.poll_s)
         raise DeploymentFailed(f"the image was not built within {BUILD_WITHIN_S} s by Job {name}")
 
-    def _log(self, job: str) -> str:
-        pods = list(self._cluster.find("Pod", f"job-name={job}"))
-        self._cluster.delete("Job", job)
-        return "\n".join(self._cluster.log(pod["metadata"]["name"]) for pod in pods)
+    def _said(self, job: str) -> str:
+        """The builder's log, or why it never began."""
+        pods = self._cluster.find("Pod", f"job-name={job}")
+        said = [self._cluster.log(p["metadata"]["name"]) or "; ".join(troubles_of(p)) for p in pods]
+        return "\n".join(said).strip()
 
 
 def build_job(
-    name: str, image: str, bento_uri: str, digest: str, cluster: ClusterSettings
+    name: str, image: str, bento_uri: str, digest: str, base: str, cluster: ClusterSettings
 ) -> dict[str, Any]:
     """The Job: the serving image fetches the Bento, BuildKit builds and pushes without root."""
     write = (
         "import pathlib; "
         f"pathlib.Path('{CONTEXT}/Containerfile').write_text("
-        f"{containerfile(cluster.serving_image)!r})"
+        f"{containerfile(base)!r})"
     )
     fetch = [bento_uri, digest, f"{CONTEXT}/bento"]
     steps = {
@@ -86,13 +99,13 @@ def build_job(
             command=command,
             secret=cluster.bucket_secret,
         )
-        container = spec["containers"][0]
+        container = spec["containers"][0] | LAST_WORDS
         container["volumeMounts"].append({"name": "context", "mountPath": CONTEXT})
         prepared.append(container)
     pod = pod_spec("build", cluster.builder_image, {}, cluster)
     pod["initContainers"] = prepared
     pod["containers"] = [_build_kit(image, cluster)]
-    pod["volumes"].append({"name": "context", "emptyDir": {}})
+    pod["volumes"] += [{"name": name, "emptyDir": {}} for name in ("context", "builder")]
     pod["restartPolicy"] = "Never"
     if cluster.pull_secrets:
         pod["volumes"].append(_credentials(cluster))
@@ -111,7 +124,8 @@ def build_job(
 
 
 def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
-    mounts = [{"name": "context", "mountPath": CONTEXT}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    folders = {"context": CONTEXT, "builder": BUILDER_STATE, "tmp": "/tmp"}  # noqa: S108
+    mounts = [{"name": name, "mountPath": path} for name, path in folders.items()]
     if cluster.pull_secrets:
         mounts.append({"name": "credentials", "mountPath": "/home/user/.docker"})
     return {
@@ -125,11 +139,12 @@ def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
         ],
         "env": [{"name": "BUILDKITD_FLAGS", "value": "--oci-worker-no-process-sandbox"}],
         "resources": resources_of(1, "2Gi"),
-        # BuildKit without root makes user namespaces, which the default profile forbids.
+        # BuildKit without root makes user namespaces, which the default profiles forbid.
         "securityContext": {
             "runAsUser": BUILDER_USER,
             "runAsGroup": BUILDER_USER,
             "seccompProfile": {"type": "Unconfined"},
+            "appArmorProfile": {"type": "Unconfined"},
         },
         "volumeMounts": mounts,
     }

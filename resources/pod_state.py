@@ -1,4 +1,4 @@
-"""What pods say of why they do not run, in words for whoever waits."""
+"""What Deployments and pods say of why they do not run, in words for whoever waits."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,37 @@ STUCK = (
     "ErrImageNeverPull",
     "CreateContainerConfigError",
 )
+FAILING = ("ReplicaFailure", "True")
+LAST_WORDS = 1_000
+"""Characters of what a container said before it ended."""
 
 
 def is_stuck(said: str) -> bool:
     """Whether what is said will hardly heal by waiting."""
     return any(reason in said for reason in STUCK)
+
+
+def is_rolled_out(deployment: Mapping[str, Any], replicas: int) -> bool:
+    """Whether so many pods of the Deployment's newest template are ready, and no older one is."""
+    status = deployment.get("status") or {}
+    updated = status.get("updatedReplicas", 0)
+    return (
+        status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        and status.get("replicas", 0) == updated
+        and min(updated, status.get("availableReplicas", 0)) >= replicas
+    )
+
+
+def troubles_of_deployment(deployment: Mapping[str, Any]) -> list[str]:
+    """What keeps the Deployment from making pods."""
+    conditions = (deployment.get("status") or {}).get("conditions") or ()
+    return [c["message"] for c in conditions if (c["type"], c["status"]) == FAILING]
+
+
+def is_overdue(deployment: Mapping[str, Any]) -> bool:
+    """Whether the Deployment has not come on for as long as it may."""
+    conditions = (deployment.get("status") or {}).get("conditions") or ()
+    return any(c.get("reason") == "ProgressDeadlineExceeded" for c in conditions)
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
@@ -27,8 +53,12 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 def restarts_of(pod: Mapping[str, Any]) -> int:
     """How often the pod's containers have been started again."""
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return sum(status.get("restartCount", 0) for status in statuses)
+    return _restarts(pod, "containerStatuses")
+
+
+def false_starts_of(pod: Mapping[str, Any]) -> int:
+    """How often those have been that come before its containers."""
+    return _restarts(pod, "initContainerStatuses")
 
 
 def troubles_of(pod: Mapping[str, Any]) -> list[str]:
@@ -48,6 +78,11 @@ def troubles_of(pod: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def _restarts(pod: Mapping[str, Any], kind: str) -> int:
+    statuses = (pod.get("status") or {}).get(kind) or ()
+    return sum(status.get("restartCount", 0) for status in statuses)
+
+
 def _of_container(pod: str, container: Mapping[str, Any]) -> list[str]:
     state, said = container.get("state") or {}, []
     waiting = state.get("waiting") or {}
@@ -55,5 +90,6 @@ def _of_container(pod: str, container: Mapping[str, Any]) -> list[str]:
         said.append(f"pod {pod}: {waiting['reason']} {waiting.get('message', '')}".strip())
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended and ended.get("exitCode"):
-        said.append(f"pod {pod} ended with code {ended['exitCode']} ({ended.get('reason')})")
+        words = f": {ended['message'].strip()[-LAST_WORDS:]}" if ended.get("message") else ""
+        said.append(f"pod {pod} ended with code {ended['exitCode']} ({ended.get('reason')}){words}")
     return said

@@ -3,12 +3,15 @@
 import functools
 import subprocess
 
-from resources.settings import CHECKOUT
+from resources.settings import CHECKOUT, Settings
 
 
 @functools.cache
 def revision() -> str:
-    """Git commit of the checkout, with `-dirty` when files differ; `unknown` without git."""
+    """What the settings say; else git's commit of the checkout, with `-dirty` when files differ, or
+    `unknown` without git."""
+    if told := Settings().revision:
+        return told
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         return f"{commit}-dirty" if _git("status", "--porcelain") else commit

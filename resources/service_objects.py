@@ -14,13 +14,17 @@ PORT = 3000
 SERVICE_LABEL = "orrery/service"
 VERSION_LABEL = "orrery/version"
 BENTO = f"{STATE}/bento"
+BUILT_BENTO = "/opt/bento"
+"""Where an image holds its Bento: outside of what volumes of the pod lie over."""
 REQUESTS = f"{STATE}/requests"
 STARTS_WITHIN_S = 300
 GRACE_S = 30
 DRAIN_S = 5
 BUSY_PERCENT = 70
 LONGEST_NAME = 40
-SHIPPING = resources_of(0.05, "128Mi")
+BESIDE = resources_of(0.05, "256Mi")
+LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+"""What a container said before it failed is in the pod's status."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Version:
 
     release: Release
     needs: Needs
+    mark: str
+    """What tells apart releases of the version."""
     bento_uri: str
     bento_digest: str
     requests_uri: str
@@ -38,9 +44,14 @@ class Version:
     """Whether the image holds the Bento; else it is fetched at the start."""
 
     @property
+    def bento_folder(self) -> str:
+        """Where the Bento lies in the pod."""
+        return BUILT_BENTO if self.is_built_in else BENTO
+
+    @property
     def name(self) -> str:
         """Name of the version's objects."""
-        return f"{object_name(self.release.service)}-{self.release.version}"
+        return version_name(self.release.service, self.release.version)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -60,6 +71,11 @@ def object_name(service: str) -> str:
     """Name of a service's objects: readable, and different for different services."""
     readable = re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-")[: LONGEST_NAME - 7]
     return f"{readable.strip('-')}-{hashlib.sha256(service.encode()).hexdigest()[:6]}"
+
+
+def version_name(service: str, version: str) -> str:
+    """Name of the objects of a service's version."""
+    return f"{object_name(service)}-{version}"
 
 
 def objects_of(version: Version, cluster: ClusterSettings) -> list[dict[str, Any]]:
@@ -154,7 +170,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         version.image,
         resources_of(needs.cpus, needs.memory),
         cluster,
-        command=["python", f"{BENTO}/src/keeper.py", str(PORT)],
+        command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
         environment=[
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -171,20 +187,19 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         "livenessProbe": {**_probe("/livez", 10), "failureThreshold": 3},
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
     }
+    answering |= LAST_WORDS
     spec["terminationGracePeriodSeconds"] = GRACE_S
+    spec["initContainers"] = []
     if not version.is_built_in:
-        spec["initContainers"] = [
-            _beside(
-                "fetch",
-                cluster,
-                ["engine.fetch", version.bento_uri, version.bento_digest, BENTO],
-            )
-        ]
+        fetching = ["engine.fetch", version.bento_uri, version.bento_digest, BENTO]
+        spec["initContainers"].append(_beside("fetch", cluster, fetching))
     if version.release.request_log:
         target = f"{version.requests_uri}/$(POD_NAME)"
         shipping = _beside("request-log", cluster, ["engine.shipping", REQUESTS, target])
         shipping["env"] = answering["env"][1:2]
-        spec["containers"].append(shipping)
+        # A sidecar: it is told to end once nothing is answered, and logged, any more.
+        shipping["restartPolicy"] = "Always"
+        spec["initContainers"].append(shipping)
     _place(spec, version, cluster)
     return spec
 
@@ -194,13 +209,13 @@ def _beside(name: str, cluster: ClusterSettings, module: list[str]) -> dict[str,
     spec = pod_spec(
         name,
         cluster.serving_image,
-        SHIPPING,
+        BESIDE,
         cluster,
         command=["python", "-m", *module],
         # A service reaches the bucket, never the databases.
         secret=cluster.bucket_secret,
     )
-    return spec["containers"][0]
+    return spec["containers"][0] | LAST_WORDS
 
 
 def _place(spec: dict[str, Any], version: Version, cluster: ClusterSettings) -> None:

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     secret_file: Path | None = None
     """File of the instance's secret, the same for every front door; by default it is made in the
     state folder."""
+    revision: str = ""
+    """Revision of the code, where git cannot tell it: in an image."""
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 

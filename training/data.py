@@ -1,13 +1,18 @@
 """Rows of a dataset version as arrays."""
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from engine.bucket import Bucket
 from engine.rows import read_rows
+
+SPLITS = ("train", "test")
 
 
 def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:
@@ -34,6 +39,32 @@ def split_arrays(dataset: dict[str, Any], split: str) -> tuple[np.ndarray, np.nd
     if classes:
         return features, class_indices(table, label, classes)
     return features, table.column(label).to_numpy().astype(np.float32)
+
+
+def brought_here(dataset: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The dataset with its files under the folder, where they lay in a bucket.
+
+    A trainer reads files, whatever library it reads them with, and need not know of buckets.
+    Raises OSError.
+    """
+    return {**dataset, **{split: _local(dataset[split], folder / split) for split in SPLITS}}
+
+
+def _local(files: Sequence[str], folder: Path) -> list[str]:
+    here = []
+    for number, file in enumerate(files):
+        if "://" not in file:
+            here.append(file)
+            continue
+        place, _, name = file.rpartition("/")
+        target = folder / f"{number:04d}-{name}"
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{target.name}.{os.getpid()}")
+            Bucket(place).download(name, draft)
+            draft.replace(target)
+        here.append(str(target))
+    return here
 
 
 def as_json(rows: np.ndarray) -> str:

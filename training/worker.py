@@ -4,7 +4,9 @@ import importlib
 import os
 import random
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from engine.protocol import Refused
 from training import session
 from training.contract import TrainingSpec
+from training.data import brought_here
 from training.journal import Journal
 
 
@@ -30,6 +33,9 @@ def train(
         # What the trainer itself logs by `mlflow.log_...` goes to the job's mlflow_run.
         os.environ["MLFLOW_TRACKING_URI"] = spec.tracking.address
         os.environ["MLFLOW_RUN_ID"] = spec.tracking.run_id
+    if "dataset" in config:
+        here = Path(tempfile.gettempdir(), "orrery-datasets", spec.job) if book else spec.workdir
+        config = {**config, "dataset": brought_here(config["dataset"], here / "dataset")}
     _trainer(spec)(config)
     reporter.close()
     return reporter

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 State = Literal["ok", "missing", "warning", "skipped"]
 HIDDEN = "***"
-TELLS_A_SECRET = re.compile(r"(SECRET|PASSWORD|TOKEN|ACCESS_KEY|_KEY)")
+TELLS_A_SECRET = re.compile(r"(PASSWORD|TOKEN|ACCESS_KEY|CLIENT_SECRET|ASK_KEY)$")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def _secrets(urls: Iterable[str]) -> set[str]:
     found = {value for name, value in os.environ.items() if TELLS_A_SECRET.search(name)}
     for url in urls:
         named = urlsplit(url)
-        user, _, password = named.netloc.rpartition("@")[0].partition(":")
+        password = named.netloc.rpartition("@")[0].partition(":")[2]
         found |= {password, unquote(password)}
         found |= {v for k, v in parse_qsl(named.query) if "password" in k or "token" in k}
-        del user
     return found - {""}

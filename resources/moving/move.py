@@ -39,12 +39,12 @@ class Move:
                 "the one that `orrery up` wrote with --from"
             )
         self.folder, self._settings = folder, settings
-        bucket = settings.object_root.rstrip("/")
-        self._addresses = Addresses(names_of(folder), bucket)
-        self._objects = Objects(folder, self._addresses, bucket, told)
+        self._bucket, self._told = settings.object_root.rstrip("/"), told
+        self._addresses = Addresses(names_of(folder), self._bucket)
+        self._objects = self._listed()
         self._files = KeptFiles(folder, settings)
         made = (self._dagster, self._mlflow, self._control)
-        databases = [each(settings, told) for each in made]
+        databases = [each(settings) for each in made]
         self._databases = [each for each in databases if each.source.is_there]
 
     def run(self) -> None:
@@ -60,6 +60,7 @@ class Move:
             database.copy()
         if self.folder.resolve() == self._settings.state.resolve():
             set_logs_apart(self.folder)
+            self._objects = self._listed()
 
     def compare(self) -> Iterator[Compared]:
         """Everything on both sides, read anew. Raises CannotMove or OSError."""
@@ -74,7 +75,10 @@ class Move:
         for database in self._databases:
             database.close()
 
-    def _dagster(self, settings: Settings, told: Told) -> Database:
+    def _listed(self) -> Objects:
+        return Objects(self.folder, self._addresses, self._bucket, self._told)
+
+    def _dagster(self, settings: Settings) -> Database:
         url = settings.dagster_storage
 
         def make() -> None:
@@ -89,10 +93,10 @@ class Move:
             DagsterFiles(self.folder / "dagster", self._addresses),
             make,
             left=frozenset({"secondary_indexes"}),
-            told=told,
+            told=self._told,
         )
 
-    def _mlflow(self, settings: Settings, told: Told) -> Database:
+    def _mlflow(self, settings: Settings) -> Database:
         def make() -> None:
             from mlflow.store.db.utils import (
                 _safe_initialize_tables,
@@ -111,10 +115,10 @@ class Move:
             SqliteFiles([self.folder / "mlflow.db"], self._addresses),
             make,
             made={"workspaces": "name <> 'default'", "experiments": "experiment_id <> 0"},
-            told=told,
+            told=self._told,
         )
 
-    def _control(self, settings: Settings, told: Told) -> Database:
+    def _control(self, settings: Settings) -> Database:
         from resources.control import VERSION_TABLE, Control
 
         def make() -> None:
@@ -131,7 +135,7 @@ class Move:
             SqliteFiles([self.folder / "control.db"], self._addresses, frozenset({"audit"})),
             make,
             version=VERSION_TABLE,
-            told=told,
+            told=self._told,
         )
 
 

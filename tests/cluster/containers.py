@@ -121,6 +121,8 @@ class Container:
         ended = {"exitCode": exit_code, "reason": reason, "startedAt": begun, "finishedAt": now}
         if code < 0:
             ended["signal"] = -code
+        if exit_code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            ended["message"] = b"".join(self.log.read(tail=80))[-2048:].decode(errors="replace")
         ended["containerID"] = f"local://{self.name}"
         self.state = {"terminated": ended}
 

@@ -168,8 +168,10 @@ class PodWorker(threading.Thread):
         grace = now + (pod["metadata"].get("deletionGracePeriodSeconds") or 0)
         self._deadline = grace if self._deadline is None else min(self._deadline, grace)
         running = [each for each in self.containers if each.running]
+        are_sidecars = all(each.sidecar for each in running)
         for each in running:
-            each.terminate(self._launcher.hook(each))
+            if are_sidecars or not each.sidecar:
+                each.terminate(self._launcher.hook(each))
             each.end_hook()
         if now >= self._deadline:
             self.kill()

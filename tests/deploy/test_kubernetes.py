@@ -13,7 +13,14 @@ from resources.settings import CHECKOUT
 from tests.deploy import manifests, variables
 from tests.deploy.manifests import COMPONENTS, KUBERNETES, OVERLAYS, containers, of_kind, overlay
 
-SECRETS = {"orrery-secrets", "orrery-instance", "orrery-postgresql", "orrery-tls"}
+SECRETS = {
+    "orrery-bucket",
+    "orrery-engines",
+    "orrery-instance",
+    "orrery-postgresql",
+    "orrery-secrets",
+    "orrery-tls",
+}
 TELLS_A_SECRET = re.compile(r"(PASSWORD|TOKEN|ACCESS_KEY|ACCESS_KEY_ID|CLIENT_SECRET|ASK_KEY)$")
 HAS_CREDENTIALS = re.compile(r"://[^/\s$:@]+:[^/\s$@]+@")
 CLUSTER_WIDE = {

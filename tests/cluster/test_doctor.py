@@ -1,0 +1,434 @@
+"""The doctor names what is missing, says what to do, and tells no secret."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from email.utils import formatdate
+
+import pytest
+
+from resources import cluster as cluster_door
+from resources.cluster import Cluster
+from resources.cluster_settings import ClusterSettings
+from resources.doctor import store_checks
+from resources.doctor.examination import examine
+from resources.doctor.finding import redacted
+from resources.pods import GPU
+from resources.settings import CHECKOUT, Settings
+from tests import buckets
+from tests.cluster.api_server import ApiServer
+from tests.control import new_database
+from tests.waiting import until
+
+DATABASES = ("ORRERY_DAGSTER_STORAGE", "ORRERY_MLFLOW_URI", "ORRERY_CONTROL")
+SECRETS = ("orrery-secrets", "orrery-engines", "orrery-bucket")
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture
+def told(settings, cluster, postgresql, monkeypatch):
+    """Variables of a platform that lacks nothing."""
+    if not hasattr(cluster, "api"):
+        pytest.skip("what a cluster lacks is only known of the one that is made here")
+    bucket = buckets.make_bucket(monkeypatch)
+    variables = {
+        **{name: new_database(postgresql) for name in DATABASES},
+        "ORRERY_OBJECTS": f"{bucket}/objects",
+        "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
+        "ORRERY_CLUSTER_KUBECONFIG": str(cluster.kubeconfig),
+        "ORRERY_CLUSTER_QUEUE": "training",
+        "ORRERY_CLUSTER_GATEWAY": f"{cluster.namespace}/door",
+        "ORRERY_CLUSTER_AUTOSCALER": "keda",
+        **{
+            f"ORRERY_CLUSTER_{image}_IMAGE": f"orrery/{image.lower()}:0.1.0"
+            for image in ("CONTROL", "TRAINING", "SERVING")
+        },
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def whole(told, cluster):
+    """A cluster that lacks nothing."""
+    for thing in objects(cluster.namespace):
+        cluster.api.create(thing)
+    for node in cluster.api.list("Node"):
+        amount = {"allocatable": {**node["status"]["allocatable"], GPU: "2"}}
+        cluster.api.patch_status("Node", node["metadata"]["name"], amount)
+    until(lambda: not [each for each in found() if each.state != "ok"], 20)
+    return cluster
+
+
+def objects(namespace):
+    yield named("ConfigMap", "orrery-settings", namespace)
+    for name in SECRETS:
+        yield {**named("Secret", name, namespace), "stringData": {"PASSWORD": PASSWORD}}
+    kueue = "kueue.x-k8s.io/v1beta2"
+    yield {**named("ClusterQueue", "all", "", kueue), "spec": {"namespaceSelector": {}}}
+    yield {**named("LocalQueue", "training", namespace, kueue), "spec": {"clusterQueue": "all"}}
+    yield {**named("WorkloadPriorityClass", "high", "", kueue), "value": 10}
+    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    yield {
+        **named("Gateway", "door", namespace, "gateway.networking.k8s.io/v1"),
+        "spec": {"gatewayClassName": "eg", "listeners": listeners},
+    }
+    storage = named("StorageClass", "standard", "", "storage.k8s.io/v1")
+    storage["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
+    yield {**storage, "provisioner": "test"}
+
+
+def named(kind, name, namespace, version="v1"):
+    where = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **where}}
+
+
+def found():
+    return list(examine(Settings(), ClusterSettings()))
+
+
+def the(name):
+    (one,) = [each for each in found() if each.name == name]
+    return one
+
+
+def test_a_platform_that_lacks_nothing_is_told_to_be_well(whole):
+    names = [each.name for each in found()]
+
+    assert len(names) == len(set(names))
+    assert {"Kubernetes", "RayJob", "queue", "gateway", "rights", "clock"} <= set(names)
+    assert set(DATABASES) < set(names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "finding", "todo"),
+    [
+        ("ConfigMap", "orrery-settings", "ConfigMap orrery-settings", "kubectl apply -k"),
+        *(("Secret", name, f"Secret {name}", f"secret generic {name}") for name in SECRETS),
+        ("LocalQueue", "training", "queue", "components/queues"),
+        ("Gateway", "door", "gateway", "components/gateway"),
+    ],
+)
+def test_what_is_gone_is_named_with_what_to_do(whole, kind, name, finding, todo):
+    whole.api.delete(kind, name)
+
+    one = the(finding)
+
+    assert one.state == "missing"
+    assert name in one.message
+    assert todo in one.todo
+    assert [each.name for each in found() if each.state != "ok"] == [finding]
+
+
+@pytest.mark.parametrize(
+    ("kind", "finding", "todo"),
+    [
+        ("WorkloadPriorityClass", "priorities", "components/queues"),
+        ("StorageClass", "storage class", "annotate one"),
+    ],
+)
+def test_what_only_some_need_is_a_warning(whole, kind, finding, todo):
+    for each in whole.api.list(kind):
+        whole.api.delete(kind, each["metadata"]["name"])
+
+    one = the(finding)
+
+    assert one.state == "warning"
+    assert todo in one.todo
+
+
+def test_nodes_without_gpus_are_a_warning(told):
+    assert (the("GPUs").state, GPU in the("GPUs").message) == ("warning", True)
+
+
+def test_a_queue_and_a_gateway_must_be_ready(whole):
+    stopped = {"type": "Active", "status": "False", "message": "ClusterQueue all is stopped"}
+    unheard = {"type": "Programmed", "status": "False", "reason": "NoResources"}
+    namespace = whole.namespace
+    door = Cluster(ClusterSettings())
+    gets = {
+        "LocalQueue": {**named("LocalQueue", "training", namespace)},
+        "Gateway": {**named("Gateway", "door", namespace)},
+    }
+    gets["LocalQueue"]["status"] = {"conditions": [stopped]}
+    gets["Gateway"]["status"] = {"conditions": [unheard]}
+    assert door.get("Gateway", "door")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cluster, "get", lambda self, kind, name: gets[kind])
+        queue, gateway = the("queue"), the("gateway")
+
+    assert (queue.state, gateway.state) == ("missing", "missing")
+    assert "ClusterQueue all is stopped" in queue.message
+    assert "NoResources" in gateway.message
+    assert "gatewayClassName" in gateway.todo
+
+
+def test_a_kind_that_is_not_served_names_the_product(whole, monkeypatch):
+    monkeypatch.setattr(Cluster, "serves", lambda self, kind: False)
+
+    told = {each.name: each for each in found() if each.state == "missing"}
+
+    assert {name: "1.7.0" in told[name].todo for name in ("RayJob",)} == {"RayJob": True}
+    assert "Kueue 0.19.2" in told["LocalQueue"].todo
+    assert "Gateway API 1.6.1" in told["HTTPRoute"].todo
+    assert "KEDA 2.20.2" in told["ScaledObject"].todo
+
+
+def test_an_old_cluster_is_named_with_the_version_it_must_have(whole, monkeypatch):
+    monkeypatch.setattr(Cluster, "version", lambda self: (1, 30))
+
+    assert "1.30, expected 1.31 or newer" in the("Kubernetes").message
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "finding"),
+    [
+        ("list", "rayjobs", "rights"),
+        ("create", "jobs", "rights"),
+        ("get", "pods/log", "rights"),
+        ("list", "events", "rights"),
+        ("create", "rayjobs", "rights of runs"),
+        ("patch", "httproutes", "rights of runs"),
+        ("patch", "scaledobjects", "rights of runs"),
+    ],
+)
+def test_a_right_that_lacks_is_named(whole, verb, resource, finding):
+    whole.api.deny(verb, resource)
+
+    one = the(finding)
+
+    assert one.state == "missing"
+    assert f"{verb} {resource}" in one.message
+    assert "roles" in one.todo
+
+
+def test_the_front_door_is_not_told_to_train(whole, monkeypatch):
+    front_door = f"system:serviceaccount:{whole.namespace}:orrery-front-door"
+    monkeypatch.setattr(Cluster, "who", lambda self: front_door)
+    whole.api.deny("create", "rayjobs")
+
+    one = the("rights of runs")
+
+    assert one.state == "skipped"
+    assert f"--as system:serviceaccount:{whole.namespace}:orrery-run" in one.todo
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "skipped"),
+    [
+        ("get", "secrets", [f"Secret {name}" for name in SECRETS]),
+        ("get", "namespaces", ["namespace"]),
+        ("list", "nodes", ["GPUs"]),
+        ("list", "storageclasses", ["storage class"]),
+    ],
+)
+def test_what_may_not_be_read_is_skipped_with_the_right(whole, verb, resource, skipped):
+    whole.api.deny(verb, resource)
+
+    others = [each for each in found() if each.state != "ok"]
+
+    assert [(each.name, each.state) for each in others] == [(n, "skipped") for n in skipped]
+    assert all(f"`{verb} {resource}` lacks" in each.message for each in others)
+
+
+def test_images_without_a_version_are_a_warning(whole, monkeypatch):
+    monkeypatch.setenv("ORRERY_CLUSTER_TRAINING_IMAGE", "registry.test:5000/orrery/training")
+    monkeypatch.setenv("ORRERY_CLUSTER_SERVING_IMAGE", "orrery/serving:latest")
+
+    told = [each for each in found() if each.state == "warning"]
+
+    assert [each.name for each in told] == [
+        "ORRERY_CLUSTER_TRAINING_IMAGE",
+        "ORRERY_CLUSTER_SERVING_IMAGE",
+    ]
+    assert "orrery/serving:VERSION" in told[1].todo
+
+
+def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(told, monkeypatch):
+    monkeypatch.setattr(cluster_door, "LONGEST_PAUSE_S", 0.01)
+    down = ApiServer("test")
+    down.close()
+    config = Settings().state / "kubeconfig"
+    config.write_text(ClusterSettings().kubeconfig.read_text().replace(of_server(), down.url))
+    monkeypatch.setenv("ORRERY_CLUSTER_KUBECONFIG", str(config))
+
+    first, *others = found()
+
+    assert (first.name, first.state) == ("Kubernetes", "missing")
+    assert str(config) in first.todo
+    assert {each.name for each in others} == {"clock", "object store", *DATABASES}
+    assert {each.state for each in others} == {"ok"}
+
+
+def of_server():
+    (line,) = [
+        line for line in ClusterSettings().kubeconfig.read_text().splitlines() if "server:" in line
+    ]
+    return line.partition("server: ")[2]
+
+
+def test_without_a_way_in_one_finding_says_how(told, monkeypatch):
+    monkeypatch.delenv("ORRERY_CLUSTER_KUBECONFIG")
+
+    assert the("Kubernetes").state == "missing"
+    assert "ORRERY_CLUSTER_KUBECONFIG" in the("Kubernetes").todo
+
+
+def test_nothing_of_the_probe_stays_in_the_bucket(whole):
+    found()
+
+    assert [key for key, _ in buckets.written() if buckets.NAME in key] == []
+    with pytest.raises(Exception, match="NoSuchKey"):
+        buckets.get(buckets.written()[0][0])
+
+
+def test_a_bucket_that_is_not_there_is_named(whole, monkeypatch):
+    monkeypatch.setenv("ORRERY_OBJECTS", "s3://elsewhere/objects")
+
+    one = the("object store")
+
+    assert one.state == "missing"
+    assert "s3://elsewhere/objects" in one.message
+    assert "AWS_ENDPOINT_URL" in one.todo
+
+
+def test_a_store_that_is_away_is_named(whole, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ORRERY_BUCKET_ATTEMPTS", "1")
+
+    states = {each.name: each.state for each in found()}
+
+    assert (states["clock"], states["object store"]) == ("missing", "missing")
+
+
+def test_a_clock_that_is_off_is_a_warning(whole, monkeypatch):
+    monkeypatch.setattr(store_checks, "_now", lambda: time.time() + 300)
+
+    one = the("clock")
+
+    assert one.state == "warning"
+    assert "+300 s" in one.message or "+299 s" in one.message or "+301 s" in one.message
+    assert formatdate(usegmt=True)
+
+
+@pytest.mark.parametrize("variable", DATABASES)
+def test_a_database_that_does_not_let_in_is_named_without_its_password(
+    whole, told, variable, monkeypatch
+):
+    monkeypatch.setenv(
+        variable, f"postgresql+psycopg://orrery:{PASSWORD}@127.0.0.1:9/there?connect_timeout=1"
+    )
+
+    one = the(variable)
+
+    assert one.state == "missing"
+    assert "127.0.0.1:9/there" in one.message
+    assert "password" in one.todo
+    assert PASSWORD not in str([asdict(each) for each in found()])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "it names no database"),
+        ("sqlite:///somewhere.db", "it names no database"),
+        (f"postgresql://orrery:{PASSWORD}@127.0.0.1/x", "expected postgresql+psycopg"),
+        (f"postgresql+psycopg://orrery:{PASSWORD}@host:port/x", "it is no address"),
+        (f"{PASSWORD} is no address", "it is no address"),
+    ],
+)
+def test_a_url_that_cannot_work_is_told_without_its_password(whole, url, said, monkeypatch):
+    monkeypatch.setenv("ORRERY_CONTROL", url)
+
+    one = the("ORRERY_CONTROL")
+
+    assert one.state == "missing"
+    assert said in one.message
+    assert PASSWORD not in one.message + one.todo
+
+
+def test_an_old_server_is_named_with_the_version_it_must_have(whole, monkeypatch):
+    monkeypatch.setattr(store_checks, "OLDEST", 99)
+
+    assert "expected 99 or newer" in the("ORRERY_CONTROL").message
+
+
+def test_an_mlflow_server_that_is_away_is_named_without_its_password(whole, monkeypatch):
+    monkeypatch.setenv("ORRERY_MLFLOW_URI", f"http://someone:{PASSWORD}@127.0.0.1:9/mlflow")
+
+    one = the("ORRERY_MLFLOW_URI")
+
+    assert one.state == "missing"
+    assert "http://127.0.0.1:9/mlflow" in one.message
+    assert PASSWORD not in one.message + one.todo
+
+
+def test_files_of_a_pod_are_no_object_store(whole, monkeypatch):
+    monkeypatch.setenv("ORRERY_OBJECTS", "")
+
+    assert "s3://BUCKET" in the("object store").todo
+
+
+def test_words_of_libraries_are_told_without_secrets(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-long-secret")
+    url = "postgresql+psycopg://u:p%40ss-word@host/x?sslpassword=also-secret"
+
+    said = redacted("a-long-secret p@ss-word p%40ss-word also-secret fine", [url])
+
+    assert said == "*** *** *** *** fine"
+
+
+def orrery(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", "from api.cli import main; main()", "doctor", *arguments],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_command_ends_with_1_where_something_is_missing(whole):
+    well = orrery("--json")
+    whole.api.delete("Secret", "orrery-engines")
+    ill = orrery("--json")
+
+    assert (well.returncode, ill.returncode) == (0, 1), well.stderr + ill.stderr
+    assert {each["state"] for each in json.loads(well.stdout)} == {"ok"}
+    (one,) = [each for each in json.loads(ill.stdout) if each["state"] != "ok"]
+    assert one.keys() == {"name", "state", "message", "todo"}
+    assert PASSWORD not in ill.stdout + ill.stderr
+
+
+def test_people_get_a_table(whole):
+    whole.api.delete("Secret", "orrery-engines")
+
+    shown = orrery()
+
+    assert shown.returncode == 1
+    for word in ("state", "to do", "missing", "orrery-engines"):
+        assert word in shown.stdout
+    assert PASSWORD not in shown.stdout + shown.stderr
+
+
+def test_without_a_cluster_the_machine_is_looked_at(settings):
+    names = {each.name: each for each in found()}
+
+    assert {"state folder", "front door", "router", "disk", "cores", "engines"} <= names.keys()
+    assert names["engines"].state == names["state folder"].state == "ok"
+
+
+def test_a_port_that_another_program_has_is_named(settings, monkeypatch):
+    server = ApiServer("test")
+    monkeypatch.setenv("ORRERY_PORT", server.url.rpartition(":")[2])
+
+    one = the("front door")
+    server.close()
+
+    assert one.state == "missing"
+    assert "ORRERY_PORT" in one.todo

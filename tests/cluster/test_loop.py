@@ -1,0 +1,185 @@
+"""The loop turns on a cluster: run pods drive RayJobs, state is in PostgreSQL and a bucket."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from resources.cluster_settings import ClusterSettings
+from resources.settings import CHECKOUT, Settings
+from tests import buckets
+from tests.cluster.fixtures import ImagePlan
+from tests.control import new_database, postgresql_in
+from tests.waiting import until
+
+FLOWERS = CHECKOUT / "tests" / "data" / "flowers"
+OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+
+
+@pytest.fixture
+def cluster_images():
+    """Every image of the platform, as this checkout and this environment."""
+    plan = ImagePlan(cwd=str(CHECKOUT), env={"HOME": os.environ.get("HOME", "/")})
+    return {"^orrery-": plan}
+
+
+@pytest.fixture(scope="module")
+def shared_folder():
+    """A folder that pods see under its own name: their /tmp is a volume of their own."""
+    with tempfile.TemporaryDirectory(prefix="orrery-", dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def databases(shared_folder):
+    with postgresql_in(shared_folder / "pg") as url:
+        yield url
+
+
+@pytest.fixture
+def environment(cluster, databases, shared_folder, tmp_path, monkeypatch):
+    """Environment of a daemon beside the cluster; run pods have the same from the ConfigMap."""
+    projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
+    shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
+    shutil.copyfile(cluster.kubeconfig, kubeconfig)
+    told = {
+        "ORRERY_OBJECTS": buckets.make_bucket(monkeypatch),
+        "ORRERY_PROJECTS": str(projects),
+        "ORRERY_DAGSTER_STORAGE": new_database(databases),
+        "ORRERY_MLFLOW_URI": new_database(databases),
+        "ORRERY_CONTROL": new_database(databases),
+        "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
+        "ORRERY_CLUSTER_KUBECONFIG": str(kubeconfig),
+        "ORRERY_CLUSTER_POLL_S": "0.2",
+        "DAGSTER_HOME": str(CHECKOUT),
+    }
+    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    shared = told | aws
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ORRERY_STATE", str(tmp_path / "state"))
+    pods = shared | {"ORRERY_STATE": "/var/lib/orrery"}
+    for kind, name, data in (
+        ("ConfigMap", "orrery-settings", pods),
+        ("Secret", "orrery-secrets", {}),
+        ("Secret", "orrery-engines", {}),
+        ("Secret", "orrery-bucket", {}),
+    ):
+        key = "data" if kind == "ConfigMap" else "stringData"
+        metadata = {"name": name, "namespace": cluster.namespace}
+        cluster.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, key: data})
+    account = {"name": "orrery-run", "namespace": cluster.namespace}
+    cluster.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    assert ClusterSettings().is_used
+    return dict(os.environ)
+
+
+@pytest.fixture
+def instance(environment):
+    with DagsterInstance.from_config(str(CHECKOUT)) as made:
+        yield made
+
+
+@pytest.fixture
+def daemon(environment, instance, tmp_path):
+    """The Dagster daemon: it launches what is queued, and watches over it."""
+    argv = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
+    log = tmp_path / "daemon.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            argv, cwd=CHECKOUT, env=environment, stdout=output, stderr=output
+        )
+    yield log
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+def launch(job, environment):
+    argv = [sys.executable, "-m", "dagster", "job", "launch", "-w", "workspace.yaml", "-j", job]
+    subprocess.run(argv, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+
+
+def newest(instance):
+    return next(iter(instance.get_runs(RunsFilter(), limit=1)), None)
+
+
+def ended(instance):
+    """The newest dagster_run, once it is over."""
+
+    def over():
+        run = newest(instance)
+        return run if run and run.status in OVER else None
+
+    return until(over, 200)
+
+
+def told(instance, run):
+    """What its log and its failed steps say."""
+    events = instance.all_logs(run.run_id)
+    failed = [e.dagster_event.step_failure_data for e in events if e.step_key and is_failure(e)]
+    said = [str(e.message or e.user_message) for e in events]
+    return "\n".join([*said, *(f.error_display_string for f in failed)])[-6000:]
+
+
+def is_failure(entry):
+    return entry.dagster_event is not None and entry.dagster_event.is_step_failure
+
+
+def running_engine(cluster):
+    return until(
+        lambda: [
+            pod
+            for pod in cluster.api.list("Pod", cluster.namespace, "ray.io/node-type=head")
+            if pod["status"].get("phase") == "Running"
+        ],
+        100,
+    )
+
+
+def test_a_model_is_trained_and_registered_by_pods_alone(cluster, environment, instance, daemon):
+    launch("train_flowers", environment)
+
+    run = ended(instance)
+
+    assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    assert cluster.api.list("RayJob", cluster.namespace) == []
+
+
+def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(
+    cluster, environment, instance, daemon
+):
+    launch("train_flowers", environment)
+    running_engine(cluster)
+    first = newest(instance)
+    uid = cluster.api.list("RayJob", cluster.namespace)[0]["metadata"]["uid"]
+    pod = cluster.api.list("Pod", cluster.namespace, f"dagster/run-id={first.run_id}")[0]
+
+    for pid in cluster.kubelet.pids(pod["metadata"]["name"]):
+        os.kill(pid, signal.SIGKILL)
+
+    retry = until(lambda: (r := newest(instance)) and r.run_id != first.run_id and r, 100)
+    run = ended(instance)
+    assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    assert retry.parent_run_id == first.run_id
+    created = [r for r in cluster.api.requests if r[0] == "POST" and r[1].endswith("/rayjobs")]
+    assert len(created) == 1 + len(cluster.api.list("RayJob", cluster.namespace)), uid
+
+
+def test_a_cancelled_dagster_run_leaves_nothing_on_the_cluster(
+    cluster, environment, instance, daemon
+):
+    launch("train_flowers", environment)
+    running_engine(cluster)
+
+    instance.run_launcher.terminate(newest(instance).run_id)
+
+    assert ended(instance).status == DagsterRunStatus.CANCELED
+    until(lambda: cluster.api.list("RayJob", cluster.namespace) == [], 60)
+    until(lambda: cluster.api.list("Pod", cluster.namespace) == [], 60)
+    assert Settings().state
