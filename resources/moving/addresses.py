@@ -2,10 +2,8 @@
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 NESTED = 3
 """How deep JSON lies in JSON: a path with letters outside ASCII is escaped once a level."""
@@ -38,19 +36,3 @@ def _spellings(address: str) -> list[str]:
     for _ in range(NESTED):
         found.append(json.dumps(found[-1])[1:-1])
     return found
-
-
-def names_of(folder: Path) -> list[Path]:
-    """Every path by which the rows may know the state folder: where it is, and where it was when
-    MLflow's experiments were made."""
-    found = [folder.absolute(), folder.resolve()]
-    database = folder / "mlflow.db"
-    if database.exists():
-        connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
-        kept = connection.execute("SELECT name, artifact_location FROM experiments").fetchall()
-        connection.close()
-        for name, location in kept:
-            path = unquote(urlsplit(location or "").path)
-            if location and location.startswith("file:") and path.endswith(f"/mlflow/{name}"):
-                found.append(Path(path.removesuffix(f"/mlflow/{name}")))
-    return list(dict.fromkeys(found))

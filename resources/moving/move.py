@@ -4,17 +4,18 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from engine import lease
-from resources.moving.addresses import Addresses, names_of
+from resources.moving.addresses import Addresses
 from resources.moving.dagster_files import DagsterFiles
 from resources.moving.databases import Database, Told
 from resources.moving.kept_files import KeptFiles
 from resources.moving.objects import Objects, set_logs_apart
-from resources.moving.sqlite_files import SqliteFiles
+from resources.moving.sqlite_files import SqliteFiles, read_only
 from resources.moving.verification import CannotMove, Compared
 from resources.opening import OPENING
 from resources.settings import Settings
@@ -40,7 +41,7 @@ class Move:
             )
         self.folder, self._settings = folder, settings
         self._bucket, self._told = settings.object_root.rstrip("/"), told
-        self._addresses = Addresses(names_of(folder), self._bucket)
+        self._addresses = Addresses(_names_of(folder), self._bucket)
         self._objects = self._listed()
         self._files = KeptFiles(folder, settings)
         made = (self._dagster, self._mlflow, self._control)
@@ -191,3 +192,20 @@ def _shown(url: str) -> str:
         return make_url(url).render_as_string()
     except ArgumentError:
         return "no URL"
+
+
+def _names_of(folder: Path) -> list[Path]:
+    """Every path by which the rows may know the state folder: where it is, and where it was when
+    MLflow's experiments were made."""
+    found = [folder.absolute(), folder.resolve()]
+    database = folder / "mlflow.db"
+    if database.exists():
+        with read_only(database).connect() as connection:
+            kept = connection.exec_driver_sql(
+                "SELECT name, artifact_location FROM experiments"
+            ).all()
+        for name, location in kept:
+            path = unquote(urlsplit(location or "").path)
+            if location and location.startswith("file:") and path.endswith(f"/mlflow/{name}"):
+                found.append(Path(path.removesuffix(f"/mlflow/{name}")))
+    return list(dict.fromkeys(found))

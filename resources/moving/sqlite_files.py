@@ -5,10 +5,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, NullPool, Table, create_engine, inspect, select
+from sqlalchemy import (
+    Engine,
+    ExceptionContext,
+    NullPool,
+    Table,
+    create_engine,
+    event,
+    inspect,
+    select,
+)
 
 from resources.moving.addresses import Addresses
 from resources.moving.rows import in_sqlite, texts_of
+from resources.moving.verification import CannotMove
 
 BATCH = 2_000
 
@@ -40,6 +50,8 @@ class SqliteFiles:
 
     def version(self, table: str) -> str:
         """What the version table says."""
+        if table not in self._file_of:
+            return "none"
         with read_only(self._file_of[table]).connect() as connection:
             return connection.exec_driver_sql(f"SELECT version_num FROM {table}").scalar_one()
 
@@ -71,8 +83,17 @@ class SqliteFiles:
 
 
 def read_only(file: Path) -> Engine:
-    """The SQLite file, which stays as it is."""
+    """The SQLite file, which stays as it is. What is asked of it raises CannotMove."""
     uri = f"{file.absolute().as_uri()}?mode=ro"
-    return create_engine(
+    engine = create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), poolclass=NullPool
     )
+
+    @event.listens_for(engine, "handle_error")
+    def _tell(context: ExceptionContext) -> None:
+        raise CannotMove(
+            f"{file} cannot be read: {context.original_exception}; expected a whole SQLite file; "
+            "restore it from a backup"
+        )
+
+    return engine

@@ -255,6 +255,8 @@ class DeploymentController(Controller):
         known = (deployment.get("status") or {}).get("conditions")
         complete = (updated, total["replicas"], available) == (wanted, wanted, wanted)
         progress = self._progressing(deployment, new, complete, (updated, sorted(total.items())))
+        failures = (new.get("status") or {}).get("conditions") or []
+        known = [each for each in known or () if each["type"] != "ReplicaFailure"] + failures
         status["conditions"] = with_condition(with_condition(known, made), progress)
         self.api.set_status("Deployment", name, status, namespace)
 

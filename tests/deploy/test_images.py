@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 from api.processes import environment
+from resources.revision import revision
 from resources.settings import CHECKOUT, Settings
 
 CONTAINERFILE = CHECKOUT / "deploy" / "images" / "Containerfile"
@@ -141,3 +142,24 @@ def test_the_control_plane_needs_no_engine(statement, settings):
     )
 
     assert ended.returncode == 0, ended.stderr
+
+
+@every_image
+def test_an_image_knows_the_revision_it_was_built_of(image):
+    instructions = stages()[image]
+
+    assert instructions.index("ARG ORRERY_REVISION") < instructions.index(
+        "ENV ORRERY_REVISION=${ORRERY_REVISION}"
+    )
+
+
+def test_what_is_made_in_an_image_is_marked_with_its_revision(settings, monkeypatch):
+    monkeypatch.setenv("ORRERY_REVISION", "0123456789ab")
+
+    assert revision.__wrapped__() == "0123456789ab"
+
+
+def test_without_a_revision_git_is_asked(settings, monkeypatch):
+    monkeypatch.setenv("ORRERY_REVISION", "")
+
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?|unknown", revision.__wrapped__())

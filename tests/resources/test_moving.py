@@ -414,6 +414,31 @@ def test_a_bucket_that_holds_something_else_is_refused(place):
         move(place)
 
 
+def test_a_row_that_postgresql_refuses_leaves_nothing_half_written(place):
+    execute(f"sqlite:///{place}/control.db", "UPDATE users SET name = 'a' || char(0) || 'b'")
+
+    with pytest.raises(CannotMove, match=r"ORRERY_CONTROL refused.*nothing of it was written"):
+        move(place)
+
+    assert rows("control", "organizations") == []
+
+
+def test_a_state_folder_of_another_version_is_refused(place):
+    execute(f"sqlite:///{place}/mlflow.db", "UPDATE alembic_version SET version_num = 'old'")
+
+    with pytest.raises(CannotMove, match=r"MLflow: got version old.*start `orrery up` once"):
+        move(place)
+
+    assert buckets.written() == []
+
+
+def test_a_damaged_file_is_named(place):
+    (place / "control.db").write_bytes(b"no database" * 500)
+
+    with pytest.raises(CannotMove, match=r"control\.db cannot be read: file is not a database"):
+        move(place)
+
+
 def test_a_target_that_the_settings_lack_is_named(place, monkeypatch):
     monkeypatch.delenv("ORRERY_MLFLOW_URI")
     monkeypatch.setenv("ORRERY_OBJECTS", "folder")

@@ -1,0 +1,640 @@
+"""Services run on a cluster, and a version takes over from another, whatever happens meanwhile."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from engine import lease
+from engine.artefact import ONNX, SIGNATURE, Signature, TensorSignature, seal
+from resources.cluster import Cluster
+from resources.cluster_runtime import ClusterRuntime, Superseded
+from resources.cluster_settings import ClusterSettings
+from resources.compute import Driver
+from resources.needs import Needs
+from resources.object_store import ObjectStore
+from resources.request_logs import RequestLogs
+from resources.runtime import DeploymentFailed
+from resources.service_objects import BUILT_BENTO, VERSION_LABEL, object_name
+from resources.settings import CHECKOUT
+from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
+from tests import buckets
+from tests.cluster.fixtures import ImagePlan, TestCluster
+from tests.cluster.gateway_proxy import GatewayProxy
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif(
+    "KUBECONFIG" in os.environ, reason="its bucket and images are on this machine"
+)
+ROWS = [[1, 1, 1, 1]]
+LOST = Driver("run", lambda: False)
+
+
+class Interrupted(BaseException):
+    """As Dagster interrupts a step."""
+
+
+@pytest.fixture(scope="module")
+def bento(tmp_path_factory) -> PackagingResult:
+    """A small model, packaged as the process that does it."""
+    base = tmp_path_factory.mktemp("bentos")
+    artefact, workdir = base / "artefact", base / "work"
+    spec = PackagingSpec(
+        job="p1",
+        workdir=workdir,
+        timeout_s=60,
+        service="shop.reader",
+        model="shop.reader",
+        model_version=1,
+        artefact=artefact,
+        artefact_digest=linear(artefact),
+        bento_home=base / "home",
+        max_rows=64,
+    )
+    path = spec.write()
+    lease.renew(workdir)
+    subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
+    return PackagingResult.read(workdir)
+
+
+def linear(folder: Path) -> str:
+    """Digest of a sealed artefact in the folder: four numbers in, three out."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["rows", "weights"], ["scores"])],
+        "linear",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(np.full((4, 3), 0.1, np.float32), "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder.mkdir()
+    onnx.save(model, folder / ONNX)
+    signature = Signature(
+        input=TensorSignature(name="rows", dtype="float32", shape=[4]),
+        output=TensorSignature(name="scores", dtype="float32", shape=[3]),
+        task="regression",
+    )
+    (folder / SIGNATURE).write_text(signature.model_dump_json())
+    (folder / "input_example.json").write_text(json.dumps(ROWS))
+    return seal(folder)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield buckets.make_bucket(patch)
+
+
+@pytest.fixture(scope="module")
+def shared(bucket) -> Iterator[TestCluster]:
+    """One cluster for all tests; each has services of its own."""
+    with TestCluster({"orrery-serving": ImagePlan(cwd=str(CHECKOUT))}) as made:
+        environment = {name: value for name, value in os.environ.items() if name[:4] == "AWS_"}
+        for kind, name in (("ConfigMap", "orrery-settings"), ("Secret", "orrery-bucket")):
+            data = {"data" if kind == "ConfigMap" else "stringData": environment}
+            metadata = {"name": name, "namespace": made.namespace}
+            made.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, **data})
+        yield made
+
+
+@pytest.fixture(scope="module")
+def gateway(shared) -> Iterator[GatewayProxy]:
+    with GatewayProxy(shared) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(shared) -> Iterator[TestCluster]:
+    """The cluster, without the faults of the test before."""
+    yield shared
+    shared.api.heal()
+
+
+class World:
+    """A service's releases, the runtime that deploys them, and the traffic they get."""
+
+    def __init__(self, cluster, gateway, bucket, bento, folder, name) -> None:
+        self.cluster, self.gateway, self.name, self.folder = cluster, gateway, name, folder
+        self.settings = ClusterSettings(
+            namespace=cluster.namespace,
+            kubeconfig=cluster.kubeconfig,
+            gateway="infra/public",
+            services_url=gateway.url,
+            poll_s=0.05,
+            stuck_s=1,
+        )
+        self.objects = ObjectStore(bucket, folder / "cache")
+        self._bento = bento
+        self.told: list[tuple[str, int]] = []
+        self.runtime = self.runtime_with()
+
+    def runtime_with(self, **changes) -> ClusterRuntime:
+        settings = self.settings.model_copy(update=changes)
+        return ClusterRuntime(Cluster(settings), self.objects, self.folder / "requests")
+
+    def release(self, model_version: int, **changes) -> Release:
+        """A release of the Bento that calls itself that version."""
+        bento = self.folder / f"bento-{model_version}"
+        if not bento.exists():
+            shutil.copytree(self._bento.bento, bento)
+            identity = bento / "src" / "identity.json"
+            told = {**json.loads(identity.read_bytes()), "model_version": model_version}
+            identity.write_text(json.dumps(told))
+        release: dict[str, Any] = {
+            "service": self.name,
+            "version": f"v{model_version}-0123456789ab",
+            "model_version": model_version,
+            "artefact_digest": "0" * 64,
+            "bento": bento,
+            "bento_home": self.folder,
+            "replicas": 1,
+            "canary": [10, 50, 100],
+            "step_s": 0.4,
+        }
+        return Release(**release | changes)
+
+    def deploy(self, release: Release, runtime: ClusterRuntime | None = None, **how):
+        hear = how.pop("on_change", lambda status: None)
+
+        def on_change(status) -> None:
+            self.told.append((status.state, status.weight, status.message))
+            hear(status)
+
+        return (runtime or self.runtime).deploy(release, on_change, **how)
+
+    def predict(self) -> httpx.Response:
+        url = f"{self.gateway.url}/{self.name}/predict"
+        return httpx.post(url, json={"inputs": ROWS}, timeout=10)
+
+    def answering(self) -> int:
+        return self.predict().raise_for_status().json()["model_version"]
+
+    def status(self):
+        return self.runtime.status(self.name)
+
+    def objects_of(self, *kinds: str) -> list[tuple[str, str]]:
+        """Kind and version of everything the cluster has of the service."""
+        every = ("Deployment", "Service", "HTTPRoute", "HorizontalPodAutoscaler", "ScaledObject")
+        return [
+            (kind, each["metadata"]["labels"].get(VERSION_LABEL, ""))
+            for kind in kinds or (*every, "PodDisruptionBudget")
+            for each in self.cluster.api.list(kind, labels=f"orrery/service={self.label}")
+        ]
+
+    @property
+    def label(self) -> str:
+        return object_name(self.name)
+
+    def pods(self) -> list[dict[str, Any]]:
+        return self.cluster.api.list("Pod", labels=f"orrery/service={self.label}")
+
+    def shares(self) -> dict[str, int]:
+        """Percent of the traffic by version."""
+        (rule,) = self.cluster.api.get("HTTPRoute", self.label)["spec"]["rules"]
+        return {b["name"].rpartition("-v")[2][:1]: b["weight"] for b in rule["backendRefs"]}
+
+
+@pytest.fixture
+def world(cluster, gateway, bucket, bento, tmp_path, request) -> Iterator[World]:
+    """A service that nobody has deployed yet."""
+    made = World(cluster, gateway, bucket, bento, tmp_path, f"shop.{abs(hash(request.node.name))}")
+    yield made
+    cluster.api.heal()
+    made.runtime.withdraw(made.name)
+    for pod in made.pods():
+        cluster.api.delete("Pod", pod["metadata"]["name"], grace_s=0)
+
+
+@pytest.fixture
+def served(world) -> World:
+    """A service whose first version has the traffic."""
+    world.deploy(world.release(1))
+    world.told.clear()
+    return world
+
+
+class Load(threading.Thread):
+    """Requests without pause until told to stop."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(daemon=True)
+        self._world, self._over = world, threading.Event()
+        self.statuses: list[int] = []
+        self.versions: list[int] = []
+
+    def run(self) -> None:
+        url = f"{self._world.gateway.url}/{self._world.name}/predict"
+        with httpx.Client(timeout=10) as client:
+            while not self._over.wait(0.005):
+                answer = client.post(url, json={"inputs": ROWS})
+                self.statuses.append(answer.status_code)
+                if answer.status_code == 200:
+                    self.versions.append(answer.json()["model_version"])
+
+    def __enter__(self) -> "Load":
+        self.start()
+        until(lambda: self.statuses)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join(20)
+
+
+def test_the_first_release_answers_at_the_gateway(world):
+    status = world.deploy(world.release(1))
+
+    assert (status.state, status.weight, status.serving) == ("serving", 100, status.target)
+    assert [replica.state for replica in status.replicas] == ["ready"]
+    answer = world.runtime.predict(status.url, ROWS)
+    assert answer["outputs"][0][0] == pytest.approx(0.4)
+
+
+def test_two_replicas_both_answer(world):
+    world.deploy(world.release(1, replicas=2))
+
+    url = f"{world.gateway.url}/{world.name}/livez"
+    until(lambda: len({httpx.get(url).json()["pid"] for _ in range(20)}) == 2)
+
+
+def test_a_new_version_takes_over_step_by_step_without_a_failed_request(served):
+    with Load(served) as load:
+        served.deploy(served.release(2))
+        until(lambda: load.versions[-1] == 2)
+
+    assert set(load.statuses) == {200}
+    weights = [weight for state, weight, _ in served.told if state == "canary"]
+    assert list(dict.fromkeys(weights)) == [10, 50, 100]
+    first = load.versions.index(2)
+    assert 1 in load.versions[first:]
+
+
+def test_nothing_of_the_earlier_version_is_left(served):
+    served.deploy(served.release(2))
+
+    version = served.release(2).version
+    assert served.objects_of() == [
+        ("Deployment", version),
+        ("Service", ""),
+        ("Service", version),
+        ("HTTPRoute", ""),
+    ]
+
+
+def test_a_bento_that_is_not_the_one_of_the_digest_is_not_served(served, monkeypatch):
+    monkeypatch.setattr("resources.cluster_runtime.pack", wrongly_packed)
+
+    with pytest.raises(DeploymentFailed, match=r"does not start.*has hash .* expected 000000"):
+        served.deploy(served.release(2))
+
+    assert served.answering() == 1
+
+
+def wrongly_packed(folder: Path, archive: Path) -> str:
+    archive.write_bytes(b"something else")
+    return "0" * 64
+
+
+def test_a_version_that_dies_at_its_start_is_rolled_back_with_its_own_words(served):
+    release = served.release(2)
+    (release.bento / "src" / "keeper.py").write_text("raise SystemExit('no such model')")
+
+    with Load(served) as load, pytest.raises(DeploymentFailed, match="no such model"):
+        served.deploy(release)
+
+    assert (set(load.statuses), set(load.versions)) == ({200}, {1})
+    status = served.status()
+    assert (status.state, status.weight) == ("rolled_back", 0)
+    assert "no such model" in status.message
+    assert served.objects_of("Deployment") == [("Deployment", status.serving)]
+
+
+def test_a_canary_that_answers_with_errors_is_rolled_back(served):
+    release = served.release(2, step_s=10, canary=[50, 100])
+    answer = release.bento / "src" / "answer.py"
+    text = answer.read_text()
+    answer.write_text(text.replace("self._batcher.outputs(rows)", "self._batcher.lost(rows)"))
+
+    with Load(served), pytest.raises(DeploymentFailed, match=r"with errors at 50 % of the tra"):
+        served.deploy(release)
+
+    assert served.shares() == {"1": 100}
+    assert served.answering() == 1
+
+
+def test_a_canary_that_dies_is_rolled_back(served):
+    release = served.release(2, step_s=10, canary=[50, 100])
+
+    def kill(status) -> None:
+        if status.state == "canary":
+            (pod,) = [p for p in served.pods() if p["metadata"]["labels"][VERSION_LABEL][1] == "2"]
+            served.cluster.kubelet.oom_kill(pod["metadata"]["name"])
+
+    with pytest.raises(DeploymentFailed, match=r"died \(.*OOMKilled.*at 50 %"):
+        served.deploy(release, on_change=kill)
+
+    assert served.answering() == 1
+
+
+def test_an_image_that_cannot_be_pulled_is_told_and_refused(served):
+    with pytest.raises(DeploymentFailed, match="ImagePull"):
+        served.deploy(served.release(2), needs=Needs(image="nowhere:1"))
+
+    assert any("ImagePull" in message for _, _, message in served.told[:-1])
+    assert served.answering() == 1
+
+
+def test_a_quota_that_is_used_up_is_told_and_waited_for(served):
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "small", "namespace": served.cluster.namespace},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    served.cluster.api.create(quota)
+
+    def make_room(status) -> None:
+        if "exceeded quota" in status.message:
+            served.cluster.api.delete("ResourceQuota", "small", served.cluster.namespace)
+
+    served.deploy(served.release(2), on_change=make_room)
+
+    assert served.answering() == 2
+
+
+@pytest.fixture
+def interrupted(served):
+    """Interrupts the driver of a deployment at half of the traffic."""
+
+    def interrupt(driver: Driver) -> None:
+        def at_half(status) -> None:
+            if status.weight == 50:
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            served.deploy(served.release(2), on_change=at_half, driver=driver)
+
+    return interrupt
+
+
+def test_the_retry_of_a_lost_driver_goes_on_from_what_it_reached(served, interrupted):
+    interrupted(LOST)
+    assert served.shares() == {"1": 50, "2": 50}
+    served.told.clear()
+
+    served.deploy(served.release(2))
+
+    assert min(weight for _, weight, _ in served.told) == 50
+    assert (served.answering(), served.shares()) == (2, {"2": 100})
+
+
+def test_a_cancelled_driver_gives_the_traffic_back(served, interrupted):
+    interrupted(Driver("run", lambda: True))
+
+    assert served.shares() == {"1": 100}
+    assert served.objects_of("Deployment") == [("Deployment", served.release(1).version)]
+    assert served.status().message == "the deployment was cancelled"
+
+
+def test_a_release_gives_way_to_a_later_one(served):
+    caught: list[BaseException] = []
+
+    def deploy() -> None:
+        try:
+            served.deploy(served.release(2, step_s=30))
+        except DeploymentFailed as error:
+            caught.append(error)
+
+    earlier = threading.Thread(target=deploy, daemon=True)
+    earlier.start()
+    until(lambda: served.shares() == {"1": 90, "2": 10})
+
+    served.deploy(served.release(3))
+
+    earlier.join(20)
+    assert [type(error) for error in caught] == [Superseded]
+    assert served.objects_of("Deployment") == [("Deployment", served.release(3).version)]
+
+
+def test_a_service_withdrawn_in_the_middle_stays_withdrawn(served):
+    def withdraw(status) -> None:
+        if status.weight == 10:
+            served.runtime.withdraw(served.name)
+
+    with pytest.raises(Superseded, match="somebody withdrew it"):
+        served.deploy(served.release(2), on_change=withdraw)
+
+    assert served.objects_of() == []
+
+
+def test_a_withdrawn_service_leaves_nothing(served):
+    served.runtime.withdraw(served.name)
+
+    assert served.objects_of() == []
+    assert served.status() is None
+    assert served.predict().status_code == 404
+    until(lambda: not served.pods())
+
+
+def test_a_release_equal_to_the_serving_one_changes_nothing(served):
+    writes, stored = len(served.cluster.api.requests), buckets.written()
+
+    status = served.deploy(served.release(1))
+
+    assert status.state == "serving"
+    assert {method for method, _, _ in served.cluster.api.requests[writes:]} == {"GET"}
+    assert buckets.written() == stored
+
+
+def test_a_rolled_back_service_takes_its_own_version_again(served):
+    with pytest.raises(DeploymentFailed):
+        served.deploy(served.release(2), needs=Needs(image="nowhere:1"))
+
+    with Load(served) as load:
+        status = served.deploy(served.release(1))
+
+    assert (status.state, status.weight, status.message) == ("serving", 100, "")
+    assert set(load.statuses) == {200}
+
+
+def test_more_replicas_of_the_serving_version_need_no_canary(served):
+    with Load(served) as load:
+        status = served.deploy(served.release(1, replicas=2))
+
+    assert [replica.state for replica in status.replicas] == ["ready", "ready"]
+    assert {weight for _, weight, _ in served.told} == {100}
+    assert set(load.statuses) == {200}
+
+
+def test_a_pod_deleted_by_hand_comes_back_and_is_counted(served):
+    (first,) = served.pods()
+
+    served.cluster.api.delete("Pod", first["metadata"]["name"])
+
+    states = until(lambda: (s := [r.state for r in served.status().replicas]).count("ready") and s)
+    assert sorted(states) in (["ready"], ["ready", "stopping"])
+    assert served.answering() == 1
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_errors_of_the_api_server_that_pass_are_waited_out(status, world):
+    world.cluster.api.fail(status, times=3, path="deployments|services|httproutes")
+
+    assert world.deploy(world.release(1)).state == "serving"
+
+
+def test_the_request_log_reaches_the_bucket_to_the_last_request(world):
+    log = RequestLogPlan(folder=world.folder, sample=1.0, megabytes=1)
+    world.deploy(world.release(1, request_log=log))
+    world.answering()
+
+    world.runtime.withdraw(world.name)
+
+    logs = RequestLogs(world.folder / "fetched", world.objects)
+    recent = until(lambda: logs.recent(world.name))
+    assert (recent.model_version, recent.inputs.tolist()) == (1, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("autoscaler", "kind"), [("hpa", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")]
+)
+def test_a_service_with_room_to_grow_is_scaled(world, autoscaler, kind):
+    runtime = world.runtime_with(autoscaler=autoscaler, prometheus_url="http://prometheus")
+
+    world.deploy(world.release(1, most_replicas=3), runtime)
+
+    version = world.release(1).version
+    made = world.objects_of("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
+    assert made == [(kind, version), ("PodDisruptionBudget", version)]
+    runtime.withdraw(world.name)
+
+
+def test_a_new_version_begins_with_as_many_replicas_as_the_autoscaler_had(world):
+    world.deploy(world.release(1, most_replicas=2))
+    (made,) = world.cluster.api.list("Deployment", labels=f"orrery/service={world.label}")
+    world.cluster.api.patch("Deployment", made["metadata"]["name"], {"spec": {"replicas": 2}})
+
+    world.deploy(world.release(2, most_replicas=2, canary=[100]))
+
+    (made,) = world.cluster.api.list("Deployment", labels=f"orrery/service={world.label}")
+    assert made["spec"]["replicas"] == 2
+
+
+def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
+    runtime = world.runtime_with(gateway="", services_url="")
+    world.deploy(world.release(1), runtime)
+
+    status = world.deploy(world.release(2), runtime)
+
+    service = world.cluster.api.get("Service", world.label)
+    host, port = world.gateway.pod_of(service, 80)
+    answer = world.runtime.predict(f"http://{host}:{port}/predict", ROWS)
+    assert answer["model_version"] == 2
+    assert status.url == f"http://{world.label}.{world.cluster.namespace}.svc/predict"
+    assert world.objects_of("HTTPRoute") == []
+
+
+def test_every_service_is_listed(served):
+    found = {status.service: status for status in served.runtime.statuses()}
+
+    assert found[served.name] == served.status()
+
+
+def test_pods_are_given_the_bucket_and_no_other_secret(served):
+    (pod,) = served.pods()
+
+    (answering,), beside = pod["spec"]["containers"], pod["spec"]["initContainers"]
+    assert "secretRef" not in json.dumps(answering)
+    secrets = [s["secretRef"]["name"] for c in beside for s in c["envFrom"] if "secretRef" in s]
+    assert set(secrets) == {"orrery-bucket"}
+
+
+class Registry:
+    """A builder image whose program records what it was asked to build and push."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world, self.pushed, self._bin = world, folder / "pushed.txt", folder / "bin"
+        self.settings = {"registry": "registry.test/models", "builder_image": "builder:1"}
+        self._bin.mkdir()
+        self.bento = world.release(1).bento
+        python = f'exec {sys.executable} "${{1/#*bento/{self.bento}}}" "${{@:2}}"'
+        self._write("python", python)
+        self.build_with(f'echo "$@" >> {self.pushed}')
+        images = world.cluster.kubelet.images
+        images["^builder:1$"] = ImagePlan(python=str(self._bin / "python"))
+        images["^registry.test/"] = ImagePlan(python=str(self._bin / "python"))
+
+    def build_with(self, script: str) -> None:
+        self._write("buildctl-daemonless.sh", script)
+
+    def _write(self, name: str, script: str) -> None:
+        path = self._bin / name
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def deploy(self):
+        return self.world.deploy(self.world.release(1), self.world.runtime_with(**self.settings))
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self.world.cluster.api.list("Job")
+
+
+@pytest.fixture
+def registry(world, tmp_path) -> Iterator[Registry]:
+    yield Registry(world, tmp_path)
+    for job in world.cluster.api.list("Job"):
+        world.cluster.api.delete("Job", job["metadata"]["name"], policy="Background")
+
+
+def test_with_a_registry_the_bento_is_in_the_image(world, registry):
+    registry.deploy()
+
+    (pod,) = world.pods()
+    (answering,) = pod["spec"]["containers"]
+    assert f"type=image,name={answering['image']},push=true" in registry.pushed.read_text()
+    assert answering["command"][1].startswith(BUILT_BENTO)
+    assert not pod["spec"].get("initContainers")
+    assert world.answering() == 1
+
+
+def test_an_image_that_is_being_built_is_not_built_twice(world, registry):
+    go = registry.pushed.with_name("go")
+    registry.build_with(f"until test -e {go}; do sleep 0.05; done; echo x >> {registry.pushed}")
+    runs = [threading.Thread(target=registry.deploy, daemon=True) for _ in range(2)]
+    for run in runs:
+        run.start()
+    until(registry.jobs)
+
+    go.touch()
+
+    for run in runs:
+        run.join(30)
+    assert (world.answering(), registry.pushed.read_text()) == (1, "x\n")
+
+
+def test_a_failed_build_is_told_with_its_log_and_built_anew_the_next_time(world, registry):
+    registry.build_with("echo the disk is full; exit 1")
+    with pytest.raises(DeploymentFailed, match="the disk is full"):
+        registry.deploy()
+    registry.build_with("true")
+
+    assert registry.deploy().state == "serving"
+
+
+def test_a_bento_that_cannot_be_fetched_to_be_built_is_told(registry, monkeypatch):
+    monkeypatch.setattr("resources.cluster_runtime.pack", wrongly_packed)
+
+    with pytest.raises(DeploymentFailed, match=r"was not built.* has hash .* expected 000000"):
+        registry.deploy()

