@@ -7,6 +7,7 @@ from assets.datasets import build_dataset
 from assets.models import build_champion, build_model
 from assets.services import build_service
 from assets.simulations import build_simulation
+from jobs.executors import executor_of
 from jobs.schedules import build_schedules
 from jobs.turning import build_jobs
 from projects.loading import LoadedProject, load_projects
@@ -53,7 +54,7 @@ def definitions_of(project: LoadedProject) -> dg.Definitions:
             *(build_champion(project, name) for name in declared.models),
             *(build_service(project, name) for name in declared.services),
         ],
-        jobs=build_jobs(project),
+        jobs=build_jobs(project, executor_of(project, ClusterSettings())),
         schedules=build_schedules(project),
         sensors=[*build_new_data_sensors(project), *build_drift_sensors(project)],
     )

@@ -13,6 +13,7 @@ from projects.loading import LoadedProject
 from projects.schema import Dataset
 from resources.datasets import DatasetStore, DatasetVersion
 from resources.plots import draw_profile
+from resources.pod_tags import pod_tags
 from resources.profiling import CLAIMS, claims
 from resources.sources import Sources
 
@@ -45,6 +46,7 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=op_name(project.name, "dataset", name),
         specs=[spec],
+        op_tags=pod_tags(declared.memory),
         check_specs=[
             dg.AssetCheckSpec(claim, asset=key, blocking=True, description=CLAIM_TEXTS[claim])
             for claim in CLAIMS

@@ -212,7 +212,16 @@ def _version(service: str) -> Version:
         canary=[10, 100],
         step_s=60,
     )
-    return Version(release, Needs(), "s3://b/bento", "0" * 64, "s3://b/requests", "image", False)
+    return Version(
+        release=release,
+        needs=Needs(),
+        mark="0123456789ab",
+        bento_uri="s3://b/bento",
+        bento_digest="0" * 64,
+        requests_uri="s3://b/requests",
+        image="image",
+        is_built_in=False,
+    )
 
 
 @contextmanager

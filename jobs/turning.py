@@ -32,7 +32,9 @@ def job_name(unit: str, project: str) -> str:
     return op_name(f"{unit}_{project}")
 
 
-def build_jobs(project: LoadedProject) -> list[UnresolvedAssetJobDefinition]:
+def build_jobs(
+    project: LoadedProject, executor: dg.ExecutorDefinition | None = None
+) -> list[UnresolvedAssetJobDefinition]:
     """The project's jobs; a project without services has no `release`, and so on."""
     declaration = project.declaration
     present = {
@@ -47,12 +49,16 @@ def build_jobs(project: LoadedProject) -> list[UnresolvedAssetJobDefinition]:
     for unit, (families, description) in UNITS.items():
         selected = [family for family in families if present[family]]
         if selected:
-            jobs.append(_job(project.name, unit, selected, description))
+            jobs.append(_job(project.name, unit, selected, description, executor))
     return jobs
 
 
 def _job(
-    project: str, unit: str, families: list[str], description: str
+    project: str,
+    unit: str,
+    families: list[str],
+    description: str,
+    executor: dg.ExecutorDefinition | None,
 ) -> UnresolvedAssetJobDefinition:
     selection = AssetSelection.key_prefixes(*([project, family] for family in families))
     return dg.define_asset_job(
@@ -60,4 +66,5 @@ def _job(
         selection,
         description=description,
         tags={"project": project, "unit": unit},
+        executor_def=executor,
     )

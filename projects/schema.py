@@ -13,7 +13,7 @@ from pydantic import (
 
 from projects.declared import Declared, Name
 from projects.nearest import hint
-from projects.placement import Placement, Resources, ServiceResources
+from projects.placement import Memory, Placement, Resources, ServiceResources
 
 Owner = Annotated[str, StringConstraints(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Trainer = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
@@ -99,6 +99,9 @@ class Dataset(Declared):
     """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..."""
     split: Split = Split()
     expect: Expectations = Expectations()
+    memory: Memory | None = None
+    """Memory that reading the source takes, where it is more than a small run pod has: on a
+    cluster the project's steps then run in pods of their own."""
     watch: str | None = None
     """Folder or bucket prefix whose files (Parquet, CSV or JSON lines of one format, with the
     source's columns) are appended to the source's rows; a new file is new data. A `files:` or

@@ -100,23 +100,24 @@ class PodEnvironment:
             return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
         return data
 
-    def _mounts(self, container: Object) -> list[tuple[re.Pattern[str], str]]:
-        mounts = []
-        for mount in container.get("volumeMounts") or ():
-            if (folder := self._volumes.get(mount["name"])) is None:
-                continue
-            path = mount["mountPath"].rstrip("/")
-            # A path begins after anything but a path, or after the `://` of a URL.
-            start = r"(?:(?<![\w./-])|(?<=://)|(?<=:///))"
-            pattern = re.compile(start + re.escape(path) + r"(?![\w.-])")
-            mounts.append((len(path), pattern, str(folder / mount.get("subPath", ""))))
-        return [(pattern, folder) for _, pattern, folder in sorted(mounts, key=lambda m: -m[0])]
+    def _mounts(self, container: Object) -> dict[str, str]:
+        """Folders by the paths they are mounted at, the longest first."""
+        mounts = {
+            mount["mountPath"].rstrip("/"): str(folder / mount.get("subPath", "")).rstrip("/")
+            for mount in container.get("volumeMounts") or ()
+            if (folder := self._volumes.get(mount["name"])) is not None
+        }
+        return dict(sorted(mounts.items(), key=lambda mount: -len(mount[0])))
 
     def located(self, container: Object, text: str) -> str:
         """The text with mount paths replaced by the volumes' folders."""
-        for pattern, folder in self._mounts(container):
-            text = pattern.sub(lambda _, folder=folder: folder.rstrip("/"), text)
-        return text
+        mounts = self._mounts(container)
+        if not mounts:
+            return text
+        # A path begins after anything but a path, or after the `://` of a URL.
+        start = r"(?:(?<![\w./-])|(?<=://)|(?<=:///))"
+        paths = "|".join(map(re.escape, mounts))
+        return re.sub(f"{start}({paths})(?![\\w.-])", lambda found: mounts[found[1]], text)
 
     def variables(self, pod: Object, container: Object) -> dict[str, str]:
         """The container's environment."""

@@ -183,3 +183,20 @@ def test_a_cancelled_dagster_run_leaves_nothing_on_the_cluster(
     until(lambda: cluster.api.list("RayJob", cluster.namespace) == [], 60)
     until(lambda: cluster.api.list("Pod", cluster.namespace) == [], 60)
     assert Settings().state
+
+
+def test_a_dataset_that_needs_memory_is_read_in_a_pod_that_has_it(
+    cluster, environment, instance, daemon
+):
+    file = Path(environment["ORRERY_PROJECTS"], "flowers.yaml")
+    text = file.read_text()
+    file.write_text(text.replace("    label: target\n", "    label: target\n    memory: 3Gi\n"))
+    launch("train_flowers", environment)
+
+    run = ended(instance)
+
+    file.write_text(text)
+    assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    steps = cluster.api.list("Job", cluster.namespace, "dagster/op=flowers__dataset__iris")
+    container = steps[0]["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"memory": "3Gi"}
