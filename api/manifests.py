@@ -29,7 +29,7 @@ PREFIX = "ORRERY_CLUSTER_"
 JOB = "0123456789abcdef0123"
 RUN = "01234567-89ab-4cde-8f01-23456789abcd"
 VERSION = "v1-0123456789ab"
-DIGEST = "0" * 64
+DIGEST, MARK = "0" * 64, "0" * 16
 
 
 class NotRendered(Exception):
@@ -91,6 +91,7 @@ class Example:
         version = Version(
             release=_release(full_name, declared),
             needs=Needs.of_service(declared),
+            mark=MARK,
             bento_uri=f"{self._objects}/bentos/{full_name}/{VERSION}",
             bento_digest=DIGEST,
             requests_uri=f"{self._objects}/requests/{full_name}",

@@ -11,6 +11,8 @@ from api.problems import FieldError, Problem
 from api.settings import FrontDoorSettings
 from projects.schema import Project
 
+HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
+"""Beginnings of variables that change how fast code runs, and not what code."""
 SHIPPED_SUITES = "simulations/suites"
 
 
@@ -19,12 +21,17 @@ def refuse_what_requests_may_not(project: Project, front: FrontDoorSettings) -> 
 
     To be asked before a single file that the declaration names is opened.
     """
-    errors = [*_trainers(project, front), *_sources(project, front), *_suites(project)]
+    errors = [
+        *_trainers(project, front),
+        *_sources(project, front),
+        *_suites(project),
+        *_placements(project, front),
+    ]
     if errors:
         raise Problem(
             "invalid",
             "the declaration names what requests may not use",
-            todo="Ask an operator to allow it (ORRERY_TRAINERS, ORRERY_DATA_ROOTS).",
+            todo="Ask an operator to allow it (ORRERY_TRAINERS, ORRERY_DATA_ROOTS, ORRERY_IMAGES).",
             errors=errors,
         )
 
@@ -70,6 +77,29 @@ def is_allowed_place(place: str, front: FrontDoorSettings) -> bool:
     path = Path(place).resolve()
     roots = [Path(root).resolve() for root in front.allowed_roots if "://" not in root]
     return any(path.is_relative_to(root) for root in roots)
+
+
+def _placements(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]:
+    """An image is code, and so are variables such as LD_PRELOAD and PYTHONPATH."""
+    for family in ("models", "services"):
+        for name, part in getattr(project, family).items():
+            image, field = part.placement.image, f"{family}.{name}.placement"
+            if image is not None and not is_allowed_image(image, front):
+                allowed = ", ".join(front.allowed_images) or "none: requests may name no image"
+                message = f"got {image!r}, expected an image that begins with: {allowed}"
+                yield FieldError(field=f"{field}.image", message=message)
+            for variable in part.placement.environment:
+                if not variable.startswith(HARMLESS):
+                    message = f"got {variable!r}, expected a name that begins with {HARMLESS}"
+                    yield FieldError(field=f"{field}.environment", message=message)
+
+
+def is_allowed_image(image: str, front: FrontDoorSettings) -> bool:
+    """Whether a request may have the image run; a prefix ends where a part of the name ends."""
+    return any(
+        image == allowed or image.startswith((f"{allowed.rstrip('/')}/", f"{allowed}:"))
+        for allowed in front.allowed_images
+    )
 
 
 def _suites(project: Project) -> Iterator[FieldError]:

@@ -18,6 +18,8 @@ class FrontDoorSettings(BaseSettings):
     """Packages, separated by commas, whose functions may be asked for by a request."""
     data_roots: str = str(CHECKOUT / "data")
     """Folders and s3:// prefixes, separated by commas, that requests may name as a source."""
+    images: str = ""
+    """Images, or registries and folders of them, separated by commas, that requests may name."""
     request_bytes: int = Field(default=1_000_000, ge=1_000)
     """Largest body of a request."""
     requests_per_minute: int = Field(default=6_000, ge=1)
@@ -57,6 +59,11 @@ class FrontDoorSettings(BaseSettings):
     def allowed_roots(self) -> list[str]:
         """Folders and prefixes that requests may read."""
         return _words(self.data_roots)
+
+    @property
+    def allowed_images(self) -> list[str]:
+        """Beginnings of images that requests may name."""
+        return _words(self.images)
 
     @property
     def private_networks(self) -> list[str]:

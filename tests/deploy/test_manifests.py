@@ -134,7 +134,7 @@ def test_without_kubectl_it_is_asked_for(monkeypatch):
 
 
 def test_an_overlay_or_a_project_that_is_not_there_is_named():
-    with pytest.raises(printed.NotRendered, match="'production'.*dev, local, prod, staging"):
+    with pytest.raises(printed.NotRendered, match=r"'production'.*dev, local, prod, staging"):
         printed.stream("production", "digits")
     with pytest.raises(printed.NotRendered, match="did you mean 'digits'"):
         printed.stream("prod", "digit")
