@@ -23,6 +23,9 @@ down: ## stop what `make up` started
 test: setup ## run the tests
 	@$(BIN)/pytest
 
+test-cluster: setup ## run the cluster's tests on the cluster of KUBECONFIG
+	@ORRERY_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
+
 check: setup ## format, lint, types, import contracts, declarations
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -58,4 +61,4 @@ $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 .env:
 	@echo "DAGSTER_HOME=$(CURDIR)" > $@
 
-.PHONY: help setup demo up down test check bench manifests lock clean
+.PHONY: help setup demo up down test test-cluster check bench manifests lock clean

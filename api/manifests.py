@@ -88,14 +88,15 @@ class Example:
         """Objects of a service that has just been released for the first time."""
         name, declared = next(iter(self.project.declaration.services.items()))
         full_name = f"{self.project.name}.{name}"
+        needs = Needs.of_service(declared)
         version = Version(
             release=_release(full_name, declared),
-            needs=Needs.of_service(declared),
+            needs=needs,
             mark=MARK,
-            bento_uri=f"{self._objects}/bentos/{full_name}/{VERSION}",
+            bento_uri=f"{self._objects}/bentos/{full_name}/{VERSION}/{DIGEST}.tar",
             bento_digest=DIGEST,
             requests_uri=f"{self._objects}/requests/{full_name}",
-            image=self._cluster.serving_image,
+            image=needs.image or self._cluster.serving_image,
             is_built_in=False,
         )
         found = [*objects_of(version, self._cluster), entrance(version, self._cluster, {})]

@@ -42,6 +42,7 @@ def bucket(monkeypatch):
 
 @pytest.fixture
 def settings(cluster, bucket):
+    cluster.require("faults")
     environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     for kind, name in (("ConfigMap", "orrery-settings"), ("Secret", "orrery-engines")):
         data = {"data" if kind == "ConfigMap" else "stringData": environment}

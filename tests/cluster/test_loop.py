@@ -45,6 +45,7 @@ def databases(shared_folder):
 @pytest.fixture
 def environment(cluster, databases, shared_folder, tmp_path, monkeypatch):
     """Environment of a daemon beside the cluster; run pods have the same from the ConfigMap."""
+    cluster.require("faults")
     projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
     shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
     shutil.copyfile(cluster.kubeconfig, kubeconfig)

