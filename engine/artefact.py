@@ -54,7 +54,7 @@ def sha256_of(path: Path) -> str:
 
 def manifest_of(folder: Path) -> dict[str, str]:
     """SHA-256 by relative path for every file of the folder, but the manifest."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
     return {str(p.relative_to(folder)): sha256_of(p) for p in files}
 
 
