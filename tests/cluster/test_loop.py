@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
@@ -15,6 +16,7 @@ from resources.cluster_settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.fixtures import ImagePlan
+from tests.cluster.gateway_proxy import GatewayProxy
 from tests.control import new_database, postgresql_in
 from tests.waiting import until
 
@@ -43,9 +45,27 @@ def databases(shared_folder):
 
 
 @pytest.fixture
-def environment(cluster, databases, shared_folder, tmp_path, monkeypatch):
-    """Environment of a daemon beside the cluster; run pods have the same from the ConfigMap."""
+def gateway(cluster):
+    """A gateway that carries traffic to the services of the cluster."""
     cluster.require("faults")
+    cluster.api.create(
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "public", "namespace": cluster.namespace},
+            "spec": {
+                "gatewayClassName": "test",
+                "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+            },
+        }
+    )
+    with GatewayProxy(cluster) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatch):
+    """Environment of a daemon beside the cluster; run pods have the same from the ConfigMap."""
     projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
     shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
     shutil.copyfile(cluster.kubeconfig, kubeconfig)
@@ -58,6 +78,8 @@ def environment(cluster, databases, shared_folder, tmp_path, monkeypatch):
         "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
         "ORRERY_CLUSTER_KUBECONFIG": str(kubeconfig),
         "ORRERY_CLUSTER_POLL_S": "0.2",
+        "ORRERY_CLUSTER_GATEWAY": f"{cluster.namespace}/public",
+        "ORRERY_CLUSTER_SERVICES_URL": gateway.url,
         "DAGSTER_HOME": str(CHECKOUT),
     }
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -143,12 +165,18 @@ def running_engine(cluster):
     )
 
 
-def test_a_model_is_trained_and_registered_by_pods_alone(cluster, environment, instance, daemon):
-    launch("train_flowers", environment)
+def test_a_turn_of_the_loop_ends_with_a_service_at_the_gateway(
+    cluster, environment, gateway, instance, daemon
+):
+    launch("turn_flowers", environment)
 
     run = ended(instance)
 
     assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    answer = httpx.post(
+        f"{gateway.url}/flowers.classifier-api/predict", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}
+    )
+    assert answer.json()["predictions"] == ["0"]
     assert cluster.api.list("RayJob", cluster.namespace) == []
 
 
