@@ -55,7 +55,15 @@ TYPES: dict[str, ProblemType] = {
     ),
     "not-serving": ProblemType(503, "Nothing serves", "Deploy the service, or wait for it."),
 }
-ALWAYS = ("malformed", "unauthenticated", "forbidden", "invalid", "rate-limited", "unavailable")
+ALWAYS = (
+    "malformed",
+    "unauthenticated",
+    "forbidden",
+    "too-large",
+    "invalid",
+    "rate-limited",
+    "unavailable",
+)
 """Problems that every operation may answer with."""
 
 
