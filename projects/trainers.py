@@ -1,9 +1,9 @@
 """Trainers by name: the source of `module:function`, read and never run."""
 
 import ast
-import importlib
 import sys
-from importlib.machinery import PathFinder
+from collections.abc import Iterable
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import decode_source
 from pathlib import Path
 
@@ -33,11 +33,24 @@ def functions_of(module: str, declaration: Path) -> list[str]:
 def _source_of(module: str, folder: Path) -> Path | None:
     """Found part by part: importlib.util.find_spec would run the packages on the way, and keep
     them for the next project that has one of the same name."""
-    importlib.invalidate_caches()
     places, origin = [str(folder), *sys.path], None
     for part in module.split("."):
-        spec = PathFinder.find_spec(part, places)
+        spec = _found(part, places)
         if spec is None:
             return None
         places, origin = list(spec.submodule_search_locations or ()), spec.origin
     return Path(origin) if origin and origin.endswith(".py") else None
+
+
+def _found(part: str, places: Iterable[str]) -> ModuleSpec | None:
+    """By finders of its own: those of the interpreter keep what other threads are looking for,
+    and know nothing of a file that has just been written."""
+    namespace = ModuleSpec(part, None, is_package=True)
+    portions = []
+    for place in places:
+        spec = FileFinder(place, (SourceFileLoader, SOURCE_SUFFIXES)).find_spec(part)
+        if spec and spec.loader:
+            return spec
+        portions += (spec and spec.submodule_search_locations) or ()
+    namespace.submodule_search_locations = portions
+    return namespace if portions else None

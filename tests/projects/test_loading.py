@@ -219,6 +219,34 @@ def test_loading_does_not_run_the_code_beside_a_project(project_file, declaratio
     assert project.declaration.models["singer"].trainer == "aviary.songs:train"
 
 
+def test_loading_leaves_the_finders_of_other_threads_alone(project_file, declaration, monkeypatch):
+    class Busy:
+        def invalidate_caches(self):
+            raise RuntimeError("another thread is importing")
+
+    monkeypatch.setitem(sys.path_importer_cache, str(project_file.parent), Busy())
+    project_file.write_text(declaration)
+
+    project = load_project(project_file)
+
+    assert project.name == "birds"
+
+
+def test_a_trainer_may_lie_in_a_package_of_several_folders(
+    tmp_path, project_file, declaration, monkeypatch
+):
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    for folder, module in ((tmp_path / "elsewhere", "calls"), (project_file.parent, "songs")):
+        (folder / "aviary").mkdir(parents=True)
+        (folder / "aviary" / f"{module}.py").write_text("def train(config): ...\n")
+    project_file.write_text(declaration.replace("birdsong:train", "aviary.calls:train"))
+
+    project = load_project(project_file)
+
+    assert project.declaration.models["singer"].trainer == "aviary.calls:train"
+
+
 def test_trainers_of_two_folders_may_have_the_same_package_name(
     tmp_path, project_file, declaration, monkeypatch
 ):
