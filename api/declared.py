@@ -23,6 +23,7 @@ from api.policy import refuse_what_requests_may_not
 from api.problems import FieldError, Problem, invalid, not_found
 from api.settings import FrontDoorSettings
 from engine import lease
+from engine.bucket import ChangedMeanwhile
 from projects.loading import (
     InvalidProject,
     LoadedProject,
@@ -150,7 +151,8 @@ class DeclaredProjects:
     def put_suite(self, project: LoadedProject, simulation: str, suite: dict[str, Any]) -> str:
         """Path, as declared, of a suite kept beside the project's file."""
         path = f"suites/{project.name}.{simulation}.yaml"
-        self._shared.put(path, yaml.safe_dump(suite, sort_keys=False))
+        with self._alone():
+            self._shared.put(path, yaml.safe_dump(suite, sort_keys=False))
         return path
 
     def changeable(self, principal: Principal, name: str) -> LoadedProject:
@@ -244,9 +246,17 @@ class DeclaredProjects:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
+        """Alone on this machine; who changes the project on another is told apart by the bucket."""
         with lease.alone(self._settings.api_projects / ".lock"):
             self._shared.pull()
-            yield
+            try:
+                yield
+            except ChangedMeanwhile as error:
+                raise Problem(
+                    "conflict",
+                    "another front door changed the project meanwhile",
+                    todo="Read the project again, and repeat the change.",
+                ) from error
 
 
 def _validated(document: dict[str, Any]) -> Project:

@@ -18,7 +18,8 @@ from projects.schema import Service
 from resources.cluster_settings import ClusterSettings
 from resources.needs import Needs
 from resources.ray_job import ray_job
-from resources.service_objects import Version, entrance, objects_of, route
+from resources.service_objects import entrance, objects_of, route
+from resources.service_version import Version
 from resources.settings import CHECKOUT
 from serving.contract import Release, RequestLogPlan
 

@@ -22,7 +22,8 @@ from benchmarks.measure import console, show
 from resources.cluster_settings import ClusterSettings
 from resources.control import Control, new_id
 from resources.needs import Needs
-from resources.service_objects import Version, objects_of, route
+from resources.service_objects import objects_of, route
+from resources.service_version import Version
 from resources.settings import CHECKOUT
 from scheduler import jobs
 from scheduler.tables import jobs as jobs_table

@@ -22,6 +22,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ABSENT = ("404", "NoSuchKey", "NotFound")
+CHANGED = ("412", "PreconditionFailed", "ConditionalRequestConflict")
 MOST_KEYS_OF_A_DELETE = 1_000
 MEBIBYTE = 1 << 20
 CREATING = threading.Lock()
@@ -78,9 +79,28 @@ class Bucket:
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
-        arguments = self._settings.write_arguments
+        self._put(key, content, {})
+
+    def put_over(self, key: str, content: bytes, etag: str | None) -> str:
+        """ETag of the object, written only where it is what the ETag says; None: where there is
+        none. Raises ChangedMeanwhile."""
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        try:
+            return self._put(key, content, condition)
+        except (ChangedMeanwhile, FileNotFoundError) as error:
+            # A write whose answer was lost is refused when it is tried again.
+            found = self.etags(key).get(key)
+            if found and self.get(key) == content:
+                return found
+            raise ChangedMeanwhile(f"{self.uri}/{key} was changed by somebody else") from error
+
+    def _put(self, key: str, content: bytes, condition: dict[str, str]) -> str:
+        arguments = {**self._settings.write_arguments, **condition}
         with self._told(key):
-            self._client.put_object(Bucket=self.name, Key=self._at(key), Body=content, **arguments)
+            answer = self._client.put_object(
+                Bucket=self.name, Key=self._at(key), Body=content, **arguments
+            )
+            return answer["ETag"]
 
     def get(self, key: str) -> bytes:
         """Content of an object."""
@@ -230,6 +250,10 @@ class Bucket:
             raise ConnectionError(f"{where} cannot be reached: {error}") from error
 
 
+class ChangedMeanwhile(OSError):
+    """The object is not what it was when it was read."""
+
+
 class _BeyondTheEnd(OSError):
     """The object has no byte at the offset."""
 
@@ -238,6 +262,8 @@ def _as_os_error(where: str, error: Any) -> OSError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     if code in ABSENT:
         return FileNotFoundError(f"there is no {where}")
+    if code in CHANGED:
+        return ChangedMeanwhile(f"{where} was changed by somebody else")
     if code == "InvalidRange":
         return _BeyondTheEnd(where)
     if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"):

@@ -4,7 +4,8 @@ Where the object store is a bucket, they lie there, and the folder is this machi
 front door, daemon and run pod declares the same.
 
 timeout, retry: the bucket's. cancel: the next `pull` takes up what was missed.
-duplicate: a file has one key, and equal content is not fetched again.
+duplicate: a file has one key, and equal content is not fetched again. Of two processes that
+    change one file at once, the second is refused.
 partial write: an object and a copied file appear whole.
 """
 
@@ -46,9 +47,11 @@ class ApiProjects:
             self._known, self._pulled = shared, time.monotonic()
 
     def put(self, path: str, content: str) -> None:
-        """Share the file; it is here as well. Raises OSError, and then neither has changed."""
+        """Share the file; it is here as well. Raises OSError, and then neither has changed:
+        ChangedMeanwhile where another process has changed the file since the last `pull`."""
         if self._bucket is not None:
-            self._bucket.put(path, content.encode())
+            known = self._known.get(path)
+            self._known[path] = self._bucket.put_over(path, content.encode(), known)
         self._write(path, content.encode())
         self._pulled = float("-inf")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.fetch import pack
-from resources.cluster import Cluster, ClusterRefused
+from resources.cluster import Cluster, ClusterRefused, NotThere
 from resources.cluster_settings import ClusterSettings
 from resources.compute import ANY, NOBODY, Driver
 from resources.image_builder import ImageBuilder
@@ -29,27 +29,17 @@ from resources.needs import Needs
 from resources.object_store import ObjectStore
 from resources.pod_state import is_rolled_out
 from resources.runtime import DeploymentFailed, predict
-from resources.service_objects import (
+from resources.service_objects import KINDS_OF_A_SERVICE, entrance, objects_of, route
+from resources.service_version import (
     SERVICE_LABEL,
     VERSION_LABEL,
     Version,
-    entrance,
     object_name,
-    objects_of,
-    route,
     version_name,
 )
 from resources.version_pods import Conduct, Start, VersionPods
 from serving.contract import Release, ServiceStatus
 
-KINDS = (
-    "HTTPRoute",
-    "Service",
-    "ScaledObject",
-    "HorizontalPodAutoscaler",
-    "PodDisruptionBudget",
-    "Deployment",
-)
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 NOTE = "orrery/"
 
@@ -180,8 +170,7 @@ class ClusterRuntime:
         for thing in made:
             self._cluster.apply(thing)
         for kind in set(OPTIONAL) - {thing["kind"] for thing in made}:
-            if self._is_used(kind):
-                self._cluster.delete(kind, version.name)
+            self._cluster.delete(kind, version.name)
 
     def _await_pods(self, version: Version, tell: "_Teller") -> None:
         """Wait until the Deployment has its pods. Raises DeploymentFailed with their words."""
@@ -260,15 +249,11 @@ class ClusterRuntime:
     def _remove(self, service: str, which: str = "") -> None:
         """Delete the service's objects with the labels; by default all of them."""
         selector = ",".join(filter(None, [f"{SERVICE_LABEL}={object_name(service)}", which]))
-        for kind in filter(self._is_used, KINDS):
-            for found in self._cluster.find(kind, selector):
-                self._cluster.delete(kind, found["metadata"]["name"])
-
-    def _is_used(self, kind: str) -> bool:
-        """Whether objects of the kind are made here; others need not be known to the cluster."""
-        if kind == "HTTPRoute":
-            return bool(self._settings.gateway)
-        return kind != "ScaledObject" or self._settings.autoscaler == "keda"
+        for kind in KINDS_OF_A_SERVICE:
+            # Of every kind, whatever the settings are now; a cluster need not know them all.
+            with contextlib.suppress(NotThere):
+                for found in self._cluster.find(kind, selector):
+                    self._cluster.delete(kind, found["metadata"]["name"])
 
     def _pods(self, version: Version) -> VersionPods:
         return VersionPods(self._cluster, version.selector)

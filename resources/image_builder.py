@@ -18,7 +18,8 @@ from resources.pod_state import troubles_of
 from resources.pods import labels as labelled
 from resources.pods import pod_spec, resources_of
 from resources.runtime import DeploymentFailed
-from resources.service_objects import BUILT_BENTO, LAST_WORDS
+from resources.service_objects import LAST_WORDS
+from resources.service_version import BUILT_BENTO
 
 BUILD_WITHIN_S = 1_800
 KEPT_AFTER_END_S = 3_600

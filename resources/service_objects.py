@@ -1,81 +1,29 @@
 """The objects of a service on a cluster: one set for each version, and what joins the versions."""
 
-import hashlib
-import re
-from dataclasses import dataclass
 from typing import Any
 
 from resources.cluster_settings import ClusterSettings
-from resources.needs import Needs
 from resources.pods import STATE, environment, labels, pod_spec, resources_of
-from serving.contract import Release
+from resources.service_version import BENTO, SERVICE_LABEL, Version, object_name
 
 PORT = 3000
-SERVICE_LABEL = "orrery/service"
-VERSION_LABEL = "orrery/version"
-BENTO = f"{STATE}/bento"
-BUILT_BENTO = "/opt/bento"
-"""Where an image holds its Bento: outside of what volumes of the pod lie over."""
 REQUESTS = f"{STATE}/requests"
 STARTS_WITHIN_S = 300
 GRACE_S = 30
 DRAIN_S = 5
 BUSY_PERCENT = 70
-LONGEST_NAME = 40
 BESIDE = resources_of(0.05, "256Mi")
+KINDS_OF_A_SERVICE = (
+    "HTTPRoute",
+    "Service",
+    "ScaledObject",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Deployment",
+)
+"""In the order in which they are taken away: what leads to pods before the pods."""
 LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 """What a container said before it failed is in the pod's status."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a service: what is released, and where its bytes are."""
-
-    release: Release
-    needs: Needs
-    mark: str
-    """What tells apart releases of the version."""
-    bento_uri: str
-    bento_digest: str
-    requests_uri: str
-    image: str
-    """Image that answers."""
-    is_built_in: bool
-    """Whether the image holds the Bento; else it is fetched at the start."""
-
-    @property
-    def bento_folder(self) -> str:
-        """Where the Bento lies in the pod."""
-        return BUILT_BENTO if self.is_built_in else BENTO
-
-    @property
-    def name(self) -> str:
-        """Name of the version's objects."""
-        return version_name(self.release.service, self.release.version)
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Labels of the version's objects and pods."""
-        return {**labels("service"), **self.selector}
-
-    @property
-    def selector(self) -> dict[str, str]:
-        """Labels that only this version's pods have."""
-        return {
-            SERVICE_LABEL: object_name(self.release.service),
-            VERSION_LABEL: self.release.version,
-        }
-
-
-def object_name(service: str) -> str:
-    """Name of a service's objects: readable, and different for different services."""
-    readable = re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-")[: LONGEST_NAME - 7]
-    return f"{readable.strip('-')}-{hashlib.sha256(service.encode()).hexdigest()[:6]}"
-
-
-def version_name(service: str, version: str) -> str:
-    """Name of the objects of a service's version."""
-    return f"{object_name(service)}-{version}"
 
 
 def objects_of(version: Version, cluster: ClusterSettings) -> list[dict[str, Any]]:

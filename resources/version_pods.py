@@ -16,7 +16,8 @@ from resources.pod_state import (
     troubles_of,
     troubles_of_deployment,
 )
-from resources.service_objects import PORT, VERSION_LABEL
+from resources.service_objects import PORT
+from resources.service_version import VERSION_LABEL
 from serving.contract import ReplicaStatus
 
 SCRAPE_S = 2.0

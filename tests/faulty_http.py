@@ -15,6 +15,7 @@ class FaultyProxy:
     def __init__(self, target: str) -> None:
         self.requests: list[tuple[str, str]] = []
         self._failing: list[int] = []
+        self._losing: list[int] = []
         self._delays: list[float] = []
         proxy, client = self, httpx.Client(base_url=target, timeout=30)
 
@@ -32,6 +33,9 @@ class FaultyProxy:
                     return
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
                 found = client.request(self.command, self.path, content=body, headers=headers)
+                if proxy._losing:
+                    self.answer(proxy._losing.pop(), {}, b"<Error><Code>SlowDown</Code></Error>")
+                    return
                 self.answer(found.status_code, dict(found.headers), found.content)
 
             def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -56,6 +60,10 @@ class FaultyProxy:
 
     def fail(self, status: int, times: int) -> None:
         self._failing += [status] * times
+
+    def lose_answers(self, times: int) -> None:
+        """Do what is asked for, and answer 503 all the same."""
+        self._losing += [503] * times
 
     def delay(self, seconds: float, times: int) -> None:
         self._delays += [seconds] * times

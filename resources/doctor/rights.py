@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from resources.cluster import KINDS, Cluster
 from resources.cluster_settings import ClusterSettings
 from resources.doctor.finding import Finding, fine, missing, skipped
+from resources.service_objects import KINDS_OF_A_SERVICE
 
 APPLIED = ("get", "list", "create", "patch", "delete")
 ROLES = "deploy/kubernetes/base/accounts.yaml"
@@ -30,10 +31,7 @@ class Right:
 
 def used(settings: ClusterSettings) -> list[Right]:
     """Every right that the settings need."""
-    applied = ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]
-    applied += ["HTTPRoute"] * bool(settings.gateway)
-    applied += ["ScaledObject"] * (settings.autoscaler == "keda")
-    found = [Right(verb, kind) for kind in applied for verb in APPLIED]
+    found = [Right(verb, kind) for kind in KINDS_OF_A_SERVICE for verb in APPLIED]
     created = [verb for verb in APPLIED if verb != "patch"]
     found += [Right(verb, kind) for kind in ("RayJob", "Job") for verb in created]
     found += [Right("get", "Pod"), Right("list", "Pod"), Right("get", "Pod", "log")]

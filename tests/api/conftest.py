@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ query ($filter: RunsFilter) {
 class Up:
     """A running `orrery up`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.state = folder / "state"
         self.state.mkdir(exist_ok=True)
         ports = {
@@ -48,6 +49,7 @@ class Up:
         }
         self.env = {
             **os.environ,
+            **(environment or {}),
             **ports,
             "ORRERY_STATE": str(self.state),
             "ORRERY_PROJECTS": str(folder / "projects"),
@@ -144,18 +146,6 @@ class Up:
 def up_class(flowers: Path) -> type[Up]:
     """`orrery up` not yet started; the test project lies in its folder."""
     return Up
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path):
-    folder = tmp_path_factory.mktemp("up")
-    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
-    made = Up(folder)
-    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
-    made.start()
-    made.wait_ready()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(scope="module")

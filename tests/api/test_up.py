@@ -1,4 +1,7 @@
+"""`orrery up`: starts, turns the loop, survives what is killed, and stops."""
+
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +12,23 @@ import psutil
 import pytest
 
 from resources.settings import CHECKOUT
+from tests.api.conftest import Up
+from tests.deploy import composed
 from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory, flowers_folder):
+    """Orrery as the compose file runs it: state in PostgreSQL and a bucket."""
+    folder = tmp_path_factory.mktemp("up")
+    shutil.copytree(flowers_folder, folder / "projects")
+    with composed.beside(folder / "pg") as environment:
+        made = Up(folder, environment)
+        made.env["ORRERY_PUBLIC_URL"] = made.url = made.url.replace("127.0.0.1", "localhost")
+        made.start()
+        made.wait_ready()
+        yield made
+        made.stop()
 
 
 def worker_of(run: dict) -> int | None:

@@ -9,7 +9,8 @@ from resources.cluster_settings import ClusterSettings
 from resources.image_builder import build_job
 from resources.needs import Needs
 from resources.ray_job import ray_job
-from resources.service_objects import Version, entrance, object_name, objects_of, route
+from resources.service_objects import entrance, objects_of, route
+from resources.service_version import Version, object_name
 from serving.contract import Release, RequestLogPlan
 from tests.deploy import manifests
 

@@ -28,7 +28,7 @@ from resources.needs import Needs
 from resources.object_store import ObjectStore
 from resources.request_logs import RequestLogs
 from resources.runtime import DeploymentFailed
-from resources.service_objects import BUILT_BENTO, VERSION_LABEL, object_name
+from resources.service_version import BUILT_BENTO, VERSION_LABEL, object_name
 from resources.settings import CHECKOUT
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 from tests import buckets
@@ -556,6 +556,26 @@ def test_a_service_with_room_to_grow_is_scaled(served, autoscaler, kind):
     made = served.objects_of("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
     assert made == [(kind, version), ("PodDisruptionBudget", version)]
     runtime.withdraw(served.name)
+
+
+@pytest.mark.parametrize(("before", "after"), [("keda", "hpa"), ("hpa", "keda")])
+def test_a_service_that_changes_its_autoscaler_keeps_none_of_the_other(world, before, after):
+    url = "http://prometheus"
+    old, new = (world.runtime_with(autoscaler=a, prometheus_url=url) for a in (before, after))
+    world.deploy(world.release(1, most_replicas=3), old)
+
+    world.deploy(world.release(1, most_replicas=3), new)
+
+    (scaler,) = world.objects_of("HorizontalPodAutoscaler", "ScaledObject")
+    assert (scaler[0] == "ScaledObject") is (after == "keda")
+
+
+def test_a_service_is_withdrawn_from_a_gateway_that_is_no_longer_in_the_settings(world):
+    world.deploy(world.release(1))
+
+    world.runtime_with(gateway="", services_url="").withdraw(world.name)
+
+    assert world.objects_of("HTTPRoute", "Service", "Deployment") == []
 
 
 def test_a_new_version_begins_with_as_many_replicas_as_the_autoscaler_had(served):

@@ -1,34 +1,23 @@
-"""The compose file: sound by itself, and true about PostgreSQL and S3, which are started."""
+"""The compose file: sound by itself, and true about PostgreSQL and S3, which are started. Orrery as
+it starts it is what the tests of `orrery up` run."""
 
 import os
 import re
 import shutil
 import subprocess
-from urllib.parse import urlsplit
 
-import boto3
 import pytest
 import yaml
 from sqlalchemy import create_engine, text
 
 from resources.object_store import ObjectStore
 from resources.settings import CHECKOUT
-from tests import buckets
-from tests.deploy import variables
+from tests.deploy import composed, variables
+from tests.deploy.composed import FILE, ORRERY, SERVICES
 
-FILE = CHECKOUT / "deploy" / "compose.yaml"
 TEXT = FILE.read_text()
 COMPOSE = yaml.safe_load(TEXT)
-SERVICES = COMPOSE["services"]
-ORRERY = SERVICES["orrery"]["environment"]
 every_service = pytest.mark.parametrize("name", SERVICES)
-
-
-def databases() -> set[str]:
-    """Names of the databases that Orrery is told of."""
-    urls = [value for value in ORRERY.values() if value.startswith("postgresql+psycopg://")]
-    assert {urlsplit(url).hostname for url in urls} == {"postgresql"}
-    return {urlsplit(url).path.lstrip("/") for url in urls}
 
 
 def test_docker_compose_understands_the_file():
@@ -104,24 +93,19 @@ def test_every_variable_is_one_that_settings_read():
 
 
 def test_postgresql_has_the_databases_that_orrery_is_told_of(postgresql):
-    (mounted,) = [v for v in SERVICES["postgresql"]["volumes"] if ".sql:" in v]
-    script = (FILE.parent / mounted.partition(":")[0]).read_text()
-    engine = create_engine(postgresql.replace("DATABASE", "postgres"), isolation_level="AUTOCOMMIT")
+    composed.make_databases(postgresql)
 
+    engine = create_engine(postgresql.replace("DATABASE", "postgres"))
     with engine.connect() as connection:
-        for statement in filter(str.strip, script.split(";")):
-            connection.execute(text(statement))
         there = set(connection.execute(text("SELECT datname FROM pg_database")).scalars())
     engine.dispose()
-
-    assert len(databases()) == 3
-    assert databases() <= there
+    told = set(filter(None, map(composed.database_of, ORRERY.values())))
+    assert len(told) == 3
+    assert told <= there
 
 
 def test_orrery_keeps_objects_in_the_bucket_that_is_made_for_it(monkeypatch, tmp_path):
-    buckets.make_bucket(monkeypatch)
-    *_, place = SERVICES["bucket"]["command"]
-    boto3.client("s3").create_bucket(Bucket=place.partition("/")[2])
+    composed.make_bucket(monkeypatch)
     for name in ("AWS_ALLOW_HTTP", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID"):
         monkeypatch.setenv(name, ORRERY[name])
 
