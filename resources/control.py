@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine import lease
 from resources.opening import OPENING
+from resources.postgresql import leave_read_only_servers
 
 BUSY_S = 5.0
 CONNECT_S = 5
@@ -106,13 +107,15 @@ class Control:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(
+        remote = create_engine(
             url,
             pool_size=POOL,
             max_overflow=POOL,
             pool_pre_ping=True,
             connect_args={"connect_timeout": CONNECT_S},
         )
+        leave_read_only_servers(remote)
+        return remote
     Path(url.partition("///")[2]).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,

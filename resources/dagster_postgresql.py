@@ -19,6 +19,8 @@ from dagster_postgres.storage import DagsterPostgresStorage
 from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.engine import make_url
 
+from resources.postgresql import leave_read_only_servers
+
 CONNECT_S = 10
 MOST_MORE = 20
 RECYCLE_S = 1_800
@@ -40,6 +42,7 @@ def open_storage(url: str, inst_data: ConfigurableClassData | None) -> DagsterPo
         pool_recycle=RECYCLE_S,
         connect_args={"connect_timeout": CONNECT_S},
     )
+    leave_read_only_servers(engine)
     _create_tables(engine, address)
     storage = DagsterPostgresStorage(address, should_autocreate_tables=False, inst_data=inst_data)
     _share(engine, storage)
