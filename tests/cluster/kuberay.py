@@ -21,7 +21,7 @@ _SLEEP = ["python", "-c", "import time; time.sleep(10**6)"]
 HEAD_GROUP = "headgroup"
 CREATE_RETRY_S = 0.2
 
-_ORIGIN = {"ray.io/originated-from-crd": "RayJob"}
+_ORIGIN = "ray.io/originated-from-cr-name"
 
 
 def _validation_error(spec: Object) -> str | None:
@@ -60,9 +60,11 @@ class RayJobController(Controller):
         if change.resource.kind == "RayJob":
             yield key_of(change.item)
         elif change.resource.kind == "Pod":
+            namespace = change.item["metadata"]["namespace"]
             labels = change.item["metadata"].get("labels") or {}
-            if name := labels.get("ray.io/originated-from-cr-name"):
-                yield change.item["metadata"]["namespace"], name
+            cluster = self.api.find("RayCluster", labels.get("ray.io/cluster", ""), namespace)
+            if cluster:
+                yield namespace, cluster["metadata"]["labels"][_ORIGIN]
 
     def reconcile(self, key: Key) -> None:
         namespace, name = key
@@ -70,9 +72,9 @@ class RayJobController(Controller):
             job = self.api.get("RayJob", name, namespace)
             if job["metadata"].get("deletionTimestamp"):
                 return
-            labels = f"ray.io/originated-from-cr-name={name}"
-            pods = self.api.list("Pod", namespace, labels)
             status = dict(job.get("status") or {})
+            labels = f"ray.io/cluster={status.get('rayClusterName', '')}"
+            pods = self.api.list("Pod", namespace, labels)
             self._step(job, status, pods)
             status["observedGeneration"] = job["metadata"]["generation"]
             status.setdefault("rayClusterStatus", {})
@@ -111,28 +113,43 @@ class RayJobController(Controller):
             startTime=self.api.store.timestamp(),
             jobStatus="",
         )
-        self._event(job, "CreatedRayCluster", f"Created RayCluster {status['rayClusterName']}")
+        self._create_cluster(job, status["rayClusterName"])
         self.later(key_of(job))
+
+    def _create_cluster(self, job: Object, name: str) -> None:
+        meta = job["metadata"]
+        origin = {_ORIGIN: meta["name"], "ray.io/originated-from-crd": "RayJob"}
+        cluster = {
+            "apiVersion": job["apiVersion"],
+            "kind": "RayCluster",
+            "metadata": {
+                "name": name,
+                "namespace": meta["namespace"],
+                "labels": {**(meta.get("labels") or {}), **origin},
+                "annotations": meta.get("annotations") or {},
+                "ownerReferences": [owner_reference(job)],
+            },
+            "spec": job["spec"]["rayClusterSpec"],
+        }
+        self.api.create(cluster)
+        self._event(job, "CreatedRayCluster", f"Created RayCluster {meta['namespace']}/{name}")
 
     def _ensure(self, job: Object, status: Object, pods: list[Object]) -> None:
         """Creates the head before the job runs, and at any time the workers that are missing."""
         cluster = job["spec"]["rayClusterSpec"]
         kinds = [pod["metadata"]["labels"]["ray.io/group"] for pod in pods]
         failed = [pod for pod in pods if pod["status"].get("phase") == "Failed"]
-        try:
-            if status["jobDeploymentStatus"] == "Initializing" and HEAD_GROUP not in kinds:
-                self._pod(job, status, "head", HEAD_GROUP, cluster["headGroupSpec"]["template"])
-            for group in cluster.get("workerGroupSpecs") or ():
-                name = group["groupName"]
-                self._delete([p for p in failed if p["metadata"]["labels"]["ray.io/group"] == name])
-                for _ in range(group.get("replicas", 0) - kinds.count(name)):
-                    self._pod(job, status, "worker", name, group["template"])
-        except ApiError as error:
-            self._event(job, "FailedToCreatePod", error.message, warning=True)
-            self.later(key_of(job), CREATE_RETRY_S)
+        if status["jobDeploymentStatus"] == "Initializing" and HEAD_GROUP not in kinds:
+            self._pod(job, status, "head", HEAD_GROUP, cluster["headGroupSpec"]["template"])
+        for group in cluster.get("workerGroupSpecs") or ():
+            name = group["groupName"]
+            self._delete([p for p in failed if p["metadata"]["labels"]["ray.io/group"] == name])
+            for _ in range(group.get("replicas", 0) - kinds.count(name)):
+                self._pod(job, status, "worker", name, group["template"])
 
     def _pod(self, job: Object, status: Object, kind: str, group: str, template: Object) -> None:
         cluster = status["rayClusterName"]
+        owner = self.api.get("RayCluster", cluster, job["metadata"]["namespace"])
         meta, spec = template.get("metadata") or {}, dict(template["spec"])
         first, *others = spec["containers"]
         first = {key: value for key, value in first.items() if key not in ("command", "args")}
@@ -155,12 +172,11 @@ class RayJobController(Controller):
         spec["containers"] = [first, *others]
         labels = {
             **(meta.get("labels") or {}),
-            **_ORIGIN,
-            "ray.io/is-ray-node": "yes",
+            "ray.io/cluster": cluster,
             "ray.io/node-type": kind,
             "ray.io/group": group,
-            "ray.io/cluster": cluster,
-            "ray.io/originated-from-cr-name": job["metadata"]["name"],
+            "ray.io/identifier": f"{cluster}-{kind}",
+            "ray.io/is-ray-node": "yes",
         }
         suffix = "head" if kind == "head" else f"{group}-worker"
         pod = {
@@ -171,11 +187,18 @@ class RayJobController(Controller):
                 "namespace": job["metadata"]["namespace"],
                 "labels": labels,
                 "annotations": meta.get("annotations") or {},
-                "ownerReferences": [owner_reference(job)],
+                "ownerReferences": [owner_reference(owner)],
             },
             "spec": spec,
         }
-        self.api.create(pod)
+        try:
+            self.api.create(pod)
+        except ApiError as error:
+            name = f"{job['metadata']['namespace']}/{pod['metadata']['name']}"
+            message = f"Failed to create {kind} Pod {name}, {error.message}"
+            reason = f"FailedToCreate{kind.capitalize()}Pod"
+            self.api.event(owner, reason, message, True, "raycluster-controller")
+            self.later(key_of(job), CREATE_RETRY_S)
 
     def _watch(self, job: Object, status: Object, pods: list[Object]) -> None:
         """Follows the head pod to its end, or ends the job by its deadlines."""
@@ -257,6 +280,7 @@ class RayJobController(Controller):
         """Clears the cluster away before a suspension or another try."""
         if not self._delete(pods):
             return
+        self.api.delete("RayCluster", status["rayClusterName"], job["metadata"]["namespace"])
         for field in ("jobId", "rayClusterName", "dashboardURL", "startTime", "endTime"):
             status.pop(field, None)
         cleared: dict[str, Any] = {"jobStatus": "", "message": "", "rayClusterStatus": {}}
@@ -274,4 +298,4 @@ class RayJobController(Controller):
         if left > 0:
             self.later(key_of(job), left)
         else:
-            self._delete(pods)
+            self.api.delete("RayCluster", status["rayClusterName"], job["metadata"]["namespace"])

@@ -3,7 +3,7 @@
 import pytest
 from kubernetes.client import ApiException
 
-from tests.cluster.kube import KUEUE, RAY_JOBS, SLEEP, Kube, job
+from tests.cluster.kube import KUEUE, RAY_JOBS, SLEEP, Kube, job, ray_job
 from tests.waiting import until
 
 QUEUED = {"kueue.x-k8s.io/queue-name": "queue"}
@@ -144,10 +144,52 @@ def test_a_ray_job_waits_for_quota_to_create_its_pods(ray: Kube):
     quota = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}}
     ray.core.create_namespaced_resource_quota(ray.namespace, quota)
     ray.create_ray_job("r", SLEEP)
-    until(lambda: "FailedToCreatePod" in ray.events("r"))
+    cluster = until(lambda: ray.ray_job("r").get("rayClusterName"))
+    until(lambda: "FailedToCreateWorkerPod" in ray.events(cluster))
     assert len(ray.pods("ray.io/cluster")) == 1
     ray.core.delete_namespaced_resource_quota("q", ray.namespace)
     until(lambda: len(ray.pods("ray.io/cluster")) == 2)
+
+
+def test_a_head_that_cannot_be_created_is_told_at_the_ray_cluster(ray: Kube):
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "0"}}}
+    ray.core.create_namespaced_resource_quota(ray.namespace, quota)
+    ray.create_ray_job("r", SLEEP)
+    cluster = until(lambda: ray.ray_job("r").get("rayClusterName"))
+    until(lambda: "FailedToCreateHeadPod" in ray.events(cluster))
+    fields = f"involvedObject.kind=RayCluster,involvedObject.name={cluster}"
+    told = ray.core.list_namespaced_event(ray.namespace, field_selector=fields).items
+    assert "exceeded quota" in next(e.message for e in told if e.type == "Warning")
+    assert not [reason for reason in ray.events("r") if reason.startswith("FailedToCreate")]
+
+
+def test_pods_of_a_ray_job_name_their_ray_cluster_and_not_their_ray_job(ray: Kube):
+    ray.create_ray_job("r", SLEEP)
+    until(lambda: len(ray.pods("ray.io/cluster")) == 2)
+    cluster = ray.ray_job("r")["rayClusterName"]
+    (head,) = ray.pods(f"ray.io/cluster={cluster},ray.io/node-type=head")
+    labels = {key: each for key, each in head.metadata.labels.items() if "ray.io/" in key}
+    assert labels == {
+        "ray.io/cluster": cluster,
+        "ray.io/node-type": "head",
+        "ray.io/group": "headgroup",
+        "ray.io/identifier": f"{cluster}-head",
+        "ray.io/is-ray-node": "yes",
+    }
+    found = ray.custom.get_namespaced_custom_object(
+        namespace=ray.namespace, name=cluster, **{**RAY_JOBS, "plural": "rayclusters"}
+    )
+    assert found["metadata"]["labels"]["ray.io/originated-from-cr-name"] == "r"
+    assert found["metadata"]["labels"]["ray.io/originated-from-crd"] == "RayJob"
+
+
+def test_labels_and_annotations_of_a_template_are_on_its_pods(ray: Kube):
+    body = ray_job("r", SLEEP)
+    meta = {"labels": {"team": "blue"}, "annotations": {"why": "training"}}
+    body["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["metadata"] = meta
+    ray.custom.create_namespaced_custom_object(namespace=ray.namespace, body=body, **RAY_JOBS)
+    (head,) = until(lambda: ray.pods("team=blue,ray.io/node-type=head"))
+    assert head.metadata.annotations["why"] == "training"
 
 
 def test_a_finished_ray_job_outlives_its_pods(ray: Kube):
