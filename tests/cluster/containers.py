@@ -1,12 +1,15 @@
-"""A container as a local process with a process group, a log, and a state."""
+"""A container as a local process with all that it starts, a log, and a state."""
 
 import os
 import signal
 import subprocess
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.container_logs import ContainerLog
+from tests.cluster.container_processes import kill_run, mark, new_run
 from tests.cluster.images import ImagePlan
 from tests.cluster.resource_types import Object
 
@@ -40,6 +43,10 @@ class Container:
         self.kill_at: float | None = None
         self.plan: ImagePlan | None = None
         self.variables: dict[str, str] = {}
+        self.cwd = "/"
+        self.run = ""
+        # Others begin processes beside the main one while the pod's thread may end it.
+        self._alive = threading.Lock()
 
     @property
     def running(self) -> bool:
@@ -62,11 +69,12 @@ class Container:
         self, plan: ImagePlan, argv: list[str], variables: dict[str, str], cwd: str, now: str
     ) -> None:
         """Starts the process."""
-        self.plan, self.variables = plan, variables
+        self.run = new_run()
+        self.plan, self.variables, self.cwd = plan, {**variables, **mark(self.run)}, cwd
         self.previous_log, self.log = self.log, ContainerLog()
         self.process = subprocess.Popen(
             argv,
-            env=variables,
+            env=self.variables,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -78,6 +86,23 @@ class Container:
         self.pid_fd = os.pidfd_open(self.process.pid)
         self.reason, self.stopping, self.kill_at = None, False, None
         self.state = {"running": {"startedAt": now}}
+
+    def begin_beside(
+        self, argv: list[str], variables: dict[str, str], output: Path
+    ) -> subprocess.Popen[bytes] | None:
+        """Starts another process in the running container, which it does not outlive."""
+        with self._alive, output.open("wb") as file:
+            if self.process is None:
+                return None
+            return subprocess.Popen(
+                argv,
+                env={**self.variables, **variables},
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def fail_to_start(self, message: str, now: str) -> None:
         """Shows a process that could not be started as one that has ended."""
@@ -99,22 +124,23 @@ class Container:
         return bool(data)
 
     def reap(self, now: str) -> None:
-        """Takes the exit of the process, with what it left in its group and in its pipe."""
+        """Takes the exit of the process, with what it left running and in its pipe."""
         assert self.process is not None and self.process.stdout is not None
-        code = self.process.wait()
-        self.kill()
+        code, output = self.process.wait(), self.process.stdout
+        with self._alive:
+            self.kill()
+            self.process, self.started, self.ready = None, False, False
         while True:
             try:
-                data = os.read(self.process.stdout.fileno(), _READ_BYTES)
+                data = os.read(output.fileno(), _READ_BYTES)
             except BlockingIOError:
                 break
             if not data:
                 break
             self.log.write(data)
         self.log.close()
-        self.process.stdout.close()
+        output.close()
         os.close(self.pid_fd)
-        self.process, self.started, self.ready = None, False, False
         exit_code = 128 - code if code < 0 else code
         reason = self.reason or ("Error" if exit_code else "Completed")
         begun = self.state["running"]["startedAt"]
@@ -135,7 +161,10 @@ class Container:
         self.wait_for("CrashLoopBackOff", f"back-off {wait:.1f}s restarting failed container")
 
     def terminate(self, argv: list[str] | None) -> None:
-        """Begins to stop: the preStop command where there is one, SIGTERM otherwise."""
+        """Begins to stop: the preStop command where there is one, SIGTERM otherwise.
+
+        The signal is for the main process alone, as a runtime sends it.
+        """
         if self.stopping or self.process is None:
             return
         self.stopping = True
@@ -143,6 +172,7 @@ class Container:
             self.hook = subprocess.Popen(
                 argv,
                 env=self.variables,
+                cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -159,15 +189,11 @@ class Container:
                 self.process.send_signal(signal.SIGTERM)
 
     def kill(self, reason: str | None = None) -> None:
-        """Kills the process group, and the preStop command."""
+        """Kills every process of the container, the preStop command among them."""
         if reason:
             self.reason = reason
-        for process in (self.process, self.hook):
-            if process:
-                try:
-                    os.killpg(process.pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    continue
+        if self.process:
+            kill_run(self.run)
         if self.hook:
             self.hook.wait()
             self.hook = None

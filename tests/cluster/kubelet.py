@@ -5,6 +5,7 @@ A pod listens on its own 127.x.y.z address. Mount paths are replaced as `pod_env
 
 import random
 import shutil
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
@@ -141,6 +142,22 @@ class Kubelet:
         """Process ids of a pod's running containers."""
         processes = [each.process for each in self._worker(name, namespace).containers]
         return [process.pid for process in processes if process]
+
+    def run_of(self, pod: Object) -> str | None:
+        """What identifies the present run of the pod's main container; None while it is away."""
+        with self._lock:
+            worker = self._workers.get(pod["metadata"]["uid"])
+        if worker is None or worker.silent or worker.main.process is None:
+            return None
+        return worker.main.run
+
+    def begin_beside(
+        self, pod: Object, command: list[str], variables: dict[str, str], output: Path
+    ) -> subprocess.Popen[bytes] | None:
+        """Starts a process beside the main container's own; None where that does not run."""
+        with self._lock:
+            worker = self._workers.get(pod["metadata"]["uid"])
+        return worker.begin_beside(command, variables, output) if worker else None
 
     def log(self, namespace: str, name: str, container: str | None, previous: bool):
         """The log of a container, as the API server asks for it."""

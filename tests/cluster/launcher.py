@@ -70,28 +70,34 @@ class Launcher:
         container.due = time.monotonic() + PULL_RETRY_S
         return PULL_RETRY_S
 
-    def hook(self, container: Container) -> list[str] | None:
+    def hook(self, pod: Object, container: Container) -> list[str] | None:
         """The container's preStop command."""
         hook = (container.spec.get("lifecycle") or {}).get("preStop") or {}
         words = (hook.get("exec") or {}).get("command")
         if "sleep" in hook:
             words = ["sleep", str(hook["sleep"]["seconds"])]
-        if not words:
+        if not words or container.process is None:
             return None
-        return self._argv(container, words)
+        try:
+            return self.argv(container, words)
+        except OSError as error:
+            self._kubelet.api.event(pod, "FailedPreStopHook", str(error), True, "kubelet")
+            return None
 
     def execute(self, container: Container, command: list[str], timeout: float) -> int:
         """Runs a command beside the container's process; its exit code."""
         done = subprocess.run(
-            self._argv(container, command),
+            self.argv(container, command),
             env=container.variables,
+            cwd=container.cwd,
             capture_output=True,
             timeout=timeout,
             check=False,
         )
         return done.returncode
 
-    def _argv(self, container: Container, words: list[str]) -> list[str]:
+    def argv(self, container: Container, words: list[str]) -> list[str]:
+        """A command line that runs in the container."""
         assert container.plan is not None
         return container.plan.argv(
             [self._environment.located(container.spec, word) for word in words]

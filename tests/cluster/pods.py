@@ -2,6 +2,7 @@
 
 import os
 import selectors
+import subprocess
 import threading
 import time
 from collections import deque
@@ -73,6 +74,19 @@ class PodWorker(threading.Thread):
         """Kills every process and ends the worker, without a report."""
         self._closing = True
         self.wake()
+
+    @property
+    def main(self) -> Container:
+        """The first container that is none of its initial ones."""
+        return next(each for each in self.containers if not each.init)
+
+    def begin_beside(
+        self, command: list[str], variables: dict[str, str], output: Path
+    ) -> subprocess.Popen[bytes] | None:
+        """Starts another process in the main container; None where that does not run."""
+        if self.silent or self.main.process is None:
+            return None
+        return self.main.begin_beside(self._launcher.argv(self.main, command), variables, output)
 
     def evict(self, reason: str, message: str) -> None:
         """Fails the pod and kills its processes."""
@@ -171,7 +185,7 @@ class PodWorker(threading.Thread):
         are_sidecars = all(each.sidecar for each in running)
         for each in running:
             if are_sidecars or not each.sidecar:
-                each.terminate(self._launcher.hook(each))
+                each.terminate(self._launcher.hook(pod, each))
             each.end_hook()
         if now >= self._deadline:
             self.kill()
@@ -257,10 +271,11 @@ class PodWorker(threading.Thread):
         """Kills a container that was told to stop too long ago; the seconds until it is."""
         if container.kill_at is None:
             return 3600
+        container.end_hook()
         left = container.kill_at - time.monotonic()
         if left <= 0:
             container.kill()
-        return max(left, HOOK_POLL_S)
+        return HOOK_POLL_S if container.hook else max(left, HOOK_POLL_S)
 
     def _start(self, pod: Object, container: Container) -> float:
         wait = self._launcher.launch(pod, container)
@@ -268,10 +283,10 @@ class PodWorker(threading.Thread):
             assert container.process.stdout is not None
             for fd in (container.pid_fd, container.process.stdout.fileno()):
                 self._selector.register(fd, selectors.EVENT_READ, container)
-            self._probe(container)
+            self._probe(pod, container)
         return wait
 
-    def _probe(self, container: Container) -> None:
+    def _probe(self, pod: Object, container: Container) -> None:
         kinds = ("startupProbe", "readinessProbe", "livenessProbe")
         if not any(container.spec.get(kind) for kind in kinds):
             container.started = container.ready = True
@@ -286,7 +301,7 @@ class PodWorker(threading.Thread):
                 if container.process is not process:
                     return
                 if kind == "live":
-                    container.terminate(None)
+                    container.terminate(self._launcher.hook(pod, container))
                     container.kill_at = time.monotonic() + self._grace_s
                 else:
                     setattr(container, kind, holds)

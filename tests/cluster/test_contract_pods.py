@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 
+import psutil
 import pytest
 from kubernetes.client import ApiException
 
@@ -224,6 +225,67 @@ def test_a_hook_delays_the_signal(kube: Kube):
     kube.core.delete_namespaced_pod("p", kube.namespace)
     until(lambda: not kube.core.list_namespaced_pod(kube.namespace).items)
     assert time.monotonic() - started > 0.5
+
+
+SHARED = {
+    "volumeMounts": [{"name": "work", "mountPath": "/work"}],
+    "env": [{"name": "SAID", "value": "/work/said"}],
+    "spec": {"volumes": [{"name": "work", "emptyDir": {}}], "terminationGracePeriodSeconds": 20},
+}
+UNTIL_ASKED = """
+import os, signal, subprocess, sys, time
+signal.signal(15, lambda *_: (time.sleep(0.3), print(open(os.environ["SAID"]).read()), exit()))
+"""
+
+
+def last_words(kube: Kube, name: str) -> str:
+    """What the pod says after it has been asked to go."""
+    until(lambda: kube.phase(name) == "Running" and "up" in kube.log(name))
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append(kube.log(name, follow=True)))
+    thread.start()
+    time.sleep(0.2)
+    kube.core.delete_namespaced_pod(name, kube.namespace)
+    thread.join(30)
+    return said[0]
+
+
+def test_a_hook_has_the_files_and_variables_of_its_container(kube: Kube):
+    words = "import os; open('/work/said', 'w').write('hook ' + os.environ['SAID'][-4:])"
+    hook = {"preStop": {"exec": {"command": ["python", "-c", words]}}}
+    code = UNTIL_ASKED + "print('up')\nwhile True: time.sleep(1)"
+    kube.create_pod("p", code, lifecycle=hook, **SHARED)
+    assert last_words(kube, "p") == "up\nhook said\n"
+
+
+def test_the_main_process_alone_is_asked_to_stop(kube: Kube):
+    child = """
+import os, signal, time
+def asked(*_): open(os.environ["SAID"], "w").write("the child was asked too")
+signal.signal(15, asked)
+open(os.environ["SAID"], "w").write("only me")
+while True: time.sleep(1)
+"""
+    code = f"""{UNTIL_ASKED}
+subprocess.Popen([sys.executable, "-c", {child!r}])
+while not os.path.exists(os.environ["SAID"]): time.sleep(0.01)
+print("up")
+while True: time.sleep(1)
+"""
+    kube.create_pod("p", code, **SHARED)
+    assert last_words(kube, "p") == "up\nonly me\n"
+
+
+def test_what_a_container_started_ends_with_it(kube: Kube):
+    kube.cluster.require("faults")
+    code = """
+import subprocess, sys
+child = [sys.executable, "-c", "import time; time.sleep(600)"]
+print(subprocess.Popen(child, start_new_session=True, stdout=subprocess.DEVNULL).pid)
+"""
+    kube.create_pod("p", code)
+    until(lambda: kube.phase("p") == "Succeeded")
+    until(lambda: not psutil.pid_exists(int(kube.log("p"))), 10)
 
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
