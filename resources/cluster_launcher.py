@@ -19,7 +19,15 @@ from typing_extensions import override
 
 from resources.cluster import Cluster, ClusterRefused
 from resources.cluster_settings import ClusterSettings
-from resources.pods import SECURE_CONTAINER, SECURE_POD, STATE, labels, resources_of
+from resources.pods import (
+    AUTHORITIES_MOUNT,
+    AUTHORITIES_VOLUME,
+    SECURE_CONTAINER,
+    SECURE_POD,
+    STATE,
+    labels,
+    resources_of,
+)
 from resources.settings import CHECKOUT
 
 KEPT_AFTER_END_S = 3_600
@@ -51,10 +59,15 @@ class ClusterLauncher(K8sRunLauncher):
             resources=resources_of(0.25, "1Gi"),
             security_context=SECURE_CONTAINER,
             fail_pod_on_run_failure=True,
-            volumes=[{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
+            volumes=[
+                {"name": "state", "emptyDir": {}},
+                {"name": "tmp", "emptyDir": {}},
+                AUTHORITIES_VOLUME,
+            ],
             volume_mounts=[
                 {"name": "state", "mountPath": STATE},
                 {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+                AUTHORITIES_MOUNT,
             ],
             run_k8s_config={
                 "pod_spec_config": {

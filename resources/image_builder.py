@@ -15,8 +15,8 @@ from typing import Any
 from resources.cluster import AlreadyThere, Cluster
 from resources.cluster_settings import ClusterSettings
 from resources.pod_state import troubles_of
+from resources.pods import AUTHORITIES, AUTHORITIES_MOUNT, environment, pod_spec, resources_of
 from resources.pods import labels as labelled
-from resources.pods import pod_spec, resources_of
 from resources.runtime import DeploymentFailed
 from resources.service_objects import LAST_WORDS
 from resources.service_version import BUILT_BENTO
@@ -127,6 +127,12 @@ def build_job(
 def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
     folders = {"context": CONTEXT, "builder": BUILDER_STATE, "tmp": "/tmp"}  # noqa: S108
     mounts = [{"name": name, "mountPath": path} for name, path in folders.items()]
+    mounts.append(AUTHORITIES_MOUNT)
+    # Go reads it beside the system's own file.
+    variables = {
+        "BUILDKITD_FLAGS": "--oci-worker-no-process-sandbox",
+        "SSL_CERT_DIR": AUTHORITIES,
+    }
     if cluster.pull_secrets:
         mounts.append({"name": "credentials", "mountPath": "/home/user/.docker"})
     return {
@@ -138,7 +144,7 @@ def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
             *["--opt", "filename=Containerfile"],
             *["--output", f"type=image,name={image},push=true"],
         ],
-        "env": [{"name": "BUILDKITD_FLAGS", "value": "--oci-worker-no-process-sandbox"}],
+        "env": environment(variables),
         "resources": resources_of(1, "2Gi"),
         # BuildKit without root makes user namespaces, which the default profiles forbid.
         "securityContext": {

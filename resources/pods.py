@@ -8,6 +8,10 @@ from resources.cluster_settings import ClusterSettings
 STATE = "/var/lib/orrery"
 USER = 10001
 GPU = "nvidia.com/gpu"
+AUTHORITIES = "/etc/orrery/ca"
+"""Folder of `ca.crt`, the authorities that a private database or bucket is known by."""
+AUTHORITIES_VOLUME = {"name": "ca", "configMap": {"name": "orrery-ca", "optional": True}}
+AUTHORITIES_MOUNT = {"name": "ca", "mountPath": AUTHORITIES, "readOnly": True}
 SECURE_POD = {
     "runAsNonRoot": True,
     "runAsUser": USER,
@@ -65,7 +69,8 @@ def pod_spec(
         "resources": dict(resources),
         "securityContext": SECURE_CONTAINER,
         "volumeMounts": [
-            {"name": volume, "mountPath": path} for volume, path in (folders | in_memory).items()
+            *({"name": name, "mountPath": path} for name, path in (folders | in_memory).items()),
+            AUTHORITIES_MOUNT,
         ],
     }
     if command:
@@ -77,6 +82,7 @@ def pod_spec(
         "volumes": [
             *({"name": volume, "emptyDir": {}} for volume in folders),
             *({"name": volume, "emptyDir": {"medium": "Memory"}} for volume in in_memory),
+            AUTHORITIES_VOLUME,
         ],
     }
     if cluster.pull_secrets:

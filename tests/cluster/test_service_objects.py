@@ -8,6 +8,7 @@ import pytest
 from resources.cluster_settings import ClusterSettings
 from resources.image_builder import build_job
 from resources.needs import Needs
+from resources.pods import AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
 from resources.ray_job import ray_job
 from resources.service_objects import entrance, objects_of, route
 from resources.service_version import Version, object_name
@@ -166,6 +167,12 @@ def test_every_mount_has_its_volume(container, spec):
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
     assert set(mounts) <= {volume["name"] for volume in spec["volumes"]}
+
+
+@pytest.mark.parametrize(("container", "spec"), CONTAINERS)
+def test_every_container_knows_private_authorities(container, spec):
+    assert AUTHORITIES_MOUNT in container["volumeMounts"]
+    assert AUTHORITIES_VOLUME in spec["volumes"]
 
 
 def test_no_mount_hides_the_bento_of_an_image():

@@ -114,14 +114,14 @@ def the(things: tuple[dict[str, Any], ...], kind: str, name: str) -> dict[str, A
 
 
 def named_by_pods(things: tuple[dict[str, Any], ...]) -> Iterator[tuple[str, str]]:
-    """Kind and name of everything that pods ask for."""
+    """Kind and name of everything that pods cannot do without."""
     for _, template in pods(things):
         spec = template["spec"]
         yield "ServiceAccount", spec.get("serviceAccountName", "default")
         if "priorityClassName" in spec:
             yield "PriorityClass", spec["priorityClassName"]
         for volume in spec["volumes"]:
-            if "configMap" in volume:
+            if "configMap" in volume and not volume["configMap"].get("optional"):
                 yield "ConfigMap", volume["configMap"]["name"]
             if "secret" in volume:
                 yield "Secret", volume["secret"]["secretName"]
