@@ -6,6 +6,7 @@ Its driver and it meet in a folder of the bucket:
                     `workdir://`
     inputs/         files that the spec names
     lease           written anew by the driver while it lives
+    attempt         who works here now
     progress.jsonl, engine.log, checkpoints/   copied here every `SYNC_S` while the engine works
     outputs/        files that the result names
     result.json     written last
@@ -16,7 +17,8 @@ timeout: none of its own; the driver stops a job by deleting the pod.
 retry: passing errors of the bucket are the bucket's to repeat; a copy that fails is made again at
     the next time, the last ones must succeed.
 cancel: SIGTERM ends the engine, copies what was reached, and ends this with code 143.
-duplicate: a result that is there already is not made again.
+duplicate: a result that is there already is not made again. Of two that run the newer one goes
+    on; the older one ends and copies nothing more.
 partial write: an object appears whole, and a checkpoint counts once its manifest, copied last, is
     there; the driver reads nothing but the result, which is written last.
 """
@@ -34,6 +36,7 @@ from typing import Any
 
 from engine import lease
 from engine.artefact import MANIFEST, is_sealed
+from engine.attempt import PID_FILE, Attempt, Resubmitted, Superseded
 from engine.bucket import Bucket
 from engine.protocol import EXIT_TRY_AGAIN, write_atomically
 
@@ -61,8 +64,8 @@ def relocated(value: Any, old: str, new: str) -> Any:
 class Mirror:
     """A work directory of this machine, and its copy in the bucket."""
 
-    def __init__(self, bucket: Bucket, workdir: Path) -> None:
-        self._bucket, self._workdir = bucket, workdir
+    def __init__(self, bucket: Bucket, workdir: Path, attempt: Attempt) -> None:
+        self._bucket, self._workdir, self._attempt = bucket, workdir, attempt
         self._copied: dict[str, int] = {}
 
     def fetch(self) -> None:
@@ -78,7 +81,8 @@ class Mirror:
         write_atomically(self._workdir / "spec.json", json.dumps(spec))
 
     def copy(self) -> None:
-        """Copy progress, log and checkpoints that are new. Raises OSError."""
+        """Copy progress, log and checkpoints that are new. Raises Superseded or OSError."""
+        self._attempt.require_newest(self._bucket)
         self._copy_checkpoints()
         for name in GROWING:
             file = self._workdir / name
@@ -88,7 +92,7 @@ class Mirror:
                 self._copied[name] = size
 
     def finish(self) -> None:
-        """Copy what the result names, then the result. Raises OSError."""
+        """Copy what the result names, then the result. Raises Superseded or OSError."""
         self.copy()
         result = json.loads((self._workdir / "result.json").read_bytes())
         for path in _paths_in(result, f"{self._workdir}/"):
@@ -98,6 +102,7 @@ class Mirror:
             elif path.exists():
                 self._bucket.upload(path, key)
         told = relocated(result, f"{self._workdir}/", WORKDIR)
+        self._attempt.require_newest(self._bucket)
         self._bucket.put("result.json", json.dumps(told).encode())
 
     def _copy_checkpoints(self) -> None:
@@ -145,10 +150,15 @@ class Stopped(BaseException):
 
 
 def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
-    """Exit code of the engine, whose result is in the bucket. Raises OSError."""
+    """Exit code of the engine, whose result is in the bucket.
+
+    Raises Resubmitted, Superseded or OSError.
+    """
     if _is_done(bucket):
         return 0
-    mirror, watch = Mirror(bucket, workdir), Watch(bucket, patience_s)
+    attempt = Attempt.of_environment()
+    attempt.begin(bucket)
+    mirror, watch = Mirror(bucket, workdir, attempt), Watch(bucket, patience_s)
     mirror.fetch()
     with (workdir / "engine.log").open("ab") as output:
         engine = subprocess.Popen(
@@ -164,6 +174,9 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
         _stop(engine)
         mirror.copy()
         return EXIT_STOPPED
+    except Superseded:
+        _stop(engine)
+        raise
     if (workdir / "result.json").exists():
         mirror.finish()
         return code
@@ -226,11 +239,16 @@ def main(argv: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    if pid_file := os.environ.get(PID_FILE):
+        Path(pid_file).write_text(str(os.getpid()))
     with tempfile.TemporaryDirectory(prefix="orrery-job-", ignore_cleanup_errors=True) as folder:
         try:
             return work(Bucket(argv[1]), argv[2], Path(folder), float(argv[3]))
         except OSError:
             log.exception("the bucket cannot be used")
+            return EXIT_TRY_AGAIN
+        except (Resubmitted, Superseded) as error:
+            log.error("%s", error)
             return EXIT_TRY_AGAIN
         except Stopped:
             return EXIT_STOPPED

@@ -9,6 +9,7 @@ STUCK = (
     "InvalidImageName",
     "ErrImageNeverPull",
     "CreateContainerConfigError",
+    "violates PodSecurity",
 )
 FAILING = ("ReplicaFailure", "True")
 LAST_WORDS = 1_000

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from engine.attempt import PID_FILE, RAY_CLUSTER
 from resources.cluster_settings import ClusterSettings
 from resources.needs import Needs
 from resources.pods import environment, labels, pod_spec, resources_of
@@ -9,8 +10,13 @@ from resources.pods import environment, labels, pod_spec, resources_of
 RAY_VERSION = "2.60.0"
 KEPT_AFTER_END_S = 600
 GRACE_S = 60
-HEAD_OF_MANY = resources_of(cpus=1, memory="4Gi")
-SUSPENDED_LABEL = "kueue.x-k8s.io/queue-name"
+STOP_S = 45
+PID = "/tmp/engine.pid"  # noqa: S108
+RAY_HEAD_MIB = 3 * 1024
+"""What Ray's own processes take of a head: 2,743 MiB of an idle one (ray-project/kuberay#4288)."""
+RAY_WORKER_MIB = 1024
+MIB_OF = {"Mi": 1, "Gi": 1 << 10, "Ti": 1 << 20}
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 JOB_LABEL = "orrery/job"
 MODULE_LABEL = "orrery/engine"
@@ -28,10 +34,11 @@ def ray_job(
     """The RayJob that runs the module on the job's folder in the bucket.
 
     One worker is the head itself: a job of one process needs no second pod. More workers are pods
-    of a group, and the head only keeps them together.
+    of a group; the head keeps them together, and exports and evaluates what they made. What is
+    declared is the engine's; Ray's own processes get theirs besides.
     """
     queue = needs.queue or cluster.queue
-    queued = {SUSPENDED_LABEL: queue} if queue else {}
+    queued = {QUEUE_LABEL: queue} if queue else {}
     priority = {PRIORITY_LABEL: needs.priority} if queue and needs.priority else {}
     spec: dict[str, Any] = {
         "entrypoint": f"python -m engine.remote {uri} {module} {cluster.lease_s:g}",
@@ -39,7 +46,7 @@ def ray_job(
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
         "backoffLimit": 0,
-        "rayClusterSpec": _ray_cluster(needs, cluster),
+        "rayClusterSpec": _ray_cluster(job, needs, cluster),
     }
     if queue:
         # Kueue takes it over from here.
@@ -63,16 +70,19 @@ def ray_job(
     }
 
 
-def _ray_cluster(needs: Needs, cluster: ClusterSettings) -> dict[str, Any]:
-    each = resources_of(needs.cpus, needs.memory, needs.gpus)
+def _ray_cluster(job: str, needs: Needs, cluster: ClusterSettings) -> dict[str, Any]:
     is_one = needs.workers == 1
     head_params = {"dashboard-host": "0.0.0.0"} | ({} if is_one else {"num-cpus": "0"})  # noqa: S104
-    head = _template("ray-head", each if is_one else HEAD_OF_MANY, needs, cluster, is_placed=is_one)
+    memory = _more(needs.memory, RAY_HEAD_MIB)
+    size = resources_of(needs.cpus, memory, needs.gpus) if is_one else resources_of(1, memory)
+    head = _template("ray-head", job, size, needs, cluster, is_placed=is_one)
+    _let_it_stop(head["spec"]["containers"][0])
     found: dict[str, Any] = {
         "rayVersion": RAY_VERSION,
         "headGroupSpec": {"rayStartParams": head_params, "template": head},
     }
     if not is_one:
+        each = resources_of(needs.cpus, _more(needs.memory, RAY_WORKER_MIB), needs.gpus)
         found["enableInTreeAutoscaling"] = False
         found["workerGroupSpecs"] = [
             {
@@ -81,14 +91,34 @@ def _ray_cluster(needs: Needs, cluster: ClusterSettings) -> dict[str, Any]:
                 "minReplicas": needs.min_workers,
                 "maxReplicas": needs.workers,
                 "rayStartParams": {},
-                "template": _template("ray-worker", each, needs, cluster, is_placed=True),
+                "template": _template("ray-worker", job, each, needs, cluster, is_placed=True),
             }
         ]
     return found
 
 
+def _more(memory: str, mib: int) -> str:
+    """The declared memory, and so many MiB."""
+    return f"{int(memory[:-2]) * MIB_OF[memory[-2:]] + mib}Mi"
+
+
+def _let_it_stop(head: dict[str, Any]) -> None:
+    """Tell the engine before Ray is told: when the pod goes, Ray kills the job without a word."""
+    stop = ["python", "-m", "engine.stopping", PID, str(STOP_S)]
+    head["lifecycle"] = {"preStop": {"exec": {"command": stop}}}
+    # The last is for a RayJob that is deleted: KubeRay has Ray stop the job.
+    told = {PID_FILE: PID, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    cluster = {"fieldRef": {"fieldPath": "metadata.labels['ray.io/cluster']"}}
+    head["env"] += [*environment(told), {"name": RAY_CLUSTER, "valueFrom": cluster}]
+
+
 def _template(
-    name: str, resources: dict[str, Any], needs: Needs, cluster: ClusterSettings, is_placed: bool
+    name: str,
+    job: str,
+    resources: dict[str, Any],
+    needs: Needs,
+    cluster: ClusterSettings,
+    is_placed: bool,
 ) -> dict[str, Any]:
     spec = pod_spec(
         name,
@@ -105,4 +135,4 @@ def _template(
         spec["nodeSelector"] = needs.node_selector
     if is_placed and needs.tolerations:
         spec["tolerations"] = needs.tolerations
-    return {"metadata": {"labels": labels("job")}, "spec": spec}
+    return {"metadata": {"labels": {**labels("job"), JOB_LABEL: job}}, "spec": spec}

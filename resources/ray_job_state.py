@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from resources.cluster import Cluster
 from resources.pod_state import troubles_of
+from resources.ray_job import JOB_LABEL, QUEUE_LABEL
 
 OVER = {"Complete", "Failed", "ValidationFailed"}
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
@@ -54,17 +55,21 @@ def diagnosis(cluster: Cluster, name: str) -> str:
     found = cluster.get("RayJob", name)
     if found is None:
         return ""
-    pods = list(cluster.find("Pod", f"ray.io/originated-from-cr-name={name}"))
+    pods = list(cluster.find("Pod", f"{JOB_LABEL}={found['metadata']['labels'][JOB_LABEL]}"))
     said = [text for pod in pods for text in troubles_of(pod)]
     if not pods and found["spec"].get("suspend"):
         said.append(_of_queue(cluster, found))
+    if not said:
+        ray_cluster = (found.get("status") or {}).get("rayClusterName")
+        # Pods that are refused are events of the RayCluster.
+        said = (cluster.events(ray_cluster) if ray_cluster else [])[-LAST_EVENTS:]
     if not said:
         said = cluster.events(name)[-LAST_EVENTS:]
     return "; ".join(dict.fromkeys(said)) or "waits for its pods"
 
 
 def _of_queue(cluster: Cluster, ray_job: Mapping[str, Any]) -> str:
-    queue = ray_job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name", "")
+    queue = ray_job["metadata"]["labels"].get(QUEUE_LABEL, "")
     uid = ray_job["metadata"]["uid"]
     for workload in cluster.find("Workload"):
         owners = workload["metadata"].get("ownerReferences", ())

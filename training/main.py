@@ -35,9 +35,15 @@ def work(spec: TrainingSpec) -> TrainingResult:
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
     os.environ.update(spec.environment)
     torch.set_num_threads(spec.cpus_per_worker)
-    use_gpu = spec.gpus_per_worker > 0 and torch.cuda.is_available()
+    use_gpu = is_on_gpus(spec)
     outcome = _fit(spec, use_gpu)
     return _gather(spec, outcome, "cuda" if use_gpu else "cpu")
+
+
+def is_on_gpus(spec: TrainingSpec) -> bool:
+    """Whether the workers have GPUs: on a cluster those that were declared, else this machine's."""
+    is_elsewhere = spec.workers > 1 and spec.ray_address is not None
+    return spec.gpus_per_worker > 0 and (is_elsewhere or torch.cuda.is_available())
 
 
 def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:

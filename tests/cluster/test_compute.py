@@ -13,7 +13,7 @@ from resources.cluster_settings import ClusterSettings
 from resources.compute import Driver, JobLost, JobRefused
 from resources.kuberay import KubeRay
 from resources.needs import Needs
-from resources.ray_job import name_of
+from resources.ray_job import RAY_WORKER_MIB, name_of
 from resources.settings import CHECKOUT
 from tests import buckets
 from tests.cluster.counting import CountingResult, CountingSpec
@@ -192,7 +192,8 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
     group = found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     worker = group["template"]["spec"]
     assert (group["minReplicas"], group["replicas"]) == (2, 3)
-    assert worker["containers"][0]["resources"]["limits"] == {"memory": "8Gi", "nvidia.com/gpu": 1}
+    limits = worker["containers"][0]["resources"]["limits"]
+    assert limits == {"memory": f"{8 * 1024 + RAY_WORKER_MIB}Mi", "nvidia.com/gpu": 1}
     assert {"name": "NCCL_DEBUG", "value": "INFO"} in worker["containers"][0]["env"]
     assert worker["nodeSelector"] == {"gpu": "h100"}
     assert worker["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]

@@ -4,6 +4,7 @@ import os
 import signal
 
 import psutil
+import pytest
 
 from training.contract import TrainingResult
 
@@ -27,3 +28,21 @@ def test_two_workers_train_resume_and_leave_no_ray_behind(compute, spec_of):
         if str(spec.workdir) in " ".join(p.info["cmdline"] or [])
     ]
     assert ray == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "ray_address", "expected"),
+    [(2, "auto", True), (2, None, False), (1, "auto", False)],
+)
+def test_workers_of_a_cluster_have_the_gpus_that_the_machine_of_the_job_lacks(
+    workers, ray_address, expected, spec_of, monkeypatch
+):
+    import torch
+
+    from training.main import is_on_gpus
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    spec = spec_of(workers=workers, gpus_per_worker=1, ray_address=ray_address)
+
+    assert is_on_gpus(spec) is expected

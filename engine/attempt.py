@@ -1,0 +1,65 @@
+"""One attempt of a job on another machine: which Ray cluster and which submission it is.
+
+Attempts of a job meet in its folder of the bucket, where the newest writes its name. An older one
+that still runs, because its machine was given up but has not ended, reads that it is not wanted.
+"""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+
+from engine.bucket import Bucket
+
+KEY = "attempt"
+RAY_CLUSTER = "ORRERY_RAY_CLUSTER"
+PID_FILE = "ORRERY_PID_FILE"
+SUBMISSION = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What Ray tells a job of itself."""
+
+
+class Resubmitted(Exception):
+    """Ray was started anew beneath the job, and had forgotten that it ran already."""
+
+
+class Superseded(Exception):
+    """Another attempt of the job has begun."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What tells one attempt from another."""
+
+    ray_cluster: str
+    submission: str
+
+    @classmethod
+    def of_environment(cls) -> "Attempt":
+        """This process's own; outside of a Ray cluster every process is one."""
+        told = json.loads(os.environ.get(SUBMISSION, "{}"))
+        submission = (told.get("metadata") or {}).get("job_submission_id")
+        return cls(os.environ.get(RAY_CLUSTER, ""), submission or uuid.uuid4().hex)
+
+    def begin(self, bucket: Bucket) -> None:
+        """Become the job's newest attempt.
+
+        Raises Resubmitted where one of the same Ray cluster has begun before: that is a job whose
+        head died, of which KubeRay counts no attempt, and which would go on so for ever.
+        """
+        before = _newest(bucket)
+        if before and before != self and "" != before.ray_cluster == self.ray_cluster:
+            raise Resubmitted(f"Ray's head was lost: {before.submission} ran there before")
+        bucket.put(KEY, json.dumps([self.ray_cluster, self.submission]).encode())
+
+    def require_newest(self, bucket: Bucket) -> None:
+        """Return while no other attempt has begun. Raises Superseded, or OSError."""
+        newest = _newest(bucket)
+        if newest not in (None, self):
+            raise Superseded(f"gives way to {newest}")
+
+
+def _newest(bucket: Bucket) -> Attempt | None:
+    try:
+        return Attempt(*json.loads(bucket.get(KEY)))
+    except FileNotFoundError:
+        return None
