@@ -35,7 +35,7 @@ def used(settings: ClusterSettings) -> list[Right]:
     created = [verb for verb in APPLIED if verb != "patch"]
     found += [Right(verb, kind) for kind in ("RayJob", "Job") for verb in created]
     found += [Right("get", "Pod"), Right("list", "Pod"), Right("get", "Pod", "log")]
-    found += [Right("list", "Event")]
+    found += [Right("delete", "Pod"), Right("list", "Event")]
     if settings.queue:
         found += [Right("get", "LocalQueue"), Right("list", "Workload")]
     return found

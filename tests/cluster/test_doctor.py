@@ -187,6 +187,7 @@ def test_an_old_cluster_is_named_with_the_version_it_must_have(whole, monkeypatc
         ("list", "rayjobs", "rights"),
         ("create", "jobs", "rights"),
         ("get", "pods/log", "rights"),
+        ("delete", "pods", "rights"),
         ("list", "events", "rights"),
         ("create", "rayjobs", "rights of runs"),
         ("patch", "httproutes", "rights of runs"),

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from resources.cluster import KINDS
+from resources.cluster_settings import ClusterSettings
+from resources.doctor.rights import Right, used
 from resources.pods import labels
 from resources.settings import CHECKOUT
 from tests.deploy import manifests, variables
@@ -30,16 +32,7 @@ CLUSTER_WIDE = {
     "ResourceFlavor",
     "WorkloadPriorityClass",
 }
-WORK = (
-    "Deployment",
-    "HTTPRoute",
-    "HorizontalPodAutoscaler",
-    "Job",
-    "PodDisruptionBudget",
-    "RayJob",
-    "ScaledObject",
-    "Service",
-)
+RIGHTS = used(ClusterSettings(namespace="orrery", queue="orrery", registry="registry.example"))
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 
 
@@ -234,25 +227,29 @@ def test_the_policies_name_pods_by_the_labels_that_doors_give_them(component):
     assert {"matchLabels": labels(component)} in [each["spec"]["podSelector"] for each in policies]
 
 
-@pytest.mark.parametrize("kind", WORK)
-def test_run_pods_may_do_what_doors_do(kind):
-    prefix, plural = KINDS[kind]
+def may(account: str, right: Right) -> bool:
+    """Whether production's roles let the account do it."""
+    prefix, plural = KINDS[right.kind]
     group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
-    roles = [
-        manifests.the(overlay("prod"), "Role", binding["roleRef"]["name"])
-        for binding in of_kind(overlay("prod"), "RoleBinding")
-        if "orrery-run" in {subject["name"] for subject in binding["subjects"]}
-    ]
+    resource = "/".join(filter(None, (plural, right.subresource)))
+    things = overlay("prod")
+    return any(
+        group in rule["apiGroups"] and resource in rule["resources"] and right.verb in rule["verbs"]
+        for binding in of_kind(things, "RoleBinding")
+        if account in {subject["name"] for subject in binding["subjects"]}
+        for rule in manifests.the(things, "Role", binding["roleRef"]["name"])["rules"]
+    )
 
-    verbs = {
-        verb
-        for role in roles
-        for rule in role["rules"]
-        if group in rule["apiGroups"] and plural in rule["resources"]
-        for verb in rule["verbs"]
-    }
 
-    assert {"get", "list", "create", "patch", "delete"} <= verbs
+@pytest.mark.parametrize("right", RIGHTS, ids=str)
+def test_run_pods_have_every_right_that_the_doctor_looks_for(right):
+    assert may("orrery-run", right)
+
+
+@pytest.mark.parametrize("account", ["orrery-front-door", "orrery-daemon"])
+@pytest.mark.parametrize("right", [r for r in RIGHTS if not r.is_of_runs], ids=str)
+def test_front_door_and_daemon_have_the_rights_that_are_not_of_runs_alone(account, right):
+    assert may(account, right)
 
 
 @every_overlay
