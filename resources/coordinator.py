@@ -1,4 +1,4 @@
-"""What `dagster.yaml` names to queue dagster_runs: each carries the user who started it.
+"""The queue of dagster_runs, each of which carries the user who started it.
 
 The front door is the only one who may reach a Dagster webserver, and sets the header itself; what
 arrives from a browser under that name is dropped there.

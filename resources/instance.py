@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dagster._core.launcher.base import RunLauncher
+from dagster._core.run_coordinator import RunCoordinator
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.compute_log_manager import ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
@@ -18,10 +19,14 @@ from typing_extensions import override
 from engine import lease
 from engine.bucket import BucketSettings
 from resources.cluster_settings import ClusterSettings
+from resources.coordinator import AttributingCoordinator
 from resources.local_launcher import LocalLauncher
 from resources.settings import Settings
 
 LOG_UPLOAD_EVERY_S = 10
+DEQUEUE_EVERY_S = 1
+RUNS_OF_A_MACHINE = 4
+RUNS_OF_A_CLUSTER = 64
 
 
 def _state(*parts: str) -> str:
@@ -84,6 +89,21 @@ class InstanceLogs(Factory, ComputeLogManager):
             local_dir=_state("logs"),
             upload_interval=LOG_UPLOAD_EVERY_S,
             upload_extra_args=BucketSettings().write_arguments or None,
+            inst_data=inst_data,
+        )
+
+
+class InstanceCoordinator(Factory, RunCoordinator):
+    """Queue of dagster_runs."""
+
+    @classmethod
+    @override
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """One that lets as many run at once as the settings say."""
+        by_default = RUNS_OF_A_CLUSTER if ClusterSettings().is_used else RUNS_OF_A_MACHINE
+        return AttributingCoordinator(
+            max_concurrent_runs=Settings().runs_at_once or by_default,
+            dequeue_interval_seconds=DEQUEUE_EVERY_S,
             inst_data=inst_data,
         )
 

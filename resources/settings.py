@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     state folder."""
     revision: str = ""
     """Revision of the code, where git cannot tell it: in an image."""
+    runs_at_once: int | None = Field(default=None, ge=1)
+    """dagster_runs under way at once; by default 4, and 64 on a cluster, where a run holds its
+    place while its job waits in a queue."""
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 
