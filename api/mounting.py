@@ -116,8 +116,11 @@ def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
+    from resources.dagster_schema import upgrade_storage
+
     with OPENING:
         instance = resources.enter_context(DagsterInstance.get())
+        upgrade_storage(instance, Settings())
     target = WorkspaceFileTarget(paths=[str(CHECKOUT / "workspace.yaml")])
     context = WorkspaceProcessContext(instance, target, version=__version__)
     return create_app_from_workspace_process_context(resources.enter_context(context), "/dagster")

@@ -19,7 +19,7 @@ from dagster_postgres.storage import DagsterPostgresStorage
 from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.engine import make_url
 
-from resources.postgresql import leave_read_only_servers
+from resources.postgresql import alone, leave_read_only_servers
 
 CONNECT_S = 10
 MOST_MORE = 20
@@ -53,12 +53,8 @@ def _create_tables(engine: Engine, address: str) -> None:
     """Create the tables where they are not, one process after the other."""
     if set(inspect(engine).get_table_names()) >= TABLES:
         return
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({CREATING})")
-        try:
-            DagsterPostgresStorage(address)
-        finally:
-            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({CREATING})")
+    with alone(engine, CREATING):
+        DagsterPostgresStorage(address)
 
 
 def _share(engine: Engine, storage: DagsterPostgresStorage) -> None:

@@ -1,4 +1,4 @@
-"""MLflow's server as an application, on a database that is made first.
+"""MLflow's server as an application, on a database that is made or migrated first.
 
 The database comes under the lock that every process takes. MLflow's own command starts the server
 as a child, which outlives it when it is killed and keeps the port; so its application is used.
@@ -8,7 +8,7 @@ import os
 import warnings
 from typing import Any
 
-from resources.mlflow_database import create_database
+from resources.mlflow_database import upgrade_database
 from resources.opening import OPENING
 
 PREFIX_VARIABLE = "_MLFLOW_STATIC_PREFIX"
@@ -17,7 +17,7 @@ PREFIX_VARIABLE = "_MLFLOW_STATIC_PREFIX"
 def server_app(uri: str, artifacts: str, prefix: str) -> Any:
     """The ASGI application, under the path prefix; one per process."""
     with OPENING:
-        create_database(uri)
+        upgrade_database(uri)
         return _loaded(uri, artifacts, prefix)
 
 

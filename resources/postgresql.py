@@ -1,4 +1,7 @@
-"""What every pool of connections to PostgreSQL does about a server that failed over."""
+"""What every user of PostgreSQL needs: to be alone, and to leave a server that failed over."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Engine, ExceptionContext, event
 
@@ -19,3 +22,14 @@ def leave_read_only_servers(engine: Engine) -> None:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         if state == READ_ONLY:
             context.is_disconnect = True
+
+
+@contextmanager
+def alone(engine: Engine, number: int) -> Iterator[None]:
+    """Alone with this number among all processes that use the database; waits for the others."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({number:d})")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number:d})")
