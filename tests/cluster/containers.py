@@ -45,6 +45,7 @@ class Container:
         self.variables: dict[str, str] = {}
         self.cwd = "/"
         self.run = ""
+        self.ending = False
         # Others begin processes beside the main one while the pod's thread may end it.
         self._alive = threading.Lock()
 
@@ -84,15 +85,15 @@ class Container:
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)
         self.pid_fd = os.pidfd_open(self.process.pid)
-        self.reason, self.stopping, self.kill_at = None, False, None
+        self.reason, self.stopping, self.ending, self.kill_at = None, False, False, None
         self.state = {"running": {"startedAt": now}}
 
     def begin_beside(
-        self, argv: list[str], variables: dict[str, str], output: Path
+        self, run: str, argv: list[str], variables: dict[str, str], output: Path
     ) -> subprocess.Popen[bytes] | None:
-        """Starts another process in the running container, which it does not outlive."""
+        """Starts another process in this run of the container, which it does not outlive."""
         with self._alive, output.open("wb") as file:
-            if self.process is None:
+            if self.process is None or self.ending or self.run != run:
                 return None
             return subprocess.Popen(
                 argv,
@@ -193,6 +194,8 @@ class Container:
         if reason:
             self.reason = reason
         if self.process:
+            # First, lest the end of one process passes for something that befell it alone.
+            self.ending = True
             kill_run(self.run)
         if self.hook:
             self.hook.wait()

@@ -16,6 +16,7 @@ from tests.cluster.images import DEFAULT_IMAGES, PYTHON_IMAGE, ImagePlan, Images
 from tests.cluster.kubelet import Kubelet
 from tests.cluster.kuberay import RayJobController
 from tests.cluster.kueue import Kueue
+from tests.cluster.ray_clusters import RayClusterController
 
 __all__ = ["PYTHON_IMAGE", "ImagePlan", "RealCluster", "TestCluster", "cluster", "cluster_images"]
 
@@ -67,9 +68,11 @@ class TestCluster:
         if not callable(images):
             images = {**DEFAULT_IMAGES, **(images or {})}
         self.kubelet = Kubelet(self.api, images, gpus)
-        self.kuberay = RayJobController(self.api)
+        clusters = RayClusterController(self.api, self.kubelet)
+        self.kuberay = RayJobController(self.api, self.kubelet, clusters)
         self.kueue = Kueue(self.api)
-        self.controllers = ControllerManager(self.api, (self.kuberay, self.kueue))
+        more = (clusters, self.kuberay, self.kueue)
+        self.controllers = ControllerManager(self.api, more)
         self.kubeconfig.write_text(kubeconfig(self.api.url, namespace))
         self.kubelet.kubeconfig = self.kubeconfig
         self.api.endpoints.log_source = self.kubelet.log
@@ -85,6 +88,7 @@ class TestCluster:
         """Ends every process and thread, and removes every folder."""
         self.controllers.close()
         self.kubelet.close()
+        self.kuberay.close_heads()
         self.api.close()
         self._folder.cleanup()
         failures = self.controllers.failures + self.kubelet.failures

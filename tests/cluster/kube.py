@@ -1,5 +1,6 @@
 """The official client over a cluster, and the manifests the contract tests write."""
 
+import shlex
 import shutil
 import subprocess
 from typing import Any
@@ -71,6 +72,10 @@ class Kube:
             namespace=self.namespace, name=name, **RAY_JOBS
         )
         return found.get("status") or {}
+
+    def ray_state(self, name: str) -> str | None:
+        """How far KubeRay is with a RayJob."""
+        return self.ray_job(name).get("jobDeploymentStatus")
 
     def create_ray_job(self, name: str, code: str, labels: Any = None, **spec: Any) -> Any:
         return self.custom.create_namespaced_custom_object(
@@ -144,10 +149,12 @@ def config_map(name: str, data: dict[str, str], labels: Any = None) -> dict[str,
 
 def ray_job(name: str, code: str, labels: Any = None, **spec: Any) -> dict[str, Any]:
     """A RayJob with a head and one worker."""
-    group = {"rayStartParams": {}, "template": {"spec": pod(name, SLEEP)["spec"]}}
+    pods = {"containers": [container(SLEEP)], "terminationGracePeriodSeconds": 1}
+    group = {"rayStartParams": {}, "template": {"spec": pods}}
     worker = {"groupName": "cpu", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, **group}
     body = {
-        "entrypoint": f"python -uc '{code}'",
+        "submissionMode": "HTTPMode",
+        "entrypoint": f"python -uc {shlex.quote(code)}",
         "rayClusterSpec": {"headGroupSpec": group, "workerGroupSpecs": [worker]},
         **spec,
     }

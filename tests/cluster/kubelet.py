@@ -143,27 +143,34 @@ class Kubelet:
         processes = [each.process for each in self._worker(name, namespace).containers]
         return [process.pid for process in processes if process]
 
+    def _worker_of(self, pod: Object) -> PodWorker | None:
+        with self._lock:
+            return self._workers.get(pod["metadata"]["uid"])
+
     def run_of(self, pod: Object) -> str | None:
         """What identifies the present run of the pod's main container; None while it is away."""
-        with self._lock:
-            worker = self._workers.get(pod["metadata"]["uid"])
-        if worker is None or worker.silent or worker.main.process is None:
+        worker = self._worker_of(pod)
+        if worker is None or worker.silent:
             return None
-        return worker.main.run
+        main = worker.main
+        return None if main.process is None or main.ending else main.run
+
+    def variable(self, pod: Object, name: str) -> str | None:
+        """A variable of the pod's main container."""
+        worker = self._worker_of(pod)
+        return worker.main.variables.get(name) if worker else None
 
     def begin_beside(
-        self, pod: Object, command: list[str], variables: dict[str, str], output: Path
+        self, pod: Object, run: str, command: list[str], variables: dict[str, str], output: Path
     ) -> subprocess.Popen[bytes] | None:
-        """Starts a process beside the main container's own; None where that does not run."""
-        with self._lock:
-            worker = self._workers.get(pod["metadata"]["uid"])
-        return worker.begin_beside(command, variables, output) if worker else None
+        """Starts a process beside the main container's own; None where that run of it is over."""
+        worker = self._worker_of(pod)
+        return worker.begin_beside(run, command, variables, output) if worker else None
 
     def log(self, namespace: str, name: str, container: str | None, previous: bool):
         """The log of a container, as the API server asks for it."""
         pod = self.api.get("Pod", name, namespace)
-        with self._lock:
-            worker = self._workers.get(pod["metadata"]["uid"])
+        worker = self._worker_of(pod)
         spec = pod["spec"]
         names = [each["name"] for each in (spec.get("initContainers") or []) + spec["containers"]]
         if container is None:

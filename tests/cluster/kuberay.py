@@ -1,27 +1,27 @@
-"""A double of the KubeRay operator for RayJobs.
+"""A double of the KubeRay operator for RayJobs, as of version 1.7.
 
-The entrypoint runs as the process of the head pod's container; worker pods only sleep.
+It submits every job as in its HTTPMode: to the head, once all pods of the RayCluster are ready.
 """
 
-import shlex
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
-from tests.cluster.client import has_condition, owner_reference
+from tests.cluster.client import Client, owner_reference
 from tests.cluster.controller import Controller, Key, key_of
-from tests.cluster.errors import ApiError
+from tests.cluster.kubelet import Kubelet
+from tests.cluster.ray_clusters import CLUSTER, RayClusterController
+from tests.cluster.ray_jobs import RayJobs, Submission
 from tests.cluster.registry import random_suffix
 from tests.cluster.resource_types import Object
 from tests.cluster.store import Change, parse_time
 
-_ENDED = ("Complete", "Failed", "ValidationFailed")
-_SLEEP = ["python", "-c", "import time; time.sleep(10**6)"]
-HEAD_GROUP = "headgroup"
-CREATE_RETRY_S = 0.2
+ORIGIN = "ray.io/originated-from-cr-name"
+FINALIZER = "ray.io/rayjob-finalizer"
+UNREACHABLE_FOR_S = 300.0
+SUBMIT_RETRY_S = 0.2
 
-_ORIGIN = "ray.io/originated-from-cr-name"
+_ENDED = ("Complete", "Failed", "ValidationFailed")
+_OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 def _validation_error(spec: Object) -> str | None:
@@ -40,76 +40,119 @@ def _validation_error(spec: Object) -> str | None:
     return None
 
 
-def _failure(pod: Object) -> tuple[str, str]:
-    """Reason and message of a job whose head pod failed."""
-    status = pod["status"]
-    if status.get("reason"):
-        return "JobStatusCheckTimeoutExceeded", f"the head pod was lost: {status['reason']}"
-    for each in status.get("containerStatuses") or ():
-        if ended := each["state"].get("terminated"):
-            code, reason = ended["exitCode"], ended["reason"]
-            message = f"Job entrypoint command failed with exit code {code} ({reason})"
-            return "AppFailed", message
-    return "AppFailed", "Job entrypoint command failed"
-
-
 class RayJobController(Controller):
-    """Creates the pods of RayJobs, runs their entrypoints, and tells how they end."""
+    """Creates the RayClusters of RayJobs, submits their jobs, and tells how they end.
+
+    A new head knows nothing of the job that the lost one ran. KubeRay takes that for a job not yet
+    submitted, and submits it again, whatever `backoffLimit` says and under the same id (#4824);
+    without `resubmits` the RayJob fails, as #4984 proposes. With `renews_ids` each submission has
+    an id of its own.
+    """
+
+    def __init__(self, api: Client, kubelet: Kubelet, clusters: RayClusterController):
+        super().__init__(api)
+        self.resubmits = True
+        self.renews_ids = False
+        self.unreachable_for_s = UNREACHABLE_FOR_S
+        self._clusters = clusters
+        self._jobs = RayJobs(kubelet)
+
+    @property
+    def ray_needs(self) -> str:
+        """Memory that a head needs for Ray itself."""
+        return self._clusters.ray_needs
+
+    @ray_needs.setter
+    def ray_needs(self, memory: str) -> None:
+        self._clusters.ray_needs = memory
+
+    def submissions(self, name: str, namespace: str | None = None) -> list[Submission]:
+        """What was submitted under the RayJob's present id, the oldest first."""
+        return self._jobs.all(self.api.get("RayJob", name, namespace)["status"]["jobId"])
+
+    def driver_log(self, name: str, namespace: str | None = None) -> str:
+        """What the driver of the newest submission wrote; a file of the head keeps it."""
+        return self.submissions(name, namespace)[-1].log.read_text()
+
+    def close_heads(self) -> None:
+        """Waits for the drivers, once nothing runs any more."""
+        self._jobs.close()
 
     def keys(self, change: Change) -> Iterable[Key]:
-        if change.resource.kind == "RayJob":
+        meta = change.item["metadata"]
+        kind, labels = change.resource.kind, meta.get("labels") or {}
+        if kind == "RayJob":
             yield key_of(change.item)
-        elif change.resource.kind == "Pod":
-            namespace = change.item["metadata"]["namespace"]
-            labels = change.item["metadata"].get("labels") or {}
-            cluster = self.api.find("RayCluster", labels.get("ray.io/cluster", ""), namespace)
-            if cluster:
-                yield namespace, cluster["metadata"]["labels"][_ORIGIN]
+        elif kind == "Pod" and CLUSTER in labels:
+            cluster = self.api.find("RayCluster", labels[CLUSTER], meta["namespace"])
+            labels = cluster["metadata"].get("labels") or {} if cluster else {}
+        if kind in ("Pod", "RayCluster") and ORIGIN in labels:
+            yield meta["namespace"], labels[ORIGIN]
 
     def reconcile(self, key: Key) -> None:
         namespace, name = key
         with self.api.store.lock:
             job = self.api.get("RayJob", name, namespace)
             if job["metadata"].get("deletionTimestamp"):
+                self._finalize(job)
                 return
             status = dict(job.get("status") or {})
-            labels = f"ray.io/cluster={status.get('rayClusterName', '')}"
-            pods = self.api.list("Pod", namespace, labels)
-            self._step(job, status, pods)
+            self._step(job, status)
             status["observedGeneration"] = job["metadata"]["generation"]
             status.setdefault("rayClusterStatus", {})
             self.api.set_status("RayJob", name, status, namespace)
 
-    def _step(self, job: Object, status: Object, pods: list[Object]) -> None:
+    def _step(self, job: Object, status: Object) -> None:
         spec, state = job["spec"], status.get("jobDeploymentStatus", "")
         if state in _ENDED:
-            self._clean(job, status, pods)
+            self._clean(job, status)
         elif state in ("Suspending", "Retrying"):
-            self._empty(job, status, pods, state)
+            self._empty(job, status, state)
         elif state in ("Initializing", "Running") and spec.get("suspend"):
             status["jobDeploymentStatus"] = "Suspending"
             self._event(job, "SuspendingRayJob", "the RayJob is being suspended")
-            self._empty(job, status, pods, "Suspending")
+            self._empty(job, status, "Suspending")
         elif state in ("Initializing", "Running"):
-            self._watch(job, status, pods)
+            self._watch(job, status)
         elif why := _validation_error(spec):
             status.update(jobDeploymentStatus="ValidationFailed", reason="ValidationFailed")
             status["message"] = why
             self._event(job, "ValidateRayJobSpec", why, warning=True)
         elif spec.get("suspend"):
+            self._hold(job)
             status["jobDeploymentStatus"] = "Suspended"
         else:
+            self._hold(job)
             self._begin(job, status)
 
     def _event(self, job: Object, reason: str, message: str, warning: bool = False) -> None:
         self.api.event(job, reason, message, warning, "rayjob-controller")
 
+    def _hold(self, job: Object) -> None:
+        """Sees to it that the RayJob does not go before its job is told to stop."""
+        known = job["metadata"].get("finalizers") or []
+        if FINALIZER not in known:
+            namespace, name = key_of(job)
+            finalizers = {"metadata": {"finalizers": [*known, FINALIZER]}}
+            self.api.patch("RayJob", name, finalizers, namespace)
+
+    def _finalize(self, job: Object) -> None:
+        """Has Ray stop the job, for which nobody waits, and lets the RayJob go."""
+        namespace, name = key_of(job)
+        status = job.get("status") or {}
+        head = self._clusters.head(namespace, status.get("rayClusterName", ""))
+        if head and (found := self._jobs.of(head, status.get("jobId", ""))):
+            found.stop()
+        self.api.remove_finalizer("RayJob", name, namespace, FINALIZER)
+
+    def _new_id(self, job: Object) -> str:
+        return job["spec"].get("jobId") or f"{job['metadata']['name']}-{random_suffix()}"
+
     def _begin(self, job: Object, status: Object) -> None:
-        name = job["metadata"]["name"]
         status.update(
             jobDeploymentStatus="Initializing",
-            jobId=job["spec"].get("jobId") or f"{name}-{random_suffix()}",
-            rayClusterName=f"{name[:40]}-{random_suffix()}",
+            jobId=self._new_id(job),
+            rayClusterName=f"{job['metadata']['name'][:40]}-{random_suffix()}",
             startTime=self.api.store.timestamp(),
             jobStatus="",
         )
@@ -118,7 +161,7 @@ class RayJobController(Controller):
 
     def _create_cluster(self, job: Object, name: str) -> None:
         meta = job["metadata"]
-        origin = {_ORIGIN: meta["name"], "ray.io/originated-from-crd": "RayJob"}
+        origin = {ORIGIN: meta["name"], "ray.io/originated-from-crd": "RayJob"}
         cluster = {
             "apiVersion": job["apiVersion"],
             "kind": "RayCluster",
@@ -134,103 +177,59 @@ class RayJobController(Controller):
         self.api.create(cluster)
         self._event(job, "CreatedRayCluster", f"Created RayCluster {meta['namespace']}/{name}")
 
-    def _ensure(self, job: Object, status: Object, pods: list[Object]) -> None:
-        """Creates the head before the job runs, and at any time the workers that are missing."""
-        cluster = job["spec"]["rayClusterSpec"]
-        kinds = [pod["metadata"]["labels"]["ray.io/group"] for pod in pods]
-        failed = [pod for pod in pods if pod["status"].get("phase") == "Failed"]
-        if status["jobDeploymentStatus"] == "Initializing" and HEAD_GROUP not in kinds:
-            self._pod(job, status, "head", HEAD_GROUP, cluster["headGroupSpec"]["template"])
-        for group in cluster.get("workerGroupSpecs") or ():
-            name = group["groupName"]
-            self._delete([p for p in failed if p["metadata"]["labels"]["ray.io/group"] == name])
-            for _ in range(group.get("replicas", 0) - kinds.count(name)):
-                self._pod(job, status, "worker", name, group["template"])
-
-    def _pod(self, job: Object, status: Object, kind: str, group: str, template: Object) -> None:
-        cluster = status["rayClusterName"]
-        owner = self.api.get("RayCluster", cluster, job["metadata"]["namespace"])
-        meta, spec = template.get("metadata") or {}, dict(template["spec"])
-        first, *others = spec["containers"]
-        first = {key: value for key, value in first.items() if key not in ("command", "args")}
-        if kind == "head":
-            first["command"] = shlex.split(job["spec"].get("entrypoint", ""))
-            own = yaml.safe_load(job["spec"].get("runtimeEnvYAML") or "") or {}
-            extra = {
-                "RAY_JOB_SUBMISSION_ID": status["jobId"],
-                "RAY_CLUSTER_NAME": cluster,
-                **(own.get("env_vars") or {}),
-            }
-            named = [each for each in first.get("env") or () if each["name"] not in extra]
-            added = [{"name": name, "value": str(value)} for name, value in extra.items()]
-            first["env"] = named + added
-            spec["restartPolicy"] = "Never"
-        else:
-            first["command"] = _SLEEP
-            for probe in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
-                first.pop(probe, None)
-        spec["containers"] = [first, *others]
-        labels = {
-            **(meta.get("labels") or {}),
-            "ray.io/cluster": cluster,
-            "ray.io/node-type": kind,
-            "ray.io/group": group,
-            "ray.io/identifier": f"{cluster}-{kind}",
-            "ray.io/is-ray-node": "yes",
-        }
-        suffix = "head" if kind == "head" else f"{group}-worker"
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": f"{cluster}-{suffix}-{random_suffix()}",
-                "namespace": job["metadata"]["namespace"],
-                "labels": labels,
-                "annotations": meta.get("annotations") or {},
-                "ownerReferences": [owner_reference(owner)],
-            },
-            "spec": spec,
-        }
-        try:
-            self.api.create(pod)
-        except ApiError as error:
-            name = f"{job['metadata']['namespace']}/{pod['metadata']['name']}"
-            message = f"Failed to create {kind} Pod {name}, {error.message}"
-            reason = f"FailedToCreate{kind.capitalize()}Pod"
-            self.api.event(owner, reason, message, True, "raycluster-controller")
-            self.later(key_of(job), CREATE_RETRY_S)
-
-    def _watch(self, job: Object, status: Object, pods: list[Object]) -> None:
-        """Follows the head pod to its end, or ends the job by its deadlines."""
+    def _watch(self, job: Object, status: Object) -> None:
+        """Submits the job and follows it to its end, or ends it by its deadlines."""
         if self._overdue(job, status):
             return
-        cluster = status["rayClusterName"]
-        mine = [pod for pod in pods if pod["metadata"]["labels"]["ray.io/cluster"] == cluster]
-        if not any(pod["status"].get("phase") == "Succeeded" for pod in mine):
-            self._ensure(job, status, mine)
-        heads = [p for p in mine if p["metadata"]["labels"]["ray.io/node-type"] == "head"]
-        head = heads[0] if heads else None
-        phase = head["status"].get("phase") if head else None
-        if phase == "Succeeded":
-            self._end(status, "Complete", "SUCCEEDED", "", "Job finished successfully.")
-        elif status["jobDeploymentStatus"] == "Initializing" and head is None:
+        namespace, name = job["metadata"]["namespace"], status["rayClusterName"]
+        cluster = self.api.find("RayCluster", name, namespace)
+        if cluster is None:
+            self._create_cluster(job, name)
             return
-        elif head is None or head["metadata"].get("deletionTimestamp"):
-            lost = "the head pod was lost: deleted"
-            self._fail(job, status, "JobStatusCheckTimeoutExceeded", lost)
-        elif phase == "Failed":
-            self._fail(job, status, *_failure(head))
-        elif phase == "Running" and status["jobDeploymentStatus"] == "Initializing":
-            status.update(jobDeploymentStatus="Running", jobStatus="RUNNING")
-            status["message"] = "Job is currently running."
-            status["rayClusterStatus"] = {
-                "state": "ready",
-                "head": {"podIP": head["status"]["podIP"]},
-            }
-        elif phase == "Pending" and status["jobDeploymentStatus"] == "Running":
-            status.update(jobDeploymentStatus="Initializing")
-        if has_condition(head or {}, "Ready"):
-            status["dashboardURL"] = f"{head['status']['podIP']}:8265"
+        status["rayClusterStatus"] = known = cluster.get("status") or {}
+        if status["jobDeploymentStatus"] == "Initializing":
+            if known.get("state") != "ready":
+                return
+            status["jobDeploymentStatus"] = "Running"
+            status["dashboardURL"] = f"{name}-head-svc.{namespace}.svc.cluster.local:8265"
+        head = self._clusters.head(namespace, name)
+        if head is None:
+            self._miss(job, status)
+        elif found := self._jobs.of(head, status["jobId"]):
+            status.pop("jobStatusCheckFailureStartTime", None)
+            self._follow(job, status, found)
+        elif status.get("jobStatus") and not self.resubmits:
+            message = "The Ray job was not found: the head was started anew."
+            self._fail(job, status, "AppFailed", message)
+        else:
+            self._submit(job, status, head)
+
+    def _submit(self, job: Object, status: Object, head: Object) -> None:
+        key = key_of(job)
+        if status.get("jobStatus") and self.renews_ids:
+            status["jobId"] = self._new_id(job)
+        made = self._jobs.submit(head, status["jobId"], job["spec"], lambda: self.later(key))
+        self.later(key, 0 if made else SUBMIT_RETRY_S)
+
+    def _follow(self, job: Object, status: Object, found: Submission) -> None:
+        message = found.message
+        if found.status == "FAILED":
+            self._fail(job, status, "AppFailed", message)
+        elif found.status in _OVER:
+            self._end(status, "Complete", found.status, "", message)
+        else:
+            status.update(jobStatus=found.status, message=message)
+
+    def _miss(self, job: Object, status: Object) -> None:
+        """Waits for a head that does not answer, but not for ever."""
+        now = self.api.store.now()
+        since = status.setdefault("jobStatusCheckFailureStartTime", self.api.store.timestamp())
+        left = parse_time(since) + self.unreachable_for_s - now
+        if left <= 0:
+            message = f"the Ray dashboard did not answer for {self.unreachable_for_s:g} s"
+            self._fail(job, status, "JobStatusCheckTimeoutExceeded", message)
+        else:
+            self.later(key_of(job), left)
 
     def _overdue(self, job: Object, status: Object) -> bool:
         begun, now = parse_time(status["startTime"]), self.api.store.now()
@@ -266,31 +265,19 @@ class RayJobController(Controller):
             status.pop("reason", None)
             status["succeeded"] = status.get("succeeded", 0) + 1
 
-    def _delete(self, pods: list[Object]) -> bool:
-        """Deletes the pods with their grace; whether none is left."""
-        left = False
-        for pod in pods:
-            namespace, name = key_of(pod)
-            if not pod["metadata"].get("deletionTimestamp"):
-                self.api.delete("Pod", name, namespace)
-            left = left or self.api.find("Pod", name, namespace) is not None
-        return not left
-
-    def _empty(self, job: Object, status: Object, pods: list[Object], state: str) -> None:
-        """Clears the cluster away before a suspension or another try."""
-        if not self._delete(pods):
-            return
+    def _empty(self, job: Object, status: Object, state: str) -> None:
+        """Clears the cluster away before a suspension or another try, not waiting for its pods."""
         self.api.delete("RayCluster", status["rayClusterName"], job["metadata"]["namespace"])
-        for field in ("jobId", "rayClusterName", "dashboardURL", "startTime", "endTime"):
+        fields = ("jobId", "rayClusterName", "dashboardURL", "startTime", "endTime", "reason")
+        for field in (*fields, "jobStatusCheckFailureStartTime"):
             status.pop(field, None)
         cleared: dict[str, Any] = {"jobStatus": "", "message": "", "rayClusterStatus": {}}
         status.update(cleared)
-        status.pop("reason", None)
         status["jobDeploymentStatus"] = "Suspended" if state == "Suspending" else ""
         self.later(key_of(job))
 
-    def _clean(self, job: Object, status: Object, pods: list[Object]) -> None:
-        """Deletes the pods of a finished job once its time to live is over."""
+    def _clean(self, job: Object, status: Object) -> None:
+        """Deletes the cluster of a finished job once its time to live is over."""
         if not job["spec"].get("shutdownAfterJobFinishes") or "endTime" not in status:
             return
         ttl = job["spec"].get("ttlSecondsAfterFinished", 0)

@@ -81,12 +81,14 @@ class PodWorker(threading.Thread):
         return next(each for each in self.containers if not each.init)
 
     def begin_beside(
-        self, command: list[str], variables: dict[str, str], output: Path
+        self, run: str, command: list[str], variables: dict[str, str], output: Path
     ) -> subprocess.Popen[bytes] | None:
-        """Starts another process in the main container; None where that does not run."""
+        """Starts another process in the main container; None where that run of it is over."""
         if self.silent or self.main.process is None:
             return None
-        return self.main.begin_beside(self._launcher.argv(self.main, command), variables, output)
+        return self.main.begin_beside(
+            run, self._launcher.argv(self.main, command), variables, output
+        )
 
     def evict(self, reason: str, message: str) -> None:
         """Fails the pod and kills its processes."""
