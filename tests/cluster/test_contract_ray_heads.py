@@ -120,7 +120,7 @@ def test_a_head_out_of_memory_is_restarted_and_the_job_submitted_again(ray: Kube
     uid = only_head(ray).metadata.uid
     ray.cluster.kubelet.oom_kill(only_head(ray).metadata.name)
     _, second = again(ray)
-    assert not psutil.pid_exists(first.pid)
+    until(lambda: not psutil.pid_exists(first.pid), 10)
     assert psutil.pid_exists(second.pid)
     assert (only_head(ray).metadata.uid, restarts(ray)) == (uid, 1)
     assert "failed" not in ray.ray_job("r")
@@ -190,7 +190,7 @@ def test_a_suspended_job_ends_with_ray_and_unasked(ray: Kube):
     until(lambda: ray.ray_state("r") == "Suspended")
     until(lambda: not ray.pods("ray.io/cluster"))
     assert driver.log.read_text() == "up\n"
-    assert not psutil.pid_exists(driver.pid)
+    until(lambda: not psutil.pid_exists(driver.pid), 10)
 
 
 def test_a_hook_of_the_head_comes_before_the_end_of_a_suspended_job(ray: Kube):
