@@ -18,11 +18,12 @@ from resources.compute import Compute
 from resources.evidence import EvidenceStore
 from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
-from resources.runtime import DeploymentFailed, Runtime
+from resources.runtime import DeploymentFailed, Runtime, predict
 from resources.tracking import RegisteredVersion, Tracking, registered_name
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 
 TOLERANCE = 1e-4
+ANSWERS_WITHIN_S = 30.0
 PACKAGING_TIMEOUT_S = 600
 SAME = "predictions_equal_the_artefact"
 
@@ -97,7 +98,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 Needs.of_service(declared),
                 driver_of(context),
             )
-            difference = _difference(runtime, status.url, packaged)
+            difference = _difference(runtime.endpoint(full_name), packaged)
         context.log.info(f"{full_name} {packaged.version} serves at {status.url}")
         yield dg.MaterializeResult(
             asset_key=key,
@@ -169,9 +170,9 @@ def _release(
     )
 
 
-def _difference(runtime: Runtime, url: str, packaged: PackagingResult) -> float:
+def _difference(url: str | None, packaged: PackagingResult) -> float:
     """Largest difference between service and artefact, relative to the outputs' scale."""
-    answer = runtime.predict(url, packaged.example_inputs)
+    answer = predict(url, packaged.example_inputs, ANSWERS_WITHIN_S)
     got, expected = np.asarray(answer["outputs"]), np.asarray(packaged.example_outputs)
     if got.shape != expected.shape:
         raise DeploymentFailed(

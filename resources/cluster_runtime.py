@@ -28,7 +28,8 @@ from resources.image_builder import ImageBuilder
 from resources.needs import Needs
 from resources.object_store import ObjectStore
 from resources.pod_state import is_rolled_out
-from resources.runtime import DeploymentFailed, predict
+from resources.runtime import DeploymentFailed
+from resources.service_directory import NOTE, ServiceDirectory, notes_of
 from resources.service_objects import KINDS_OF_A_SERVICE, entrance, objects_of, route
 from resources.service_version import (
     SERVICE_LABEL,
@@ -41,7 +42,7 @@ from resources.version_pods import Conduct, Start, VersionPods
 from serving.contract import Release, ServiceStatus
 
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
-NOTE = "orrery/"
+HANDED_OVER_WITHIN_S = 10.0
 
 
 class Superseded(DeploymentFailed):
@@ -54,6 +55,7 @@ class ClusterRuntime:
     def __init__(self, cluster: Cluster, objects: ObjectStore, request_logs: Path) -> None:
         self._cluster, self._objects = cluster, objects
         self._settings: ClusterSettings = cluster.settings
+        self._directory = ServiceDirectory(cluster)
         self.request_logs = request_logs
 
     def bento_home(self, workdir: Path) -> Path:
@@ -69,11 +71,11 @@ class ClusterRuntime:
     ) -> ServiceStatus:
         """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
         entered = self._cluster.get("Service", object_name(release.service))
-        notes, mark = _notes_of(entered), self._mark_of(release, needs)
+        notes, mark = notes_of(entered), self._mark_of(release, needs)
         serving, name = notes.get("serving") or None, version_name(release.service, release.version)
         is_there = notes.get("release") == mark and notes.get("state") == "serving"
         if entered and is_there and self._cluster.get("Deployment", name):
-            return self._status_of(release.service, entered)
+            return self._directory.status_of(release.service, entered)
         version, reached = self._stored(release, needs, mark), 0
         if notes.get("target") == release.version and notes.get("state") == "canary":
             reached = int(notes["weight"])
@@ -105,22 +107,19 @@ class ClusterRuntime:
 
     def status(self, service: str) -> ServiceStatus | None:
         """What the service has reached, or None when the cluster knows none of that name."""
-        found = self._cluster.get("Service", object_name(service))
-        return self._status_of(service, found) if found else None
+        return self._directory.status(service)
 
     def statuses(self) -> list[ServiceStatus]:
         """Status of every service."""
-        found = self._cluster.find("Service", f"{SERVICE_LABEL},!{VERSION_LABEL}")
-        named = ((each["metadata"]["annotations"][f"{NOTE}service"], each) for each in found)
-        return [self._status_of(name, each) for name, each in sorted(named, key=lambda n: n[0])]
+        return self._directory.statuses()
+
+    def endpoint(self, service: str) -> str | None:
+        """Where processes of the platform ask for predictions now, or None when nothing serves."""
+        return self._directory.endpoint(service)
 
     def withdraw(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
         self._remove(service)
-
-    def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
-        """Answer of the service. Raises DeploymentFailed when it is not an answer."""
-        return predict(url, inputs)
 
     def _mark_of(self, release: Release, needs: Needs) -> str:
         """What tells apart releases of one version; where its bytes lie is no matter."""
@@ -167,10 +166,23 @@ class ClusterRuntime:
             if scaled:
                 replicas = min(scaled["spec"]["replicas"], release.most_replicas)
                 made[0]["spec"]["replicas"] = max(replicas, release.replicas)
-        for thing in made:
-            self._cluster.apply(thing)
+        # First: KEDA refuses what another autoscaler still has.
         for kind in set(OPTIONAL) - {thing["kind"] for thing in made}:
             self._cluster.delete(kind, version.name)
+        for thing in made:
+            self._apply(thing)
+
+    def _apply(self, thing: dict[str, Any]) -> None:
+        """Apply the object; KEDA may not have heard yet that the autoscaler before is gone."""
+        end = time.monotonic() + HANDED_OVER_WITHIN_S
+        while True:
+            try:
+                self._cluster.apply(thing)
+                return
+            except ClusterRefused:
+                if thing["kind"] != "ScaledObject" or time.monotonic() > end:
+                    raise
+            time.sleep(self._settings.poll_s)
 
     def _await_pods(self, version: Version, tell: "_Teller") -> None:
         """Wait until the Deployment has its pods. Raises DeploymentFailed with their words."""
@@ -226,7 +238,7 @@ class ClusterRuntime:
     def _roll_back(self, version: Version, serving: str | None, why: str) -> None:
         """Give all traffic back to the version that served, and take the new one away."""
         service, target = version.release.service, version.release.version
-        if _notes_of(self._cluster.get("Service", object_name(service))).get("target") == target:
+        if notes_of(self._cluster.get("Service", object_name(service))).get("target") == target:
             if self._settings.gateway and serving:
                 shares = {version_name(service, serving): 100}
                 self._cluster.apply(route(service, shares, self._settings))
@@ -257,34 +269,6 @@ class ClusterRuntime:
 
     def _pods(self, version: Version) -> VersionPods:
         return VersionPods(self._cluster, version.selector)
-
-    def _status_of(self, service: str, found: dict[str, Any]) -> ServiceStatus:
-        labels = {SERVICE_LABEL: object_name(service)}
-        notes = _notes_of(found)
-        return ServiceStatus.model_validate(
-            {
-                "service": service,
-                "state": notes["state"],
-                "target": notes["target"],
-                "serving": notes["serving"] or None,
-                "weight": int(notes["weight"]),
-                "url": self._url(service),
-                "message": notes["message"],
-                "replicas": VersionPods(self._cluster, labels).replicas(),
-            }
-        )
-
-    def _url(self, service: str) -> str:
-        """Address of predictions: at the gateway, or within the cluster."""
-        if self._settings.services_url:
-            return f"{self._settings.services_url.rstrip('/')}/{service}/predict"
-        return f"http://{object_name(service)}.{self._settings.namespace}.svc/predict"
-
-
-def _notes_of(entered: dict[str, Any] | None) -> dict[str, str]:
-    """What is noted at the service's address; nothing where there is none."""
-    noted = entered["metadata"].get("annotations") or {} if entered else {}
-    return {k.removeprefix(NOTE): v for k, v in noted.items() if k.startswith(NOTE)}
 
 
 class _Teller:

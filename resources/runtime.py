@@ -23,6 +23,7 @@ from serving.contract import Release, ServiceStatus
 
 READY_WITHIN_S = 120.0
 POLL_S = 0.05
+NOT_KNOWN_YET = (404, 502, 503, 504)
 
 
 class RuntimeAbsent(Exception):
@@ -64,8 +65,8 @@ class Runtime(Protocol):
         """Stop serving."""
         ...
 
-    def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
-        """Answer of the service. Raises DeploymentFailed when it is not an answer."""
+    def endpoint(self, service: str) -> str | None:
+        """Where processes of the platform ask for predictions now, or None when nothing serves."""
         ...
 
 
@@ -136,16 +137,33 @@ class LocalRuntime:
         """Stop serving; requests in progress are answered first."""
         (self._services / service / "release.json").unlink(missing_ok=True)
 
-    def predict(self, url: str, inputs: list[Any]) -> dict[str, Any]:
-        """Answer of the service. Raises DeploymentFailed when it is not an answer."""
-        return predict(url, inputs)
+    def endpoint(self, service: str) -> str | None:
+        """The service at the router, or None when nothing serves."""
+        status = self.status(service)
+        return status.url if status and status.serving else None
 
 
-def predict(url: str, inputs: list[Any]) -> dict[str, Any]:
-    """Answer of the service. Raises DeploymentFailed when it is not an answer."""
-    try:
-        answer = httpx.post(url, json={"inputs": inputs}, timeout=10)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        raise DeploymentFailed(f"{url} does not answer: {error}") from error
-    return answer.json()
+def predict(url: str | None, inputs: list[Any], patience_s: float = 0.0) -> dict[str, Any]:
+    """Answer of a service; one that proxies do not know yet is asked again for so long.
+
+    Raises DeploymentFailed when there is none.
+    """
+    if url is None:
+        raise DeploymentFailed("the service does not serve: somebody withdrew it")
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            answer = httpx.post(url, json={"inputs": inputs}, timeout=10)
+            answer.raise_for_status()
+            return answer.json()
+        except httpx.HTTPError as error:
+            if time.monotonic() > end or not _may_pass(error):
+                raise DeploymentFailed(f"{url} does not answer: {error}") from error
+        time.sleep(POLL_S)
+
+
+def _may_pass(error: httpx.HTTPError) -> bool:
+    """Whether it is an error of proxies that have not heard of the service, not of the service."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in NOT_KNOWN_YET
+    return isinstance(error, httpx.TransportError)

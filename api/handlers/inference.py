@@ -105,14 +105,14 @@ def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
 
 
 def predict(call: Call, asked: ops.Predict) -> ops.Prediction:
-    """What the service answers through the router."""
+    """What the service answers."""
     project, name, _ = call.platform.projects.service(call.principal, asked.id)
-    status = call.platform.runtime.status(f"{project.name}.{name}")
-    if status is None or status.serving is None:
+    url = call.platform.runtime.endpoint(f"{project.name}.{name}")
+    if url is None:
         raise Problem("not-serving", f"{asked.id} does not serve", retry_after_s=5)
     try:
         answer = httpx.post(
-            status.url,
+            url,
             content=json.dumps({"inputs": asked.inputs}, allow_nan=False),
             headers={"Content-Type": "application/json"},
             timeout=PREDICT_TIMEOUT_S,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from resources.compute import Driver
 from resources.needs import Needs
 from resources.object_store import ObjectStore
 from resources.request_logs import RequestLogs
-from resources.runtime import DeploymentFailed
+from resources.runtime import DeploymentFailed, predict
+from resources.service_directory import ServiceDirectory
 from resources.service_version import BUILT_BENTO, VERSION_LABEL, object_name
 from resources.settings import CHECKOUT
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
@@ -294,7 +296,8 @@ def test_the_first_release_answers_at_the_gateway(world):
 
     assert (status.state, status.weight, status.serving) == ("serving", 100, status.target)
     assert [replica.state for replica in status.replicas] == ["ready"]
-    answer = world.runtime.predict(status.url, ROWS)
+    assert world.runtime.endpoint(world.name) == status.url
+    answer = predict(status.url, ROWS)
     assert answer["outputs"][0][0] == pytest.approx(0.4)
 
 
@@ -570,6 +573,13 @@ def test_a_service_that_changes_its_autoscaler_keeps_none_of_the_other(world, be
     assert (scaler[0] == "ScaledObject") is (after == "keda")
 
 
+def test_an_autoscaler_that_keda_still_knows_for_a_moment_is_waited_out(world):
+    runtime = world.runtime_with(autoscaler="keda", prometheus_url="http://prometheus")
+    world.cluster.api.fail(403, times=2, method="PATCH", path="scaledobjects")
+
+    assert world.deploy(world.release(1, most_replicas=3), runtime).state == "serving"
+
+
 def test_a_service_is_withdrawn_from_a_gateway_that_is_no_longer_in_the_settings(world):
     world.deploy(world.release(1))
 
@@ -597,10 +607,41 @@ def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
 
     service = world.cluster.api.get("Service", world.label)
     host, port = world.gateway.pod_of(service, 80)
-    answer = world.runtime.predict(f"http://{host}:{port}/predict", ROWS)
+    answer = predict(f"http://{host}:{port}/predict", ROWS)
     assert answer["model_version"] == 2
     assert status.url == f"http://{world.label}.{world.cluster.namespace}.svc/predict"
     assert world.objects_of("HTTPRoute") == []
+
+
+@pytest.fixture
+def within(served):
+    """Where a process of the cluster itself asks."""
+    inside = Cluster(served.settings.model_copy(update={"kubeconfig": None}))
+    inside._client = served.runtime._cluster._client
+    return lambda: ServiceDirectory(inside).endpoint(served.name)
+
+
+def test_a_process_of_the_cluster_asks_a_service_without_leaving_the_cluster(served, within):
+    assert within() == f"http://{served.label}.{served.cluster.namespace}.svc/predict"
+
+
+def test_a_new_version_has_its_share_of_what_processes_of_the_cluster_ask(served, within):
+    asked = Counter[str]()
+    release = served.release(2, canary=[50])
+
+    def ask(status) -> None:
+        if (status.state, status.weight) == ("canary", 50):
+            asked.update(within() for _ in range(100))
+
+    served.deploy(release, on_change=ask)
+
+    versions = [url for url in asked if release.version in url]
+    assert len(asked) == 2
+    assert 20 < asked[versions[0]] < 80
+
+
+def test_a_service_that_was_never_deployed_has_no_endpoint(world):
+    assert world.runtime.endpoint(world.name) is None
 
 
 def test_every_service_is_listed(served):
