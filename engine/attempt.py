@@ -1,4 +1,4 @@
-"""One attempt of a job on another machine: which Ray cluster and which submission it is.
+"""One attempt of a job on another machine.
 
 Attempts of a job meet in its folder of the bucket, where the newest writes its name. An older one
 that still runs, because its machine was given up but has not ended, reads that it is not wanted.
@@ -14,8 +14,6 @@ from engine.bucket import Bucket
 KEY = "attempt"
 RAY_CLUSTER = "ORRERY_RAY_CLUSTER"
 PID_FILE = "ORRERY_PID_FILE"
-SUBMISSION = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""What Ray tells a job of itself."""
 
 
 class Resubmitted(Exception):
@@ -31,14 +29,13 @@ class Attempt:
     """What tells one attempt from another."""
 
     ray_cluster: str
-    submission: str
+    """Name of the Ray cluster beneath it; empty outside of one."""
+    name: str
 
     @classmethod
     def of_environment(cls) -> "Attempt":
-        """This process's own; outside of a Ray cluster every process is one."""
-        told = json.loads(os.environ.get(SUBMISSION, "{}"))
-        submission = (told.get("metadata") or {}).get("job_submission_id")
-        return cls(os.environ.get(RAY_CLUSTER, ""), submission or uuid.uuid4().hex)
+        """A new attempt, of this process. KubeRay submits again under the same id."""
+        return cls(os.environ.get(RAY_CLUSTER, ""), uuid.uuid4().hex)
 
     def begin(self, bucket: Bucket) -> None:
         """Become the job's newest attempt.
@@ -47,15 +44,15 @@ class Attempt:
         head died, of which KubeRay counts no attempt, and which would go on so for ever.
         """
         before = _newest(bucket)
-        if before and before != self and "" != before.ray_cluster == self.ray_cluster:
-            raise Resubmitted(f"Ray's head was lost: {before.submission} ran there before")
-        bucket.put(KEY, json.dumps([self.ray_cluster, self.submission]).encode())
+        if before and "" != before.ray_cluster == self.ray_cluster:
+            raise Resubmitted(f"the head of {self.ray_cluster} was lost while the job ran")
+        bucket.put(KEY, json.dumps([self.ray_cluster, self.name]).encode())
 
     def require_newest(self, bucket: Bucket) -> None:
         """Return while no other attempt has begun. Raises Superseded, or OSError."""
         newest = _newest(bucket)
         if newest not in (None, self):
-            raise Superseded(f"gives way to {newest}")
+            raise Superseded(f"gives way to the attempt on {newest.ray_cluster}")
 
 
 def _newest(bucket: Bucket) -> Attempt | None:
