@@ -1,11 +1,13 @@
 """What becomes of a RayJob's entrypoint when its head, RayCluster, or RayJob goes."""
 
+import threading
 import time
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.cluster.fixtures import TestCluster
 from tests.cluster.kube import RAY_JOBS, SLEEP, Kube, ray_job
 from tests.waiting import until
 
@@ -278,3 +280,13 @@ def test_a_test_can_say_how_much_memory_ray_needs(ray: Kube):
     create(ray, "pass", {"resources": {"limits": {"memory": "2Gi"}}})
     until(lambda: ray.ray_state("r") == "Complete")
     assert restarts(ray) == 0
+
+
+def test_no_driver_outlives_its_cluster():
+    threads = set(threading.enumerate())
+    with TestCluster() as cluster:
+        cluster.api.create(ray_job("r", DEAF))
+        until(lambda: (cluster.api.get("RayJob", "r").get("status") or {}).get("jobId"))
+        (driver,) = until(lambda: cluster.kuberay.submissions("r"))
+    until(lambda: not psutil.pid_exists(driver.pid), 10)
+    assert set(threading.enumerate()) <= threads
