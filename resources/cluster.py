@@ -80,6 +80,10 @@ class Cluster:
     def __init__(self, settings: ClusterSettings) -> None:
         self.settings, self.namespace = settings, settings.namespace
 
+    def within(self, namespace: str) -> "Cluster":
+        """The same cluster's objects in another namespace."""
+        return Cluster(self.settings.model_copy(update={"namespace": namespace}))
+
     def create(self, thing: Mapping[str, Any]) -> dict[str, Any]:
         """The new object. Raises AlreadyThere, ClusterRefused or ClusterUnavailable."""
         return self._call("POST", self._path(thing["kind"]), body=thing)

@@ -41,6 +41,9 @@ class ClusterSettings(BaseSettings):
     """Kueue LocalQueue of jobs whose declaration names none; empty where Kueue is not used."""
     registry: str = ""
     """Where images of services are pushed; empty: the serving image fetches the Bento itself."""
+    build_namespace: str = ""
+    """Namespace in which images of services are built; empty: that of the platform, whose
+    PodSecurity level must then admit BuildKit."""
     gateway: str = ""
     """Gateway of services, as `namespace/name`."""
     services_host: str = ""

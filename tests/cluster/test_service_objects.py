@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from resources.cluster_settings import ClusterSettings
-from resources.image_builder import build_job
+from resources.image_builder import Build, build_job
 from resources.needs import Needs
 from resources.pods import AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
 from resources.ray_job import ray_job
@@ -72,12 +72,13 @@ def everything(cluster=PLAIN, **how):
     """Every object that a service with these settings is made of, and the jobs beside it."""
     made = version(**how)
     weights = {made.name: 10, "other": 90}
-    built = ("build-v1-0123456789", "registry.example/m:v1", "s3://b/x.tar", "0" * 64)
+    variables = {"AWS_ENDPOINT_URL": "https://store.example"}
+    build = Build("registry.example/m:v1", "s3://b/x.tar", "0" * 64, "orrery-serving", variables)
     return (
         *objects_of(made, cluster),
         entrance(made, cluster, {"orrery/state": "serving"}),
         route(made.release.service, weights, cluster),
-        build_job(*built, "orrery-serving", cluster),
+        build_job(build, cluster),
         *(
             ray_job("0123456789abcdef0123", "training.main", "s3://b/j", "run", needs, cluster)
             for needs in (made.needs, Needs())
