@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from resources.cluster import KINDS, Cluster, ClusterRefused, ClusterUnavailable
-from resources.doctor.finding import Finding, fine, missing, skipped, warning
-from resources.doctor.rights import check_rights
+from resources.doctor.build_checks import check_builds
+from resources.doctor.finding import Finding, fine, missing, warning
+from resources.doctor.prometheus_checks import check_prometheus
+from resources.doctor.refusal import refused
+from resources.doctor.rights import check_build_rights, check_rights
+from resources.doctor.secret_checks import check_build_secrets, check_secrets
 from resources.pods import GPU
 
 OLDEST = (1, 31)
-FORBIDDEN, UNAUTHORIZED = 403, 401
+UNAUTHORIZED = 401
 PRODUCTS = {
     "RayJob": "KubeRay 1.7.0",
     "Workload": "Kueue 0.19.2",
@@ -22,7 +26,6 @@ PRODUCTS = {
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 HAS_A_VERSION = re.compile(r"(:(?!latest$)[^/:@]+|@sha256:[0-9a-f]+)$")
 APPLY = "kubectl apply -k deploy/kubernetes/overlays/OVERLAY"
-HOW = "docs/kubernetes.md, Secrets"
 
 
 def check_cluster(cluster: Cluster) -> Iterator[Finding]:
@@ -35,11 +38,15 @@ def check_cluster(cluster: Cluster) -> Iterator[Finding]:
         ("namespace", "get namespaces", _check_namespace),
         ("rights", "create selfsubjectaccessreviews", check_rights),
         ("settings of pods", "get configmaps", _check_config_map),
-        ("secrets", "get secrets", _check_secrets),
+        ("secrets", "get secrets", check_secrets),
+        ("builds", "get namespaces", check_builds),
+        ("rights of builds", "create selfsubjectaccessreviews", check_build_rights),
+        ("secrets of builds", "get secrets", check_build_secrets),
         ("images", "", _check_images),
         ("queue", "get localqueues", _check_queue),
         ("priorities", "list workloadpriorityclasses", _check_priorities),
         ("gateway", "get gateways", _check_gateway),
+        ("Prometheus", "list deployments", check_prometheus),
         ("GPUs", "list nodes", _check_nodes),
         ("storage class", "list storageclasses", _check_storage_class),
     )
@@ -47,19 +54,12 @@ def check_cluster(cluster: Cluster) -> Iterator[Finding]:
         try:
             yield from check(cluster)
         except ClusterRefused as error:
-            yield _refused(name, right, error)
+            yield refused(name, right, error)
             if error.status == UNAUTHORIZED:
                 return
         except (ClusterUnavailable, ConfigException) as error:
             yield missing("Kubernetes", str(error), _way_in(cluster))
             return
-
-
-def _refused(name: str, right: str, error: ClusterRefused) -> Finding:
-    if error.status == FORBIDDEN:
-        todo = f"grant `{right}` to this process, or look with a kubectl that may"
-        return skipped(name, f"not known: the right `{right}` lacks", todo)
-    return missing(name, str(error), "see that the server's credentials and the settings fit")
 
 
 def _way_in(cluster: Cluster) -> str:
@@ -68,7 +68,10 @@ def _way_in(cluster: Cluster) -> str:
             f"see that `kubectl --kubeconfig {cluster.settings.kubeconfig} get --raw /readyz` "
             "answers; ORRERY_CLUSTER_KUBECONFIG names the file"
         )
-    return "run this in a pod with a service account's token, or set ORRERY_CLUSTER_KUBECONFIG"
+    return (
+        "run this in a pod with a service account's token, from which the network policies let out "
+        "to the API server's port (docs/kubernetes.md, Ports), or set ORRERY_CLUSTER_KUBECONFIG"
+    )
 
 
 def _check_version(cluster: Cluster) -> Iterator[Finding]:
@@ -116,29 +119,6 @@ def _check_config_map(cluster: Cluster) -> Iterator[Finding]:
             f"there is no ConfigMap {name} in {cluster.namespace}; no run or job can start",
             f"{APPLY} makes it, or name another with ORRERY_CLUSTER_CONFIG_MAP",
         )
-
-
-def _check_secrets(cluster: Cluster) -> Iterator[Finding]:
-    settings = cluster.settings
-    users = {
-        settings.secret: "run pods take the databases and the bucket from it",
-        settings.engine_secret: "training code takes the bucket and MLflow from it",
-        settings.bucket_secret: "services take the bucket's credentials from it",
-    }
-    for name, why in users.items():
-        try:
-            is_there = cluster.has("Secret", name)
-        except ClusterRefused as error:
-            yield _refused(f"Secret {name}", "get secrets", error)
-            continue
-        if is_there:
-            yield fine(f"Secret {name}", "there")
-        else:
-            yield missing(
-                f"Secret {name}",
-                f"there is no Secret {name} in {cluster.namespace}; {why}",
-                f"kubectl -n {cluster.namespace} create secret generic {name} ... ({HOW})",
-            )
 
 
 def _check_images(cluster: Cluster) -> Iterator[Finding]:
@@ -204,8 +184,7 @@ def _check_gateway(cluster: Cluster) -> Iterator[Finding]:
             f"write {cluster.namespace}/{where}",
         )
         return
-    elsewhere = Cluster(cluster.settings.model_copy(update={"namespace": namespace}))
-    found = elsewhere.get("Gateway", name)
+    found = cluster.within(namespace).get("Gateway", name)
     if found is None:
         yield missing(
             "gateway",

@@ -14,86 +14,14 @@ from resources import cluster as cluster_door
 from resources.cluster import Cluster
 from resources.cluster_settings import ClusterSettings
 from resources.doctor import store_checks
-from resources.doctor.examination import examine
 from resources.doctor.finding import redacted
 from resources.pods import GPU
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.api_server import ApiServer
-from tests.control import new_database
-from tests.waiting import until
+from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, found, named, the
 
-DATABASES = ("ORRERY_DAGSTER_STORAGE", "ORRERY_MLFLOW_URI", "ORRERY_CONTROL")
-SECRETS = ("orrery-secrets", "orrery-engines", "orrery-bucket")
-PASSWORD = "correct-horse-battery"
-
-
-@pytest.fixture
-def told(settings, cluster, postgresql, monkeypatch):
-    """Variables of a platform that lacks nothing."""
-    if not hasattr(cluster, "api"):
-        pytest.skip("what a cluster lacks is only known of the one that is made here")
-    bucket = buckets.make_bucket(monkeypatch)
-    variables = {
-        **{name: new_database(postgresql) for name in DATABASES},
-        "ORRERY_OBJECTS": f"{bucket}/objects",
-        "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
-        "ORRERY_CLUSTER_KUBECONFIG": str(cluster.kubeconfig),
-        "ORRERY_CLUSTER_QUEUE": "training",
-        "ORRERY_CLUSTER_GATEWAY": f"{cluster.namespace}/door",
-        "ORRERY_CLUSTER_AUTOSCALER": "keda",
-        **{
-            f"ORRERY_CLUSTER_{image}_IMAGE": f"orrery/{image.lower()}:0.1.0"
-            for image in ("CONTROL", "TRAINING", "SERVING")
-        },
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return variables
-
-
-@pytest.fixture
-def whole(told, cluster):
-    """A cluster that lacks nothing."""
-    for thing in objects(cluster.namespace):
-        cluster.api.create(thing)
-    for node in cluster.api.list("Node"):
-        amount = {"allocatable": {**node["status"]["allocatable"], GPU: "2"}}
-        cluster.api.patch_status("Node", node["metadata"]["name"], amount)
-    until(lambda: not [each for each in found() if each.state != "ok"], 20)
-    return cluster
-
-
-def objects(namespace):
-    yield named("ConfigMap", "orrery-settings", namespace)
-    for name in SECRETS:
-        yield {**named("Secret", name, namespace), "stringData": {"PASSWORD": PASSWORD}}
-    kueue = "kueue.x-k8s.io/v1beta2"
-    yield {**named("ClusterQueue", "all", "", kueue), "spec": {"namespaceSelector": {}}}
-    yield {**named("LocalQueue", "training", namespace, kueue), "spec": {"clusterQueue": "all"}}
-    yield {**named("WorkloadPriorityClass", "high", "", kueue), "value": 10}
-    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
-    yield {
-        **named("Gateway", "door", namespace, "gateway.networking.k8s.io/v1"),
-        "spec": {"gatewayClassName": "eg", "listeners": listeners},
-    }
-    storage = named("StorageClass", "standard", "", "storage.k8s.io/v1")
-    storage["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
-    yield {**storage, "provisioner": "test"}
-
-
-def named(kind, name, namespace, version="v1"):
-    where = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **where}}
-
-
-def found():
-    return list(examine(Settings(), ClusterSettings()))
-
-
-def the(name):
-    (one,) = [each for each in found() if each.name == name]
-    return one
+pytest_plugins = ("tests.cluster.examined",)
 
 
 def test_a_platform_that_lacks_nothing_is_told_to_be_well(whole):

@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from resources.cluster import KINDS
+from resources.doctor.rights import Right
 from resources.settings import CHECKOUT
 
 KUBERNETES = CHECKOUT / "deploy" / "kubernetes"
@@ -22,6 +25,41 @@ OVERLAYS = sorted(folder.name for folder in (KUBERNETES / "overlays").iterdir())
 COMPONENTS = sorted(folder.name for folder in (KUBERNETES / "components").iterdir())
 VERSION = "1.37"
 CRD_GROUPS = ("ray.io", "kueue.x-k8s.io", "gateway.networking.k8s.io", "keda.sh")
+POD_MONITOR = {
+    "apiVersion": {"const": "monitoring.coreos.com/v1"},
+    "kind": {"const": "PodMonitor"},
+    "metadata": {"type": "object"},
+    "spec": {
+        "type": "object",
+        "required": ["selector", "podMetricsEndpoints"],
+        "properties": {
+            "selector": {
+                "type": "object",
+                "required": ["matchLabels"],
+                "properties": {
+                    "matchLabels": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                    }
+                },
+            },
+            "podMetricsEndpoints": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["port"],
+                    "properties": {
+                        "port": {"type": "string"},
+                        "path": {"type": "string", "pattern": "^/"},
+                        "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},
+                    },
+                },
+            },
+        },
+    },
+}
+"""What is used of the Prometheus Operator's kind, whose schema is not at hand."""
 CONTROLLERS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 
 
@@ -42,6 +80,25 @@ def rendered(folder: Path) -> tuple[dict[str, Any], ...]:
     return tuple(yaml.safe_load_all(ended.stdout))
 
 
+def documented(word: str) -> str:
+    """The patches of an overlay that the documentation tells, among which the word is."""
+    told = (CHECKOUT / "docs" / "kubernetes.md").read_text()
+    blocks = re.findall(r"```yaml\n(patches:\n.*?)```", told, re.DOTALL)
+    (found,) = [block for block in blocks if word in block]
+    return found
+
+
+def composed(folder: Path, *components: str, patches: str = "") -> tuple[dict[str, Any], ...]:
+    """Objects of the base with components, as an overlay in the empty folder would have them."""
+    paths = {
+        "resources": [KUBERNETES / "base"],
+        "components": [KUBERNETES / "components" / name for name in components],
+    }
+    listing = {k: [os.path.relpath(p, folder.resolve()) for p in v] for k, v in paths.items()}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(listing) + patches)
+    return rendered(folder)
+
+
 def resource_files() -> list[Path]:
     """Files of whole objects: what a kustomization lists as its resources."""
     found = []
@@ -54,7 +111,10 @@ def resource_files() -> list[Path]:
 def check(thing: dict[str, Any]) -> None:
     """Raise unless the object is what its kind allows, without a field that it does not know."""
     group = thing["apiVersion"].rpartition("/")[0]
-    if group not in CRD_GROUPS:
+    if group == "monitoring.coreos.com":
+        schema = {"type": "object", "required": [*POD_MONITOR], "properties": POD_MONITOR}
+        jsonschema.Draft202012Validator(_closed(schema)).validate(thing)
+    elif group not in CRD_GROUPS:
         kubernetes_validate.validate(thing, VERSION, strict=True)
     elif schema := _crd_schema(thing["apiVersion"], thing["kind"]):
         schema.validate(thing)
@@ -111,6 +171,17 @@ def the(things: tuple[dict[str, Any], ...], kind: str, name: str) -> dict[str, A
     """The object of that kind and name."""
     (found,) = [t for t in of_kind(things, kind) if t["metadata"]["name"] == name]
     return found
+
+
+def allows(role: dict[str, Any], right: Right) -> bool:
+    """Whether a rule of the role gives the right."""
+    prefix, plural = KINDS[right.kind]
+    group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
+    resource = "/".join(filter(None, (plural, right.subresource)))
+    return any(
+        group in rule["apiGroups"] and resource in rule["resources"] and right.verb in rule["verbs"]
+        for rule in role["rules"]
+    )
 
 
 def named_by_pods(things: tuple[dict[str, Any], ...]) -> Iterator[tuple[str, str]]:

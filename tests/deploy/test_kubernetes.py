@@ -1,19 +1,16 @@
 """What `kubectl apply -k` would give a cluster: whole, valid, confined, and free of secrets."""
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
-from resources.cluster import KINDS
 from resources.cluster_settings import ClusterSettings
 from resources.doctor.rights import Right, used
 from resources.pods import labels
 from resources.settings import CHECKOUT
 from tests.deploy import manifests, variables
-from tests.deploy.manifests import COMPONENTS, KUBERNETES, OVERLAYS, containers, of_kind, overlay
+from tests.deploy.manifests import COMPONENTS, OVERLAYS, containers, of_kind, overlay
 
 SECRETS = {
     "orrery-bucket",
@@ -85,14 +82,7 @@ def test_every_file_of_objects_is_valid_as_it_is_written(file):
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_component_fits_the_base(component, tmp_path):
-    paths = {
-        "resources": [KUBERNETES / "base"],
-        "components": [KUBERNETES / "components" / component],
-    }
-    listing = {k: [os.path.relpath(p, tmp_path.resolve()) for p in v] for k, v in paths.items()}
-    Path(tmp_path, "kustomization.yaml").write_text(yaml.safe_dump(listing))
-
-    for thing in manifests.rendered(tmp_path):
+    for thing in manifests.composed(tmp_path, component):
         manifests.check(thing)
 
 
@@ -229,15 +219,11 @@ def test_the_policies_name_pods_by_the_labels_that_doors_give_them(component):
 
 def may(account: str, right: Right) -> bool:
     """Whether production's roles let the account do it."""
-    prefix, plural = KINDS[right.kind]
-    group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
-    resource = "/".join(filter(None, (plural, right.subresource)))
     things = overlay("prod")
     return any(
-        group in rule["apiGroups"] and resource in rule["resources"] and right.verb in rule["verbs"]
+        manifests.allows(manifests.the(things, "Role", binding["roleRef"]["name"]), right)
         for binding in of_kind(things, "RoleBinding")
         if account in {subject["name"] for subject in binding["subjects"]}
-        for rule in manifests.the(things, "Role", binding["roleRef"]["name"])["rules"]
     )
 
 

@@ -1,16 +1,10 @@
 """Who is let out of the namespace, and how an overlay lets out to more."""
 
-import os
-import re
-
 import pytest
-import yaml
 
-from resources.settings import CHECKOUT
 from tests.deploy import manifests
 from tests.deploy.manifests import KUBERNETES, of_kind
 
-DOCUMENTATION = CHECKOUT / "docs" / "kubernetes.md"
 DNS = {("UDP", 53), ("TCP", 53)}
 API_SERVER = {443, 6443, 8443, 16443}
 
@@ -44,11 +38,7 @@ def test_api_servers_are_reached_on_the_ports_that_they_have(base):
 
 
 def test_the_documented_patch_lets_out_to_more_ports(base, tmp_path):
-    (patch,) = re.findall(r"```yaml\n(patches:\n.*?outward.*?)```", DOCUMENTATION.read_text(), re.S)
-    listing = {"resources": [os.path.relpath(KUBERNETES / "base", tmp_path.resolve())]}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(listing) + patch)
-
-    patched = manifests.rendered(tmp_path)
+    patched = manifests.composed(tmp_path, patches=manifests.documented("outward"))
 
     for name, port in (("outward", 9000), ("databases", 6432)):
         assert egress(name, patched) == [
