@@ -155,7 +155,8 @@ def _check_database(variable: str, url: str, table: str) -> Finding:
         return missing(
             variable,
             f"{_shown(named)} does not let in: {redacted(error.orig, [url])}",
-            "check host, port, user, password, sslmode, the database's name and the network",
+            "check host, port, user, password, the database's name, the network, sslmode and its "
+            "authority (docs/kubernetes.md, Private authorities)",
         )
 
 
