@@ -62,7 +62,8 @@ def diagnosis(cluster: Cluster, name: str) -> str:
     if not said:
         ray_cluster = (found.get("status") or {}).get("rayClusterName")
         # Pods that are refused are events of the RayCluster.
-        said = (cluster.events(ray_cluster) if ray_cluster else [])[-LAST_EVENTS:]
+        told = cluster.events(ray_cluster) if ray_cluster else []
+        said = [event for event in told if event.startswith("Failed")][-LAST_EVENTS:]
     if not said:
         said = cluster.events(name)[-LAST_EVENTS:]
     return "; ".join(dict.fromkeys(said)) or "waits for its pods"

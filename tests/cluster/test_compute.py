@@ -10,7 +10,7 @@ import pytest
 from engine.bucket import Bucket
 from resources.cluster import Cluster, ClusterUnavailable
 from resources.cluster_settings import ClusterSettings
-from resources.compute import Driver, JobLost, JobRefused
+from resources.compute import ATTEMPTS, Driver, JobLost, JobRefused
 from resources.kuberay import KubeRay
 from resources.needs import Needs
 from resources.ray_job import RAY_WORKER_MIB, name_of
@@ -115,6 +115,18 @@ class Run:
 
     def heard(self, text) -> bool:
         return any(text in line for line in self.said)
+
+    def steps(self) -> int:
+        """Steps that were told of."""
+        return sum(line.startswith("step ") for line in self.said)
+
+    def goes_on(self) -> None:
+        """Wait for a step that was not told of before."""
+        reached = self.steps()
+        until(lambda: self.steps() > reached)
+
+    def tells(self, text) -> None:
+        until(lambda: self.heard(text))
 
     def end(self):
         self._thread.join(60)
@@ -225,6 +237,43 @@ def test_a_pre_empted_job_goes_on_from_its_checkpoint(compute, cluster, queue, t
     result = run.end().result
     assert (result.counted, result.first >= 10) == (60, True)
     assert not run.heard("was lost")
+
+
+def test_a_pre_empted_job_is_told_and_saves_what_it_reached(
+    compute, cluster, queue, tmp_path, bucket
+):
+    run = Run(made(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 10/60"))
+
+    copied = run.steps()
+    cluster.kueue.preempt(NAME)
+    until(lambda: run.heard("waits in queue"))
+    cluster.kueue.release()
+
+    # Copies are made every two seconds; the last one was made because the engine was told.
+    assert run.end().result.first > copied
+
+
+def test_a_head_that_is_killed_for_its_memory_costs_one_attempt_and_says_so(compute, cluster):
+    run = Run(compute, spec(compute, steps=60, step_s=0.1))
+    until(lambda: run.heard("step 10/60"))
+
+    cluster.kubelet.oom_kill(head(cluster)["metadata"]["name"])
+
+    result = run.end().result
+    assert (result.counted, result.first > 0) == (60, True)
+    assert run.heard("attempt 1/3 was lost") and run.heard("(OOMKilled)")
+    assert not run.heard("attempt 2/3")
+
+
+def test_a_job_whose_heads_die_again_and_again_is_given_up(compute, cluster):
+    run = Run(compute, spec(compute, steps=600, step_s=0.1))
+    for attempt in range(1, ATTEMPTS + 1):
+        run.goes_on()
+        cluster.kubelet.oom_kill(head(cluster)["metadata"]["name"])
+        run.tells(f"attempt {attempt}/{ATTEMPTS} was lost")
+
+    assert isinstance(run.end().error, JobLost)
 
 
 def test_an_evicted_job_goes_on_from_its_checkpoint(compute, cluster):
@@ -349,7 +398,7 @@ def test_a_quota_that_is_used_up_is_told_and_waited_for(compute, cluster):
     }
     cluster.api.create(quota)
     run = Run(compute, spec(compute))
-    until(lambda: run.heard("exceeded quota"))
+    until(lambda: run.heard("FailedToCreateHeadPod") and run.heard("exceeded quota"))
 
     cluster.api.delete("ResourceQuota", "small", cluster.namespace)
 
