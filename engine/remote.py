@@ -26,6 +26,7 @@ partial write: an object appears whole, and a checkpoint counts once its manifes
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ SYNC_S = 2.0
 LOOK_S = 0.1
 STOP_WITHIN_S = 20.0
 EXIT_STOPPED = 143
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 WORKDIR = "workdir://"
 CHECKPOINTS = "checkpoints"
 GROWING = ("progress.jsonl", "engine.log")
@@ -73,6 +75,10 @@ class Mirror:
         spec = relocated(json.loads(self._bucket.get("spec.json")), WORKDIR, f"{self._workdir}/")
         self._bucket.download_folder("inputs", self._workdir / "inputs")
         self._bucket.download_folder(CHECKPOINTS, self._workdir / CHECKPOINTS)
+        for folder in (self._workdir / CHECKPOINTS).glob("[0-9]*"):
+            # An attempt that was killed leaves the last one half copied.
+            if not is_sealed(folder):
+                shutil.rmtree(folder)
         for name in GROWING:
             if self._bucket.size(name) is not None:
                 self._bucket.download(name, self._workdir / name)
@@ -235,9 +241,12 @@ def main(argv: list[str]) -> int:
         return 2
 
     def stop(*_: object) -> None:
+        # Ray and the pod's hook may both ask; what is copied at the end is copied whole.
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
         raise Stopped
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         signal.signal(number, stop)
     if pid_file := os.environ.get(PID_FILE):
         Path(pid_file).write_text(str(os.getpid()))

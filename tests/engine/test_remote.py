@@ -1,0 +1,80 @@
+"""An engine on another machine: what it takes up, and what it leaves when it is stopped."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from engine.artefact import seal
+from engine.bucket import Bucket
+from resources.settings import CHECKOUT
+from tests import buckets
+from tests.waiting import until
+
+MODULE = "tests.cluster.counting"
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    return Bucket(f"{buckets.make_bucket(monkeypatch)}/jobs/j1")
+
+
+@pytest.fixture
+def start(bucket):
+    """Starts the job on this machine."""
+    started = []
+
+    def start(**told) -> subprocess.Popen:
+        spec = {"job": "j1", "workdir": "workdir://", "timeout_s": 60, **told}
+        bucket.put("spec.json", json.dumps(spec).encode())
+        bucket.put("lease", b"1")
+        command = [sys.executable, "-m", "engine.remote", bucket.uri, MODULE, "60"]
+        made = subprocess.Popen(command, cwd=CHECKOUT)
+        started.append(made)
+        return made
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def put_checkpoint(bucket, tmp_path, step, *, is_whole):
+    folder = tmp_path / f"{step:06d}"
+    folder.mkdir()
+    (folder / "count").write_text(str(step))
+    if is_whole:
+        seal(folder)
+    bucket.upload_folder(folder, f"checkpoints/{folder.name}")
+
+
+def test_a_checkpoint_that_was_copied_by_half_is_not_taken_up(bucket, start, tmp_path):
+    put_checkpoint(bucket, tmp_path, 3, is_whole=True)
+    put_checkpoint(bucket, tmp_path, 4, is_whole=False)
+
+    assert start(steps=6).wait(60) == 0
+
+    assert json.loads(bucket.get("result.json"))["first"] == 3
+
+
+def test_an_engine_that_is_asked_twice_to_stop_copies_what_it_reached(bucket, start):
+    process = start(steps=600, step_s=0.05)
+    until(lambda: bucket.size("progress.jsonl"))
+
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 143
+    steps = bucket.get("progress.jsonl").decode().splitlines()
+    copied = {key.split("/")[1] for key, _ in bucket.walk("checkpoints/") if "manifest" in key}
+    assert len(copied) >= len(steps) - 1
+
+
+def test_a_job_whose_result_is_there_is_not_run_again(bucket, start):
+    bucket.put("result.json", b'{"failure": null}')
+
+    assert start(steps=600, step_s=1).wait(60) == 0
+
+    assert bucket.size("progress.jsonl") is None
