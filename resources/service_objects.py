@@ -235,7 +235,8 @@ def _autoscaler(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
 
 
 def _scaled_object(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
-    query = f'sum(rate(predict_requests_total{{pod=~"{version.name}-.*"}}[1m]))'
+    pods = f'namespace="{cluster.namespace}",pod=~"{version.name}-.*"'
+    query = f"sum(rate(predict_requests_total{{{pods}}}[1m]))"
     trigger = {
         "type": "prometheus",
         "metadata": {

@@ -237,3 +237,12 @@ def test_each_replica_keeps_its_share_of_the_request_log():
     (answering,) = pod(replicas=4)["containers"]
 
     assert {"name": "REQUEST_LOG_MEGABYTES", "value": "2"} in answering["env"]
+
+
+def test_keda_counts_the_requests_of_this_version_in_this_namespace_alone():
+    (scaled,) = [thing for thing in everything(RICH) if thing["kind"] == "ScaledObject"]
+
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    metadata = scaled["metadata"]
+    assert f'namespace="{metadata["namespace"]}"' in query
+    assert f'pod=~"{metadata["name"]}-.*"' in query
