@@ -116,6 +116,10 @@ def _claim(item: Object) -> None:
     _fill(item, status={"phase": "Bound"})
 
 
+def _quota(item: Object) -> None:
+    _fill(item, status={})
+
+
 _BUILT_IN = {
     "Pod": _pod,
     "Job": _job,
@@ -125,6 +129,7 @@ _BUILT_IN = {
     "Namespace": _namespace,
     "Secret": _secret,
     "PersistentVolumeClaim": _claim,
+    "ResourceQuota": _quota,
 }
 
 
