@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
 from sqlalchemy import create_engine, text
 
 
@@ -24,8 +25,10 @@ class PostgresqlServer:
         self._control("restart", "-m", "immediate", "-w", "-o", f"-k {self.folder} -h ''")
 
     def kill(self) -> None:
-        """End every process of the server at once."""
+        """End every process of the server at once; they are gone afterwards."""
+        leader = psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))
         self._control("stop", "-m", "immediate")
+        leader.wait(30)
 
     def become_read_only(self, is_read_only: bool) -> None:
         """Refuse every write from now on, as a server does that was demoted; or take them again."""
