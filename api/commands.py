@@ -19,6 +19,7 @@ from api.client import Client, Refused, Unreachable
 from api.operations import jobs
 from api.operations.operation import Input, Operation, Output, Page, item_type
 from api.operations.table import OPERATIONS
+from projects.yaml_values import parsed
 from scheduler.states import ENDED
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_FAILED = 1, 2, 3, 4
@@ -202,8 +203,8 @@ def _mapping(given: list[str]) -> dict[str, Any]:
 
 def _yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parsed(text)
+    except (yaml.YAMLError, ValueError) as error:
         errors.print(f"{text!r} is no YAML: {error}", highlight=False)
         raise typer.Exit(EXIT_USAGE) from None
 

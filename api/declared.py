@@ -36,6 +36,7 @@ from projects.mistakes import mistakes_in
 from projects.nearest import hint
 from projects.schema import Model, Project, Service, Simulation
 from projects.yaml_lines import LARGEST_BYTES, UnreadableYaml, read_yaml
+from projects.yaml_values import dumped
 from resources.api_projects import FRESH_S, ApiProjects
 from resources.settings import Settings
 
@@ -152,7 +153,7 @@ class DeclaredProjects:
         """Path, as declared, of a suite kept beside the project's file."""
         path = f"suites/{project.name}.{simulation}.yaml"
         with self._alone():
-            self._shared.put(path, yaml.safe_dump(suite, sort_keys=False))
+            self._shared.put(path, dumped(suite))
         return path
 
     def changeable(self, principal: Principal, name: str) -> LoadedProject:
@@ -274,7 +275,7 @@ def _validated(document: dict[str, Any]) -> Project:
 def _yaml(document: dict[str, Any]) -> str:
     """The document as YAML. Raises the problem `invalid` where it cannot be kept."""
     try:
-        text = yaml.safe_dump(document, sort_keys=False)
+        text = dumped(document)
     except (yaml.YAMLError, RecursionError) as error:
         raise invalid(f"the declaration cannot be kept as YAML: {error}", "declaration") from error
     if len(text) > LARGEST_BYTES:

@@ -3,7 +3,6 @@
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version as version_of
-from typing import Any
 
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
@@ -36,7 +35,8 @@ from training.contract import (
 class TrainingConfig(dg.Config):
     """What one dagster_run may change about the declared training."""
 
-    hyperparameters: dict[str, Any] = {}
+    # A plain dict: Dagster checks the members of `dict[str, Any]`, and takes no null among them.
+    hyperparameters: dict = {}
     """Values that replace declared ones in this dagster_run only."""
     seed: int | None = None
     """Seed that replaces the declared one."""

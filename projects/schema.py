@@ -1,17 +1,15 @@
 """The declaration of a project: its datasets, models, simulations, services and automation."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
     StringConstraints,
-    ValidationError,
-    WrapValidator,
     model_validator,
 )
 
 from projects.declared import Declared, Name
+from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.nearest import hint
 from projects.placement import Memory, Placement, Resources, ServiceResources
 
@@ -19,20 +17,6 @@ Owner = Annotated[str, StringConstraints(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]
 Trainer = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")]
 Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
-Scalar = bool | int | float | str
-
-
-def _told_once(value: Any, validated: Callable[[Any], Any]) -> Any:
-    try:
-        return validated(value)
-    except ValidationError:
-        raise ValueError(
-            f"got {value!r:.80}, expected a boolean, a number, a word, or a list of these"
-        ) from None
-
-
-Hyperparameter = Annotated[Scalar | list[Scalar], WrapValidator(_told_once)]
-"""Told in one sentence when wrong: pydantic alone tells one problem per kind of value."""
 
 
 class Split(Declared):
@@ -122,7 +106,7 @@ class Model(Declared):
     """`module:function` with Ray Train's signature `train(config: dict) -> None`."""
     dataset: Name | None = None
     """Dataset to learn from; a control policy may learn from its environment alone."""
-    hyperparameters: dict[str, Hyperparameter] = {}
+    hyperparameters: dict[HyperparameterName, Hyperparameter] = {}
     resources: Resources = Resources()
     placement: Placement = Placement()
     seed: int = Field(default=0, ge=0)

@@ -1,10 +1,11 @@
 """YAML read together with the line of every key, so that errors can point at it."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from projects.yaml_values import Loader
 
 Location = tuple[str | int, ...]
 LARGEST_BYTES = 1_000_000
@@ -23,14 +24,8 @@ _UNCAUGHT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError
 """What PyYAML lets pass of its own constructors and scanner: `int('')`, `match.group` of None."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (they allow exponential expansion), and with the booleans and
-    numbers of YAML 1.2: `on` is a word and `1e-3` is a number."""
-
-    yaml_implicit_resolvers = {
-        letter: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool"]
-        for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+class _Loader(Loader):
+    """Safe YAML without aliases, which allow exponential expansion."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -48,16 +43,6 @@ class _Loader(yaml.SafeLoader):
             line = node.start_mark.line + 1
             raise UnreadableYaml(f"a number of more than {LARGEST_INTEGER_BITS} bits", line)
         return value
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False|TRUE|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
 
 
 def read_yaml(file: Path) -> tuple[Any, dict[Location, int]]:

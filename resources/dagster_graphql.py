@@ -8,7 +8,6 @@ duplicate: Dagster has no key for it, so a dagster_run is tagged with its job, a
 partial write: Dagster creates a dagster_run in one transaction, and queues it in another.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -102,7 +101,8 @@ class DagsterGraphql:
         listed = [{"key": key, "value": value} for key, value in tags.items()]
         params = {
             "selector": selector,
-            "runConfigData": json.dumps(config),
+            # A structure: text would be read as YAML, where some JSON values mean something else.
+            "runConfigData": config,
             "executionMetadata": {"tags": listed},
         }
         answer = (await self._ask(LAUNCH, {"params": params}, user=user))["launchRun"]

@@ -21,12 +21,14 @@ from engine.bucket import BucketSettings
 from resources.cluster_settings import ClusterSettings
 from resources.coordinator import AttributingCoordinator
 from resources.local_launcher import LocalLauncher
+from resources.run_config_text import use_core_schema
 from resources.settings import Settings
 
 LOG_UPLOAD_EVERY_S = 10
 DEQUEUE_EVERY_S = 1
 RUNS_OF_A_MACHINE = 4
 RUNS_OF_A_CLUSTER = 64
+use_core_schema()
 
 
 def _state(*parts: str) -> str:

@@ -16,8 +16,8 @@ from api.operations.operation import (
     Paged,
     ShortName,
 )
+from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.placement import Memory
-from projects.schema import Hyperparameter
 from scheduler.states import Kind, Status
 
 Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,40})?$")]
@@ -56,7 +56,7 @@ class SubmitTraining(Input):
     """Content hash of the dataset version; by default the newest, fixed when the job is taken."""
     label: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Column to predict, for a dataset given by its URI."""
-    hyperparameters: dict[Annotated[str, StringConstraints(max_length=100)], Hyperparameter] = {}
+    hyperparameters: dict[HyperparameterName, Hyperparameter] = {}
     """Values in place of declared ones, for this job alone."""
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     resources: JobResources = JobResources()

@@ -123,12 +123,12 @@ MISTAKES = {
         "services.singer_api",
         "'singer_api' and 'singer-api' differ only in - and _",
     ),
-    "hyperparameter of the wrong type": (
+    "hyperparameter that is no number": (
         "    dataset: songs",
-        "    dataset: songs\n    hyperparameters: {rate: {high: 1}}",
+        "    dataset: songs\n    hyperparameters: {rate: .nan}",
         11,
         "models.singer.hyperparameters.rate",
-        "got {'high': 1}, expected",
+        "got nan, expected a finite number",
     ),
 }
 SUITE_MISTAKES = {
