@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from api.processes import environment
 from engine.orphan import die_with_parent
+from resources.dagster_events import OUTPUT, PROGRESS
 from resources.settings import CHECKOUT, Settings
 from resources.warm import WarmChild, WarmUnavailable, fork
 
@@ -113,7 +114,10 @@ def _happenings(entry: Any) -> Iterator[Happening]:
         yield Happening("log", step, entry.user_message, {})
         return
     kind = event.event_type_value
-    if kind == "STEP_START":
+    if event.is_engine_event:
+        if {PROGRESS, OUTPUT} & event.event_specific_data.metadata.keys():
+            yield Happening("log", step, event.message, {})
+    elif kind == "STEP_START":
         yield Happening("started", step, "", {})
     elif kind == "ASSET_MATERIALIZATION":
         made = event.step_materialization_data.materialization

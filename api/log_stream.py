@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from starlette.concurrency import run_in_threadpool
 
-from api.handlers.jobs import found_job
+from api.handlers.jobs import found_job, progress_view
 from api.operations.jobs import FollowLogs, LogLine
 from api.performing import AWAY
 from api.platform import Call
@@ -113,7 +113,13 @@ async def _events(reader: LogReader, asked: FollowLogs) -> AsyncIterator[bytes]:
 
 def _event(id: str, line: Line) -> bytes:
     at = datetime.fromtimestamp(line.at, UTC)
-    told = LogLine(at=at, kind=line.kind, step=line.step, text=line.text)  # type: ignore[arg-type]
+    told = LogLine(
+        at=at,
+        kind=line.kind,  # type: ignore[arg-type]
+        step=line.step,
+        text=line.text,
+        progress=progress_view(line.progress),
+    )
     return f"id: {id}\nevent: line\ndata: {told.model_dump_json()}\n\n".encode()
 
 

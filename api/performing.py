@@ -16,7 +16,7 @@ from projects.loading import InvalidProject
 from resources.control import ControlUnavailable
 from resources.dagster_events import EventsUnavailable
 from resources.dagster_graphql import DagsterUnavailable
-from resources.mlflow_connection import TrackingUnavailable
+from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
 from resources.object_store import ObjectMissing
 
 Handler = Callable[[Call, Any], Output]
@@ -125,6 +125,8 @@ def told() -> Iterator[None]:
         yield
     except AWAY as error:
         raise Problem("unavailable", str(error), retry_after_s=RETRY_AFTER_S) from error
+    except TrackingRefused as error:
+        raise Problem("invalid", str(error)) from error
     except ObjectMissing as error:
         raise Problem("not-found", str(error)) from error
     except InvalidProject as error:

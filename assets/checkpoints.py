@@ -1,8 +1,6 @@
 """Checkpoints: each materialisation trains, and leaves a checkpoint and an exported artefact."""
 
-import platform
 from collections.abc import Iterator
-from importlib.metadata import version as version_of
 
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
@@ -10,6 +8,8 @@ from dagster import AssetExecutionContext, MetadataValue
 from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
+from assets.step_log import StepLog
+from assets.training_record import begin, record, record_failure
 from assets.upstream import driver_of, job_identity, upstream
 from engine.artefact import verify
 from projects.loading import CHECKOUT, LoadedProject
@@ -19,9 +19,8 @@ from resources.datasets import DatasetStore, DatasetVersion
 from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
 from resources.profiling import claims
-from resources.revision import revision
 from resources.settings import Settings
-from resources.tracking import TrackedDataset, TrackedRun, Tracking
+from resources.tracking import TrackedRun, Tracking
 from training.contract import (
     CHECKPOINTS,
     DatasetFiles,
@@ -86,7 +85,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             needs = needs_of(declared, config)
             asked = _spec(project, name, config, needs, compute, job, dataset)
-            run = _tracked(context, tracking, settings, project, asked, dataset)
+            run = begin(context, tracking, settings, project, asked, dataset)
             trained = _train(
                 context, compute, objects, tracking, run, asked, needs, declared.stall_timeout_s
             )
@@ -95,12 +94,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
             artefact_key = f"artefacts/{trained.artefact_digest}"
             objects.put_folder(trained.artefact, artefact_key)
-            held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
-            tracking.log_metrics(run.run_id, held_out)
-            log = compute.workdir(job) / "engine.log"
-            files = [*trained.pictures, trained.environment, log]
-            tracking.log_files(run.run_id, files, "training")
-            tracking.end(run.run_id, well=True)
+            run = record(context, tracking, settings, project, run, asked, dataset, trained)
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(trained.checkpoint_digest),
@@ -200,40 +194,6 @@ def _spec(
     )
 
 
-def _tracked(
-    context: AssetExecutionContext,
-    tracking: Tracking,
-    settings: Settings,
-    project: LoadedProject,
-    asked: TrainingSpec,
-    dataset: DatasetVersion | None,
-) -> TrackedRun:
-    tags = {
-        "dagster.run_id": context.run.run_id,
-        "dagster.asset": asset_key(project.name, "checkpoint", asked.model).to_user_string(),
-        "mlflow.note.content": f"Trained by [this dagster_run]({settings.dagster_url}/runs/"
-        f"{context.run.run_id}).",
-        "mlflow.source.name": asked.trainer,
-        "mlflow.source.git.commit": revision(),
-        "mlflow.user": project.declaration.owner,
-        "orrery.project": project.name,
-        "orrery.model": asked.model,
-        "orrery.dataset_version": dataset.version if dataset else "",
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
-    }
-    parameters = {
-        **asked.hyperparameters,
-        "trainer": asked.trainer,
-        "seed": asked.seed,
-        "workers": asked.workers,
-    }
-    learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
-    name = f"{asked.model} {asked.job[:6]}"
-    return tracking.run_for(project.name, name, asked.job, tags, parameters, learned)
-
-
 def _train(
     context: AssetExecutionContext,
     compute: Compute,
@@ -244,19 +204,24 @@ def _train(
     needs: Needs,
     stall_s: float,
 ) -> TrainingResult:
-    followed = MlflowRun(uri=tracking.told_uri, run_id=run.run_id)
+    followed = MlflowRun(uri=tracking.told_uri, run_id=run.run_id, experiment_id=run.experiment_id)
+    log = StepLog(context)
     try:
         return compute.run(
             "training.main",
             asked.model_copy(update={"tracking": followed}),
             TrainingResult,
-            lambda line: context.log.info(str(line)),
+            log.progress,
+            log.output,
             stall_s,
             needs,
             driver_of(context),
         )
-    except Exception:
-        tracking.end(run.run_id, well=False)
+    except OSError:
+        # An outage: the job goes on, and the next attempt of this step follows it.
+        raise
+    except Exception as error:
+        record_failure(context, tracking, run, asked, error)
         raise
     except BaseException:
         _keep_what_was_reached(objects, tracking, run, asked)

@@ -1,4 +1,4 @@
-"""Errors of the doors, told to Dagster as what will heal and what will not."""
+"""Errors of the adapters, as Dagster's: a refusal ends the step, an outage is waited for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,9 +7,10 @@ import dagster as dg
 
 from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
+from engine.protocol import is_outage
 from resources.compute import JobLost, JobRefused
 from resources.datasets import UnusableColumns
-from resources.mlflow_connection import TrackingUnavailable
+from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
 from resources.object_store import ObjectMissing
 from resources.runtime import DeploymentFailed, RuntimeAbsent
 from resources.sources import SourceUnreadable
@@ -22,20 +23,30 @@ FINAL = (
     ObjectMissing,
     RuntimeAbsent,
     SourceUnreadable,
+    TrackingRefused,
     UnusableColumns,
     UpstreamMissing,
 )
-PASSING = (TrackingUnavailable, OSError)
-RETRIES = 3
-RETRY_AFTER_S = 2
+ENDLESS = 1_000_000
+"""Dagster wants a number; an outage ends when it ends, or when somebody stops the job."""
+PAUSES_S = (2, 5, 15, 30, 60)
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Raise the doors' errors as dg.Failure (final) or dg.RetryRequested (will heal)."""
+    """Raise the adapters' errors as dg.Failure (final) or dg.RetryRequested (an outage)."""
     try:
         yield
     except FINAL as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-    except PASSING as error:
-        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
+    except (TrackingUnavailable, OSError) as error:
+        if isinstance(error, OSError) and not is_outage(error):
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise _again_later(error) from error
+
+
+def _again_later(error: Exception) -> dg.RetryRequested:
+    context = dg.OpExecutionContext.get()
+    pause_s = PAUSES_S[min(context.retry_number, len(PAUSES_S) - 1)]
+    context.log.warning(f"waits for an outage to end, and tries again in {pause_s} s: {error}")
+    return dg.RetryRequested(max_retries=ENDLESS, seconds_to_wait=pause_s)

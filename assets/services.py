@@ -11,6 +11,7 @@ from assets.failures import told
 from assets.gate import require_evidence
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report
+from assets.step_log import StepLog
 from assets.upstream import driver_of, job_identity
 from projects.loading import LoadedProject
 from projects.schema import Service
@@ -86,7 +87,8 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     max_rows=declared.batching.max_rows,
                 ),
                 PackagingResult,
-                lambda line: context.log.info(str(line)),
+                StepLog(context).progress,
+                StepLog(context).output,
                 driver=driver_of(context),
             )
             assert packaged.bento  # a result without failure has it

@@ -9,6 +9,7 @@ from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures
 from assets.models import VersionConfig, version_of
+from assets.step_log import StepLog
 from assets.upstream import driver_of, job_identity
 from projects.loading import LoadedProject
 from projects.schema import Criterion, Simulation
@@ -80,7 +81,8 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 "simulations.main",
                 spec,
                 SimulationResult,
-                lambda line: context.log.info(str(line)),
+                StepLog(context).progress,
+                StepLog(context).output,
                 driver=driver_of(context),
             )
             assert result.evidence and result.results  # a result without failure has both

@@ -53,7 +53,10 @@ def driver_of(context: AssetExecutionContext) -> Driver:
         run = context.instance.get_run_by_id(context.run.run_id)
         return run is None or run.status in CANCELLED
 
-    return Driver(context.run.root_run_id or context.run.run_id, is_cancelled)
+    def is_deleted() -> bool:
+        return context.instance.get_run_by_id(context.run.run_id) is None
+
+    return Driver(context.run.root_run_id or context.run.run_id, is_cancelled, is_deleted)
 
 
 def job_identity(context: AssetExecutionContext, key: AssetKey) -> str:

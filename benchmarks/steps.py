@@ -13,8 +13,8 @@ from torch.nn import functional
 from benchmarks.measure import in_turns, show, temporary_state
 from engine import lease
 from projects.loading import CHECKOUT, load_project
-from resources.compute import LocalCompute
 from resources.datasets import DatasetStore
+from resources.local_compute import LocalCompute
 from resources.object_store import ObjectStore
 from resources.request_logs import RequestLogs
 from resources.settings import Settings

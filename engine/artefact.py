@@ -102,8 +102,40 @@ def is_sealed(folder: Path, digest: str | None = None) -> bool:
 
 
 def read_signature(folder: Path) -> Signature:
-    """The signature of the artefact. Raises OSError or pydantic's ValidationError."""
-    return Signature.model_validate_json((folder / SIGNATURE).read_bytes())
+    """The signature of the artefact.
+
+    Raises OSError, pydantic's ValidationError, or ArtefactCorrupt where outputs and classes do not
+    fit: such a model would answer with the wrong class.
+    """
+    signature = Signature.model_validate_json((folder / SIGNATURE).read_bytes())
+    if fault := output_fault(signature):
+        raise ArtefactCorrupt(f"{folder} cannot be used: {fault}")
+    return signature
+
+
+def output_fault(signature: Signature) -> str:
+    """Why the outputs do not answer the task, in a sentence; empty where they do."""
+    shape = signature.output.shape
+    if signature.task == "classification":
+        classes = len(signature.classes)
+        if shape == [classes]:
+            return ""
+        return (
+            f"got outputs of shape {['rows', *shape]} for {classes} classes, expected "
+            f"['rows', {classes}]: one score for each class, in the order of the classes; give "
+            f"the last layer {classes} outputs, and train it with a cross-entropy over them"
+        )
+    if signature.task == "regression" and shape not in ([], [1]):
+        return (
+            f"got outputs of shape {['rows', *shape]} for a regression, expected ['rows', 1]: one "
+            "value for each row; give the last layer one output"
+        )
+    if signature.task == "control" and len(shape) != 1:
+        return (
+            f"got outputs of shape {['rows', *shape]} for a control policy, expected one score "
+            "for each action"
+        )
+    return ""
 
 
 def copy_sealed(source: Path, target: Path) -> None:

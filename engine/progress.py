@@ -105,3 +105,9 @@ def parse(content: bytes) -> list[tuple[Progress, int]]:
     """Whole lines of the content, each with its bytes; the last may not be whole yet."""
     lines = content.splitlines(keepends=True)
     return [(Progress(**json.loads(line)), len(line)) for line in lines if line.endswith(b"\n")]
+
+
+def history_of(workdir: Path) -> list[dict[str, float]]:
+    """Reported metrics by step; what an attempt after a crash reported again replaces the old."""
+    reported = {line.done: line.metrics for line, _ in follow(workdir) if line.metrics}
+    return [{"step": step, **metrics} for step, metrics in sorted(reported.items())]

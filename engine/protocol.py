@@ -10,6 +10,7 @@ driver that starts anew can adopt a process that is already running:
     result.json     written once, atomically, at the end
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -88,6 +89,21 @@ class TryAgain(Exception):
     """The surroundings failed; the same job may work later."""
 
 
+FINAL_OS_ERRORS = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+
+def is_outage(error: OSError) -> bool:
+    """Whether the same call may work later: a broken connection or a full disk, and not a file
+    that is missing or forbidden."""
+    return not isinstance(error, FINAL_OS_ERRORS)
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write the file whole or not at all, even through a power cut.
 
@@ -117,20 +133,38 @@ def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -
     except (OSError, ValidationError) as error:
         sys.stderr.write(f"the spec {argv[1]!r} cannot be used: {error}\n")
         return EXIT_REFUSED
+    result = _result_of(work, spec)
+    if result.failure and result.failure.detail:
+        sys.stderr.write(result.failure.detail)
+    write_atomically(spec.workdir / "result.json", result.model_dump_json(indent=2))
+    return exit_code(result)
+
+
+def end_process(code: int) -> NoReturn:
+    """End at once: what the work has left behind, such as a thread that waits for ever, must not
+    keep a process whose result is written."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _result_of(work: Callable[[S], JobResult], spec: S) -> JobResult:
+    process = os.getpid()
     try:
         result = work(spec)
     except TryAgain as error:
         result = _failed("try_again", error)
     except OSError as error:
-        result = _failed("try_again", error)
-    except Refused as error:
-        result = _failed("refused", error)
+        result = _failed("try_again" if is_outage(error) else "refused", error)
     except Exception as error:
         result = _failed("refused", error)
-    if result.failure and result.failure.detail:
-        sys.stderr.write(result.failure.detail)
-    write_atomically(spec.workdir / "result.json", result.model_dump_json(indent=2))
-    return exit_code(result)
+    except SystemExit as error:
+        result = _failed("refused", Refused(f"the work ended itself by sys.exit({error.code!r})"))
+    if os.getpid() != process:
+        # A copy that the work has forked and let go on: the result is the original's to write.
+        end_process(EXIT_DONE)
+    return result
 
 
 def _awaited(path: Path) -> bytes:
@@ -152,7 +186,16 @@ def exit_code(result: JobResult) -> int:
 
 
 def _failed(kind: Literal["refused", "try_again"], error: Exception) -> JobResult:
+    if isinstance(error, MemoryError):
+        # What filled the memory hangs on the frames, and the result needs some memory itself.
+        traceback.clear_frames(error.__traceback__)
     message = str(error) or type(error).__name__
     if not isinstance(error, (Refused, TryAgain)):
         message = f"{type(error).__name__}: {message}"
-    return JobResult(failure=Failure(kind=kind, message=message, detail=traceback.format_exc()))
+    detail = traceback.format_exc()
+    return JobResult(failure=Failure(kind=kind, message=legible(message), detail=legible(detail)))
+
+
+def legible(text: str) -> str:
+    """The text with an escape for what UTF-8 cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -7,7 +7,8 @@ Its driver and it meet in a folder of the bucket:
     inputs/         files that the spec names
     lease           written anew by the driver while it lives
     attempt         who works here now
-    progress.jsonl, engine.log, checkpoints/   copied here every `SYNC_S` while the engine works
+    progress.jsonl.parts/, engine.log.parts/, checkpoints/   copied here every `SYNC_S` while the
+                    engine works
     outputs/        files that the result names
     result.json     written last
 
@@ -23,6 +24,7 @@ partial write: an object appears whole, and a checkpoint counts once its manifes
     there; the driver reads nothing but the result, which is written last.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -39,11 +41,14 @@ from engine import lease
 from engine.artefact import MANIFEST, is_sealed
 from engine.attempt import PID_FILE, Attempt, Resubmitted, Superseded
 from engine.bucket import Bucket
-from engine.protocol import EXIT_TRY_AGAIN, write_atomically
+from engine.growing import GrowingFile
+from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomically
 
 SYNC_S = 2.0
 LOOK_S = 0.1
 STOP_WITHIN_S = 20.0
+END_WITHIN_S = 5.0
+"""How long an engine may still run once its result is written."""
 EXIT_STOPPED = 143
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WORKDIR = "workdir://"
@@ -68,7 +73,8 @@ class Mirror:
 
     def __init__(self, bucket: Bucket, workdir: Path, attempt: Attempt) -> None:
         self._bucket, self._workdir, self._attempt = bucket, workdir, attempt
-        self._copied: dict[str, int] = {}
+        self._growing = {name: GrowingFile(bucket, name) for name in GROWING}
+        self._copied: set[str] = set()
 
     def fetch(self) -> None:
         """Bring the spec, its inputs, and what an earlier attempt reached."""
@@ -79,9 +85,8 @@ class Mirror:
             # An attempt that was killed leaves the last one half copied.
             if not is_sealed(folder):
                 shutil.rmtree(folder)
-        for name in GROWING:
-            if self._bucket.size(name) is not None:
-                self._bucket.download(name, self._workdir / name)
+        for name, copy in self._growing.items():
+            copy.download(self._workdir / name)
         lease.renew(self._workdir)
         spec["workdir"] = str(self._workdir)
         write_atomically(self._workdir / "spec.json", json.dumps(spec))
@@ -90,15 +95,11 @@ class Mirror:
         """Copy progress, log and checkpoints that are new. Raises Superseded or OSError."""
         self._attempt.require_newest(self._bucket)
         self._copy_checkpoints()
-        for name in GROWING:
-            file = self._workdir / name
-            size = file.stat().st_size if file.exists() else 0
-            if size and self._copied.get(name) != size:
-                self._bucket.upload(file, name)
-                self._copied[name] = size
+        for name, copy in self._growing.items():
+            copy.upload(self._workdir / name)
 
-    def finish(self) -> None:
-        """Copy what the result names, then the result. Raises Superseded or OSError."""
+    def finish(self) -> JobResult:
+        """The result, which is copied after what it names. Raises Superseded or OSError."""
         self.copy()
         result = json.loads((self._workdir / "result.json").read_bytes())
         for path in _paths_in(result, f"{self._workdir}/"):
@@ -110,6 +111,7 @@ class Mirror:
         told = relocated(result, f"{self._workdir}/", WORKDIR)
         self._attempt.require_newest(self._bucket)
         self._bucket.put("result.json", json.dumps(told).encode())
+        return JobResult(failure=result.get("failure"))
 
     def _copy_checkpoints(self) -> None:
         found = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))
@@ -120,7 +122,7 @@ class Mirror:
             for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
                 self._bucket.upload(file, f"{key}/{file.relative_to(folder)}")
             self._bucket.upload(folder / MANIFEST, f"{key}/{MANIFEST}")
-            self._copied[key] = 1
+            self._copied.add(key)
             self._drop_all_but({each.name for each in found})
 
     def _drop_all_but(self, kept: set[str]) -> None:
@@ -169,6 +171,7 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
     with (workdir / "engine.log").open("ab") as output:
         engine = subprocess.Popen(
             [sys.executable, "-m", module, str(workdir / "spec.json")],
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -184,17 +187,25 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
         _stop(engine)
         raise
     if (workdir / "result.json").exists():
-        mirror.finish()
-        return code
+        return exit_code(mirror.finish())
     mirror.copy()
     log.error("the engine ended with code %s and without a result", code)
     return EXIT_TRY_AGAIN
 
 
 def _follow(engine: subprocess.Popen, mirror: Mirror, watch: Watch, workdir: Path) -> int:
-    """Exit code of the engine, which is told that its driver lives for as long as it does."""
+    """Exit code of the engine, which is told that its driver lives for as long as it does.
+
+    Its result ends the job, whatever of it still runs.
+    """
     copied = time.monotonic()
+    finished: float | None = None
     while (code := engine.poll()) is None:
+        if finished is None and (workdir / "result.json").exists():
+            finished = time.monotonic()
+        if finished is not None and time.monotonic() - finished > END_WITHIN_S:
+            _stop(engine)
+            return engine.returncode
         if time.monotonic() - copied > SYNC_S:
             copied = time.monotonic()
             if watch.driver_lives():
@@ -204,6 +215,8 @@ def _follow(engine: subprocess.Popen, mirror: Mirror, watch: Watch, workdir: Pat
             except OSError as error:
                 log.warning("a copy has to wait: %s", error)
         time.sleep(LOOK_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(engine.pid, signal.SIGKILL)
     return code
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from resources.opening import OPENING
 
 MOST_LINES = 500
+PROGRESS, OUTPUT = "orrery/progress", "orrery/output"
+"""Keys of the metadata by which an engine's reports are told from Dagster's own events."""
 
 
 class EventsUnavailable(Exception):
@@ -37,9 +39,11 @@ class Line(NamedTuple):
     """Rises along the log."""
     at: float
     kind: str
-    """`log`, `event` or `error`."""
+    """`log`, `event`, `progress`, `output` or `error`."""
     step: str
     text: str
+    progress: dict[str, Any] | None = None
+    """Numbers of a line of progress, as an engine reported them (engine.progress)."""
 
 
 class Materialised(NamedTuple):
@@ -148,6 +152,12 @@ def _line(number: int, entry: Any) -> Line:
     if event is None:
         kind = "error" if entry.level >= 40 else "log"
         return Line(number, entry.timestamp, kind, step, entry.user_message)
+    reported = event.event_specific_data.metadata if event.is_engine_event else {}
+    if OUTPUT in reported:
+        return Line(number, entry.timestamp, "output", step, event.message)
+    if PROGRESS in reported:
+        numbers = reported[PROGRESS].value
+        return Line(number, entry.timestamp, "progress", step, event.message, numbers)
     kind = "error" if event.is_failure else "event"
     text = event.message or event.event_type_value
     told: Callable[[], str] | None = _TOLD.get(event.event_type_value)

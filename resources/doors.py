@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from resources.cluster_settings import ClusterSettings
-from resources.compute import Compute, LocalCompute
+from resources.compute import Compute
+from resources.local_compute import LocalCompute
 from resources.object_store import ObjectStore
 from resources.runtime import LocalRuntime, Runtime
 from resources.settings import Settings

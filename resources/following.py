@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 
 from engine.bucket import Bucket
+from engine.growing import GrowingFile
+from engine.output import Output, OutputPacer
 from engine.progress import Progress, parse
 from engine.protocol import JobSpec
 from resources.cluster import Cluster
-from resources.compute import JobRefused
+from resources.compute import DELETED, Driver, JobRefused
 from resources.pod_state import is_stuck
 from resources.ray_job_state import RayJobState, diagnosis
 
@@ -25,10 +27,17 @@ class Following:
         bucket: Bucket,
         name: str,
         on_progress: Callable[[Progress], None],
+        on_output: Callable[[Output], None],
+        driver: Driver,
     ) -> None:
         self._cluster, self._bucket, self._name = cluster, bucket, name
         self._settings, self._on_progress = cluster.settings, on_progress
-        self._offset = bucket.size("progress.jsonl") or 0
+        self._on_output, self._driver = on_output, driver
+        self._progress, self._log = (
+            GrowingFile(bucket, n) for n in ("progress.jsonl", "engine.log")
+        )
+        self._offset, self._log_offset = self._progress.size(), self._log.size()
+        self._output = OutputPacer()
         self._shown = ""
         self._ran_s = 0.0
         self._looked = self._heard = self._moved = time.monotonic()
@@ -40,6 +49,8 @@ class Following:
         Raises JobRefused when the job runs too long, says nothing, or cannot ever start.
         """
         while True:
+            if self._driver.is_deleted():
+                raise JobRefused(DELETED)
             state = RayJobState.of(self._cluster.get("RayJob", self._name))
             self._look(state)
             if state.is_refused:
@@ -47,6 +58,7 @@ class Following:
             if state.is_over:
                 return self._ended(state)
             if self._bucket.size("result.json") is not None:
+                self._show_output(last=True)
                 return ""
             self._refuse_what_takes_too_long(spec, stall_s)
             self._renew_lease()
@@ -55,10 +67,11 @@ class Following:
     def _look(self, state: RayJobState) -> None:
         """Tell what is new; count the time that the job runs, and how long it has been silent."""
         now = time.monotonic()
-        lines = parse(self._bucket.tail("progress.jsonl", self._offset))
+        lines = parse(self._progress.tail(self._offset))
         for line, size in lines:
             self._offset += size
             self._on_progress(line)
+        self._show_output()
         said = state.message or diagnosis(self._cluster, self._name)
         if said != self._shown:
             self._shown = said
@@ -71,11 +84,19 @@ class Following:
             self._moved = now
         self._looked = now
 
+    def _show_output(self, *, last: bool = False) -> None:
+        printed = self._log.tail(self._log_offset)
+        self._log_offset += len(printed)
+        self._output.add(printed)
+        if message := self._output.message(last=last):
+            self._on_output(message)
+
     def _ended(self, state: RayJobState) -> str:
         """Why it ended; waits for the result of a RayJob that says it did well."""
         end = time.monotonic() + (RESULT_WITHIN_S if state.did_well else 0)
         while self._bucket.size("result.json") is None and time.monotonic() < end:
             time.sleep(min(0.5, self._settings.poll_s))
+        self._show_output(last=True)
         said = [state.message, diagnosis(self._cluster, self._name), self._log_tail()]
         return "\n".join(filter(None, said))
 
@@ -87,8 +108,9 @@ class Following:
             raise JobRefused(f"the job ran longer than {spec.timeout_s:.0f} s and was stopped")
         if now - self._heard > stall_s:
             raise JobRefused(
-                f"the job reported nothing for {stall_s:.0f} s and was stopped as hung; a trainer "
-                f"must call ray.train.report at least that often\n{self._log_tail()}"
+                f"the job reported nothing for {stall_s:.0f} s and was stopped as hung; raise "
+                "`stall_timeout_s` in its declaration if its work needs longer pauses between two "
+                f"reports\n{self._log_tail()}"
             )
 
     def _renew_lease(self) -> None:
@@ -98,6 +120,5 @@ class Following:
             self._renewed = now
 
     def _log_tail(self) -> str:
-        size = self._bucket.size("engine.log") or 0
-        tail = self._bucket.tail("engine.log", max(0, size - LOG_TAIL_BYTES))
+        tail = self._log.tail(max(0, self._log.size() - LOG_TAIL_BYTES))
         return tail.decode(errors="replace")

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.bucket import Bucket
+from engine.growing import GrowingFile
+from engine.output import Output
 from engine.progress import Progress
 from engine.protocol import JobResult, JobSpec
 from engine.remote import CHECKPOINTS, WORKDIR, relocated
 from resources.cluster import AlreadyThere, Cluster, ClusterRefused
-from resources.compute import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused
+from resources.compute import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused, ignore
 from resources.following import Following
 from resources.needs import Needs
 from resources.ray_job import RUN_LABEL, name_of, ray_job
@@ -62,6 +64,7 @@ class KubeRay:
         spec: JobSpec,
         kind: type[R],
         on_progress: Callable[[Progress], None],
+        on_output: Callable[[Output], None] = ignore,
         stall_s: float = 1_800,
         needs: Needs = ANY,
         driver: Driver = NOBODY,
@@ -81,7 +84,7 @@ class KubeRay:
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 self._begin(bucket, spec, wanted)
-                following = Following(self._cluster, bucket, name, on_progress)
+                following = Following(self._cluster, bucket, name, on_progress, on_output, driver)
                 message = following.to_the_end(spec, stall_s)
                 if found := self._result(bucket, spec, kind):
                     self._cluster.delete("RayJob", name)
@@ -179,8 +182,7 @@ class KubeRay:
         spec.workdir.mkdir(parents=True, exist_ok=True)
         bucket.download_folder("outputs", spec.workdir)
         for name in ("engine.log", "progress.jsonl"):
-            if bucket.size(name) is not None:
-                bucket.download(name, spec.workdir / name)
+            GrowingFile(bucket, name).download(spec.workdir / name)
         return result
 
     def _failure(self, bucket: Bucket) -> str:

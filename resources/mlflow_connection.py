@@ -6,12 +6,17 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.mlflow_errors import is_refusal
 from resources.mlflow_database import create_database
 from resources.opening import OPENING
 
 
 class TrackingUnavailable(Exception):
-    """MLflow does not answer, or refuses; says which address."""
+    """MLflow does not answer; the same call may work later."""
+
+
+class TrackingRefused(Exception):
+    """MLflow refuses: the same call would be refused again."""
 
 
 class MlflowConnection:
@@ -40,14 +45,16 @@ class MlflowConnection:
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
+        """Raise MLflow's errors as TrackingRefused or TrackingUnavailable, with its address."""
         from mlflow.exceptions import MlflowException
 
         try:
             yield
-        except MlflowException as error:
-            raise TrackingUnavailable(f"MLflow at {self._shown}: {error.message}") from error
-        except OSError as error:
-            raise TrackingUnavailable(f"MLflow at {self._shown}: {error}") from error
+        except (MlflowException, OSError) as error:
+            text = f"MLflow at {self._shown}: {getattr(error, 'message', None) or error}"
+            if is_refusal(error):
+                raise TrackingRefused(text) from error
+            raise TrackingUnavailable(text) from error
 
 
 def without_password(url: str) -> str:

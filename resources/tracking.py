@@ -2,7 +2,8 @@
 
 timeout: MLFLOW_HTTP_REQUEST_TIMEOUT (here 30 s) a call.
 retry: MLflow repeats failed HTTP calls (here 3 times, with growing pauses); what still fails is
-    raised as TrackingUnavailable, and the step is tried again.
+    raised as TrackingUnavailable, and the step is tried again. What MLflow refuses for good is
+    raised as TrackingRefused.
 cancel: an mlflow_run that is not ended stays RUNNING until the job's next attempt takes it up.
 duplicate: a job has one mlflow_run, found by its tag; an artefact of a job has one version.
 partial write: MLflow's own transactions; artefact files are logged before the version points
@@ -11,14 +12,14 @@ partial write: MLflow's own transactions; artefact files are logged before the v
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.artefact import ONNX, Signature
-from resources.mlflow_connection import MlflowConnection, TrackingUnavailable, without_password
+from resources.mlflow_connection import MlflowConnection, without_password
 
 JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
@@ -27,6 +28,8 @@ REACHED_TAG, REACHED_STEP_TAG = "orrery.reached", "orrery.reached_step"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the MLflow UI guesses from the first visit, and may show pages for language models."""
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
+BATCH = 500
+"""Values of one call; MLflow takes at most 1,000."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class TrackedRun:
 
     run_id: str
     url: str
+    experiment_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ class Tracking(MlflowConnection):
                 self._log_params(run_id, params)
                 if dataset is not None:
                     self._log_dataset(run_id, dataset)
-        return TrackedRun(run_id, f"{self._ui}/#/experiments/{experiment}/runs/{run_id}")
+        url = f"{self._ui}/#/experiments/{experiment}/runs/{run_id}"
+        return TrackedRun(run_id, url, experiment)
 
     def _log_params(self, run_id: str, params: dict[str, Any]) -> None:
         from mlflow.entities import Param
@@ -141,6 +146,31 @@ class Tracking(MlflowConnection):
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return found.experiment_id
+
+    def complete(self, run_id: str, history: Sequence[Mapping[str, float]]) -> int:
+        """Number of reported values that MLflow lacked, because it was away, and has now.
+
+        `history` holds metrics by name and their `step`. Raises TrackingUnavailable.
+        """
+        from mlflow.entities import Metric
+
+        last: dict[str, int] = {}
+        for point in history:
+            last |= {name: int(point["step"]) for name in point if name != "step"}
+        now_ms, missing = int(time.time() * 1000), []
+        with self._answers():
+            known = {m.key: m.step for m in self._client.get_run(run_id).data._metric_objs}
+            behind = {name for name, step in last.items() if known.get(name, -1) < step}
+            for name in sorted(behind):
+                sent = {m.step for m in self._client.get_metric_history(run_id, name)}
+                missing += [
+                    Metric(name, point[name], now_ms, int(point["step"]))
+                    for point in history
+                    if name in point and point["step"] not in sent
+                ]
+            for first in range(0, len(missing), BATCH):
+                self._client.log_batch(run_id, metrics=missing[first : first + BATCH])
+        return len(missing)
 
     def log_metrics(self, run_id: str, metrics: dict[str, float]) -> None:
         """Log final metrics. Raises TrackingUnavailable."""
@@ -281,15 +311,16 @@ class Tracking(MlflowConnection):
         return sorted((self._registered(v) for v in found), key=lambda v: -v.version)
 
     def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
-        """The version the alias points at, or None."""
+        """The version the alias points at, or None. Raises TrackingUnavailable."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            return self._registered(self._client.get_model_version_by_alias(name, alias))
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise TrackingUnavailable(f"MLflow at {self.uri}: {error.message}") from error
+        with self._answers():
+            try:
+                return self._registered(self._client.get_model_version_by_alias(name, alias))
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
 
     def point(self, name: str, alias: str, version: int) -> None:
         """Move the alias to the version. Raises TrackingUnavailable."""

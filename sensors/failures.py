@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from resources.mlflow_connection import TrackingUnavailable
+from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
 from resources.tracking import Tracking
 
 
@@ -24,7 +24,7 @@ def on_failure(
     reason = (context.failure_event.message or "no reason was recorded")[:1000]
     try:
         closed = tracking.close_runs_of(run.root_run_id or run.run_id, reason)
-    except TrackingUnavailable as error:
+    except (TrackingRefused, TrackingUnavailable) as error:
         return dg.SkipReason(str(error))
     context.log.error(f"{run.job_name} {run.run_id} failed: {reason} ({closed} mlflow_runs closed)")
     return None

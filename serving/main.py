@@ -6,7 +6,7 @@ Reads a PackagingSpec, builds the Bento, and writes a PackagingResult.
 import sys
 
 from engine import lease
-from engine.protocol import run_engine
+from engine.protocol import end_process, run_engine
 from serving.contract import PackagingResult, PackagingSpec
 from serving.packaging import package
 
@@ -19,4 +19,4 @@ def work(spec: PackagingSpec) -> PackagingResult:
 
 
 if __name__ == "__main__":
-    sys.exit(run_engine(PackagingSpec, work, sys.argv))
+    end_process(run_engine(PackagingSpec, work, sys.argv))

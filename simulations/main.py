@@ -11,7 +11,7 @@ import numpy as np
 from engine import lease
 from engine.artefact import ArtefactCorrupt, sha256_of
 from engine.progress import ProgressLog
-from engine.protocol import Refused, run_engine
+from engine.protocol import Refused, end_process, run_engine
 from engine.rows import read_rows
 from projects.suite import SUITE, Corruptions, Rollouts, Suite
 from simulations import pictures
@@ -108,4 +108,4 @@ def _steps(outcomes: list[Outcomes]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_engine(SimulationSpec, work, sys.argv))
+    end_process(run_engine(SimulationSpec, work, sys.argv))

@@ -42,6 +42,7 @@ class MlflowRun(Contract):
     """Empty where the engine's own `ORRERY_MLFLOW_URI` says it: an address with a password is
     not told."""
     run_id: str
+    experiment_id: str = ""
 
     @property
     def address(self) -> str:

@@ -10,7 +10,15 @@ import numpy as np
 import onnxruntime
 import torch
 
-from engine.artefact import ONNX, PROGRAM, SIGNATURE, Signature, TensorSignature, seal
+from engine.artefact import (
+    ONNX,
+    PROGRAM,
+    SIGNATURE,
+    Signature,
+    TensorSignature,
+    output_fault,
+    seal,
+)
 from engine.protocol import Refused, write_atomically
 from training.contract import DatasetFiles
 from training.data import as_json
@@ -87,13 +95,16 @@ def _signature(folder: Path, dataset: DatasetFiles | None) -> Signature:
         raise Refused(
             f"the model has {len(inputs)} inputs and {len(outputs)} outputs, expected one of each"
         )
-    return Signature(
+    signature = Signature(
         input=_tensor(inputs[0]),
         output=_tensor(outputs[0]),
         task=_task(dataset),
         classes=dataset.classes if dataset else [],
         features=dataset.features if dataset else [],
     )
+    if fault := output_fault(signature):
+        raise Refused(f"the exported model cannot be used: {fault}")
+    return signature
 
 
 def _task(dataset: DatasetFiles | None) -> Literal["classification", "regression", "control"]:

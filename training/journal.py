@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from engine.progress import follow
+from engine.progress import history_of
 
 
 class Journal:
@@ -45,9 +45,3 @@ def open_here(workdir: Path) -> Journal:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(_Book).options(num_cpus=0, scheduling_strategy=here)
     return Journal(actor.remote(str(workdir)))
-
-
-def history_of(workdir: Path) -> list[dict[str, float]]:
-    """Reported metrics by step; what an attempt after a crash reported again replaces the old."""
-    reported = {line.done: line.metrics for line, _ in follow(workdir) if line.metrics}
-    return [{"step": step, **metrics} for step, metrics in sorted(reported.items())]

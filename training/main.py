@@ -18,7 +18,8 @@ from ray.train.torch import TorchTrainer
 
 from engine import lease
 from engine.artefact import read_signature, seal
-from engine.protocol import Refused, TryAgain, run_engine
+from engine.progress import history_of
+from engine.protocol import Refused, TryAgain, end_process, run_engine
 from training import journal, worker
 from training.contract import TrainingResult, TrainingSpec
 from training.data import split_arrays
@@ -155,9 +156,10 @@ def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Trainin
     digest = export(checkpoint, artefact, spec.dataset, example)
     environment = spec.workdir / "environment.txt"
     environment.write_text(_environment())
-    history = journal.history_of(spec.workdir)
+    history = history_of(spec.workdir)
     draw_curves(history, pictures / "curves.png")
-    metrics = {k: v for k, v in history[-1].items() if k not in ("step", spec.units[0])}
+    last = history[-1] if history else {}
+    metrics = {k: v for k, v in last.items() if k not in ("step", spec.units[0])}
     if spec.dataset and spec.dataset.label:
         metrics |= evaluate(artefact, spec.dataset, pictures)
     return TrainingResult(
@@ -183,4 +185,4 @@ def _environment() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_engine(TrainingSpec, work, sys.argv))
+    end_process(run_engine(TrainingSpec, work, sys.argv))

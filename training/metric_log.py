@@ -1,7 +1,8 @@
 """Metrics of a running job and its machine, sent to MLflow in batches by a thread.
 
 timeout: each call as MLflow's HTTP settings say; `close` waits `patience_s` in all.
-retry: a batch that fails is sent again every second while training goes on.
+retry: a batch that fails is sent again every second while training goes on; what is left at the
+    end is sent by the job's driver, from the journal. What MLflow refuses is not sent again.
 cancel: the thread is a daemon and ends with the process.
 duplicate: on resume, steps that MLflow already has are not sent again.
 partial write: MLflow stores a batch whole or not at all.
@@ -13,7 +14,7 @@ import time
 from collections import deque
 from typing import Any
 
-from engine.protocol import TryAgain
+from engine.mlflow_errors import is_refusal
 from training.contract import MlflowRun
 
 BATCH = 500
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 class MetricLog:
     """Sends metrics to the mlflow_run without making training wait."""
 
-    def __init__(self, run: MlflowRun, resumed: bool, patience_s: float = 60.0) -> None:
+    def __init__(self, run: MlflowRun, resumed: bool, patience_s: float = 10.0) -> None:
         self._run, self._patience_s = run, patience_s
         self._queue: deque[tuple[str, float, int, int]] = deque()
         self._last_step: dict[str, int] = {}
@@ -42,18 +43,12 @@ class MetricLog:
         self._queue.extend((name, value, now_ms, step) for name, value in metrics.items())
 
     def close(self) -> None:
-        """Send what is queued.
-
-        Raises TryAgain when MLflow does not take it within the patience.
-        """
+        """Send what is queued, for as long as the patience lasts: a training that is done must not
+        fail because MLflow is away."""
         self._closing.set()
         self._thread.join(self._patience_s)
         if self._queue:
-            raise TryAgain(
-                f"MLflow at {self._run.uri or 'ORRERY_MLFLOW_URI'} did not take "
-                f"{len(self._queue)} metrics within {self._patience_s:.0f} s "
-                f"({self._error}); the checkpoint is kept: start MLflow and try the same job again"
-            )
+            log.warning("MLflow has not taken %d metrics: %s", len(self._queue), self._error)
 
     def _send_until_closed(self) -> None:
         # Loading MLflow takes a second, which the first training step need not wait for.
@@ -64,16 +59,22 @@ class MetricLog:
                 self._send_batch()
                 self._error = None
             except Exception as error:
-                if self._error is None:
-                    log.warning("MLflow does not answer, metrics are kept: %s", error)
-                self._error = error
-                # The sampler ends itself when MLflow fails; the next batch starts another.
-                self._client = None
+                self._note(error)
             self._closing.wait(1.0 if self._error else 0.2)
             if self._closing.is_set() and self._error:
                 time.sleep(1.0)
         if self._system:
             _send_last_sample(self._system)
+
+    def _note(self, error: Exception) -> None:
+        if is_refusal(error):
+            log.warning("MLflow refuses the metrics of this job, training goes on: %s", error)
+            self._queue = deque(maxlen=0)
+        elif self._error is None:
+            log.warning("MLflow does not answer, metrics are kept: %s", error)
+        self._error = error
+        # The sampler ends itself when MLflow fails; the next batch starts another.
+        self._client = None
 
     def _send_batch(self) -> None:
         from mlflow.entities import Metric

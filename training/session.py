@@ -5,7 +5,9 @@ reporter does both. With several workers Ray stores and restores, and the report
 """
 
 import math
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ from ray.train.v2._internal.execution.train_fn_utils import (
 )
 
 from engine.progress import ProgressLog
-from engine.protocol import Refused
+from engine.protocol import Refused, TryAgain, is_outage
 from training.checkpoints import CheckpointFolder
 from training.contract import CHECKPOINTS, TrainingSpec
 from training.journal import Journal
 from training.metric_log import MetricLog
+from training.metrics import numbers_of
 
 
 class Session:
@@ -34,6 +37,7 @@ class Session:
         write = book.write if book else None
         self._progress = ProgressLog(spec.workdir, unit, total, first, write)
         self._metrics = MetricLog(spec.tracking, resumed=first > 0) if spec.tracking else None
+        self._remarked: set[str] = set()
         self.first_report_at: float | None = None
         self._progress.report(first, "resuming" if first else "training starts")
 
@@ -46,11 +50,11 @@ class Session:
         """Number of the report now being made."""
         return self._reports + 1
 
-    def record(self, metrics: dict[str, Any]) -> None:
+    def record(self, metrics: Mapping[str, Any]) -> None:
         """Journal one report. Raises Refused when a metric is not a finite number."""
         self.first_report_at = self.first_report_at or time.time()
         self._reports += 1
-        numbers = {k: float(v) for k, v in metrics.items() if isinstance(v, (int, float))}
+        numbers, remarks = numbers_of(metrics)
         for name, value in numbers.items():
             if not math.isfinite(value):
                 raise Refused(
@@ -60,12 +64,15 @@ class Session:
                 )
         step = int(numbers.get(self._unit, self._reports))
         shown = {k: v for k, v in numbers.items() if k != self._unit}
-        self._progress.report(step, "", shown)
+        # Each remark once: the next report has the same metrics.
+        fresh = [text for name, text in remarks.items() if name not in self._remarked]
+        self._remarked.update(remarks)
+        self._progress.report(step, "; ".join(fresh), shown)
         if self._metrics:
             self._metrics.add(shown, step)
 
     def close(self) -> None:
-        """Send what is buffered. Raises TryAgain when MLflow does not take it."""
+        """Send what is buffered."""
         self._progress.close()
         if self._metrics:
             self._metrics.close()
@@ -76,6 +83,7 @@ class LocalReporter(LocalTrainFnUtils):
 
     def __init__(self, spec: TrainingSpec) -> None:
         super().__init__(experiment_name=spec.project)
+        self._process = os.getpid()
         self._checkpoints = CheckpointFolder(spec.workdir / CHECKPOINTS)
         found = self._checkpoints.newest_valid()
         self.resumed_from = found[0] if found else 0
@@ -85,16 +93,29 @@ class LocalReporter(LocalTrainFnUtils):
     def report(
         self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
     ) -> None:
-        """Keep the checkpoint, then journal the metrics: what is journalled can be resumed."""
+        """Keep the checkpoint, then journal the metrics: what is journalled can be resumed.
+
+        Raises TryAgain when the checkpoint cannot be kept for a reason that may pass.
+        """
+        if os.getpid() != self._process:
+            return  # A copy that the trainer has forked; the job has one record.
         self._last_metrics = metrics
         if checkpoint is not None:
             with checkpoint.as_directory() as folder:
-                kept = self._checkpoints.save(Path(folder), self.session.next_number())
+                kept = self._kept(Path(folder))
             self._last_checkpoint = Checkpoint.from_directory(str(kept))
         self.session.record(metrics)
 
+    def _kept(self, folder: Path) -> Path:
+        try:
+            return self._checkpoints.save(folder, self.session.next_number())
+        except OSError as error:
+            if is_outage(error):
+                raise TryAgain(f"the checkpoint cannot be kept: {error}") from error
+            raise
+
     def close(self) -> None:
-        """Send what is buffered. Raises TryAgain when MLflow does not take it."""
+        """Send what is buffered."""
         self.session.close()
 
 
@@ -116,7 +137,7 @@ class DistributedReporter(DistributedTrainFnUtils):
             self.session.record(metrics)
 
     def close(self) -> None:
-        """Send what is buffered. Raises TryAgain when MLflow does not take it."""
+        """Send what is buffered."""
         if self.session:
             self.session.close()
 

@@ -1,11 +1,12 @@
 """What every worker of a training job does: begin a session, seed, and call the trainer."""
 
+import contextlib
 import importlib
 import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.protocol import Refused
-from training import session
+from training import session, tracked_environment
 from training.contract import TrainingSpec
 from training.data import brought_here
 from training.journal import Journal
@@ -30,15 +31,42 @@ def train(
     reporter = session.begin(spec, book)
     _seed(spec.seed)
     if spec.tracking:
-        # What the trainer itself logs by `mlflow.log_...` goes to the job's mlflow_run.
-        os.environ["MLFLOW_TRACKING_URI"] = spec.tracking.address
-        os.environ["MLFLOW_RUN_ID"] = spec.tracking.run_id
+        tracked_environment.enter(spec.tracking)
+    here = Path(tempfile.gettempdir(), "orrery", spec.job) if book else spec.workdir
     if "dataset" in config:
-        here = Path(tempfile.gettempdir(), "orrery-datasets", spec.job) if book else spec.workdir
         config = {**config, "dataset": brought_here(config["dataset"], here / "dataset")}
-    _trainer(spec)(config)
+    trainer = _trainer(spec)
+    with _scratch_folder(here / "scratch"):
+        _call(trainer, config, spec)
     reporter.close()
     return reporter
+
+
+@contextlib.contextmanager
+def _scratch_folder(folder: Path) -> Iterator[None]:
+    """The job's own working directory, so that files of two jobs never meet, nor fill the checkout.
+
+    It is kept for a later attempt of the job, and removed with the work directory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _call(
+    trainer: Callable[[dict[str, Any]], None], config: dict[str, Any], spec: TrainingSpec
+) -> None:
+    """Let the trainer work. Raises Refused where it ends itself with an error code, or misses a
+    file of its own: neither heals by another attempt."""
+    try:
+        trainer(config)
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise Refused(f"{spec.trainer} ended itself by sys.exit({end.code!r})") from end
 
 
 def _trainer(spec: TrainingSpec) -> Callable[[dict[str, Any]], None]:

@@ -215,6 +215,13 @@ def estimate_of(forecasted: Forecast | None) -> ops.Estimate | None:
     )
 
 
+def progress_view(reported: dict[str, Any] | None) -> ops.Progress | None:
+    """The engine's report as the API shows it."""
+    if reported is None:
+        return None
+    return ops.Progress(**{name: reported[name] for name in ops.Progress.model_fields})
+
+
 def moment(seconds: float | None) -> Any:
     """The time, or None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -140,13 +140,28 @@ class FollowLogs(Input):
     """Whether to wait for what is still to come; false ends with the newest line."""
 
 
+class Progress(Output):
+    """How far the work of a job is, as its engine reported it."""
+
+    unit: str
+    done: int
+    total: int | None
+    """Units of work in all; null where it cannot be known."""
+    metrics: dict[str, float] = {}
+    left_s: float | None = None
+    """Estimate of the seconds left."""
+    message: str = ""
+
+
 class LogLine(Output):
     """One line of a job's log; its id is the cursor to resume from."""
 
     at: datetime
-    kind: Literal["log", "event", "error", "end"]
+    kind: Literal["log", "event", "progress", "output", "error", "end"]
+    """`output`: what the work itself printed; `progress`: a report, whose numbers are beside it."""
     step: str
     text: str
+    progress: Progress | None = None
 
 
 class JobMetrics(Input):

@@ -6,8 +6,8 @@ import pytest
 
 from engine import lease
 from projects.loading import load_project
-from resources.compute import LocalCompute
 from resources.datasets import DatasetStore
+from resources.local_compute import LocalCompute
 from resources.object_store import ObjectStore
 from resources.request_logs import RequestLogs
 from resources.sources import Sources

@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 
 from engine.artefact import sha256_of, verify
+from engine.progress import history_of
 from resources.compute import JobLost, JobRefused
 from training.contract import TrainingResult
-from training.journal import history_of
 
 
 def run(compute, spec, on_progress=lambda line: None, **more) -> TrainingResult:

@@ -2,7 +2,7 @@ import psutil
 import pytest
 
 from engine.protocol import JobResult, JobSpec
-from resources.compute import LocalCompute
+from resources.local_compute import LocalCompute
 
 ENGINE = """
 import os, sys

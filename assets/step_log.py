@@ -1,0 +1,30 @@
+"""What a step's outside work reports, as events of Dagster's log that keep their structure."""
+
+from dataclasses import asdict
+from typing import Any
+
+from dagster import AssetExecutionContext, MetadataValue
+from dagster._core.events import DagsterEvent, EngineEventData
+
+from engine.output import Output
+from engine.progress import Progress
+from resources.dagster_events import OUTPUT, PROGRESS
+
+
+class StepLog:
+    """Writes progress and output of the step's engine into the log of its dagster_run."""
+
+    def __init__(self, context: AssetExecutionContext) -> None:
+        self._step = context.get_step_execution_context()
+
+    def progress(self, report: Progress) -> None:
+        """Log a report with its numbers."""
+        self._log(str(report), PROGRESS, asdict(report))
+
+    def output(self, printed: Output) -> None:
+        """Log what the engine printed, as its own words."""
+        self._log(printed.text, OUTPUT, {"at": printed.at, "left_out": printed.left_out})
+
+    def _log(self, message: str, key: str, value: dict[str, Any]) -> None:
+        data = EngineEventData(metadata={key: MetadataValue.json(value)})
+        DagsterEvent.engine_event(self._step, message, data)

@@ -1,0 +1,111 @@
+"""The record of a training in MLflow: its mlflow_run, from the first parameter to the last file."""
+
+import platform
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+from dagster import AssetExecutionContext
+
+from assets.keys import asset_key
+from engine.progress import history_of
+from projects.loading import LoadedProject
+from resources.datasets import DatasetVersion
+from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
+from resources.revision import revision
+from resources.settings import Settings
+from resources.tracking import TrackedDataset, TrackedRun, Tracking
+from training.contract import TrainingResult, TrainingSpec
+
+
+def begin(
+    context: AssetExecutionContext,
+    tracking: Tracking,
+    settings: Settings,
+    project: LoadedProject,
+    asked: TrainingSpec,
+    dataset: DatasetVersion | None,
+) -> TrackedRun:
+    """The job's mlflow_run, found or created. Raises TrackingUnavailable or TrackingRefused."""
+    tags = {
+        "dagster.run_id": context.run.run_id,
+        "dagster.asset": asset_key(project.name, "checkpoint", asked.model).to_user_string(),
+        "mlflow.note.content": f"Trained by [this dagster_run]({settings.dagster_url}/runs/"
+        f"{context.run.run_id}).",
+        "mlflow.source.name": asked.trainer,
+        "mlflow.source.git.commit": revision(),
+        "mlflow.user": project.declaration.owner,
+        "orrery.project": project.name,
+        "orrery.model": asked.model,
+        "orrery.dataset_version": dataset.version if dataset else "",
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
+    }
+    parameters = {
+        **asked.hyperparameters,
+        "seed": asked.seed,
+        "job.trainer": asked.trainer,
+        "job.workers": asked.workers,
+    }
+    learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
+    name = f"{asked.model} {asked.job[:6]}"
+    return tracking.run_for(project.name, name, asked.job, tags, parameters, learned)
+
+
+def record(
+    context: AssetExecutionContext,
+    tracking: Tracking,
+    settings: Settings,
+    project: LoadedProject,
+    run: TrackedRun,
+    asked: TrainingSpec,
+    dataset: DatasetVersion | None,
+    trained: TrainingResult,
+) -> TrackedRun:
+    """The mlflow_run with everything the training made: the job's, or a new one where somebody has
+    deleted that. A finished training is never repeated because MLflow refuses something.
+
+    Raises TrackingUnavailable.
+    """
+    try:
+        _send(tracking, run, asked, trained)
+    except TrackingRefused as refusal:
+        context.log.warning(f"the mlflow_run {run.run_id} takes no record: {refusal}")
+        run = begin(context, tracking, settings, project, asked, dataset)
+        try:
+            _send(tracking, run, asked, trained)
+        except TrackingRefused as again:
+            context.log.error(f"the training is not recorded in MLflow: {again}")
+    return run
+
+
+def _send(
+    tracking: Tracking, run: TrackedRun, asked: TrainingSpec, trained: TrainingResult
+) -> None:
+    assert trained.environment  # a result without failure has it
+    tracking.complete(run.run_id, history_of(asked.workdir))
+    held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
+    tracking.log_metrics(run.run_id, held_out)
+    files = [*trained.pictures, trained.environment, *_logs(asked.workdir)]
+    tracking.log_files(run.run_id, files, "training")
+    tracking.end(run.run_id, well=True)
+
+
+def record_failure(
+    context: AssetExecutionContext,
+    tracking: Tracking,
+    run: TrackedRun,
+    asked: TrainingSpec,
+    error: Exception,
+) -> None:
+    """End the mlflow_run of a failed training with its whole log; the reason of the failure is the
+    training's, whatever MLflow says."""
+    try:
+        tracking.log_files(run.run_id, _logs(asked.workdir), "training")
+        tracking.end(run.run_id, well=False)
+    except (TrackingRefused, TrackingUnavailable) as refusal:
+        context.log.warning(f"the failure is not recorded: {refusal} (the failure: {error})")
+
+
+def _logs(workdir: Path) -> list[Path]:
+    return [file for file in [workdir / "engine.log"] if file.exists()]
