@@ -106,3 +106,12 @@ answered = Table(
     Column("created_at", Float, nullable=False),
     UniqueConstraint("principal", "operation", "key"),
 )
+plans = Table(
+    "plans",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("principal", String(160), nullable=False),
+    Column("operation", String(80), nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+)

@@ -1,14 +1,16 @@
 """Operations as tools for AI agents: what there is, what it would do, and doing it on consent."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from api.once import answered_before
+from api import plans
+from api.idempotency import kept_answer
 from api.operations.agents import Execute, Executed, Preview, Tool, Tools
 from api.operations.jobs import Job
-from api.operations.operation import Input, Nothing, Operation
+from api.operations.operation import Input, Nothing, Operation, Output
 from api.operations.table import BY_NAME, OPERATIONS
 from api.performing import Performer, told
 from api.planning import preview
@@ -50,32 +52,53 @@ class Agents:
         if asked.callback and "callback" in operation.input.model_fields:
             params.setdefault("callback", asked.callback)
         made = validated(operation, params)
-        inner = Call(call.platform, call.principal, operation.name, call.on_behalf_of)
+        inner = replace(call, operation=operation.name, idempotency_key=None)
         await self.performer.admit(inner, operation)
-        if operation.changes:
-            made = _once(operation, made, asked.plan_hash)
-            if not await run_in_threadpool(_was_done, inner, made):
-                plan = await run_in_threadpool(self._planned, inner, operation, made)
-                if asked.plan_hash is None:
-                    return Executed(tool=asked.tool, status="preview", preview=plan)
-                if asked.plan_hash != plan.plan_hash:
-                    raise Problem(
-                        "stale-plan",
-                        f"got plan {asked.plan_hash[:12]}, but the plan is {plan.plan_hash[:12]} "
-                        "now: something it rests on has changed, or the parameters differ",
-                        todo="Call without plan_hash, look at the preview, and call with its hash.",
-                    )
+        if operation.changes and asked.plan_hash is None:
+            plan = await run_in_threadpool(self._planned, inner, operation, made)
+            return Executed(tool=asked.tool, status="preview", preview=plan)
+        if operation.changes and asked.plan_hash is not None:
+            done = await run_in_threadpool(self._agreed, inner, operation, made, asked.plan_hash)
+            if done is not None:
+                return _executed(asked.tool, "already_done", done)
+            inner = replace(inner, idempotency_key=_key_of(asked.plan_hash))
         result = await self.performer.perform(inner, operation, made)
-        return Executed(
-            tool=asked.tool,
-            status="done",
-            result=result.model_dump(mode="json"),
-            handle=result.job_id if isinstance(result, Job) else None,
-        )
+        return _executed(asked.tool, "done", result)
 
     def _planned(self, call: Call, operation: Operation, asked: Input) -> Preview:
         with told():
-            return preview(call, operation, asked, self.performer.handlers)
+            plan, content = preview(call, operation, asked, self.performer.handlers)
+            with call.platform.control.write() as connection:
+                digest = plans.keep(connection, call, content)
+        return plan.model_copy(update={"plan_hash": digest})
+
+    def _agreed(self, call: Call, operation: Operation, asked: Input, digest: str) -> Output | None:
+        """The answer of a plan that was carried out before; None for one that is to be carried out
+        now.
+
+        Raises the problem `stale-plan` where what it says does not hold any more.
+        """
+        with call.platform.control.read() as connection:
+            content, is_fresh = plans.content_of(connection, call, digest)
+        kept = kept_answer(call, _key_of(digest))
+        if kept is not None:
+            return self.performer.replayed(call, operation, kept)
+        if not is_fresh:
+            raise Problem(
+                "stale-plan",
+                f"the plan {digest[:12]} is older than {plans.LIFE_S / 60:.0f} minutes",
+                todo="Call without plan_hash, look at the new preview, and call with its hash.",
+            )
+        with told():
+            _, present = preview(call, operation, asked, self.performer.handlers)
+        if present != content:
+            raise Problem(
+                "stale-plan",
+                f"the plan {digest[:12]} does not hold: something it rests on has changed, or the "
+                "parameters differ",
+                todo="Call without plan_hash, look at the new preview, and call with its hash.",
+            )
+        return None
 
     def _operation(self, call: Call, tool: str) -> Operation:
         offered = {operation.name: operation for operation in self.offered(call)}
@@ -126,23 +149,15 @@ def validated(operation: Operation, params: dict[str, Any]) -> Input:
         raise Problem("invalid", text, errors=errors) from error
 
 
-def _once(operation: Operation, asked: Input, plan_hash: str | None) -> Input:
-    """The input with the plan as its idempotency key: an agreed plan is carried out once."""
-    if plan_hash is None or "idempotency_key" not in operation.input.model_fields:
-        return asked
-    if getattr(asked, "idempotency_key", None):
-        return asked
-    return asked.model_copy(update={"idempotency_key": f"plan-{plan_hash}"})
+def _key_of(plan: str) -> str:
+    """Idempotency key of a plan, which is carried out once."""
+    return f"plan-{plan}"
 
 
-def _was_done(call: Call, asked: Input) -> bool:
-    """Whether the same request was carried out before, and will be answered as it was."""
-    key = getattr(asked, "idempotency_key", None)
-    if not key:
-        return False
-    exclude = {"idempotency_key"}
-    with call.platform.control.read() as connection:
-        known = answered_before(
-            connection, call, key, asked.model_dump(mode="json", exclude=exclude)
-        )
-    return known is not None
+def _executed(tool: str, status: Literal["done", "already_done"], result: Output) -> Executed:
+    return Executed(
+        tool=tool,
+        status=status,
+        result=result.model_dump(mode="json"),
+        handle=result.job_id if isinstance(result, Job) else None,
+    )

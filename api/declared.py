@@ -5,12 +5,13 @@ there; one of another organization `acme` is called `acme--name`, so that equal 
 and nobody learns from a refusal what others have.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,12 @@ from resources.api_projects import FRESH_S, ApiProjects
 from resources.settings import Settings
 
 BETWEEN = "--"
+
+
+class _Checked(Exception):
+    """A change was validated, and nothing more was wanted."""
+
+
 DOUBLED = re.compile(r"[-_]{2}")
 """Reserved: Dagster takes - and _ for one letter, and `--` ends an organization's name."""
 
@@ -106,8 +113,16 @@ class DeclaredProjects:
         """Whether the API created it, and so may change it."""
         return project.file.parent == self._settings.api_projects
 
-    def create(self, principal: Principal, declaration: dict[str, Any] | str) -> LoadedProject:
-        """The new project, in its file. Raises the problems `invalid` and `conflict`."""
+    def create(
+        self,
+        principal: Principal,
+        declaration: dict[str, Any] | str,
+        begin_change: Callable[[], None] = lambda: None,
+    ) -> LoadedProject:
+        """The new project, in its file; `begin_change` is called once everything is validated.
+
+        Raises the problems `invalid` and `conflict`.
+        """
         document = self._document(declaration)
         name = document.get("project")
         if not isinstance(name, str) or DOUBLED.search(name):
@@ -115,10 +130,15 @@ class DeclaredProjects:
         if not principal.may_see(name):
             raise Problem("forbidden", f"this key reaches only {sorted(principal.projects or ())}")
         with self._alone():
-            return self._write(principal, document, name, is_new=True)
+            return self._write(principal, document, name, begin_change, is_new=True)
 
     def replace(
-        self, principal: Principal, name: str, declaration: dict[str, Any] | str, etag: str | None
+        self,
+        principal: Principal,
+        name: str,
+        declaration: dict[str, Any] | str,
+        etag: str | None,
+        begin_change: Callable[[], None] = lambda: None,
     ) -> LoadedProject:
         """The changed project; raises `not-found`, `conflict`, `invalid`, `precondition-failed`."""
         document = self._document(declaration)
@@ -126,12 +146,19 @@ class DeclaredProjects:
             raise invalid(f"got project {document.get('project')!r}, expected {name!r}", "project")
         with self._alone():
             self.require_unchanged(self.changeable(principal, name), etag)
-            return self._write(principal, document, name, is_new=False)
+            return self._write(principal, document, name, begin_change, is_new=False)
 
     def edit(
-        self, principal: Principal, name: str, path: tuple[str, str], part: Any
+        self,
+        principal: Principal,
+        name: str,
+        path: tuple[str, str],
+        part: Any,
+        begin_change: Callable[[], None] = lambda: None,
+        suite: dict[str, Any] | None = None,
     ) -> LoadedProject:
-        """The project with one part put in, or taken out where it is None; raises as `replace`."""
+        """The project with one part put in, or taken out where it is None, and with the suite that
+        the part names; raises as `replace`."""
         family, key = path
         with self._alone():
             project = self.changeable(principal, name)
@@ -142,19 +169,26 @@ class DeclaredProjects:
                 parts.pop(key, None)
             else:
                 parts[key] = part
-            return self._write(principal, document, name, is_new=False)
+            suites = {part["suite"]: suite} if part is not None and suite is not None else {}
+            return self._write(principal, document, name, begin_change, suites, is_new=False)
+
+    def check_edit(self, principal: Principal, name: str, path: tuple[str, str], part: Any) -> None:
+        """Return when `edit` would be carried out; raises as `edit`, and changes nothing."""
+
+        def end() -> None:
+            raise _Checked
+
+        with contextlib.suppress(_Checked):
+            self.edit(principal, name, path, part, end)
 
     def delete(self, principal: Principal, name: str) -> None:
         """Take the project's file away; raises `not-found` or `conflict`."""
         with self._alone():
             self._shared.delete(self.changeable(principal, name).file.name)
 
-    def put_suite(self, project: LoadedProject, simulation: str, suite: dict[str, Any]) -> str:
-        """Path, as declared, of a suite kept beside the project's file."""
-        path = f"suites/{project.name}.{simulation}.yaml"
-        with self._alone():
-            self._shared.put(path, dumped(suite))
-        return path
+    def suite_path(self, project: LoadedProject, simulation: str) -> str:
+        """Path, as declared, of a suite that a request brings."""
+        return f"suites/{project.name}.{simulation}.yaml"
 
     def changeable(self, principal: Principal, name: str) -> LoadedProject:
         """The project, if the API may change it; raises `not-found` or `conflict`."""
@@ -201,7 +235,14 @@ class DeclaredProjects:
             draft.unlink(missing_ok=True)
 
     def _write(
-        self, principal: Principal, document: dict[str, Any], name: str, *, is_new: bool
+        self,
+        principal: Principal,
+        document: dict[str, Any],
+        name: str,
+        begin_change: Callable[[], None],
+        suites: dict[str, dict[str, Any]] | None = None,
+        *,
+        is_new: bool,
     ) -> LoadedProject:
         qualified = self.qualified(principal.organization, name)
         declared = {**document, "project": qualified}
@@ -210,7 +251,7 @@ class DeclaredProjects:
             refuse_what_requests_may_not(checked, self._front)
             text = _yaml(declared)
             self._refuse_clash(qualified, name, is_new=is_new)
-            self._load(text)
+            self._load(text, suites or {})
         except InvalidProject as error:
             problems = [
                 FieldError(field=p.path, message=p.message.replace(qualified, name))
@@ -218,15 +259,19 @@ class DeclaredProjects:
             ]
             text = f"the declaration of {name!r} has {len(problems)} mistakes"
             raise Problem("invalid", text, errors=problems) from error
+        begin_change()
+        for path, suite in (suites or {}).items():
+            self._shared.put(path, dumped(suite))
         self._shared.put(f"{qualified}.yaml", text)
         return self.find(principal, name)
 
-    def _load(self, text: str) -> None:
-        """Return when the text is a declaration that loads. Raises InvalidProject."""
+    def _load(self, text: str, suites: dict[str, dict[str, Any]]) -> None:
+        """Return when the text, and suites by their path, are a declaration that loads. Raises
+        InvalidProject."""
         draft = self._draft()
         try:
             draft.write_text(text, encoding="utf-8")
-            load_project(draft)
+            load_project(draft, suites)
         finally:
             draft.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from api.callbacks import Callbacks
+from api.endings import Ending, ending
 from api.platform import Platform
 from api.training_runs import reached
 from resources.control import ControlUnavailable
@@ -32,6 +33,7 @@ from scheduler.jobs import Job
 from scheduler.states import ENDED, Status
 
 IDLE_S = 1.0
+REPORT_EVERY_S = 2.0
 BUSY_S = 0.25
 AT_ONCE = 10
 STATUS: dict[str, Status] = {
@@ -63,6 +65,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._reload = asyncio.Event()
         self._reloaded = asyncio.Lock()
+        self._reported: dict[str, float] = {}
 
     def wake(self) -> None:
         """There is something to do. To be called in the loop's thread."""
@@ -168,15 +171,24 @@ class Dispatcher:
             self._platform.events.states, [job.dagster_run_id or "" for job in going]
         )
         by_id = {state.run_id: state for state in states}
-        for job in going:
-            state = by_id.get(job.dagster_run_id or "")
+        await asyncio.gather(
+            *(self._follow_job(job, by_id.get(job.dagster_run_id or "")) for job in going)
+        )
+        return True
+
+    async def _follow_job(self, job: Job, state: RunState | None) -> None:
+        """Bring one job forward; what stands in its way is no other job's business."""
+        try:
             if state is None:
-                await self._write(lambda c, j=job: self._proceed(c, j, "failed", message=GONE))
-                continue
+                await self._write(lambda c: self._proceed(c, job, "failed", message=GONE))
+                return
             if job.stop_asked_at is not None and state.status not in ("CANCELING", *ENDS):
                 await self._dagster.terminate(state.run_id)
             await run_in_threadpool(self._advance, job, state)
-        return True
+        except (ControlUnavailable, EventsUnavailable, DagsterUnavailable) as error:
+            log.warning("job %s has to wait: %s", job.id, error)
+        except Exception:
+            log.exception("job %s could not be followed", job.id)
 
     def _under_way(self) -> list[Job]:
         with self._platform.control.read() as connection:
@@ -186,12 +198,16 @@ class Dispatcher:
         status = STATUS.get(state.status, "starting")
         if job.stop_asked_at is not None and status not in ENDED:
             status = "stopping"
-        message: str | None = None
-        if status == "failed":
-            if self._is_repeated(job, state):
-                return
-            message = self._platform.events.failure_of(state.run_id)
-            status = "failed" if job.stop_asked_at is None else "stopped"
+        if status == "failed" and self._is_repeated(job, state):
+            return
+        self._report(job, state)
+        found: Ending | None = None
+        if status in ENDED:
+            found = ending(job, status, self._platform.events.outcome_of(state.run_id))
+            if job.stop_asked_at is not None and found.status == "failed":
+                found = found._replace(status="stopped", message=None)
+            status = found.status
+        message = found.message if found else None
         if status == "stopped":
             kept = reached(self._platform, job)
             message = "; ".join(filter(None, (job.message, kept)))
@@ -202,10 +218,30 @@ class Dispatcher:
                 connection,
                 job,
                 status,
-                message=message,
+                # What stood in its way, such as definitions that had to load, does so no more.
+                message=message if message is not None or job.stop_asked_at else "",
                 started_at=state.started_at,
                 ended_at=state.ended_at,
+                ran_s=found.ran_s if found else None,
+                made=found.made if found else None,
+                verdict=found.verdict if found else None,
             )
+
+    def _report(self, job: Job, state: RunState) -> None:
+        """Keep the newest progress of the job's work, looked up every `REPORT_EVERY_S`."""
+        now, is_over = time.monotonic(), state.status in ENDS
+        if not is_over and now - self._reported.get(job.id, 0.0) < REPORT_EVERY_S:
+            return
+        if state.status not in ("STARTED", *ENDS):
+            return
+        self._reported[job.id] = now
+        if is_over:
+            del self._reported[job.id]
+        progress = self._platform.events.progress_of(state.run_id)
+        if progress is None or progress == job.progress:
+            return
+        with self._platform.control.write() as connection:
+            jobs.report(connection, job.id, progress)
 
     def _is_repeated(self, job: Job, state: RunState) -> bool:
         """Whether the failed dagster_run is repeated, or that is still to be decided."""
@@ -261,6 +297,8 @@ def _body(event: str, job: Job, platform: Platform) -> str:
         "name": job.name,
         "status": job.status,
         "message": job.message,
+        "verdict": job.verdict,
+        "made": job.made,
     }
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return json.dumps({"type": event, "timestamp": at, "data": told})

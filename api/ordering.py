@@ -5,18 +5,18 @@ A plan and a job are made from the same order, so a preview shows exactly what w
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from accounts import keys
-from api.once import answered_before, remember
 from api.platform import Call
-from api.problems import Problem
+from api.problems import Problem, invalid
 from projects.loading import LoadedProject
 from scheduler import budgets, jobs
-from scheduler.budgets import Budget, BudgetExceeded
+from scheduler.budgets import Budget, BudgetExceeded, DurationUnknown
 from scheduler.forecast import Forecast, Observed, forecast
 from scheduler.states import Kind
 
@@ -32,6 +32,15 @@ class Order:
     spec: dict[str, Any]
     gpus: int = 0
     expected: Forecast | None = None
+    max_seconds: float | None = None
+    """Time after which the job is stopped."""
+
+    @property
+    def upper_s(self) -> float | None:
+        """Longest time that is reserved for it; None where nobody knows."""
+        if self.max_seconds is not None:
+            return self.max_seconds
+        return self.expected.high_s if self.expected else None
 
     @property
     def digest(self) -> str:
@@ -61,25 +70,27 @@ def expected(
     return forecast(observed, hyperparameters)
 
 
+HELD_S = 30.0
+"""How long a job waits at most for what is declared for it."""
+
+
 def take(
     call: Call,
     order: Order,
     *,
     callback: str | None,
-    once: str | None,
-    asked: dict[str, Any],
+    declare: Callable[[], None] | None = None,
 ) -> jobs.Job:
-    """The job of the order: new, or the one that the same idempotency key was given before.
+    """The job of the order.
 
-    Job, audit and key are one transaction. Raises the problems `conflict`, `budget-exceeded`.
+    Job, audit and idempotency key are one transaction. What the request declares is declared after
+    its job was admitted; the job fails where that fails. Raises the problems `budget-exceeded` and
+    `invalid`.
     """
     principal = call.principal
     with call.platform.control.write() as connection:
-        if once and (known := answered_before(connection, call, once, asked)):
-            job = jobs.find(connection, principal.organization, known["job_id"])
-            assert job
-            return job
         _admit(call, connection, order)
+        call.begin_change(order)
         job = jobs.create(
             connection,
             organization=principal.organization,
@@ -91,13 +102,28 @@ def take(
             key_id=principal.key_id,
             callback=callback,
             gpus=order.gpus,
-            expected_s=order.expected.high_s if order.expected else None,
+            expected_s=order.upper_s,
+            on_behalf_of=call.on_behalf_of,
+            held_s=HELD_S if declare else 0.0,
         )
-        if once:
-            remember(connection, call, once, asked, {"job_id": job.id})
+        if call.claim:
+            call.claim.complete(connection, {"job_id": job.id})
         call.audited(connection, f"job/{job.id}", after={"spec": order.spec})
+    if declare:
+        _declare(call, job, declare)
     call.platform.work_is_waiting()
     return job
+
+
+def _declare(call: Call, job: jobs.Job, declare: Callable[[], None]) -> None:
+    try:
+        declare()
+    except Exception as error:
+        with call.platform.control.write() as connection:
+            jobs.proceed(connection, job, "failed", message=f"could not be declared: {error}")
+        raise
+    with call.platform.control.write() as connection:
+        jobs.release(connection, job.id)
 
 
 def _kept(expected: Forecast | None) -> dict[str, Any] | None:
@@ -107,20 +133,19 @@ def _kept(expected: Forecast | None) -> dict[str, Any] | None:
     return {**told, "based_on": told.pop("jobs")}
 
 
+def budget_of(call: Call, connection: Connection) -> Budget:
+    """Budget of the key that the caller comes with; endless without one."""
+    key = keys.find(connection, call.principal.key_id) if call.principal.key_id else None
+    return Budget(key.budget_gpu_h, key.budget_money) if key else Budget(None, None)
+
+
 def _admit(call: Call, connection: Connection, order: Order) -> None:
-    if call.principal.key_id is None:
-        return
-    key = keys.find(connection, call.principal.key_id)
-    if key is None or (key.budget_gpu_h is None and key.budget_money is None):
+    budget, key_id = budget_of(call, connection), call.principal.key_id
+    if budget.is_endless or key_id is None:
         return
     try:
-        budgets.admit(
-            connection,
-            key.id,
-            Budget(key.budget_gpu_h, key.budget_money),
-            call.platform.prices,
-            order.gpus,
-            order.expected.high_s if order.expected else None,
-        )
+        budgets.admit(connection, key_id, budget, call.platform.prices, order.gpus, order.upper_s)
     except BudgetExceeded as error:
         raise Problem("budget-exceeded", str(error)) from error
+    except DurationUnknown as error:
+        raise invalid(str(error), "max_seconds") from error

@@ -9,6 +9,8 @@ from starlette.concurrency import run_in_threadpool
 
 from accounts import audit
 from accounts.roles import ACTIONS, Permission
+from api.idempotency import once
+from api.operations.jobs import JobId
 from api.operations.operation import Input, Operation, Output
 from api.platform import Call, Platform
 from api.problems import Problem
@@ -103,7 +105,39 @@ class Performer:
 
     def _handled(self, call: Call, operation: Operation, asked: Input) -> Output:
         with told():
+            if not operation.changes or call.is_preview:
+                return self.handlers[operation.name](call, asked)
+            keys = (call.idempotency_key, getattr(asked, "idempotency_key", None))
+            return self._once(call, operation, asked, [key for key in keys if key])
+
+    def _once(self, call: Call, operation: Operation, asked: Input, keys: list[str]) -> Output:
+        """What the operation answers, carried out once for each of the idempotency keys."""
+        if not keys:
             return self.handlers[operation.name](call, asked)
+        key, *more = keys
+        request = asked.model_dump(mode="json", exclude={"idempotency_key"})
+        given = once(
+            call,
+            key,
+            request,
+            lambda inner: self._once(inner, operation, asked, more),
+            is_secret=operation.shows_secret,
+        )
+        return given if isinstance(given, Output) else self.replayed(call, operation, given)
+
+    def replayed(self, call: Call, operation: Operation, kept: dict[str, Any]) -> Output:
+        """The kept answer of an operation; a job as it is now. Raises the problem `conflict` for
+        an answer that held a secret."""
+        if "job_id" in kept:
+            return self.handlers["jobs.get"](call, JobId.model_construct(id=kept["job_id"]))
+        if operation.shows_secret:
+            raise Problem(
+                "conflict",
+                f"{operation.name} was carried out with this idempotency key, and its secret is "
+                "shown once",
+                todo="Use a new key to make another one.",
+            )
+        return operation.output.model_validate(kept["output"])
 
 
 def _refusal(call: Call, operation: Operation) -> str | None:

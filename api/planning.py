@@ -1,33 +1,26 @@
-"""Plans: what a changing operation would do now, and the hash that consent is given to.
+"""Plans: what a changing operation would do now, as the operation itself validates it.
 
-The hash covers the request with every reference resolved and the present state of what it touches;
-so whoever agrees to a plan gets that plan, or is told that it no longer holds.
+A preview runs the operation up to where it would begin to change something, so that it refuses
+what the operation would refuse. Its content is the request with every reference resolved and the
+present state of what it touches; whoever agrees to a plan gets that plan, or is told that it no
+longer holds.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from accounts import keys
-from api.handlers import inference, simulation
-from api.handlers.jobs import estimate_of
+from api.consequences import UNDO, consequences_of
+from api.handlers.jobs import budget_views, estimate_of
 from api.operations.agents import Preview
 from api.operations.operation import Input, Operation
 from api.operations.table import BY_NAME
-from api.ordering import Order
+from api.ordering import Order, budget_of
 from api.performing import Handler
-from api.platform import Call
-from api.training_orders import order as training_order
-from scheduler.jobs import used_gpu_h
+from api.platform import Call, PreviewReached
 
-ORDERS: Mapping[str, Callable[[Call, Any], Order]] = {
-    "train.submit": training_order,
-    "simulate.start": simulation.start_order,
-    "services.deploy": inference.deploy_order,
-    "services.change": inference.change_order,
-}
-"""Operations that take a job."""
 READERS: Mapping[str, str] = {
     "train.stop": "train.get",
     "jobs.stop": "jobs.get",
@@ -38,31 +31,59 @@ READERS: Mapping[str, str] = {
     "projects.delete": "projects.get",
 }
 """Which operation shows the present state of what another changes."""
-VOLATILE = frozenset({"started_at", "ended_at", "cost", "replicas", "weight", "message"})
+VOLATILE = frozenset(
+    {
+        "answering",
+        "cost",
+        "ended_at",
+        "message",
+        "progress",
+        "replicas",
+        "started_at",
+        "weight",
+        "worked_s",
+    }
+)
 """What changes by itself, and makes no plan stale."""
 
 
 def preview(
     call: Call, operation: Operation, asked: Input, handlers: Mapping[str, Handler]
-) -> Preview:
-    """The plan. Raises Problem where the operation would."""
+) -> tuple[Preview, str]:
+    """The plan, and the digest of its content. Raises Problem where the operation would."""
     resolved: dict[str, Any] = asked.model_dump(
         mode="json", exclude={"idempotency_key"}, exclude_none=True
     )
-    ordered = ORDERS[operation.name](call, asked) if operation.name in ORDERS else None
+    ordered = _validated(call, operation, asked, handlers)
     if ordered is not None:
         told = {k: v for k, v in ordered.spec.items() if k != "launch"}
         resolved = {"request": resolved, "job": told}
     present = _present(call, operation, asked, handlers)
     plan = [operation.name, call.principal.organization, resolved, present]
     text = json.dumps(plan, sort_keys=True, default=str)
-    return Preview(
+    shown = Preview(
         effect=f"{operation.summary.rstrip('.').partition(';')[0]}: {_subject(asked)}",
         cost=_cost(call, ordered),
         quota=_quota(call, ordered),
         resolved=resolved,
-        plan_hash=hashlib.sha256(text.encode()).hexdigest(),
+        consequences=consequences_of(call, operation.name, asked),
+        undo=UNDO.get(operation.name, ""),
     )
+    return shown, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _validated(
+    call: Call, operation: Operation, asked: Input, handlers: Mapping[str, Handler]
+) -> Order | None:
+    """The order of the job that the operation would take, or None where it takes none.
+
+    Raises Problem where the operation refuses.
+    """
+    try:
+        handlers[operation.name](replace(call, is_preview=True), asked)
+    except PreviewReached as reached:
+        return reached.order
+    raise AssertionError(f"{operation.name} changed something in a preview")
 
 
 def _subject(asked: Input) -> str:
@@ -111,18 +132,16 @@ def _cost(call: Call, ordered: Order | None) -> dict[str, Any]:
 
 
 def _quota(call: Call, ordered: Order | None) -> dict[str, Any]:
-    if call.principal.key_id is None:
-        return {"budget": None}
+    """How the key's budgets stand, and what the job may need of them."""
     with call.platform.control.read() as connection:
-        key = keys.find(connection, call.principal.key_id)
-        used = used_gpu_h(connection, call.principal.key_id)
-    if key is None or (key.budget_gpu_h is None and key.budget_money is None):
-        return {"budget": None}
-    high_s = ordered.expected.high_s if ordered and ordered.expected else 0.0
-    added = (ordered.gpus if ordered else 0) * high_s / 3600
-    return {
-        "budget_gpu_h": key.budget_gpu_h,
-        "budget_money": key.budget_money,
-        "used_gpu_h": round(used, 6),
-        "used_gpu_h_after": round(used + added, 6),
+        budget = budget_of(call, connection)
+        standing = budget_views(call, connection, call.principal.key_id, budget)
+    if not standing:
+        return {"budgets": []}
+    upper_s = ordered.upper_s or 0.0 if ordered else 0.0
+    gpus = ordered.gpus if ordered else 0
+    needed = {
+        "gpu_h": round(gpus * upper_s / 3600, 6),
+        "money": call.platform.prices.money(upper_s, gpus),
     }
+    return {"budgets": [{**view.model_dump(), "needed": needed[view.unit]} for view in standing]}

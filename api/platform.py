@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from accounts import audit, first_start, organizations
+from accounts import audit, first_start, keys, organizations
 from accounts.first_start import Owner
 from accounts.principal import Principal
 from accounts.secret import InstanceSecret
@@ -14,6 +15,7 @@ from api.declared import DeclaredProjects
 from api.settings import FrontDoorSettings
 from resources import doors
 from resources.cluster_settings import ClusterSettings
+from resources.compute import Compute
 from resources.control import Control, secret_bytes
 from resources.dagster_events import DagsterEvents
 from resources.evidence import EvidenceStore
@@ -24,6 +26,9 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 from scheduler.budgets import Prices
 
+if TYPE_CHECKING:
+    from api.idempotency import Claim
+
 
 class Platform:
     """Every door that the front door opens, made at first use."""
@@ -31,6 +36,7 @@ class Platform:
     def __init__(self, settings: Settings, front: FrontDoorSettings) -> None:
         self.settings, self.front = settings, front
         self.control = Control(settings.control_url)
+        self._key_names: dict[str, str] = {}
         self.work_is_waiting: Callable[[], None] = lambda: None
         """Told when the dispatcher has something to do; safe to call from any thread."""
         self.declarations_changed: Callable[[], None] = lambda: None
@@ -88,14 +94,37 @@ class Platform:
         return EvidenceStore(self.objects)
 
     @cached_property
+    def compute(self) -> Compute:
+        """Where engines run."""
+        return doors.compute(self.settings, ClusterSettings())
+
+    @cached_property
     def runtime(self) -> Runtime:
         """What serves."""
         return doors.runtime(self.settings, ClusterSettings())
+
+    def key_name(self, key_id: str) -> str | None:
+        """Name of an API key, also of a revoked one; it never changes."""
+        if key_id not in self._key_names:
+            with self.control.read() as connection:
+                found = keys.find(connection, key_id)
+            if found is None:
+                return None
+            self._key_names[key_id] = found.name
+        return self._key_names[key_id]
 
     @property
     def prices(self) -> Prices:
         """What an hour costs."""
         return Prices(self.front.price_gpu_h, self.front.price_process_h)
+
+
+class PreviewReached(Exception):
+    """The operation would be carried out: nothing stands against it."""
+
+    def __init__(self, order: Any = None) -> None:
+        super().__init__("a preview changes nothing")
+        self.order = order
 
 
 @dataclass(frozen=True)
@@ -107,6 +136,19 @@ class Call:
     operation: str
     on_behalf_of: str | None = None
     """Who the caller acts for, where it says so: an agent for a person."""
+    idempotency_key: str | None = None
+    is_preview: bool = False
+    """Whether to end where the operation would begin to change something."""
+    claim: "Claim | None" = None
+    """Of the idempotency key; completed in the transaction of what is changed."""
+
+    def begin_change(self, order: Any = None) -> None:
+        """To be called once everything was validated, and before anything is changed.
+
+        Raises PreviewReached in a preview, with the order of the job where there is one.
+        """
+        if self.is_preview:
+            raise PreviewReached(order)
 
     def audited(
         self,

@@ -17,8 +17,8 @@ from projects.loading import LoadedProject
 from projects.nearest import hint
 from projects.placement import Resources
 from projects.schema import Dataset, Model, Project
-from resources.capacity import Capacity, bytes_of, of_this_machine
 from resources.model_hub import HubUnavailable, NoSuchModel, resolve
+from resources.needs import Needs
 from resources.revision import revision
 from resources.settings import CHECKOUT
 
@@ -50,7 +50,7 @@ def order(call: Call, asked: SubmitTraining) -> Order:
     wanted = _wanted(call, asked)
     project, model = wanted.project, wanted.model
     resources = _resources(model.resources, asked.resources)
-    _require_capacity(call, resources)
+    _require_capacity(call, model, resources)
     hyperparameters = {**model.hyperparameters, **asked.hyperparameters}
     dataset, is_made_first = _dataset(call, wanted, asked.dataset_version)
     config: dict[str, Any] = {
@@ -59,6 +59,8 @@ def order(call: Call, asked: SubmitTraining) -> Order:
     }
     if asked.seed is not None:
         config["seed"] = asked.seed
+    if asked.max_seconds is not None:
+        config["timeout_s"] = asked.max_seconds
     if dataset and dataset["version"]:
         config["dataset_version"] = dataset["version"]
     families = [("checkpoint", wanted.name), ("model", wanted.name)]
@@ -73,7 +75,7 @@ def order(call: Call, asked: SubmitTraining) -> Order:
         "dataset": dataset,
         "hyperparameters": hyperparameters,
         "seed": model.seed if asked.seed is None else asked.seed,
-        "resources": {**resources.model_dump(), "gpu": asked.resources.gpu},
+        "resources": resources.model_dump(),
         "git_revision": revision(),
         "launch": launch(job_name("train", project.name), assets, {op: config}),
     }
@@ -84,6 +86,7 @@ def order(call: Call, asked: SubmitTraining) -> Order:
         spec=spec,
         gpus=resources.workers * resources.gpus_per_worker,
         expected=expected(call, "train", project, wanted.name, hyperparameters),
+        max_seconds=asked.max_seconds,
     )
 
 
@@ -253,34 +256,24 @@ def _known_version(call: Call, project: LoadedProject, name: str, version: str) 
 def _resources(declared: Resources, asked: JobResources) -> Resources:
     values = asked.model_dump(exclude_none=True, exclude={"gpu"})
     if asked.gpu:
-        count = int(asked.gpu.partition("x")[0])
+        number, _, kind = asked.gpu.partition("x")
+        count = int(number)
         if asked.workers not in (None, count):
             raise invalid(
                 f"got {asked.workers} workers and {count} GPUs, expected as many of each",
                 "resources.workers",
             )
-        values |= {"workers": count, "gpus_per_worker": 1}
+        values |= {"workers": count, "gpus_per_worker": 1, "gpu_kind": kind or declared.gpu_kind}
     return declared.model_copy(update=values)
 
 
 def _changed(declared: Resources, asked: Resources) -> dict[str, Any]:
-    given = asked.model_dump()
-    return {
-        name: given[name] for name, value in declared.model_dump().items() if given[name] != value
-    }
+    given = asked.model_dump(exclude={"min_workers"})
+    return {name: value for name, value in given.items() if getattr(declared, name) != value}
 
 
-def _require_capacity(call: Call, resources: Resources) -> None:
-    if call.platform.settings.ray_address is not None:
-        return
-    here: Capacity = of_this_machine()
-    gpus = resources.workers * resources.gpus_per_worker
-    if gpus > here.gpus:
-        raise Problem("capacity", f"the job asks for {gpus} GPUs; this machine has {here.gpus}")
-    memory = resources.workers * bytes_of(resources.memory)
-    if memory > here.memory_bytes:
-        raise Problem(
-            "capacity",
-            f"the job asks for {memory / 2**30:.0f} GiB of memory; this machine has "
-            f"{here.memory_bytes / 2**30:.0f}",
-        )
+def _require_capacity(call: Call, model: Model, resources: Resources) -> None:
+    """Return unless the place where the job will run can never give it what it asks for."""
+    wanted = Needs.of(model.model_copy(update={"resources": resources}))
+    if lack := call.platform.compute.lack_of(wanted):
+        raise Problem("capacity", lack)

@@ -12,6 +12,7 @@ from assets.step_log import StepLog
 from assets.training_record import begin, record, record_failure
 from assets.upstream import driver_of, job_identity, upstream
 from engine.artefact import verify
+from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Model
 from resources.compute import Compute, JobRefused
@@ -21,14 +22,7 @@ from resources.object_store import ObjectStore, size_of
 from resources.profiling import claims
 from resources.settings import Settings
 from resources.tracking import TrackedRun, Tracking
-from training.contract import (
-    CHECKPOINTS,
-    DatasetFiles,
-    MlflowRun,
-    TrainingResult,
-    TrainingSpec,
-    newest_checkpoint,
-)
+from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
 
 
 class TrainingConfig(dg.Config):
@@ -47,8 +41,12 @@ class TrainingConfig(dg.Config):
     """GPUs of each worker in place of the declared ones."""
     cpus_per_worker: int | None = None
     """CPUs of each worker in place of the declared ones."""
+    gpu_kind: str | None = None
+    """Kind of the GPUs in place of the declared one, such as `A100`."""
     memory: str | None = None
     """Memory of each worker in place of the declared one, such as `2Gi`."""
+    timeout_s: float | None = None
+    """Longest time the job may train, in place of the declared one."""
 
 
 def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
@@ -86,8 +84,17 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             needs = needs_of(declared, config)
             asked = _spec(project, name, config, needs, compute, job, dataset)
             run = begin(context, tracking, settings, project, asked, dataset)
+            log = StepLog(context)
             trained = _train(
-                context, compute, objects, tracking, run, asked, needs, declared.stall_timeout_s
+                context,
+                log,
+                compute,
+                objects,
+                tracking,
+                run,
+                asked,
+                needs,
+                declared.stall_timeout_s,
             )
             # A result without failure has them all.
             assert trained.checkpoint and trained.artefact and trained.environment
@@ -110,6 +117,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     artefact_digest=trained.artefact_digest,
                     artefact_key=artefact_key,
                     mlflow_run_id=run.run_id,
+                    ran_s=log.ran_s,
                     device=trained.device,
                     resumed_from=trained.resumed_from,
                     first_report_at=MetadataValue.timestamp(trained.first_report_at or 0.0),
@@ -158,6 +166,7 @@ def needs_of(declared: Model, config: TrainingConfig) -> Needs:
         workers=config.workers,
         gpus=config.gpus_per_worker,
         cpus=config.cpus_per_worker,
+        gpu_kind=config.gpu_kind,
         memory=config.memory,
     )
 
@@ -176,7 +185,7 @@ def _spec(
     return TrainingSpec(
         job=job,
         workdir=compute.workdir(job),
-        timeout_s=declared.timeout_s,
+        timeout_s=min(declared.timeout_s, config.timeout_s or declared.timeout_s),
         project=project.name,
         model=model,
         trainer=declared.trainer,
@@ -196,6 +205,7 @@ def _spec(
 
 def _train(
     context: AssetExecutionContext,
+    log: StepLog,
     compute: Compute,
     objects: ObjectStore,
     tracking: Tracking,
@@ -205,7 +215,6 @@ def _train(
     stall_s: float,
 ) -> TrainingResult:
     followed = MlflowRun(uri=tracking.told_uri, run_id=run.run_id, experiment_id=run.experiment_id)
-    log = StepLog(context)
     try:
         return compute.run(
             "training.main",

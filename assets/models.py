@@ -24,6 +24,8 @@ class VersionConfig(dg.Config):
 
     model_version: int | None = None
     """Version in the registry; by default that of this dagster_run, else the newest."""
+    timeout_s: float | None = None
+    """Longest time of a simulation, in place of the declared one."""
 
 
 def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:

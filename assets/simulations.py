@@ -21,8 +21,6 @@ from resources.tracking import RegisteredVersion, Tracking
 from simulations.contract import SimulationResult, SimulationSpec
 from simulations.evidence import MEAN, Evidence, Finding, judge
 
-TIMEOUT_S = 6 * 3600
-
 
 def check_name(metric: str, rule: Criterion) -> str:
     """Name of the criterion as a claim, such as `accuracy_is_at_least_0_85`."""
@@ -76,13 +74,15 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         with told():
             version = version_of(context, project, declared.model, config, tracking)
             job = job_identity(context, key)
-            spec = _spec(project, name, job, version, compute, datasets, objects)
+            spec = _spec(project, name, job, version, compute, datasets, objects, config.timeout_s)
+            log = StepLog(context)
             result = compute.run(
                 "simulations.main",
                 spec,
                 SimulationResult,
-                StepLog(context).progress,
-                StepLog(context).output,
+                log.progress,
+                log.output,
+                declared.stall_timeout_s,
                 driver=driver_of(context),
             )
             assert result.evidence and result.results  # a result without failure has both
@@ -105,6 +105,7 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 model_version=version.version,
                 artefact_digest=version.artefact_digest,
                 results_digest=result.results_digest,
+                ran_s=log.ran_s,
                 steps_per_s=round(result.steps / max(result.seconds, 1e-9)),
                 measurements=_table(result.evidence),
                 **pictures(result.pictures),
@@ -124,6 +125,7 @@ def _spec(
     compute: Compute,
     datasets: DatasetStore,
     objects: ObjectStore,
+    timeout_s: float | None,
 ) -> SimulationSpec:
     declared = project.declaration.simulations[name]
     dataset = project.declaration.models[declared.model].dataset
@@ -134,7 +136,7 @@ def _spec(
     return SimulationSpec(
         job=job,
         workdir=compute.workdir(job),
-        timeout_s=TIMEOUT_S,
+        timeout_s=min(declared.timeout_s, timeout_s or declared.timeout_s),
         project=project.name,
         simulation=name,
         model=declared.model,

@@ -16,9 +16,12 @@ class StepLog:
 
     def __init__(self, context: AssetExecutionContext) -> None:
         self._step = context.get_step_execution_context()
+        self.ran_s: float | None = None
+        """Seconds that the engine has worked, by its newest report."""
 
     def progress(self, report: Progress) -> None:
         """Log a report with its numbers."""
+        self.ran_s = report.ran_s if report.ran_s is not None else self.ran_s
         self._log(str(report), PROGRESS, asdict(report))
 
     def output(self, printed: Output) -> None:

@@ -23,6 +23,8 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     left_s: float | None = None
     """Estimate of the seconds left."""
+    ran_s: float | None = None
+    """Seconds that the job has worked, as its driver measured them: without queues and nodes."""
 
     def __str__(self) -> str:
         of = f"/{self.total}" if self.total else ""

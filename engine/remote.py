@@ -41,6 +41,7 @@ from engine import lease
 from engine.artefact import MANIFEST, is_sealed
 from engine.attempt import PID_FILE, Attempt, Resubmitted, Superseded
 from engine.bucket import Bucket
+from engine.checkpoints import CHECKPOINTS
 from engine.growing import GrowingFile
 from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomically
 
@@ -52,7 +53,6 @@ END_WITHIN_S = 5.0
 EXIT_STOPPED = 143
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WORKDIR = "workdir://"
-CHECKPOINTS = "checkpoints"
 GROWING = ("progress.jsonl", "engine.log")
 log = logging.getLogger("engine.remote")
 

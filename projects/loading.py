@@ -1,6 +1,6 @@
 """Loading of declarations: YAML in, checked projects out, errors a person can act on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -107,8 +107,8 @@ def _clash(name: str, other: LoadedProject) -> str:
     return f"{name!r} and {other.name!r} of {other.file} differ only in - and _"
 
 
-def load_project(file: Path) -> LoadedProject:
-    """The project that the file declares.
+def load_project(file: Path, drafts: Mapping[str, dict[str, Any]] | None = None) -> LoadedProject:
+    """The project that the file declares; `drafts` are suites by path that are no files yet.
 
     Raises InvalidProject with file, line, path, what was got and what was expected.
     """
@@ -117,7 +117,8 @@ def load_project(file: Path) -> LoadedProject:
     suites, problems = {}, list(_trainer_problems(document, project))
     for name, simulation in project.simulations.items():
         try:
-            suites[name] = _load_suite(document, simulation.suite, f"simulations.{name}.suite")
+            path = f"simulations.{name}.suite"
+            suites[name] = _load_suite(document, simulation.suite, path, drafts or {})
         except InvalidProject as error:
             problems += error.problems
             continue
@@ -158,7 +159,11 @@ class _Document:
         return Problem(self.file, line, ".".join(map(str, location)), message)
 
 
-def _load_suite(project: _Document, suite: str, path: str) -> Suite:
+def _load_suite(
+    project: _Document, suite: str, path: str, drafts: Mapping[str, dict[str, Any]]
+) -> Suite:
+    if suite in drafts:
+        return _suite_in(_Document(project.file.parent / suite, drafts[suite], {}))
     for base in (project.file.parent, CHECKOUT):
         if _is_file(base / suite):
             return _suite_in(_Document.read(base / suite))

@@ -10,6 +10,7 @@ Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-zA-Z0-9_./:@-]*$"
 Label = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./-]*$", max_length=253)]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Memory = Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(Mi|Gi|Ti)$")]
+GpuKind = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
 class Resources(Declared):
@@ -17,6 +18,9 @@ class Resources(Declared):
 
     workers: int = Field(default=1, ge=1, le=1024)
     gpus_per_worker: int = Field(default=0, ge=0, le=16)
+    gpu_kind: GpuKind | None = None
+    """Kind of the GPUs, such as `A100`; any kind by default. On a cluster it is one of
+    `ORRERY_CLUSTER_GPU_KINDS`, elsewhere a part of the device's name."""
     cpus_per_worker: int = Field(default=1, ge=1, le=512)
     memory: Memory = "2Gi"
     """Memory of each worker, such as `2Gi`."""

@@ -140,6 +140,10 @@ class Simulation(Declared):
     """Path of the suite file, relative to the project file or to the checkout."""
     gate: dict[str, Criterion] = {}
     """Criterion by metric; a simulation without a gate only measures."""
+    timeout_s: float = Field(default=21_600, gt=0)
+    """Longest time that one run of the suite may take."""
+    stall_timeout_s: float = Field(default=1_800, gt=0)
+    """Longest silence between two reports before it is stopped as hung."""
     description: str = ""
 
 

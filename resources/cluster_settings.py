@@ -39,6 +39,11 @@ class ClusterSettings(BaseSettings):
     """Names of Secrets, separated by commas, that images are pulled with."""
     queue: str = ""
     """Kueue LocalQueue of jobs whose declaration names none; empty where Kueue is not used."""
+    gpu_kinds: str = ""
+    """Kinds of GPUs and the value that a node's label has for each, by commas:
+    `A100=NVIDIA-A100-SXM4-80GB,T4=Tesla-T4`."""
+    gpu_label: str = "nvidia.com/gpu.product"
+    """Label of nodes that names the kind of their GPUs; flavors of Kueue use the same."""
     registry: str = ""
     """Where images of services are pushed; empty: the serving image fetches the Bento itself."""
     build_namespace: str = ""
@@ -72,6 +77,12 @@ class ClusterSettings(BaseSettings):
     def is_used(self) -> bool:
         """Whether work runs on a cluster."""
         return bool(self.namespace)
+
+    @property
+    def gpu_labels(self) -> dict[str, str]:
+        """Value of the node's label by kind of GPU."""
+        pairs = (pair.partition("=") for pair in self.gpu_kinds.split(",") if pair.strip())
+        return {kind.strip(): value.strip() or kind.strip() for kind, _, value in pairs}
 
     @property
     def pull_secrets(self) -> list[dict[str, str]]:

@@ -78,6 +78,10 @@ class Compute(Protocol):
         """The result of `python -m MODULE SPEC`. Raises JobRefused, JobLost, or OSError."""
         ...
 
+    def lack_of(self, needs: Needs) -> str:
+        """Why the place can never give a job what it needs; empty where it may."""
+        ...
+
     def forget(self, job: str) -> None:
         """Remove what is left of the job."""
         ...

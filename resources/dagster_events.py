@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 from resources.opening import OPENING
 
 MOST_LINES = 500
+NEWEST = 20
+BLOCKED = "DagsterAssetCheckFailedError"
+"""What Dagster raises in a step whose work is done and whose blocking check does not hold."""
 PROGRESS, OUTPUT = "orrery/progress", "orrery/output"
 """Keys of the metadata by which an engine's reports are told from Dagster's own events."""
 
@@ -44,6 +47,29 @@ class Line(NamedTuple):
     text: str
     progress: dict[str, Any] | None = None
     """Numbers of a line of progress, as an engine reported them (engine.progress)."""
+
+
+class CheckResult(NamedTuple):
+    """One evaluation of an asset check."""
+
+    asset: list[str]
+    name: str
+    passed: bool
+    text: str
+    outcome: str | None
+    """`pass`, `fail` or `inconclusive`, where the check is a criterion of a gate."""
+
+
+class Outcome(NamedTuple):
+    """What a dagster_run has left."""
+
+    made: dict[str, dict[str, Any]]
+    """Metadata by the family of the asset: dataset, checkpoint, model, simulation, ..."""
+    checks: list[CheckResult]
+    stopped_by_checks: bool
+    """Whether nothing failed but checks: every step did its work."""
+    failure: str
+    """Why it failed, in the words of its steps; empty where it did not."""
 
 
 class Materialised(NamedTuple):
@@ -99,15 +125,34 @@ class DagsterEvents:
             page = self.instance.get_records_for_run(run_id, cursor=cursor, limit=MOST_LINES)
         return [_line(record.storage_id, record.event_log_entry) for record in page.records]
 
-    def failure_of(self, run_id: str) -> str:
-        """Why the dagster_run failed, in the words of its steps. Raises EventsUnavailable."""
+    def outcome_of(self, run_id: str) -> Outcome:
+        """What the dagster_run has made, checked and failed at. Raises EventsUnavailable."""
         import dagster as dg
 
-        kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+        kinds = {
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+            dg.DagsterEventType.STEP_FAILURE,
+            dg.DagsterEventType.RUN_FAILURE,
+        }
         with self._answers():
-            page = self.instance.get_records_for_run(run_id, of_type=kinds, limit=20)
-        texts = [_line(r.storage_id, r.event_log_entry).text for r in page.records]
-        return texts[0] if texts else "no reason was recorded"
+            page = self.instance.get_records_for_run(run_id, of_type=kinds, limit=MOST_LINES)
+        return _outcome(page.records)
+
+    def progress_of(self, run_id: str) -> dict[str, Any] | None:
+        """The newest progress of the dagster_run's work, or None. Raises EventsUnavailable."""
+        import dagster as dg
+
+        with self._answers():
+            page = self.instance.get_records_for_run(
+                run_id, of_type=dg.DagsterEventType.ENGINE_EVENT, limit=NEWEST, ascending=False
+            )
+        for record in page.records:
+            event = record.event_log_entry.dagster_event
+            reported = event.event_specific_data.metadata if event else {}
+            if PROGRESS in reported:
+                return reported[PROGRESS].value
+        return None
 
     def newest(self, key: list[str]) -> Materialised | None:
         """The newest materialisation of the asset, or None. Raises EventsUnavailable."""
@@ -133,6 +178,42 @@ class DagsterEvents:
             yield
         except (DBAPIError, OSError) as error:
             raise EventsUnavailable(f"Dagster's storage cannot be read: {error}") from error
+
+
+def _outcome(records: Sequence[Any]) -> Outcome:
+    made: dict[str, dict[str, Any]] = {}
+    checks: list[CheckResult] = []
+    failures: list[str] = []
+    of_checks = 0
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        kind = event.event_type_value
+        if kind == "ASSET_MATERIALIZATION":
+            materialised = event.step_materialization_data.materialization
+            metadata = {k: getattr(v, "value", None) for k, v in materialised.metadata.items()}
+            made[materialised.asset_key.path[1]] = metadata
+        elif kind == "ASSET_CHECK_EVALUATION":
+            checks.append(_check_result(event.asset_check_evaluation_data))
+        elif kind == "STEP_FAILURE":
+            error = event.step_failure_data.error
+            of_checks += bool(error and error.cls_name == BLOCKED)
+            failures.append(_failure(event))
+        elif not failures:
+            failures.append(event.message or "no reason was recorded")
+    return Outcome(
+        made, checks, bool(failures) and of_checks == len(failures), next(iter(failures), "")
+    )
+
+
+def _check_result(data: Any) -> CheckResult:
+    outcome = data.metadata.get("outcome")
+    return CheckResult(
+        list(data.asset_key.path),
+        data.check_name,
+        data.passed,
+        data.description or "",
+        str(outcome.value) if outcome else None,
+    )
 
 
 def _state(record: Any) -> RunState:

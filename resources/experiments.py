@@ -92,12 +92,18 @@ class Experiments(MlflowConnection):
         """The experiment, or None. Raises TrackingUnavailable."""
         return next((e for e in self.all() if e.id == experiment_id), None)
 
+    def require_new(self, project: str, name: str) -> None:
+        """Return when there is no such experiment. Raises ExperimentExists."""
+        with self._answers():
+            found = self._client.get_experiment_by_name(f"{project}/{name}")
+        if found is not None:
+            raise ExperimentExists(f"project {project} has an experiment {name!r} already")
+
     def create(self, project: str, name: str) -> TrackedExperiment:
         """A further experiment of the project. Raises ExperimentExists or TrackingUnavailable."""
         full = f"{project}/{name}"
+        self.require_new(project, name)
         with self._answers():
-            if self._client.get_experiment_by_name(full) is not None:
-                raise ExperimentExists(f"project {project} has an experiment {name!r} already")
             tags = {**EXPERIMENT_TAGS, PROJECT_TAG: project}
             created = self._client.create_experiment(full, f"{self._artifacts}/{full}", tags)
             return self._experiment(self._client.get_experiment(created))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from engine.bucket import Bucket
 from engine.growing import GrowingFile
@@ -70,7 +71,7 @@ class Following:
         lines = parse(self._progress.tail(self._offset))
         for line, size in lines:
             self._offset += size
-            self._on_progress(line)
+            self._on_progress(replace(line, ran_s=round(self._ran_s, 3)))
         self._show_output()
         said = state.message or diagnosis(self._cluster, self._name)
         if said != self._shown:

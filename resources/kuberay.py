@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.bucket import Bucket
+from engine.checkpoints import CHECKPOINTS
 from engine.growing import GrowingFile
 from engine.output import Output
 from engine.progress import Progress
 from engine.protocol import JobResult, JobSpec
-from engine.remote import CHECKPOINTS, WORKDIR, relocated
+from engine.remote import WORKDIR, relocated
+from projects.nearest import hint
 from resources.cluster import AlreadyThere, Cluster, ClusterRefused
 from resources.compute import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused, ignore
 from resources.following import Following
@@ -105,6 +107,17 @@ class KubeRay:
                 self._keep_checkpoints(bucket, spec)
             raise
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; the job's folder: {bucket.uri})")
+
+    def lack_of(self, needs: Needs) -> str:
+        """A kind of GPU that the cluster does not have; how much there is, its queues decide."""
+        kinds = self._settings.gpu_labels
+        if needs.gpu_kind is None or needs.gpu_kind in kinds:
+            return ""
+        known = ", ".join(kinds) or "none"
+        return (
+            f"the job asks for GPUs of kind {needs.gpu_kind}; this cluster has {known}"
+            f"{hint(needs.gpu_kind, kinds)} (ORRERY_CLUSTER_GPU_KINDS)"
+        )
 
     def forget(self, job: str) -> None:
         """Remove everything of the job, once what it made is stored elsewhere."""

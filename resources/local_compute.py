@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from engine import lease
 from engine.output import Output, OutputFile, OutputPacer
 from engine.progress import Progress, follow
 from engine.protocol import EXIT_DONE, JobResult, JobSpec
+from resources.capacity import of_this_machine
 from resources.compute import ANY, ATTEMPTS, DELETED, NOBODY, Driver, JobLost, JobRefused, ignore
 from resources.needs import Needs
 from resources.warm import WarmUnavailable, fork, is_serving
@@ -131,6 +133,12 @@ class LocalCompute:
                 raise JobRefused(message)
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})")
 
+    def lack_of(self, needs: Needs) -> str:
+        """What this machine lacks; a Ray cluster that several workers join may have more."""
+        if self.ray_address is not None and needs.workers > 1:
+            return ""
+        return of_this_machine().lack_of(needs)
+
     def forget(self, job: str) -> None:
         """Remove the job's work directory, once everything in it is stored elsewhere."""
         shutil.rmtree(self.workdir(job), ignore_errors=True)
@@ -227,7 +235,7 @@ class _Following:
     def _look(self) -> None:
         for line, end in follow(self._spec.workdir, self._offset):
             self._offset, self._heard = end, time.monotonic()
-            self._on_progress(line)
+            self._on_progress(replace(line, ran_s=round(time.monotonic() - self._started, 3)))
         self._output.look()
 
     def _outlives_its_result(self) -> bool:

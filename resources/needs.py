@@ -18,6 +18,7 @@ class Needs:
     """Of each worker."""
     gpus: int = 0
     """Of each worker."""
+    gpu_kind: str | None = None
     memory: str = "2Gi"
     """Of each worker."""
     image: str | None = None
@@ -35,6 +36,7 @@ class Needs:
             "workers": resources.workers,
             "cpus": resources.cpus_per_worker,
             "gpus": resources.gpus_per_worker,
+            "gpu_kind": resources.gpu_kind,
             "memory": resources.memory,
             **{name: value for name, value in changes.items() if value is not None},
         }

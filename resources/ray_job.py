@@ -97,6 +97,13 @@ def _ray_cluster(job: str, needs: Needs, cluster: ClusterSettings) -> dict[str, 
     return found
 
 
+def _gpu_selector(needs: Needs, cluster: ClusterSettings) -> dict[str, str]:
+    """The label of nodes that have GPUs of the kind; Kueue chooses its flavor by it."""
+    if not needs.gpus or needs.gpu_kind is None:
+        return {}
+    return {cluster.gpu_label: cluster.gpu_labels.get(needs.gpu_kind, needs.gpu_kind)}
+
+
 def _more(memory: str, mib: int) -> str:
     """The declared memory, and so many MiB."""
     return f"{int(memory[:-2]) * MIB_OF[memory[-2:]] + mib}Mi"
@@ -131,8 +138,9 @@ def _template(
         memory_folders=["/dev/shm"],  # noqa: S108
     )
     spec["terminationGracePeriodSeconds"] = GRACE_S
-    if is_placed and needs.node_selector:
-        spec["nodeSelector"] = needs.node_selector
+    selector = {**needs.node_selector, **_gpu_selector(needs, cluster)}
+    if is_placed and selector:
+        spec["nodeSelector"] = selector
     if is_placed and needs.tolerations:
         spec["tolerations"] = needs.tolerations
     return {"metadata": {"labels": {**labels("job"), JOB_LABEL: job}}, "spec": spec}

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from scheduler.jobs import used_gpu_h, used_process_h
+from scheduler.jobs import usage
 
 
 class Prices(NamedTuple):
@@ -24,9 +24,48 @@ class Budget(NamedTuple):
     gpu_h: float | None
     money: float | None
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether nothing is limited."""
+        return self.gpu_h is None and self.money is None
+
+
+class Account(NamedTuple):
+    """How a budget stands: what is used, what is reserved for jobs that have not ended."""
+
+    limit: float
+    used: float
+    reserved: float
+
+    @property
+    def left(self) -> float:
+        """What a new job may need at most."""
+        return max(0.0, self.limit - self.used - self.reserved)
+
 
 class BudgetExceeded(Exception):
     """A job would cost more than its key has left."""
+
+
+class DurationUnknown(Exception):
+    """Nobody knows how long the job may take, so that nothing can be reserved for it."""
+
+
+def accounts(
+    connection: Connection, key_id: str, budget: Budget, prices: Prices
+) -> dict[str, Account]:
+    """The budget's accounts by their unit, `gpu_h` and `money`; without those that are endless."""
+    hours = usage(connection, key_id)
+    found: dict[str, Account] = {}
+    if budget.gpu_h is not None:
+        found["gpu_h"] = Account(budget.gpu_h, hours.gpu_h, hours.reserved_gpu_h)
+    if budget.money is not None:
+        found["money"] = Account(
+            budget.money,
+            hours.gpu_h * prices.gpu_h + hours.process_h * prices.process_h,
+            hours.reserved_gpu_h * prices.gpu_h + hours.reserved_process_h * prices.process_h,
+        )
+    return found
 
 
 def admit(
@@ -37,27 +76,29 @@ def admit(
     gpus: int,
     expected_s: float | None,
 ) -> None:
-    """Return when the job fits what is left. Raises BudgetExceeded.
+    """Return when the upper estimate of the job fits what is left.
 
-    Must run in the transaction that creates the job: two jobs at once must not both fit.
+    Must run in the transaction that creates the job: two jobs at once must not both fit. Raises
+    BudgetExceeded or DurationUnknown.
     """
     _alone(connection, key_id)
-    gpu_h = used_gpu_h(connection, key_id)
-    hours = (expected_s or 0.0) / 3600
-    if budget.gpu_h is not None and (gpu_h >= budget.gpu_h or gpu_h + gpus * hours > budget.gpu_h):
-        raise BudgetExceeded(
-            f"the key has used or reserved {gpu_h:.3f} of its {budget.gpu_h:g} GPU-hours, and this "
-            f"job may need {gpus * hours:.3f} more; ask for a key with a larger budget"
+    needed_an_hour = {"gpu_h": float(gpus), "money": prices.money(3600, gpus)}
+    standing = accounts(connection, key_id, budget, prices)
+    if expected_s is None and any(needed_an_hour[unit] for unit in standing):
+        raise DurationUnknown(
+            "the key has a budget, and too few jobs like this one have ended to say how long it "
+            "takes; set max_seconds, the time after which the job is stopped"
         )
-    if budget.money is None:
-        return
-    spent = gpu_h * prices.gpu_h + used_process_h(connection, key_id) * prices.process_h
-    needed = prices.money(expected_s or 0.0, gpus)
-    if spent >= budget.money or spent + needed > budget.money:
-        raise BudgetExceeded(
-            f"the key has spent {spent:.2f} of its {budget.money:g}, and this job may cost "
-            f"{needed:.2f} more; ask for a key with a larger budget"
-        )
+    for unit, account in standing.items():
+        needed = needed_an_hour[unit] * (expected_s or 0.0) / 3600
+        if needed > account.left or account.left <= 0:
+            name = "GPU-hours" if unit == "gpu_h" else "money"
+            raise BudgetExceeded(
+                f"the key has a budget of {account.limit:g} ({name}), of which {account.used:.3f} "
+                f"is used, {account.reserved:.3f} reserved for jobs that have not ended, and "
+                f"{account.left:.3f} left; this job may need {needed:.3f}. Ask for a key "
+                "with a larger budget, or set a smaller max_seconds"
+            )
 
 
 def _alone(connection: Connection, key_id: str) -> None:

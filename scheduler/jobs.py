@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
 
 from resources.control import new_id
-from scheduler.states import ENDED, Kind, Status
+from scheduler.states import ENDED, GOING, Kind, Status
 from scheduler.tables import jobs
 
 CLAIM_S = 30.0
@@ -46,20 +46,23 @@ class Job(NamedTuple):
     attempts: int
     """How often its dagster_run was asked for."""
     due_at: float
+    progress: dict[str, Any] | None = None
+    """The newest report of its engine (engine.progress)."""
+    ran_s: float | None = None
+    """Seconds that its engine has worked, without waiting for a queue or a node."""
+    made: dict[str, Any] | None = None
+    """What came of it: model version, mlflow_run, artefact digest, dataset version."""
+    verdict: str | None = None
+    """What the gate says of what it measured: pass, fail or inconclusive."""
+    on_behalf_of: str | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in ENDED
 
-    def gpu_hours(self, now: float) -> float:
-        """GPU-hours it has used so far."""
-        if self.started_at is None:
-            return 0.0
-        return self.gpus * ((self.ended_at or now) - self.started_at) / 3600
 
-
-def create(
+def create(  # noqa: PLR0913 - a request has so many parts
     connection: Connection,
     *,
     organization: str,
@@ -72,8 +75,10 @@ def create(
     callback: str | None = None,
     gpus: int = 0,
     expected_s: float | None = None,
+    on_behalf_of: str | None = None,
+    held_s: float = 0.0,
 ) -> Job:
-    """The new job, queued."""
+    """The new job, queued; it is due after so many seconds, or once it is released."""
     now = time.time()
     made = Job(
         id=new_id("job"),
@@ -95,7 +100,8 @@ def create(
         stop_asked_at=None,
         dagster_run_id=None,
         attempts=0,
-        due_at=now,
+        due_at=now + held_s,
+        on_behalf_of=on_behalf_of,
     )
     connection.execute(insert(jobs).values(made._asdict()))
     return made
@@ -130,12 +136,16 @@ def listed(
     for column, wanted in ((c.kind, kind), (c.status, status), (c.name, name)):
         if wanted is not None:
             conditions.append(column == wanted)
-    if projects is not None:
-        conditions.append(c.project.in_(list(projects)))
     if after:
         conditions.append(c.id < after)
-    found = select(jobs).where(and_(*conditions)).order_by(c.id.desc()).limit(limit)
-    return [Job(*row) for row in connection.execute(found)]
+    each = [None] if projects is None else list(projects)
+    found: list[Job] = []
+    # One project a query: an index gives the newest of each, and none sorts the whole history.
+    for project in each:
+        narrowed = [*conditions, c.project == project] if project is not None else conditions
+        query = select(jobs).where(and_(*narrowed)).order_by(c.id.desc()).limit(limit)
+        found += [Job(*row) for row in connection.execute(query)]
+    return sorted(found, key=lambda job: job.id, reverse=True)[:limit]
 
 
 def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
@@ -210,7 +220,7 @@ def retried(connection: Connection, job: Job, run_id: str) -> None:
 
 def under_way(connection: Connection) -> list[Job]:
     """Jobs whose dagster_run has not ended, as far as is known."""
-    going = jobs.c.status.not_in(ENDED) & jobs.c.dagster_run_id.is_not(None)
+    going = jobs.c.status.in_(GOING) & jobs.c.dagster_run_id.is_not(None)
     return [Job(*row) for row in connection.execute(select(jobs).where(going))]
 
 
@@ -222,13 +232,22 @@ def proceed(
     message: str | None = None,
     started_at: float | None = None,
     ended_at: float | None = None,
+    ran_s: float | None = None,
+    made: dict[str, Any] | None = None,
+    verdict: str | None = None,
 ) -> Job | None:
     """The job with its new status, or None when it had ended or was there already."""
-    values: dict[str, Any] = {"status": status}
-    if message is not None:
-        values["message"] = message
-    if started_at is not None:
-        values["started_at"] = started_at
+    given = {
+        "message": message,
+        "started_at": started_at,
+        "ran_s": ran_s,
+        "made": made,
+        "verdict": verdict,
+    }
+    values: dict[str, Any] = {
+        "status": status,
+        **{name: value for name, value in given.items() if value is not None},
+    }
     if status in ENDED:
         values["ended_at"] = ended_at or time.time()
     changed = connection.execute(
@@ -256,21 +275,37 @@ def succeeded_like(
     return [Job(*row) for row in connection.execute(found)]
 
 
-def used_gpu_h(connection: Connection, key_id: str) -> float:
-    """GPU-hours that jobs of the key have used, and those under way are still expected to."""
-    c = jobs.c
-    now = time.time()
-    end = case((c.status.in_(ENDED), func.coalesce(c.ended_at, c.started_at)), else_=now)
-    so_far = func.coalesce(end - c.started_at, 0.0)
-    expected = case((c.status.in_(ENDED), 0.0), else_=func.coalesce(c.expected_s, 0.0))
-    longest = case((so_far > expected, so_far), else_=expected)
-    total = select(func.sum(c.gpus * longest)).where(c.key_id == key_id)
-    return (connection.execute(total).scalar() or 0.0) / 3600
+def report(connection: Connection, job_id: str, progress: dict[str, Any]) -> None:
+    """Keep the newest report of the job's engine."""
+    values = {"progress": progress}
+    if progress.get("ran_s") is not None:
+        values["ran_s"] = progress["ran_s"]
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
 
 
-def used_process_h(connection: Connection, key_id: str) -> float:
-    """Hours that jobs of the key have run."""
+def release(connection: Connection, job_id: str) -> None:
+    """Let a job that was held be started now."""
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(due_at=time.time()))
+
+
+class Usage(NamedTuple):
+    """What jobs of a key have used, and what those that have not ended may still need."""
+
+    gpu_h: float
+    process_h: float
+    reserved_gpu_h: float
+    reserved_process_h: float
+
+
+def usage(connection: Connection, key_id: str) -> Usage:
+    """Hours of the key's jobs: worked so far, and reserved up to their upper estimates."""
     c = jobs.c
-    ran = func.coalesce(c.ended_at, time.time()) - c.started_at
-    total = select(func.sum(ran)).where(c.key_id == key_id, c.started_at.is_not(None))
-    return (connection.execute(total).scalar() or 0.0) / 3600
+    has_ended = c.status.in_(ENDED)
+    ran = func.coalesce(c.ran_s, 0.0)
+    expected = func.coalesce(c.expected_s, 0.0)
+    left = case((has_ended, 0.0), (expected > ran, expected - ran), else_=0.0)
+    totals = select(
+        func.sum(c.gpus * ran), func.sum(ran), func.sum(c.gpus * left), func.sum(left)
+    ).where(c.key_id == key_id)
+    row = connection.execute(totals).one()
+    return Usage(*((seconds or 0.0) / 3600 for seconds in row))

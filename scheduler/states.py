@@ -6,3 +6,4 @@ Kind = Literal["train", "simulate", "release"]
 Status = Literal["queued", "starting", "running", "stopping", "succeeded", "failed", "stopped"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "stopped"})
+GOING: tuple[Status, ...] = tuple(status for status in STATUSES if status not in ENDED)

@@ -27,8 +27,18 @@ jobs = Table(
     Column("dagster_run_id", String(64), index=True),
     Column("attempts", Integer, nullable=False),
     Column("due_at", Float, nullable=False),
+    Column("progress", JSON),
+    Column("ran_s", Float),
+    Column("made", JSON),
+    Column("verdict", String(16)),
+    Column("on_behalf_of", String(200)),
     Index("ix_jobs_listing", "organization_id", "kind", "id"),
     Index("ix_jobs_due", "status", "due_at"),
+    Index("ix_jobs_of_organization", "organization_id", "id"),
+    Index("ix_jobs_of_status", "organization_id", "status", "id"),
+    Index("ix_jobs_of_kind_and_status", "organization_id", "kind", "status", "id"),
+    Index("ix_jobs_of_project", "organization_id", "project", "id"),
+    Index("ix_jobs_of_name", "organization_id", "name", "id"),
 )
 deliveries = Table(
     "deliveries",

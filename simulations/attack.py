@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.protocol import Refused
 from projects.suite import LinfAttack
 from simulations.scenario import Outcomes, Scenario
 from simulations.subject import Subject
+from simulations.trials import UNRECORDED, Measurer
 
 BATCH = 512
 STEP_SHARE = 2.5
@@ -30,15 +32,26 @@ class _Program(nn.Module):
         return self._program[0](rows)
 
 
+def trials_in(suite: LinfAttack, rows: int) -> int:
+    """Number of trials that `run` measures: one a batch, radius and seed."""
+    batches = -(-min(rows, suite.rows) // BATCH)
+    return len(suite.seeds) * (1 + len(suite.epsilons)) * batches
+
+
 def run(
-    suite: LinfAttack, subject: Subject, rows: np.ndarray, labels: np.ndarray
+    suite: LinfAttack,
+    subject: Subject,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    trials: Measurer = UNRECORDED,
 ) -> list[Outcomes]:
     """Whether every attacked row is still named rightly, per radius.
 
     A row counts as robust only when no restart found a perturbation within the radius. Rows
-    that are wrong unattacked count as not robust.
+    that are wrong unattacked count as not robust. Raises Refused for rows outside the legal range.
     """
     rows, labels = rows[: suite.rows], labels[: suite.rows]
+    _require_legal(suite, subject, rows)
     scenarios = [
         Scenario(f"epsilon {epsilon:g}", {"epsilon": epsilon}, epsilon <= suite.gated_up_to)
         for epsilon in [0.0, *suite.epsilons]
@@ -48,11 +61,39 @@ def run(
     for k, seed in enumerate(suite.seeds):
         for s, scenario in enumerate(scenarios):
             epsilon = scenario.parameters["epsilon"]
-            seen = _attacked(classifier, suite, epsilon, rows, labels, seed) if epsilon else rows
-            values[s, k] = subject.choices(seen) == labels
+            for first in range(0, len(rows), BATCH):
+                batch = slice(first, first + BATCH)
+
+                def measured(
+                    batch: slice = batch, epsilon: float = epsilon, seed: int = seed
+                ) -> Any:
+                    seen = rows[batch]
+                    if epsilon:
+                        seen = _attacked(classifier, suite, epsilon, seen, labels[batch], seed)
+                    return subject.choices(seen) == labels[batch]
+
+                name = f"{scenario.name}, seed {seed}, rows from {first}"
+                values[s, k, batch] = trials.measure(name, measured)
     return [
         Outcomes("robust_accuracy", True, scenarios, suite.seeds, values, seeds_repeat_units=True)
     ]
+
+
+def _require_legal(suite: LinfAttack, subject: Subject, rows: np.ndarray) -> None:
+    """Attacked rows are kept within the legal range; clean ones outside it would be compared with
+    others that are not what the model will see."""
+    columns = rows.reshape(len(rows), -1)
+    low, high = columns.min(axis=0), columns.max(axis=0)
+    outside = np.flatnonzero((low < suite.low) | (high > suite.high))
+    if not len(outside):
+        return
+    names, first = subject.signature.features, int(outside[0])
+    name = names[first] if len(names) == columns.shape[1] else f"feature {first}"
+    raise Refused(
+        f"column {name!r} of the held-out rows has values from {low[first]:g} to {high[first]:g} "
+        f"({len(outside)} columns are outside), and the suite declares low {suite.low:g} and high "
+        f"{suite.high:g}; widen the suite's range, or mend the data"
+    )
 
 
 def _classifier(suite: LinfAttack, subject: Subject, shape: tuple[int, ...]) -> Any:

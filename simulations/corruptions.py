@@ -12,6 +12,7 @@ from engine.protocol import Refused
 from projects.suite import Corruptions, ImageShape
 from simulations.scenario import Outcomes, Scenario
 from simulations.subject import Subject
+from simulations.trials import UNRECORDED, Measurer
 
 NOISE = 0.5
 """Standard deviation of the noise at severity 1, as a share of the range."""
@@ -90,8 +91,17 @@ _CORRUPTIONS = {
 }
 
 
+def trials_in(suite: Corruptions) -> int:
+    """Number of trials that `run` measures."""
+    return len(suite.seeds) * (1 + sum(map(len, suite.corruptions.values())))
+
+
 def run(
-    suite: Corruptions, subject: Subject, rows: np.ndarray, labels: np.ndarray
+    suite: Corruptions,
+    subject: Subject,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    trials: Measurer = UNRECORDED,
 ) -> list[Outcomes]:
     """Whether every held-out image is named rightly, clean and under every corruption.
 
@@ -113,9 +123,16 @@ def run(
     for s, scenario in enumerate(scenarios):
         name = scenario.name.split()[0]
         for k, seed in enumerate(suite.seeds):
-            seen = rows
-            if name != "clean":
-                corrupted = corrupt(images_BHW, name, scenario.parameters["severity"], shape, seed)
-                seen = corrupted.reshape(rows.shape)
-            values[s, k] = subject.choices(seen) == labels
+
+            def measured(
+                name: str = name, scenario: Scenario = scenario, seed: int = seed
+            ) -> np.ndarray:
+                seen = rows
+                if name != "clean":
+                    severity = scenario.parameters["severity"]
+                    corrupted = corrupt(images_BHW, name, severity, shape, seed)
+                    seen = corrupted.reshape(rows.shape)
+                return subject.choices(seen) == labels
+
+            values[s, k] = trials.measure(f"{scenario.name}, seed {seed}", measured)
     return [Outcomes("accuracy", True, scenarios, suite.seeds, values, seeds_repeat_units=True)]

@@ -5,12 +5,12 @@ Reads a SimulationSpec, runs its suite against the artefact, and writes a Simula
 
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 
 from engine import lease
 from engine.artefact import ArtefactCorrupt, sha256_of
-from engine.progress import ProgressLog
 from engine.protocol import Refused, end_process, run_engine
 from engine.rows import read_rows
 from projects.suite import SUITE, Corruptions, Rollouts, Suite
@@ -20,6 +20,7 @@ from simulations.evidence import Evidence, suite_digest
 from simulations.intervals import measure
 from simulations.scenario import Outcomes, write_outcomes
 from simulations.subject import Subject
+from simulations.trials import Trials
 
 
 def work(spec: SimulationSpec) -> SimulationResult:
@@ -30,23 +31,17 @@ def work(spec: SimulationSpec) -> SimulationResult:
     lease.hold(spec.workdir)
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
     suite = SUITE.validate_python(spec.suite)
-    progress = ProgressLog(spec.workdir, "step", 3)
     try:
         subject = Subject(spec.artefact, spec.artefact_digest)
     except ArtefactCorrupt as error:
         raise Refused(str(error)) from error
-    progress.report(0, f"running the {suite.kind} suite of {spec.simulation}")
     started = time.monotonic()
     outcomes = _run(suite, subject, spec)
     seconds = time.monotonic() - started
-    progress.report(1, "measuring")
     measurements = [m for each in outcomes for m in measure(each, suite.confidence)]
     results = spec.workdir / "results.parquet"
     write_outcomes(outcomes, results)
-    progress.report(2, "drawing")
     drawn = pictures.draw(suite, measurements, spec.workdir / "pictures")
-    progress.report(3, "done")
-    progress.close()
     return SimulationResult(
         evidence=Evidence(
             project=spec.project,
@@ -66,17 +61,20 @@ def work(spec: SimulationSpec) -> SimulationResult:
 
 def _run(suite: Suite, subject: Subject, spec: SimulationSpec) -> list[Outcomes]:
     if isinstance(suite, Rollouts):
-        from simulations.rollouts import run
+        from simulations import rollouts
 
-        return run(suite, subject)
+        with closing(Trials(spec.workdir, rollouts.trials_in(suite))) as trials:
+            return rollouts.run(suite, subject, trials)
     rows, labels = _held_out(spec, subject)
     if isinstance(suite, Corruptions):
-        from simulations.corruptions import run
+        from simulations import corruptions
 
-        return run(suite, subject, rows, labels)
-    from simulations.attack import run
+        with closing(Trials(spec.workdir, corruptions.trials_in(suite))) as trials:
+            return corruptions.run(suite, subject, rows, labels, trials)
+    from simulations import attack
 
-    return run(suite, subject, rows, labels)
+    with closing(Trials(spec.workdir, attack.trials_in(suite, len(rows)))) as trials:
+        return attack.run(suite, subject, rows, labels, trials)
 
 
 def _held_out(spec: SimulationSpec, subject: Subject) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ Shapes: N environments = scenarios * seeds * episodes.
 """
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
@@ -12,6 +13,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from projects.suite import Rollouts
 from simulations.scenario import Outcomes, Scenario
 from simulations.subject import Subject
+from simulations.trials import UNRECORDED, Measurer
 
 NOMINAL = {
     "gravity": 9.8,
@@ -20,6 +22,7 @@ NOMINAL = {
     "push_force": 10.0,
 }
 """Metres per second squared; half-length in metres; kilograms; newtons."""
+EPISODES_AT_ONCE = 8_192
 START = 0.05
 """Episodes start uniformly within this distance of rest, as in CartPole-v1."""
 
@@ -48,11 +51,32 @@ def _is_gated(suite: Rollouts, name: str, level: float) -> bool:
     return abs(level - 1) <= suite.gated_within
 
 
-def run(suite: Rollouts, subject: Subject) -> list[Outcomes]:
-    """Survival (lasted the horizon) and return (steps lasted) of every episode."""
+def groups_of(suite: Rollouts) -> list[list[Scenario]]:
+    """Scenarios that are rolled out together: enough episodes to make a step cheap, and few enough
+    to lose little work with one of them."""
     scenarios = scenarios_of(suite)
+    at_once = max(1, EPISODES_AT_ONCE // (len(suite.seeds) * suite.episodes))
+    return [scenarios[first : first + at_once] for first in range(0, len(scenarios), at_once)]
+
+
+def trials_in(suite: Rollouts) -> int:
+    """Number of trials that `run` measures."""
+    return len(groups_of(suite))
+
+
+def run(suite: Rollouts, subject: Subject, trials: Measurer = UNRECORDED) -> list[Outcomes]:
+    """Survival (lasted the horizon) and return (steps lasted) of every episode."""
+    groups = groups_of(suite)
+    scenarios = [scenario for group in groups for scenario in group]
     shape = (len(scenarios), len(suite.seeds), suite.episodes)
-    lasted = roll_out(suite, scenarios, subject).reshape(shape).astype(np.float64)
+    parts = [
+        trials.measure(
+            f"{group[0].name} to {group[-1].name}",
+            lambda group=group: roll_out(suite, group, subject, trials.still_at),
+        )
+        for group in groups
+    ]
+    lasted = np.concatenate(parts).reshape(shape).astype(np.float64)
     survived = (lasted >= suite.horizon).astype(np.float64)
     return [
         Outcomes("survival", True, scenarios, suite.seeds, survived, seeds_repeat_units=False),
@@ -60,7 +84,12 @@ def run(suite: Rollouts, subject: Subject) -> list[Outcomes]:
     ]
 
 
-def roll_out(suite: Rollouts, scenarios: list[Scenario], subject: Subject) -> np.ndarray:
+def roll_out(
+    suite: Rollouts,
+    scenarios: list[Scenario],
+    subject: Subject,
+    still_at: Callable[[str], None] = lambda _: None,
+) -> np.ndarray:
     """Steps that each episode lasted, int64 [N], at most the horizon."""
     each = len(suite.seeds) * suite.episodes
     environment = _environment(suite, scenarios, each)
@@ -72,7 +101,7 @@ def roll_out(suite: Rollouts, scenarios: list[Scenario], subject: Subject) -> np
     lasted = np.zeros(environment.num_envs, np.int64)
     alive = np.ones(environment.num_envs, bool)
     is_noisy = bool(noise_N1.any())
-    for _ in range(suite.horizon):
+    for step in range(suite.horizon):
         if is_noisy:
             drawn = generator.standard_normal(observed.shape, np.float32)
             observed = observed + noise_N1.astype(np.float32) * drawn
@@ -81,6 +110,7 @@ def roll_out(suite: Rollouts, scenarios: list[Scenario], subject: Subject) -> np
         alive &= ~terminated
         if not alive.any():
             break
+        still_at(f"step {step + 1} of {suite.horizon}, {int(alive.sum())} episodes go on")
     return lasted
 
 

@@ -4,11 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.artefact import Signature, is_sealed
+from engine.artefact import Signature
 from engine.protocol import Contract, JobResult, JobSpec
-
-CHECKPOINTS = "checkpoints"
-"""Folder of a job's checkpoints in its work directory."""
 
 
 class DatasetFiles(Contract):
@@ -24,15 +21,6 @@ class DatasetFiles(Contract):
     label: str | None
     classes: list[str] = []
     """Distinct labels in sorted order, where the label is discrete."""
-
-
-def newest_checkpoint(folder: Path) -> tuple[int, Path] | None:
-    """Number and folder of the newest whole checkpoint; damaged ones are passed over.
-
-    A job on several workers keeps its checkpoints in Ray's own storage, and has none here.
-    """
-    folders = sorted(folder.glob("[0-9]*"), reverse=True)
-    return next(((int(f.name), f) for f in folders if is_sealed(f)), None)
 
 
 class MlflowRun(Contract):

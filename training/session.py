@@ -19,10 +19,10 @@ from ray.train.v2._internal.execution.train_fn_utils import (
     set_train_fn_utils,
 )
 
+from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import ProgressLog
 from engine.protocol import Refused, TryAgain, is_outage
-from training.checkpoints import CheckpointFolder
-from training.contract import CHECKPOINTS, TrainingSpec
+from training.contract import TrainingSpec
 from training.journal import Journal
 from training.metric_log import MetricLog
 from training.metrics import numbers_of

@@ -8,9 +8,10 @@ from accounts import keys, organizations, sessions, users
 from accounts.organizations import NameTaken
 from accounts.roles import ACTIONS, RESOURCES, ROLES, Permission, Role
 from accounts.users import LastAdmin, Member
-from api.handlers.jobs import moment
+from api.handlers.jobs import budget_views, moment
 from api.operations import accounts as ops
 from api.operations.operation import Done, Nothing, Page
+from api.ordering import budget_of
 from api.paging import key_of, page_in_order, page_of
 from api.platform import Call
 from api.problems import Problem, invalid, not_found
@@ -21,6 +22,8 @@ def me(call: Call, _: Nothing) -> ops.Me:
     principal = call.principal
     with call.platform.control.read() as connection:
         mine = organizations.of_user(connection, principal.user_id)
+        budget = budget_of(call, connection)
+        standing = budget_views(call, connection, principal.key_id, budget)
     held = [Permission(r, a) for r in RESOURCES for a in ACTIONS]
     return ops.Me(
         user_id=principal.user_id,
@@ -32,6 +35,7 @@ def me(call: Call, _: Nothing) -> ops.Me:
         agents_may_change=principal.agents_may_change,
         organizations=[o.id for o in mine],
         permissions=[str(p) for p in held if principal.may(p)],
+        budgets=standing,
     )
 
 
@@ -55,6 +59,7 @@ def create_organization(call: Call, asked: ops.CreateOrganization) -> ops.NewOrg
             raise Problem("conflict", str(error)) from error
         except ValueError as error:
             raise invalid(str(error), "id") from error
+        call.begin_change()
         users.join(connection, call.principal.user_id, made.id, "admin")
         _, token = keys.create(
             connection,
@@ -73,6 +78,7 @@ def create_organization(call: Call, asked: ops.CreateOrganization) -> ops.NewOrg
 def rotate_callback_secret(call: Call, _: Nothing) -> ops.CallbackSecret:
     """The organization's new secret."""
     organization = call.principal.organization
+    call.begin_change()
     with call.platform.control.write() as connection:
         generation = organizations.rotate_callback_secret(connection, organization)
         call.audited(connection, f"organization/{organization}", after={"generation": generation})
@@ -99,6 +105,7 @@ def create_user(call: Call, asked: ops.CreateUser) -> ops.User:
         made = _invited(connection, asked)
         if users.role_of(connection, made.id, organization) is not None:
             raise Problem("conflict", f"{asked.email} is a member already")
+        call.begin_change()
         users.join(connection, made.id, organization, asked.role)
         after = {"name": made.name, "kind": made.kind, "role": asked.role}
         call.audited(connection, f"user/{made.id}", after=after)
@@ -123,6 +130,7 @@ def change_user(call: Call, asked: ops.ChangeUser) -> ops.User:
             users.join(connection, asked.id, organization, asked.role)
         except LastAdmin as error:
             raise Problem("conflict", str(error)) from error
+        call.begin_change()
         before, after = {"role": member.role}, {"role": asked.role}
         call.audited(connection, f"user/{asked.id}", before=before, after=after)
     call.platform.rights_changed()
@@ -137,6 +145,7 @@ def remove_user(call: Call, asked: ops.UserId) -> Done:
             users.leave(connection, asked.id, call.principal.organization)
         except LastAdmin as error:
             raise Problem("conflict", str(error)) from error
+        call.begin_change()
         call.audited(connection, f"user/{asked.id}", before={"role": member.role})
     call.platform.rights_changed()
     return Done(message=f"{member.user.name} is no member any more; keys and sessions have ended")
@@ -151,6 +160,7 @@ def sign_in_link(call: Call, asked: ops.UserId) -> ops.SignInLink:
         member = member_of(call, connection, asked.id)
         if member.user.kind != "person":
             raise Problem("conflict", "a service account does not sign in", todo="Make it a key.")
+        call.begin_change()
         secret = call.platform.secret
         token = sessions.offer(connection, secret, "link", content, sessions.LINK_S)
         call.audited(connection, f"user/{asked.id}")

@@ -32,6 +32,7 @@ def replay_callback(call: Call, asked: ops.DeliveryId) -> ops.Delivery:
         if delivery is None:
             raise not_found("callback", asked.id)
         found_job(call, delivery.job_id)
+        call.begin_change()
         deliveries.replay(connection, asked.id)
         call.audited(connection, f"callback/{asked.id}")
         again = deliveries.find(connection, call.principal.organization, asked.id)

@@ -30,7 +30,7 @@ def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummar
 
 def create_project(call: Call, asked: ops.CreateProject) -> ops.Project:
     """A new project."""
-    made = call.platform.projects.create(call.principal, asked.declaration)
+    made = call.platform.projects.create(call.principal, asked.declaration, call.begin_change)
     return _changed(call, made, None)
 
 
@@ -43,7 +43,9 @@ def replace_project(call: Call, asked: ops.ReplaceProject) -> ops.Project:
     """A project with a new declaration."""
     projects = call.platform.projects
     before = projects.find(call.principal, asked.project)
-    made = projects.replace(call.principal, asked.project, asked.declaration, asked.if_match)
+    made = projects.replace(
+        call.principal, asked.project, asked.declaration, asked.if_match, call.begin_change
+    )
     return _changed(call, made, before)
 
 
@@ -55,6 +57,7 @@ def delete_project(call: Call, asked: ops.ProjectName) -> Done:
         if status not in ENDED and (job := _job(call, before, status)):
             text = f"job {job.id} of project {asked.project!r} is {job.status}"
             raise Problem("conflict", text, todo="Stop the job, or wait for its end.")
+    call.begin_change()
     projects.delete(call.principal, asked.project)
     with call.platform.control.write() as connection:
         call.audited(connection, f"project/{asked.project}", before=_declared(call, before))

@@ -41,6 +41,8 @@ def create(call: Call, asked: ops.CreateExperiment) -> ops.Experiment:
     """A further experiment of a project."""
     project = call.platform.projects.find(call.principal, asked.project)
     try:
+        call.platform.experiments.require_new(project.name, asked.name)
+        call.begin_change()
         made = call.platform.experiments.create(project.name, asked.name)
     except ExperimentExists as error:
         text = f"project {asked.project!r} has an experiment {asked.name!r} already"
@@ -75,6 +77,7 @@ def start_run(call: Call, asked: ops.CreateRun) -> ops.Run:
     """A run to log to."""
     experiment = _found(call, asked.id)
     door = call.platform.experiments
+    call.begin_change()
     run_id = door.start_run(experiment.id, asked.name, call.principal.name, asked.parameters)
     with call.platform.control.write() as connection:
         call.audited(connection, f"run/{run_id}", after={"experiment": experiment.id})
@@ -92,6 +95,7 @@ def log(call: Call, asked: ops.LogMetrics) -> Done:
     """Record a batch of metrics."""
     run = _found_run(call, asked.id)
     now = time.time()
+    call.begin_change()
     call.platform.experiments.log(
         run.id,
         [

@@ -26,20 +26,11 @@ PREDICT_TIMEOUT_S = 30.0
 
 
 def deploy(call: Call, asked: ops.DeployService) -> Job:
-    """Declare the service where it is new, and release it."""
-    declare(call, asked)
-    return _taken(call, deploy_order(call, asked), asked)
-
-
-def declare(call: Call, asked: ops.DeployService) -> None:
-    """Declare the service, if its project does not yet."""
-    projects, principal = call.platform.projects, call.principal
-    project = projects.find(principal, asked.project)
+    """Release the service, declared first where it is new."""
+    project = call.platform.projects.find(call.principal, asked.project)
     there = project.declaration.services.get(asked.name)
     wanted = _wanted(asked, there)
-    if wanted == there:
-        return
-    _put(call, asked.project, asked.name, wanted)
+    return _taken(call, deploy_order(call, asked), asked, project, asked.name, there, wanted)
 
 
 def deploy_order(call: Call, asked: ops.DeployService) -> Order:
@@ -79,9 +70,7 @@ def change(call: Call, asked: ops.ChangeService) -> Job:
     project, name, there = call.platform.projects.service(call.principal, asked.id)
     require_match(asked.if_match, _view(call, project, name).etag)
     wanted = _changed(there, asked)
-    if wanted != there:
-        _put(call, call.platform.projects.shown(project.name), name, wanted)
-    return _taken(call, change_order(call, asked), asked)
+    return _taken(call, change_order(call, asked), asked, project, name, there, wanted)
 
 
 def change_order(call: Call, asked: ops.ChangeService) -> Order:
@@ -98,6 +87,7 @@ def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
     """Stop serving."""
     project, name, _ = call.platform.projects.service(call.principal, asked.id)
     before = _view(call, project, name)
+    call.begin_change()
     with call.platform.control.write() as connection:
         call.audited(connection, f"service/{asked.id}", before={"state": before.state})
         call.platform.runtime.withdraw(f"{project.name}.{name}")
@@ -144,12 +134,6 @@ def _wanted(asked: ops.DeployService, there: Service | None) -> Service:
 def _changed(there: Service, asked: ops.ChangeService) -> Service:
     given = {"rollout": asked.rollout, "scale": asked.scale}
     return there.model_copy(update={k: v for k, v in given.items() if v is not None})
-
-
-def _put(call: Call, project: str, name: str, wanted: Service) -> None:
-    part = wanted.model_dump(mode="json", exclude_defaults=True)
-    call.platform.projects.edit(call.principal, project, ("services", name), part)
-    call.platform.declarations_changed()
 
 
 def _order(
@@ -204,13 +188,28 @@ def _require_evidence(
         ) from refusal
 
 
-def _taken(call: Call, order: Order, asked: ops.DeployService | ops.ChangeService) -> Job:
-    once = getattr(asked, "idempotency_key", None)
-    told = asked.model_dump(mode="json", exclude={"idempotency_key", "if_match"})
+def _taken(
+    call: Call,
+    order: Order,
+    asked: ops.DeployService | ops.ChangeService,
+    project: LoadedProject,
+    name: str,
+    there: Service | None,
+    wanted: Service,
+) -> Job:
+    """The job that releases the service, once what is new about it is declared."""
+    shown = call.platform.projects.shown(project.name)
+    part = wanted.model_dump(mode="json", exclude_defaults=True)
+
+    def declare() -> None:
+        call.platform.projects.edit(call.principal, shown, ("services", name), part)
+        call.platform.declarations_changed()
+
+    if wanted != there:
+        call.platform.projects.check_edit(call.principal, shown, ("services", name), part)
     callback = getattr(asked, "callback", None)
-    return job_view(
-        call, take(call, order, callback=callback, once=once, asked=told), order.expected
-    )
+    job = take(call, order, callback=callback, declare=declare if wanted != there else None)
+    return job_view(call, job, order.expected)
 
 
 def _id(call: Call, project: LoadedProject, name: str) -> str:

@@ -1,8 +1,9 @@
 """Jobs: submit, look, stop, metrics, recommendations."""
 
-import time
 from datetime import UTC, datetime
 from typing import Any
+
+from sqlalchemy import Connection
 
 from accounts.roles import Permission
 from api.operations import jobs as ops
@@ -11,10 +12,11 @@ from api.ordering import expected, take
 from api.paging import key_of, page_of
 from api.platform import Call
 from api.problems import Problem, not_found
-from api.training_orders import declare, find_model, order
+from api.training_orders import declare, find_model, is_undeclared, order
 from api.training_runs import training_run
 from resources.experiments import LoggedRun, finite
 from scheduler import jobs
+from scheduler.budgets import Budget, accounts
 from scheduler.forecast import FEWEST, Forecast
 from scheduler.states import Kind
 
@@ -32,15 +34,9 @@ INTERNAL = frozenset({"launch", "estimate", "dagster_runs"})
 
 def submit(call: Call, asked: ops.SubmitTraining) -> ops.Job:
     """Take a training job."""
-    declare(call, asked)
     ordered = order(call, asked)
-    job = take(
-        call,
-        ordered,
-        callback=asked.callback,
-        once=asked.idempotency_key,
-        asked=asked.model_dump(mode="json", exclude={"idempotency_key"}),
-    )
+    declaring = (lambda: declare(call, asked)) if is_undeclared(asked.model) else None
+    job = take(call, ordered, callback=asked.callback, declare=declaring)
     return job_view(call, job, ordered.expected)
 
 
@@ -80,6 +76,7 @@ def stop_any(call: Call, asked: ops.JobId) -> ops.Job:
 
 
 def _stopped(call: Call, job: jobs.Job) -> ops.Job:
+    call.begin_change()
     with call.platform.control.write() as connection:
         stopped = jobs.ask_to_stop(connection, job, f"stopped by {call.principal.name}")
         if stopped.status != job.status:
@@ -174,7 +171,7 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
     prices = call.platform.prices
     cost = None
     if any(prices) and job.started_at:
-        cost = prices.money((job.ended_at or time.time()) - job.started_at, job.gpus)
+        cost = prices.money(job.ran_s or 0.0, job.gpus)
     told = {key: value for key, value in job.spec.items() if key not in INTERNAL}
     dashboard = settings.dagster_url
     if job.dagster_run_id:
@@ -200,7 +197,23 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
         created_by=job.created_by,
         gpus=job.gpus,
         cost=cost,
+        progress=progress_view(job.progress),
+        worked_s=job.ran_s,
+        verdict=job.verdict,  # type: ignore[arg-type]
+        made=_made(call, job),
+        created_with=_key_name(call, job),
+        on_behalf_of=job.on_behalf_of,
     )
+
+
+def _made(call: Call, job: jobs.Job) -> ops.Made | None:
+    if not job.made or job.dagster_run_id is None:
+        return None
+    return ops.Made(**job.made, dagster_run_id=job.dagster_run_id)
+
+
+def _key_name(call: Call, job: jobs.Job) -> str | None:
+    return call.platform.key_name(job.key_id) if job.key_id else None
 
 
 def estimate_of(forecasted: Forecast | None) -> ops.Estimate | None:
@@ -213,6 +226,25 @@ def estimate_of(forecasted: Forecast | None) -> ops.Estimate | None:
         confidence=forecasted.confidence,
         based_on=forecasted.jobs,
     )
+
+
+def budget_views(
+    call: Call, connection: Connection, key_id: str | None, budget: Budget
+) -> list[ops.BudgetAccount]:
+    """How the key's budgets stand."""
+    if key_id is None:
+        return []
+    standing = accounts(connection, key_id, budget, call.platform.prices)
+    return [
+        ops.BudgetAccount(
+            unit=unit,  # type: ignore[arg-type]
+            limit=account.limit,
+            used=round(account.used, 6),
+            reserved=round(account.reserved, 6),
+            left=round(account.left, 6),
+        )
+        for unit, account in standing.items()
+    ]
 
 
 def progress_view(reported: dict[str, Any] | None) -> ops.Progress | None:

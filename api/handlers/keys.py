@@ -7,13 +7,14 @@ from sqlalchemy import Connection
 from accounts import keys
 from accounts.roles import Role
 from api.handlers.accounts import member_of, require_reach
-from api.handlers.jobs import moment
+from api.handlers.jobs import budget_views, moment
 from api.operations import keys as ops
 from api.operations.operation import Page
 from api.paging import key_of, page_of
 from api.platform import Call
 from api.problems import Problem, not_found
-from scheduler.jobs import used_gpu_h
+from scheduler.budgets import Budget
+from scheduler.jobs import usage
 
 MANAGES_KEYS: tuple[Role, ...] = ("admin", "manager")
 
@@ -30,8 +31,8 @@ def list_keys(call: Call, asked: ops.ListKeys) -> Page[ops.ApiKey]:
         found = keys.listed(
             connection, principal.organization, mine, key_of(asked.cursor), asked.limit + 1
         )
-        used = {key.id: used_gpu_h(connection, key.id) for key in found[: asked.limit]}
-    return page_of(found, asked.limit, lambda k: k.id, lambda k: _key(k, used[k.id]))
+        shown = {key.id: _key(call, connection, key) for key in found[: asked.limit]}
+    return page_of(found, asked.limit, lambda k: k.id, lambda k: shown[k.id])
 
 
 def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
@@ -53,6 +54,7 @@ def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
         if holder != principal.user_id and member.user.kind != "service":
             raise Problem("forbidden", "a person makes their own keys; nobody else acts for them")
         _require_no_more(call, connection, asked, expires_at)
+        call.begin_change()
         made, token = keys.create(
             connection,
             call.platform.secret,
@@ -68,7 +70,8 @@ def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
         )
         after = {k: v for k, v in made._asdict().items() if k not in ("digest",)}
         call.audited(connection, f"key/{made.id}", after=after)
-    return ops.NewApiKey(key=token, **_key(made, 0.0).model_dump())
+        shown = _key(call, connection, made)
+    return ops.NewApiKey(key=token, **shown.model_dump())
 
 
 def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
@@ -84,13 +87,14 @@ def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
             raise not_found("key", asked.id)
         if not mine:
             require_reach(call, key.role)
+        call.begin_change()
         keys.revoke(connection, asked.id)
         call.audited(connection, f"key/{asked.id}", before={"revoked_at": key.revoked_at})
         ended = keys.find(connection, asked.id)
-        used = used_gpu_h(connection, asked.id)
+        assert ended
+        shown = _key(call, connection, ended)
     call.platform.rights_changed()
-    assert ended
-    return _key(ended, used)
+    return shown
 
 
 def _require_no_more(
@@ -110,7 +114,8 @@ def _require_no_more(
             raise Problem("forbidden", text, todo=f"Name a {name} of at most that.")
 
 
-def _key(key: keys.ApiKey, used: float) -> ops.ApiKey:
+def _key(call: Call, connection: Connection, key: keys.ApiKey) -> ops.ApiKey:
+    budget = Budget(key.budget_gpu_h, key.budget_money)
     return ops.ApiKey(
         id=key.id,
         name=key.name,
@@ -120,7 +125,8 @@ def _key(key: keys.ApiKey, used: float) -> ops.ApiKey:
         agents_may_change=key.agents_may_change,
         budget_gpu_h=key.budget_gpu_h,
         budget_money=key.budget_money,
-        used_gpu_h=round(used, 6),
+        used_gpu_h=round(usage(connection, key.id).gpu_h, 6),
+        budgets=budget_views(call, connection, key.id, budget),
         expires_at=moment(key.expires_at),
         revoked_at=moment(key.revoked_at),
         created_at=moment(key.created_at),

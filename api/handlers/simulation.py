@@ -29,14 +29,14 @@ def create(call: Call, asked: ops.CreateEnvironment) -> ops.Environment:
     project = projects.changeable(principal, asked.project)
     if asked.name in project.declaration.simulations:
         raise Problem("conflict", f"{asked.project} has an environment {asked.name!r} already")
-    suite = asked.suite
-    if not isinstance(suite, str):
-        suite = projects.put_suite(project, asked.name, suite.model_dump(mode="json"))
+    own = None if isinstance(asked.suite, str) else asked.suite.model_dump(mode="json")
+    path = asked.suite if isinstance(asked.suite, str) else projects.suite_path(project, asked.name)
     declared = Simulation(
-        model=asked.model, suite=suite, gate=asked.gate, description=asked.description
+        model=asked.model, suite=path, gate=asked.gate, description=asked.description
     )
     part = declared.model_dump(mode="json", exclude_defaults=True)
-    changed = projects.edit(principal, asked.project, ("simulations", asked.name), part)
+    place = ("simulations", asked.name)
+    changed = projects.edit(principal, asked.project, place, part, call.begin_change, own)
     with call.platform.control.write() as connection:
         call.audited(connection, f"environment/{asked.project}.{asked.name}", after=part)
     call.platform.declarations_changed()
@@ -69,8 +69,7 @@ def get(call: Call, asked: ops.EnvironmentId) -> ops.Environment:
 def start(call: Call, asked: ops.StartSimulation) -> Job:
     """Take a job that runs the environment."""
     order = start_order(call, asked)
-    told = asked.model_dump(mode="json", exclude={"idempotency_key"})
-    job = take(call, order, callback=asked.callback, once=asked.idempotency_key, asked=told)
+    job = take(call, order, callback=asked.callback)
     return job_view(call, job, order.expected)
 
 
@@ -86,7 +85,9 @@ def start_order(call: Call, asked: ops.StartSimulation) -> Order:
     version = chosen[0]
     op = op_name(project.name, "simulation", name)
     assets = [list(asset_key(project.name, "simulation", name).path)]
-    config = {op: {"model_version": version.version}}
+    config: dict[str, Any] = {"model_version": version.version}
+    if asked.max_seconds is not None:
+        config["timeout_s"] = asked.max_seconds
     spec = {
         "project": call.platform.projects.shown(project.name),
         "environment": name,
@@ -96,10 +97,17 @@ def start_order(call: Call, asked: ops.StartSimulation) -> Order:
         "suite": _suite(project, name),
         "gate": {k: c.model_dump(mode="json") for k, c in declared.gate.items()},
         "git_revision": revision(),
-        "launch": launch(job_name("simulate", project.name), assets, config),
+        "launch": launch(job_name("simulate", project.name), assets, {op: config}),
     }
     forecasted = expected(call, "simulate", project, name, {})
-    return Order(project.name, "simulate", name, spec, expected=forecasted)
+    return Order(
+        project.name,
+        "simulate",
+        name,
+        spec,
+        expected=forecasted,
+        max_seconds=asked.max_seconds,
+    )
 
 
 def delete(call: Call, asked: ops.EnvironmentId) -> Done:
@@ -111,11 +119,29 @@ def delete(call: Call, asked: ops.EnvironmentId) -> Done:
     newest = _newest_job(call, project, name)
     if newest and not newest.has_ended:
         raise Problem("conflict", f"{asked.id} is running in job {newest.id}", todo="Wait for it.")
-    projects.edit(call.principal, shown, ("simulations", name), None)
+    _require_no_live_gate(call, project, name, declared)
+    projects.edit(call.principal, shown, ("simulations", name), None, call.begin_change)
     with call.platform.control.write() as connection:
         call.audited(connection, f"environment/{asked.id}", before=declared.model_dump(mode="json"))
     call.platform.declarations_changed()
     return Done(message=f"{asked.id} is removed; the evidence it left is kept")
+
+
+def _require_no_live_gate(
+    call: Call, project: LoadedProject, name: str, declared: Simulation
+) -> None:
+    """Return unless a version that serves now has its traffic by the simulation's gate."""
+    if not declared.gate:
+        return
+    for service, wanted in project.declaration.services.items():
+        status = call.platform.runtime.status(f"{project.name}.{service}")
+        if wanted.model == declared.model and status is not None and status.serving:
+            raise Problem(
+                "conflict",
+                f"{name} is a gate of {project.name}.{service}, which serves "
+                f"{status.serving}: without it less evidence would let a version serve",
+                todo="Withdraw the service first, or loosen the gate in the declaration.",
+            )
 
 
 def evidence(call: Call, asked: ops.ListEvidence) -> ops.AllEvidence:

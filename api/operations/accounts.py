@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from accounts.roles import Permission, Role, UserKind
+from api.operations.jobs import BudgetAccount
 from api.operations.operation import (
     Done,
     Id,
@@ -42,6 +43,8 @@ class Me(Output):
     organizations: list[str]
     """Organizations the user belongs to."""
     permissions: list[str]
+    budgets: list[BudgetAccount] = []
+    """How the budgets of the key stand; empty without one."""
 
 
 class Organization(Output):
@@ -157,6 +160,7 @@ ORGANIZATIONS_CREATE = Operation(
     cost="light",
     problems=("conflict",),
     for_agents=False,
+    shows_secret=True,
 )
 
 
@@ -170,6 +174,7 @@ CALLBACK_SECRET = Operation(
     permission=Permission("organization", "update"),
     cost="light",
     for_agents=False,
+    shows_secret=True,
 )
 
 
@@ -236,6 +241,7 @@ USERS_LINK = Operation(
     cost="light",
     problems=("not-found", "conflict"),
     for_agents=False,
+    shows_secret=True,
 )
 
 

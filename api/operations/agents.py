@@ -51,15 +51,21 @@ class Preview(Output):
     """What is left of the key's budget, before and after."""
     resolved: dict[str, Any]
     """The request with every reference resolved."""
-    plan_hash: str
-    """Call again with this hash to act; a plan that no longer holds is refused (409)."""
+    consequences: list[str] = []
+    """What else it changes: traffic, dependants, gates, running work."""
+    undo: str = ""
+    """How to undo it."""
+    plan_hash: str = ""
+    """Call again with this hash, the same key and parameters, within ten minutes to act, once. A
+    plan that no longer holds is refused (409); each preview is a new intention."""
 
 
 class Executed(Output):
     """What came of a tool call: a preview, or a result."""
 
     tool: str
-    status: Literal["preview", "done"]
+    status: Literal["preview", "done", "already_done"]
+    """`already_done`: the plan was carried out before, and nothing more was done."""
     preview: Preview | None = None
     result: dict[str, Any] | None = None
     handle: str | None = None

@@ -24,6 +24,7 @@ Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,
 Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
 ]
+MaxSeconds = Annotated[float, Field(gt=0, le=31_536_000)]
 MetricName = Annotated[str, StringConstraints(max_length=250)]
 CallbackUrl = Annotated[
     str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,300}(/[!-~]{0,1700})?$")
@@ -62,8 +63,23 @@ class SubmitTraining(Input):
     resources: JobResources = JobResources()
     callback: CallbackUrl | None = None
     """Address that is told, signed, when the job starts and ends."""
+    max_seconds: MaxSeconds | None = None
+    """Time after which the job is stopped; needed by a key with a budget where too few jobs like
+    it have ended to say how long it takes."""
     idempotency_key: OnceKey | None = None
     """The same key again gives the same job, and starts nothing."""
+
+
+class BudgetAccount(Output):
+    """How one budget of a key stands."""
+
+    unit: Literal["gpu_h", "money"]
+    limit: float
+    used: float
+    """By the work of jobs so far, without their time in queues."""
+    reserved: float
+    """For jobs that have not ended: up to the upper estimate of each."""
+    left: float
 
 
 class Estimate(Output):
@@ -83,6 +99,33 @@ class Monitoring(Output):
     dashboard_url: str
     metrics_endpoint: str
     logs_endpoint: str
+
+
+class Progress(Output):
+    """How far the work of a job is, as its engine reported it."""
+
+    unit: str
+    done: int
+    total: int | None
+    """Units of work in all; null where it cannot be known."""
+    metrics: dict[str, float] = {}
+    left_s: float | None = None
+    """Estimate of the seconds left."""
+    message: str = ""
+
+
+class Made(Output):
+    """What came of a job."""
+
+    dataset_version: str | None = None
+    model_version: int | None = None
+    artefact_digest: str | None = None
+    mlflow_run_id: str | None = None
+    mlflow_url: str | None = None
+    test_metrics: dict[str, float] = {}
+    """Metrics of the held-out rows."""
+    service_url: str | None = None
+    dagster_run_id: str
 
 
 class Job(Output):
@@ -108,6 +151,18 @@ class Job(Output):
     gpus: int = 0
     cost: float | None = None
     """Money it has cost so far; null where no price is set."""
+    progress: Progress | None = None
+    """The newest report of its work."""
+    worked_s: float | None = None
+    """Seconds that its work has run, without its time in queues: what is billed."""
+    verdict: Literal["pass", "fail", "inconclusive"] | None = None
+    """What the gate says of what it measured; a verdict is a result, and no failure of the job."""
+    made: Made | None = None
+    """What came of it; null while there is nothing."""
+    created_with: str | None = None
+    """Name of the API key that the request came with."""
+    on_behalf_of: str | None = None
+    """Who an agent acted for."""
 
 
 class JobId(Input):
@@ -138,19 +193,6 @@ class FollowLogs(Input):
     """Id of the last line that was received; what follows it is sent."""
     follow: bool = True
     """Whether to wait for what is still to come; false ends with the newest line."""
-
-
-class Progress(Output):
-    """How far the work of a job is, as its engine reported it."""
-
-    unit: str
-    done: int
-    total: int | None
-    """Units of work in all; null where it cannot be known."""
-    metrics: dict[str, float] = {}
-    left_s: float | None = None
-    """Estimate of the seconds left."""
-    message: str = ""
 
 
 class LogLine(Output):

@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from accounts.roles import Permission, Role
+from api.operations.jobs import BudgetAccount
 from api.operations.operation import (
     Id,
     Input,
@@ -29,7 +30,9 @@ class ApiKey(Output):
     budget_gpu_h: float | None
     budget_money: float | None
     used_gpu_h: float
-    """GPU-hours its jobs have used, and those under way are expected to."""
+    """GPU-hours that its jobs have used."""
+    budgets: list[BudgetAccount] = []
+    """How its budgets stand; empty without one."""
     expires_at: datetime | None
     revoked_at: datetime | None
     created_at: datetime
@@ -92,6 +95,7 @@ KEYS_CREATE = Operation(
     cost="light",
     problems=("not-found",),
     for_agents=False,
+    shows_secret=True,
 )
 
 

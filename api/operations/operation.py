@@ -94,6 +94,8 @@ class Operation(Generic[I, O]):
     """Whether it answers with server-sent events, each one `output`."""
     for_agents: bool = True
     """Whether it is offered as a tool."""
+    shows_secret: bool = False
+    """Whether its answer holds a secret, which is shown once."""
 
     @property
     def changes(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from accounts.roles import Permission
-from api.operations.jobs import CallbackUrl, Job
+from api.operations.jobs import CallbackUrl, Job, MaxSeconds
 from api.operations.operation import (
     Done,
     Id,
@@ -102,6 +102,8 @@ class StartSimulation(Input):
     id: Id
     model_version: int | None = Field(default=None, ge=1)
     """By default the newest, fixed when the job is taken."""
+    max_seconds: MaxSeconds | None = None
+    """Time after which the job is stopped."""
     callback: CallbackUrl | None = None
     idempotency_key: OnceKey | None = None
 

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from scheduler import budgets, jobs
-from scheduler.budgets import Budget, BudgetExceeded, Prices
+from scheduler.budgets import Budget, BudgetExceeded, DurationUnknown, Prices
 
 PRICES = Prices(gpu_h=2.0, process_h=0.5)
 
@@ -33,29 +33,61 @@ def test_a_job_that_fits_is_admitted(control):
         admit(connection, Budget(gpu_h=2.0, money=None))
 
 
-def test_a_job_that_is_under_way_reserves_what_it_is_expected_to_use(control):
+def test_a_job_that_has_not_ended_reserves_its_upper_estimate(control):
     with control.write() as connection:
         take(connection)
-        with pytest.raises(BudgetExceeded, match=r"1\.000 of its 1\.5"):
+        with pytest.raises(BudgetExceeded, match=r"budget of 1.5 .*1\.000 reserved.*0\.500 left"):
             admit(connection, Budget(gpu_h=1.5, money=None))
 
 
-def test_a_job_that_ended_counts_with_what_it_used(control):
+def test_what_a_job_has_used_is_no_longer_reserved(control):
+    with control.write() as connection:
+        job = take(connection, gpus=2, expected_s=3600.0)
+        jobs.report(connection, job.id, {"ran_s": 900.0})
+        found = jobs.usage(connection, "key_1")
+        assert found.gpu_h == pytest.approx(0.5)
+        assert found.reserved_gpu_h == pytest.approx(1.5)
+
+
+def test_a_job_that_ended_counts_with_the_time_it_worked_and_not_with_its_queue(control):
     with control.write() as connection:
         job = take(connection)
         now = time.time()
-        jobs.proceed(connection, job, "succeeded", started_at=now - 360, ended_at=now)
-        assert jobs.used_gpu_h(connection, "key_1") == pytest.approx(0.1)
+        jobs.proceed(
+            connection, job, "succeeded", started_at=now - 36_000, ended_at=now, ran_s=360.0
+        )
+        found = jobs.usage(connection, "key_1")
+        assert found.gpu_h == pytest.approx(0.1)
+        assert found.reserved_gpu_h == 0.0
         admit(connection, Budget(gpu_h=1.5, money=None))
 
 
 def test_a_budget_of_money_counts_gpus_and_processes(control):
     with control.write() as connection:
         job = take(connection)
-        now = time.time()
-        jobs.proceed(connection, job, "succeeded", started_at=now - 3600, ended_at=now)
-        with pytest.raises(BudgetExceeded, match=r"2\.50 of its 4"):
+        jobs.proceed(connection, job, "succeeded", ran_s=3600.0)
+        with pytest.raises(BudgetExceeded, match=r"budget of 4 \(money\), of which 2\.500 is used"):
             admit(connection, Budget(gpu_h=None, money=4.0))
+
+
+def test_a_job_of_unknown_duration_needs_a_limit_where_a_budget_is_held(control):
+    with control.write() as connection:
+        with pytest.raises(DurationUnknown, match="max_seconds"):
+            admit(connection, Budget(gpu_h=1.0, money=None), expected_s=None)
+        with pytest.raises(DurationUnknown, match="max_seconds"):
+            admit(connection, Budget(gpu_h=None, money=1.0), gpus=0, expected_s=None)
+        admit(connection, Budget(gpu_h=1.0, money=None), gpus=0, expected_s=None)
+        admit(connection, Budget(gpu_h=None, money=None), expected_s=None)
+
+
+def test_a_budget_shows_what_is_used_reserved_and_left(control):
+    with control.write() as connection:
+        job = take(connection, gpus=1, expected_s=3600.0)
+        jobs.report(connection, job.id, {"ran_s": 1800.0})
+        standing = budgets.accounts(connection, "key_1", Budget(4.0, 10.0), PRICES)
+        assert standing["gpu_h"] == (4.0, 0.5, 0.5)
+        assert standing["gpu_h"].left == 3.0
+        assert standing["money"].used == pytest.approx(0.5 * 2.0 + 0.5 * 0.5)
 
 
 def test_two_jobs_at_once_do_not_both_fit_the_last_of_a_budget(control):

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from training.checkpoints import CheckpointFolder
+from engine.checkpoints import CheckpointFolder
 
 
 @pytest.fixture

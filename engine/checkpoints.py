@@ -3,10 +3,20 @@
 import shutil
 from pathlib import Path
 
-from engine.artefact import seal
-from training.contract import newest_checkpoint
+from engine.artefact import is_sealed, seal
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a job's checkpoints in its work directory."""
 KEPT = 2
+
+
+def newest_checkpoint(folder: Path) -> tuple[int, Path] | None:
+    """Number and folder of the newest whole checkpoint; damaged ones are passed over.
+
+    A training on several workers keeps its checkpoints in Ray's own storage, and has none here.
+    """
+    folders = sorted(folder.glob("[0-9]*"), reverse=True)
+    return next(((int(f.name), f) for f in folders if is_sealed(f)), None)
 
 
 class CheckpointFolder:

@@ -1,0 +1,96 @@
+"""Trials of a suite, one after the other: each is measured once, kept for a later attempt of the
+job, and reported while it runs."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from engine.checkpoints import CHECKPOINTS, CheckpointFolder
+from engine.progress import ProgressLog
+
+KEEP_EVERY_S = 10.0
+"""Work that a killed engine may cost, besides the trial under way."""
+REPORT_EVERY_S = 2.0
+FILE = "trials.npz"
+
+
+class Measurer(Protocol):
+    """What a suite's trials are measured by."""
+
+    def measure(self, name: str, measured: Callable[[], np.ndarray]) -> np.ndarray:
+        """The values of the trial of this name."""
+        ...
+
+    def still_at(self, message: str) -> None:
+        """Hear that a long trial goes on."""
+        ...
+
+
+class Unrecorded:
+    """Measures every trial, and keeps and reports nothing."""
+
+    def measure(self, name: str, measured: Callable[[], np.ndarray]) -> np.ndarray:
+        """The values of the trial, measured now."""
+        return measured()
+
+    def still_at(self, message: str) -> None:
+        """Nothing."""
+
+
+UNRECORDED = Unrecorded()
+
+
+class Trials:
+    """What is measured so far, by the name of the trial."""
+
+    def __init__(
+        self, workdir: Path, total: int, write: Callable[[str], None] | None = None
+    ) -> None:
+        """`total` is the number of trials in all."""
+        self._folder = CheckpointFolder(workdir / CHECKPOINTS)
+        self._known: dict[str, np.ndarray] = {}
+        if found := self._folder.newest_valid():
+            with np.load(found[1] / FILE) as kept:
+                self._known = dict(kept)
+        self._resumed = len(self._known)
+        self._done = 0
+        self._progress = ProgressLog(workdir, "trial", total, self._resumed)
+        self._kept_at = self._reported_at = time.monotonic()
+        resumed = f"resuming after {self._resumed} trials" if self._resumed else "trials start"
+        self._progress.report(self._resumed, resumed)
+
+    def measure(self, name: str, measured: Callable[[], np.ndarray]) -> np.ndarray:
+        """The values of the trial: those that an earlier attempt kept, or measured now."""
+        values = self._known.get(name)
+        if values is None:
+            values = self._known[name] = measured()
+            self._keep()
+        self._done += 1
+        if self._done > self._resumed:
+            self._report(self._done, name)
+        return values
+
+    def still_at(self, message: str) -> None:
+        """Report that a long trial goes on, every `REPORT_EVERY_S`."""
+        if time.monotonic() - self._reported_at > REPORT_EVERY_S:
+            self._report(max(self._done, self._resumed), message)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        self._progress.close()
+
+    def _report(self, done: int, message: str) -> None:
+        self._progress.report(done, message)
+        self._reported_at = time.monotonic()
+
+    def _keep(self) -> None:
+        if time.monotonic() - self._kept_at < KEEP_EVERY_S:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(Path(folder, FILE), **self._known)  # type: ignore[arg-type]
+            self._folder.save(Path(folder), len(self._known))
+        self._kept_at = time.monotonic()
