@@ -10,11 +10,12 @@ from assets.simulations import build_simulation
 from jobs.executors import executor_of
 from jobs.schedules import build_schedules
 from jobs.turning import build_jobs
-from projects.loading import LoadedProject, load_projects
+from projects.loading import LoadedProject
 from resources import doors as to
 from resources.api_projects import ApiProjects
 from resources.cluster_settings import ClusterSettings
 from resources.datasets import DatasetStore
+from resources.declarations import Declarations
 from resources.evidence import EvidenceStore
 from resources.request_logs import RequestLogs
 from resources.settings import Settings
@@ -28,10 +29,10 @@ from sensors.new_data import build_new_data_sensors
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Everything that every declared project consists of."""
+    """Everything that every declared project consists of; broken ones are set aside."""
     settings = Settings()
     ApiProjects(settings).pull()
-    projects = load_projects(settings.project_folders)
+    projects = Declarations(settings).load().projects
     return dg.Definitions.merge(
         dg.Definitions(
             sensors=[on_failure, on_abandoned],

@@ -25,13 +25,7 @@ from api.problems import FieldError, Problem, invalid, not_found
 from api.settings import FrontDoorSettings
 from engine import lease
 from engine.bucket import ChangedMeanwhile
-from projects.loading import (
-    InvalidProject,
-    LoadedProject,
-    load_project,
-    load_projects,
-    project_files,
-)
+from projects.loading import InvalidProject, LoadedProject, load_project
 from projects.loading import Problem as Mistaken
 from projects.mistakes import mistakes_in
 from projects.nearest import hint
@@ -39,6 +33,7 @@ from projects.schema import Model, Project, Service, Simulation
 from projects.yaml_lines import LARGEST_BYTES, UnreadableYaml, read_yaml
 from projects.yaml_values import dumped
 from resources.api_projects import FRESH_S, ApiProjects
+from resources.declarations import Broken, Declarations, Usable
 from resources.settings import Settings
 
 BETWEEN = "--"
@@ -59,7 +54,9 @@ class DeclaredProjects:
         self._settings, self._front, self._first = settings, front, first
         self._shared = ApiProjects(settings)
         self._lock = threading.Lock()
-        self._seen: tuple[tuple[str, int], ...] | None = None
+        self._declarations = Declarations(settings)
+        self._seen: str | None = None
+        self._usable = Usable([], [])
         self._loaded: dict[str, LoadedProject] = {}
 
     def qualified(self, organization: str, project: str) -> str:
@@ -91,6 +88,10 @@ class DeclaredProjects:
             if self.shown(project.name) == name:
                 return project
         raise not_found("project", name, hint(name, [self.shown(p.name) for p in visible]))
+
+    def by_name(self, qualified: str) -> LoadedProject | None:
+        """The project of this name in Dagster, whoever owns it."""
+        return self._all().get(qualified)
 
     def model(self, principal: Principal, project: str, name: str) -> tuple[LoadedProject, Model]:
         """A declared model. Raises the problem `not-found`."""
@@ -205,13 +206,29 @@ class DeclaredProjects:
         """Return when the project is as it was read; raises `precondition-failed`."""
         require_match(etag, etag_of(project.file.read_bytes()))
 
+    @property
+    def broken(self) -> list[Broken]:
+        """Files that are no usable declaration."""
+        self._all()
+        return self._usable.broken
+
+    def broken_for(self, principal: Principal) -> list[Broken]:
+        """Broken projects of the caller's organization; those whose name nobody knows are the
+        first one's."""
+        return [
+            broken
+            for broken in self.broken
+            if self.organization_of(broken.name) == principal.organization
+            and principal.may_see(self.shown(broken.name))
+        ]
+
     def _all(self) -> dict[str, LoadedProject]:
         self._shared.pull(FRESH_S)
         with self._lock:
-            folders = self._settings.project_folders
-            seen = tuple((str(f), f.stat().st_mtime_ns) for f in project_files(folders))
+            seen = self._declarations.fingerprint()
             if seen != self._seen:
-                self._loaded = {project.name: project for project in load_projects(folders)}
+                self._usable = self._declarations.load()
+                self._loaded = {project.name: project for project in self._usable.projects}
                 self._seen = seen
             return self._loaded
 

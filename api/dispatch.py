@@ -27,15 +27,20 @@ from resources.dagster_graphql import (
     DagsterGraphql,
     DagsterUnavailable,
     LaunchRefused,
+    NotDefined,
 )
+from resources.declarations import Declarations
 from scheduler import deliveries, jobs
 from scheduler.jobs import Job
 from scheduler.states import ENDED, Status
 
 IDLE_S = 1.0
 REPORT_EVERY_S = 2.0
+WATCH_EVERY_S = 1.0
 BUSY_S = 0.25
 AT_ONCE = 10
+MOST_LOADS = 20
+"""Attempts of a job whose definitions do not load although they are declared."""
 STATUS: dict[str, Status] = {
     "QUEUED": "starting",
     "NOT_STARTED": "starting",
@@ -83,6 +88,7 @@ class Dispatcher:
             for part in parts:
                 group.create_task(self._repeat(part))
             group.create_task(self._reload_when_told())
+            group.create_task(self._watch_declarations())
 
     async def _repeat(self, part: Callable[[], Awaitable[bool]]) -> None:
         while True:
@@ -104,6 +110,19 @@ class Dispatcher:
         while True:
             await self._reload.wait()
             await self._bring_definitions()
+
+    async def _watch_declarations(self) -> None:
+        """Have the definitions loaded whenever a file of a declaration has changed."""
+        declarations = Declarations(self._platform.settings)
+        seen = await run_in_threadpool(declarations.fingerprint)
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            with contextlib.suppress(OSError):
+                found = await run_in_threadpool(declarations.fingerprint)
+                if found != seen:
+                    seen = found
+                    log.info("a declaration has changed; the definitions are loaded")
+                    self.reload()
 
     async def _bring_definitions(self) -> None:
         """Have Dagster load the definitions, if they changed since it last did."""
@@ -141,6 +160,9 @@ class Dispatcher:
                 return
             if run_id is None:
                 run_id = await self._ask_dagster(job)
+        except NotDefined as error:
+            await self._await_definitions(job, error)
+            return
         except LaunchRefused as error:
             reason = str(error)
             await self._write(lambda c: self._proceed(c, job, "failed", message=reason))
@@ -151,6 +173,31 @@ class Dispatcher:
             return
         started = run_id
         await self._write(lambda c: jobs.launched(c, job.id, started))
+
+    async def _await_definitions(self, job: Job, error: NotDefined) -> None:
+        """Put the job off while Dagster lacks what is declared; fail it where nothing declares it
+        any more."""
+        if await run_in_threadpool(self._is_declared, job) and job.attempts <= MOST_LOADS:
+            reason = f"waits for Dagster to load the definitions of {job.project}"
+            self._reload.set()
+            await self._write(lambda c: jobs.put_off(c, job, reason))
+            return
+        text = f"{job.project}.{job.name} is not declared any more ({error})"
+        await self._write(lambda c: self._proceed(c, job, "failed", message=text))
+
+    def _is_declared(self, job: Job) -> bool:
+        """Whether the project of the job declares what the job is about."""
+        project = self._platform.projects.by_name(job.project)
+        if project is None:
+            return False
+        declared = project.declaration
+        families = {
+            "train": declared.models,
+            "simulate": declared.simulations,
+            "release": declared.services,
+            "make": declared.datasets,
+        }
+        return job.name in families[job.kind]
 
     async def _ask_dagster(self, job: Job) -> str:
         launch = job.spec["launch"]

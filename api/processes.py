@@ -95,7 +95,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         ),
         ProcessPlan(
             "Dagster daemon",
-            [*python, "dagster._daemon", "run", "-w", str(CHECKOUT / "workspace.yaml")],
+            [*python, "resources.dagster_daemon", "run", "-w", str(CHECKOUT / "workspace.yaml")],
             lambda: True,
             starts_runs=True,
         ),

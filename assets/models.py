@@ -12,9 +12,10 @@ from assets.metadata import Report, text_of
 from assets.upstream import upstream
 from engine.artefact import read_signature
 from projects.loading import LoadedProject
+from resources.dagster_graphql import JOB_TAG, USER_TAG
 from resources.evidence import EvidenceStore
 from resources.object_store import ObjectStore, size_of
-from resources.revision import revision
+from resources.revision import project_revision, revision
 from resources.settings import Settings
 from resources.tracking import RegisteredVersion, Tracking, registered_name
 
@@ -70,6 +71,9 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     "orrery.model": name,
                     "orrery.dataset_version": text_of(trained, "dataset_version"),
                     "git_revision": revision(),
+                    "orrery.project_revision": project_revision(project.file.parent).name,
+                    "orrery.job_id": context.run.tags.get(JOB_TAG, ""),
+                    "orrery.author": context.run.tags.get(USER_TAG, ""),
                     "dagster.run": f"{settings.dagster_url}/runs/{context.run.run_id}",
                 },
                 f"Registered by [this dagster_run]({settings.dagster_url}/runs/"

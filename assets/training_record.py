@@ -1,5 +1,6 @@
 """The record of a training in MLflow: its mlflow_run, from the first parameter to the last file."""
 
+import json
 import platform
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -11,10 +12,13 @@ from engine.progress import history_of
 from projects.loading import LoadedProject
 from resources.datasets import DatasetVersion
 from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
-from resources.revision import revision
+from resources.revision import project_revision, revision
 from resources.settings import Settings
-from resources.tracking import TrackedDataset, TrackedRun, Tracking
+from resources.tracking import HYPERPARAMETERS_TAG, TrackedDataset, TrackedRun, Tracking
 from training.contract import TrainingResult, TrainingSpec
+
+LONGEST_TAG = 5_000
+HYPERPARAMETERS, PATCH = "hyperparameters.json", "project.patch"
 
 
 def begin(
@@ -26,6 +30,7 @@ def begin(
     dataset: DatasetVersion | None,
 ) -> TrackedRun:
     """The job's mlflow_run, found or created. Raises TrackingUnavailable or TrackingRefused."""
+    code = project_revision(project.file.parent)
     tags = {
         "dagster.run_id": context.run.run_id,
         "dagster.asset": asset_key(project.name, "checkpoint", asked.model).to_user_string(),
@@ -33,6 +38,7 @@ def begin(
         f"{context.run.run_id}).",
         "mlflow.source.name": asked.trainer,
         "mlflow.source.git.commit": revision(),
+        "orrery.project_revision": code.name,
         "mlflow.user": project.declaration.owner,
         "orrery.project": project.name,
         "orrery.model": asked.model,
@@ -47,6 +53,9 @@ def begin(
         "job.trainer": asked.trainer,
         "job.workers": asked.workers,
     }
+    exact = json.dumps(asked.hyperparameters)
+    if len(exact) <= LONGEST_TAG:
+        tags[HYPERPARAMETERS_TAG] = exact
     learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
     name = f"{asked.model} {asked.job[:6]}"
     return tracking.run_for(project.name, name, asked.job, tags, parameters, learned)
@@ -67,6 +76,7 @@ def record(
 
     Raises TrackingUnavailable.
     """
+    _write_details(project, asked)
     try:
         _send(tracking, run, asked, trained)
     except TrackingRefused as refusal:
@@ -77,6 +87,14 @@ def record(
         except TrackingRefused as again:
             context.log.error(f"the training is not recorded in MLflow: {again}")
     return run
+
+
+def _write_details(project: LoadedProject, asked: TrainingSpec) -> None:
+    """Write what MLflow's parameters cannot hold: every value whole, and the code's patch."""
+    exact = json.dumps(asked.hyperparameters, indent=2, sort_keys=True)
+    (asked.workdir / HYPERPARAMETERS).write_text(exact, encoding="utf-8")
+    if patch := project_revision(project.file.parent).diff:
+        (asked.workdir / PATCH).write_text(patch, encoding="utf-8")
 
 
 def _send(
@@ -108,4 +126,5 @@ def record_failure(
 
 
 def _logs(workdir: Path) -> list[Path]:
-    return [file for file in [workdir / "engine.log"] if file.exists()]
+    files = [workdir / name for name in ("engine.log", HYPERPARAMETERS, PATCH)]
+    return [file for file in files if file.exists()]

@@ -77,6 +77,10 @@ class LaunchRefused(Exception):
     """Dagster can never start what was asked: no such job, or config that does not fit."""
 
 
+class NotDefined(LaunchRefused):
+    """Dagster knows no such job or asset; it may not have loaded its declaration yet."""
+
+
 class DagsterGraphql:
     """Asks a Dagster webserver, in this process or another."""
 
@@ -112,6 +116,8 @@ class DagsterGraphql:
         text = f"Dagster does not start {job}: {'; '.join(messages) or answer['__typename']}"
         if answer["__typename"] == "PythonError":
             raise DagsterUnavailable(text)
+        if answer["__typename"] in ("PipelineNotFoundError", "InvalidSubsetError"):
+            raise NotDefined(text)
         raise LaunchRefused(text)
 
     async def find(self, job_id: str) -> str | None:

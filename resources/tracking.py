@@ -25,6 +25,8 @@ JOB_TAG = "orrery.job"
 DIGEST_TAG = "orrery.artefact_digest"
 REACHED_TAG, REACHED_STEP_TAG = "orrery.reached", "orrery.reached_step"
 """Checkpoint that a stopped job leaves, and how many reports it had made by then."""
+HYPERPARAMETERS_TAG = "orrery.hyperparameters"
+"""Hyperparameters as JSON, which keeps their types; MLflow's own parameters are texts."""
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it the MLflow UI guesses from the first visit, and may show pages for language models."""
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
@@ -308,7 +310,15 @@ class Tracking(MlflowConnection):
         """All versions of the model, newest first."""
         with self._answers():
             found = self._client.search_model_versions(f"name = '{name}'")
-        return sorted((self._registered(v) for v in found), key=lambda v: -v.version)
+            aliases = self._aliases(name) if found else {}
+        return sorted((self._registered(v, aliases) for v in found), key=lambda v: -v.version)
+
+    def _aliases(self, name: str) -> dict[int, list[str]]:
+        """Aliases by version: a search of MLflow gives versions without theirs."""
+        found: dict[int, list[str]] = {}
+        for alias, version in self._client.get_registered_model(name).aliases.items():
+            found.setdefault(int(version), []).append(alias)
+        return found
 
     def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
         """The version the alias points at, or None. Raises TrackingUnavailable."""
@@ -333,7 +343,10 @@ class Tracking(MlflowConnection):
             for key, value in tags.items():
                 self._client.set_model_version_tag(name, str(version), key, value)
 
-    def _registered(self, found: Any) -> RegisteredVersion:
+    def _registered(
+        self, found: Any, aliases: Mapping[int, list[str]] | None = None
+    ) -> RegisteredVersion:
+        named = found.aliases if aliases is None else aliases.get(int(found.version), [])
         return RegisteredVersion(
             name=found.name,
             version=int(found.version),
@@ -342,7 +355,7 @@ class Tracking(MlflowConnection):
             artefact_key=found.tags.get("orrery.artefact_key", ""),
             url=f"{self._ui}/#/models/{found.name}/versions/{found.version}",
             tags=dict(found.tags),
-            aliases=tuple(found.aliases),
+            aliases=tuple(sorted(named)),
             created_at=found.creation_timestamp / 1000,
         )
 

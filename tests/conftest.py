@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.processes import WARM_MODULES
+from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT, Settings
 from tests.control import control, postgresql  # noqa: F401
 
@@ -35,6 +36,7 @@ def warm_server() -> Iterator[Path]:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            preexec_fn=die_with_parent,
         )
         assert server.stdout is not None
         assert any("ready" in line for line in server.stdout)

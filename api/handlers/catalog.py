@@ -19,12 +19,30 @@ from scheduler.states import ENDED, STATUSES
 
 
 def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummary]:
-    """Visible projects by name."""
+    """Visible projects by name, and the broken ones that have no last good declaration."""
+    projects = call.platform.projects
+    summaries = {p.name: _summary(call, p) for p in projects.visible(call.principal)}
+    for broken in projects.broken_for(call.principal):
+        known = summaries.get(broken.name) or _unknown(projects.shown(broken.name))
+        problems = [str(problem) for problem in broken.problems]
+        changed = {"state": "broken", "problems": [*known.problems, *problems]}
+        summaries[broken.name] = known.model_copy(update=changed)
     return page_in_order(
-        call.platform.projects.visible(call.principal),
-        asked,
-        lambda p: p.name,
-        lambda p: _summary(call, p),
+        sorted(summaries.items()), asked, lambda pair: pair[0], lambda pair: pair[1]
+    )
+
+
+def _unknown(name: str) -> ops.ProjectSummary:
+    """A project of which nothing but its file is known."""
+    return ops.ProjectSummary(
+        project=name,
+        owner="",
+        description="",
+        datasets=[],
+        models=[],
+        simulations=[],
+        services=[],
+        declared_in="file",
     )
 
 
@@ -238,4 +256,8 @@ def _model_version(version: RegisteredVersion) -> ops.ModelVersion:
         run_id=version.run_id,
         url=version.url,
         created_at=moment(version.created_at),
+        job_id=version.tags.get("orrery.job_id") or None,
+        created_by=version.tags.get("orrery.author") or None,
+        git_revision=version.tags.get("git_revision", ""),
+        project_revision=version.tags.get("orrery.project_revision", ""),
     )

@@ -1,5 +1,6 @@
 """Jobs: submit, look, stop, metrics, recommendations."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,12 +16,13 @@ from api.problems import Problem, not_found
 from api.training_orders import declare, find_model, is_undeclared, order
 from api.training_runs import training_run
 from resources.experiments import LoggedRun, finite
+from resources.tracking import HYPERPARAMETERS_TAG
 from scheduler import jobs
 from scheduler.budgets import Budget, accounts
 from scheduler.forecast import FEWEST, Forecast
 from scheduler.states import Kind
 
-OWN_PARAMETERS = ("trainer", "seed", "workers")
+OWN_PARAMETERS = ("seed", "job.trainer", "job.workers")
 """Parameters of an mlflow_run that are no hyperparameters."""
 COMPARED = 50
 NEEDED: dict[Kind, Permission] = {
@@ -127,7 +129,7 @@ def recommend(call: Call, asked: ops.Recommend) -> ops.Recommendation:
     winner = measured[0]
     declared = project.declaration.models[name]
     hyperparameters = _hyperparameters(winner, declared.hyperparameters)
-    workers = int(winner.parameters.get("workers", declared.resources.workers))
+    workers = int(winner.parameters.get("job.workers", declared.resources.workers))
     forecasted = expected(call, "train", project, name, hyperparameters)
     text = f"the best of {len(measured)} finished runs by {asked.metric}"
     if forecasted is None:
@@ -288,7 +290,10 @@ def _listed(call: Call, asked: ops.ListJobs, kind: Kind | None) -> Page[ops.Job]
 
 
 def _hyperparameters(run: LoggedRun, declared: dict[str, Any]) -> dict[str, Any]:
-    """The run's parameters, each as the kind of value that is declared, or as a number."""
+    """The run's hyperparameters as they were given; those of a run that somebody logged by hand,
+    each as the kind of value that is declared, or as a number."""
+    if exact := run.tags.get(HYPERPARAMETERS_TAG):
+        return json.loads(exact)
     found: dict[str, Any] = {}
     for name, text in run.parameters.items():
         if name in OWN_PARAMETERS:

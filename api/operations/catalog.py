@@ -1,7 +1,7 @@
 """Operations on what is declared and what came of it: projects, datasets, models."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
@@ -30,6 +30,10 @@ class ProjectSummary(Output):
     services: list[str]
     declared_in: str
     """`file` where a file of the checkout declares it, else `api`."""
+    state: Literal["usable", "broken"] = "usable"
+    """A broken project goes on with its last good declaration, where there was one."""
+    problems: list[str] = []
+    """What is wrong with its file, with line and what was expected."""
 
 
 class Project(Output):
@@ -151,6 +155,14 @@ class ModelVersion(Output):
     run_id: str
     url: str
     created_at: datetime
+    job_id: str | None = None
+    """Job that made it; null where it was made in Dagster itself."""
+    created_by: str | None = None
+    """User who asked for it."""
+    git_revision: str = ""
+    """Revision of the platform's code."""
+    project_revision: str = ""
+    """Revision of the code beside the project's declaration."""
 
 
 PROJECTS_LIST = Operation(

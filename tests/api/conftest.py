@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from api.processes import free_port
+from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.door import open_door
 from tests.waiting import until
@@ -69,6 +70,7 @@ class Up:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
 
     def orrery(self, *arguments: str) -> subprocess.CompletedProcess:

@@ -9,6 +9,7 @@ import time
 import psutil
 
 from api.processes import free_port
+from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT
 
 
@@ -25,6 +26,7 @@ def demo(tmp_path) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=die_with_parent,
     )
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.processes import free_port
+from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.door import open_door
 from tests.api.test_gates import TERMINATE, forbidden, graphql, talk
@@ -53,6 +54,7 @@ def door(tmp_path_factory, flowers_folder, empty_mlflow_database):
             env=env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
         )
         for command in commands
     ]

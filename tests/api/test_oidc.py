@@ -25,6 +25,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from api.oidc import Oidc, OidcFailed
 from api.processes import free_port
 from api.settings import FrontDoorSettings
+from engine.orphan import die_with_parent
 from tests.api.door import Door, open_door
 from tests.waiting import until
 
@@ -97,6 +98,7 @@ def start_provider(
                     ["node", str(provider_program), str(port), place],
                     stdout=output,
                     stderr=output,
+                    preexec_fn=die_with_parent,
                 )
             made = Provider(process, f"http://127.0.0.1:{port}")
             stack.callback(made.stop)

@@ -14,6 +14,7 @@ from api.processes import free_port
 from assets.keys import asset_key
 from definitions import definitions_of, doors
 from engine import lease
+from engine.orphan import die_with_parent
 from projects.loading import LoadedProject, load_project
 from resources.settings import Settings
 from resources.tracking import Tracking
@@ -90,6 +91,7 @@ def reconciler(settings: Settings):
         ],
         stdout=log,
         stderr=log,
+        preexec_fn=die_with_parent,
     )
     end = time.monotonic() + 30
     while lease.holder(services) is None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.processes import free_port
+from engine.orphan import die_with_parent
 from projects.loading import load_project
 from resources.object_store import ObjectStore
 
@@ -44,6 +45,7 @@ class MlflowServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
         while True:
             try:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from engine.orphan import die_with_parent
 from resources.cluster_settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
@@ -112,11 +113,16 @@ def instance(environment):
 @pytest.fixture
 def daemon(environment, instance, tmp_path):
     """The Dagster daemon: it launches what is queued, and watches over it."""
-    argv = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
+    argv = [sys.executable, "-m", "resources.dagster_daemon", "run", "-w", "workspace.yaml"]
     log = tmp_path / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            argv, cwd=CHECKOUT, env=environment, stdout=output, stderr=output
+            argv,
+            cwd=CHECKOUT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_parent,
         )
     yield log
     process.send_signal(signal.SIGINT)

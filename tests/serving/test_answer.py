@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 from api.processes import free_port
+from engine.orphan import die_with_parent
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,7 @@ def answering(package, tmp_path_factory):
     keeper = subprocess.Popen(
         [sys.executable, str(packaged.bento / "src" / "keeper.py"), str(port)],
         env={**os.environ, "REQUEST_LOG_FOLDER": str(folder), "REQUEST_LOG_MEGABYTES": "1"},
+        preexec_fn=die_with_parent,
     )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         while True:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from api.processes import free_port
+from engine.orphan import die_with_parent
 from engine.protocol import Refused
 from serving.packaging import package as package_here
 
@@ -44,6 +45,7 @@ def test_the_bento_serves_elsewhere_by_plain_bentoml(package, tmp_path):
         env={**os.environ, "BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_parent,
     )
     try:
         while True:

@@ -1,0 +1,119 @@
+"""Declarations change while the platform runs: what is new works, what breaks stops nobody else."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.api.test_jobs import ended
+from tests.waiting import until
+
+FLOWERS = Path(__file__).parent.parent / "data" / "flowers"
+NEW = """project: {name}
+owner: team:botany
+datasets:
+  iris: {{source: "sklearn:iris", label: target, split: {{test: 0.4, seed: 1}}}}
+models:
+  classifier: {{dataset: iris, trainer: "flowers_training:train", hyperparameters: {{epochs: 2}}}}
+"""
+WATCHED = """project: watched
+owner: team:botany
+datasets:
+  rows: {{source: "files:{folder}", label: target}}
+models:
+  classifier: {{dataset: rows, trainer: "flowers_training:train", hyperparameters: {{epochs: 2}}}}
+automation: {{retrain: {{on: [new_data]}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory, empty_mlflow_database):
+    from tests.api.conftest import Up
+
+    folder = tmp_path_factory.mktemp("declarations")
+    shutil.copytree(FLOWERS, folder / "projects")
+    made = Up(folder)
+    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop()
+
+
+def projects_of(up) -> Path:
+    return Path(up.env["ORRERY_PROJECTS"])
+
+
+def submit(up, model: str) -> str:
+    answer = up.api.post("/train/jobs", json={"model": model})
+    assert answer.status_code == 202, answer.text
+    return answer.json()["job_id"]
+
+
+def summary(up, project: str) -> dict:
+    found = {p["project"]: p for p in up.api.get("/projects").json()["items"]}
+    return found.get(project, {})
+
+
+def test_a_project_file_that_is_added_works_by_itself(up):
+    (projects_of(up) / "herbs.yaml").write_text(NEW.format(name="herbs"))
+    job = ended(up, submit(up, "herbs/classifier"))
+    assert job["status"] == "succeeded", job
+    assert job["message"] == ""
+
+
+def test_a_broken_file_stops_nobody_else_and_is_named(up):
+    broken = projects_of(up) / "herbs.yaml"
+    good = broken.read_text()
+    broken.write_text(good.replace("owner:", "ownr:"))
+    until(lambda: summary(up, "herbs").get("state") == "broken")
+    (problem,) = [p for p in summary(up, "herbs")["problems"] if "ownr" in p]
+    assert "herbs.yaml:2" in problem
+    assert "did you mean 'owner'?" in problem
+    assert summary(up, "flowers")["state"] == "usable"
+    assert up.api.get("/models").status_code == 200
+    assert ended(up, submit(up, "flowers/classifier"))["status"] == "succeeded"
+    assert ended(up, submit(up, "herbs/classifier"))["status"] == "succeeded"
+    listed = up.orrery("projects", "list")
+    assert "broken" in listed.stdout, listed.stderr
+    broken.write_text(good)
+    until(lambda: summary(up, "herbs").get("state") == "usable")
+
+
+def test_a_broken_file_that_was_never_good_is_named_by_its_file(up):
+    file = projects_of(up) / "weeds.yaml"
+    file.write_text("project: [\n")
+    until(lambda: summary(up, "weeds").get("state") == "broken")
+    assert "not YAML" in summary(up, "weeds")["problems"][0]
+    file.unlink()
+    until(lambda: not summary(up, "weeds"))
+
+
+def test_a_second_file_of_one_name_does_not_take_the_project_over(up):
+    file = projects_of(up) / "a-copy.yaml"
+    file.write_text(NEW.format(name="flowers"))
+    until(lambda: summary(up, "flowers").get("state") == "usable" and summary(up, "a-copy"))
+    assert summary(up, "flowers")["services"] == ["classifier-api"]
+    file.unlink()
+
+
+def test_the_daemon_takes_up_sensors_of_a_new_project(up, tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    rows = "a,b,c,d,target\n" + "".join(f"{i},{i},{i},{i},{i % 3}\n" for i in range(60))
+    (folder / "first.csv").write_text(rows)
+    (projects_of(up) / "watched.yaml").write_text(WATCHED.format(folder=folder))
+    sensor = "on_new_data_watched_rows"
+    query = """query ($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
+        ... on Sensor { sensorState { ticks(limit: 1) { status } } } } }"""
+    selector = {
+        "repositoryLocationName": "orrery",
+        "repositoryName": "__repository__",
+        "sensorName": sensor,
+    }
+
+    def has_ticked() -> bool:
+        found = up.graphql(query, s=selector)["sensorOrError"]
+        return bool(found.get("sensorState", {}).get("ticks"))
+
+    until(has_ticked)
