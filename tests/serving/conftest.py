@@ -14,7 +14,14 @@ import torch
 from api.processes import free_port
 from engine import lease
 from engine.protocol import write_atomically
-from serving.contract import PackagingResult, PackagingSpec, Release, ServiceStatus
+from serving.contract import (
+    STOP,
+    PackagingResult,
+    PackagingSpec,
+    Release,
+    ServiceStatus,
+    StopOrder,
+)
 from tests.waiting import until
 from training.export import export
 
@@ -68,6 +75,7 @@ def releases(package) -> list[Release]:
 
 def release_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Release:
     return Release(
+        request=f"request of {packaged.version}",
         service=SERVICE,
         version=packaged.version,
         model_version=spec.model_version,
@@ -105,6 +113,16 @@ class Serving:
         folder = self.folder / release.service
         folder.mkdir(exist_ok=True)
         write_atomically(folder / "release.json", release.model_dump_json())
+
+    def stop_release(self, release: Release) -> None:
+        """Stop the release, as the runtime adapter does for a cancelled dagster_run."""
+        order = StopOrder(request=release.request, reason="the release was stopped")
+        write_atomically(self.folder / release.service / STOP, order.model_dump_json())
+
+    def answering(self) -> dict[int, int]:
+        """Percent of the traffic by model version, as the status says."""
+        status = self.status()
+        return {a.model_version: a.percent for a in status.answering} if status else {}
 
     def status(self) -> ServiceStatus | None:
         try:
