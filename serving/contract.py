@@ -1,9 +1,14 @@
-"""What serving is told and what it answers: packaging jobs, releases, and their status."""
+"""What crosses the border of serving: packaging jobs, releases, their status, and limits."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.protocol import Contract, JobResult, JobSpec
+
+MOST_ROWS = 65_536
+"""Most rows of one prediction request, at the router and at the front door alike."""
+LARGEST_BODY = 16 * 1024 * 1024
+"""Bytes of its largest body."""
 
 
 class PackagingSpec(JobSpec):

@@ -11,7 +11,7 @@ import onnxruntime
 
 from engine.artefact import MANIFEST, ONNX, SIGNATURE, ArtefactCorrupt, read_signature, verify
 from engine.protocol import Refused, write_atomically
-from serving.contract import PackagingResult, PackagingSpec
+from serving.contract import LARGEST_BODY, MOST_ROWS, PackagingResult, PackagingSpec
 
 SOURCES = Path(__file__).resolve().parent / "bento"
 REQUIREMENTS = ("numpy", "onnxruntime", "prometheus-client", "uvicorn[standard]")
@@ -56,6 +56,7 @@ def _write_context(spec: PackagingSpec, context: Path) -> str:
         "model_version": spec.model_version,
         "artefact_digest": spec.artefact_digest,
         "max_rows": spec.max_rows,
+        "limits": {"rows": MOST_ROWS, "bytes": LARGEST_BODY},
     }
     content = json.dumps([identity, _hashes(context)], sort_keys=True).encode()
     version = f"v{spec.model_version}-{hashlib.sha256(content).hexdigest()[:12]}"

@@ -110,9 +110,7 @@ def advance(state: Rollout, event: Event, now: float) -> Rollout:
         case Failed():
             return _refused(state, event.why) if _is_tried(state, event.variant) else state
         case Stopped():
-            if state.outcome != "under_way":
-                return state
-            return _refused(state.model_copy(update={"spare": _stand_in(state)}), event.why)
+            return _stopped(state, event.why)
         case Withdrawn():
             return Rollout()
         case Restarted():
@@ -202,6 +200,11 @@ def _seen(state: Rollout, event: Seen, now: float) -> Rollout:
     if candidate is None:
         is_reached = state.outcome == "under_way" and state.target in state.whole
         return state.model_copy(update={"outcome": "reached"}) if is_reached else state
+    return _moved(state, candidate, now)
+
+
+def _moved(state: Rollout, candidate: Candidate, now: float) -> Rollout:
+    """The state with the candidate one step further, where it is time."""
     if candidate.variant not in state.whole:
         return state.model_copy(update={"candidate": _timed(candidate, now)})
     if state.serving is None or not candidate.steps:
@@ -239,6 +242,12 @@ def _is_tried(state: Rollout, variant: Variant) -> bool:
 
 def _refused(state: Rollout, why: str) -> Rollout:
     return state.model_copy(update={"candidate": None, "outcome": "refused", "why": why})
+
+
+def _stopped(state: Rollout, why: str) -> Rollout:
+    if state.outcome != "under_way":
+        return state
+    return _refused(state.model_copy(update={"spare": _stand_in(state)}), why)
 
 
 def _stand_in(state: Rollout) -> Variant | None:

@@ -100,7 +100,9 @@ class Traffic:
         is_placed = replica.slot in self._places
         return replica.is_ready and (not is_placed or self._seen.get(replica.slot, NO_SLOT).is_up)
 
-    def share(self, replicas: Mapping[Variant, list[Replica]], shares: Mapping[Variant, int]) -> None:
+    def share(
+        self, replicas: Mapping[Variant, list[Replica]], shares: Mapping[Variant, int]
+    ) -> None:
         """Give each variant its percent of the traffic. Raises OSError or RouterFailed."""
         wanted: list[tuple[int, Variant, Replica]] = []
         for variant, all_of_it in replicas.items():

@@ -13,6 +13,7 @@ import torch
 
 from api.processes import free_port
 from engine import lease
+from engine.artefact import SIGNATURE, read_signature, seal
 from engine.protocol import write_atomically
 from serving.contract import (
     STOP,
@@ -35,7 +36,9 @@ def package(
     """Packages a linear model with the given weight, as the process that does it."""
     base = tmp_path_factory.mktemp("bentos")
 
-    def make(weight: float, version: int) -> tuple[PackagingSpec, PackagingResult]:
+    def make(
+        weight: float, version: int, features: tuple[str, ...] = ()
+    ) -> tuple[PackagingSpec, PackagingResult]:
         model = torch.nn.Linear(4, 3)
         torch.nn.init.constant_(model.weight, weight)
         torch.nn.init.zeros_(model.bias)
@@ -47,6 +50,10 @@ def package(
         torch.export.save(program, checkpoint / "model.pt2")
         artefact = base / f"artefact-{version}"
         digest = export(checkpoint, artefact, None, None)
+        if features:
+            named = read_signature(artefact).model_copy(update={"features": list(features)})
+            (artefact / SIGNATURE).write_text(named.model_dump_json())
+            digest = seal(artefact)
         spec = PackagingSpec(
             job=f"p{version}",
             workdir=base / f"work-{version}",

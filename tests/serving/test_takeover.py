@@ -82,7 +82,7 @@ def test_a_stopped_release_returns_all_traffic_and_says_so(serving, versions, ca
 def test_a_first_release_that_is_stopped_leaves_nothing(serving, versions, tmp_path):
     waiting = versions[0].model_copy(update={"bento": tmp_path / "nothing"})
     serving.ask(waiting)
-    until(lambda: serving.status())
+    until(serving.status)
     serving.stop_release(waiting)
     until(lambda: serving.status().state == "rolled_back" and not serving.status().replicas)
     assert serving.status().message == "the release was stopped; nothing serves"
