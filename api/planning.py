@@ -38,7 +38,9 @@ READERS: Mapping[str, str] = {
     "projects.delete": "projects.get",
 }
 """Which operation shows the present state of what another changes."""
-VOLATILE = frozenset({"started_at", "ended_at", "cost", "replicas", "weight", "message"})
+VOLATILE = frozenset(
+    {"started_at", "ended_at", "cost", "replicas", "weight", "message", "answering"}
+)
 """What changes by itself, and makes no plan stale."""
 
 

@@ -9,6 +9,7 @@ from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
 from resources.compute import JobLost, JobRefused
 from resources.datasets import UnusableColumns
+from resources.gate import GateRefused
 from resources.mlflow_connection import TrackingUnavailable
 from resources.object_store import ObjectMissing
 from resources.runtime import DeploymentFailed, RuntimeAbsent
@@ -17,6 +18,7 @@ from resources.sources import SourceUnreadable
 FINAL = (
     ArtefactCorrupt,
     DeploymentFailed,
+    GateRefused,
     JobLost,
     JobRefused,
     ObjectMissing,

@@ -83,6 +83,10 @@ class Runtime(Protocol):
         """Address of predictions for processes of the platform, or None when nothing answers."""
         ...
 
+    def endpoints(self, service: str) -> dict[str, int]:
+        """Percent of the requests that processes of the platform send to each address."""
+        ...
+
 
 class LocalRuntime:
     """Writes releases for the reconciler, and waits for what it reaches."""
@@ -209,8 +213,12 @@ class LocalRuntime:
 
     def endpoint(self, service: str) -> str | None:
         """The service at the router, or None when nothing answers."""
+        return next(iter(self.endpoints(service)), None)
+
+    def endpoints(self, service: str) -> dict[str, int]:
+        """The service at the router, which knows the shares; nothing where no version answers."""
         status = self.status(service)
-        return status.url if status and status.answering else None
+        return {status.url: 100} if status and status.answering else {}
 
 
 def _read(folder: Path) -> Release | None:
@@ -239,12 +247,14 @@ def _require_current(present: Release | None, release: Release) -> Release:
     return present
 
 
-def answer_to_example(url: str | None, patience_s: float = 0.0) -> dict[str, Any]:
-    """What the service at the address of predictions answers to its model's own example.
+def answer_to_example(
+    url: str | None, model_version: int, patience_s: float = 0.0
+) -> dict[str, Any]:
+    """What the model version at the address of predictions answers to its own example.
 
     The example is a page of its own (`/example`), so it is no request of a client and is not
-    logged. A service that proxies do not know yet is asked again for so long. Raises
-    DeploymentFailed when there is no answer.
+    logged. A service that proxies do not know yet, or where another version has a share of the
+    traffic, is called again for so long. Raises DeploymentFailed when there is no answer.
     """
     if url is None:
         raise DeploymentFailed("the service does not answer: somebody withdrew it")
@@ -253,10 +263,16 @@ def answer_to_example(url: str | None, patience_s: float = 0.0) -> dict[str, Any
     with httpx.Client(timeout=10) as client:
         while True:
             try:
-                return client.get(page).raise_for_status().json()
+                answer = client.get(page).raise_for_status().json()
+                if answer["model_version"] == model_version:
+                    return answer
+                problem = f"answers with version {answer['model_version']} of the model"
             except (httpx.HTTPError, ValueError) as error:
-                if time.monotonic() > end or not _may_pass(error):
-                    raise DeploymentFailed(f"{page} does not answer: {error}") from error
+                problem = f"does not answer: {error}"
+                if not _may_pass(error):
+                    raise DeploymentFailed(f"{page} {problem}") from error
+            if time.monotonic() > end:
+                raise DeploymentFailed(f"{page} {problem}, expected version {model_version}")
             time.sleep(POLL_S)
 
 

@@ -33,9 +33,8 @@ class PackagingResult(JobResult):
     tag: str = ""
     version: str = ""
     """Content-addressed: the same artefact, options and code give the same Bento."""
-    example_inputs: list[Any] = []
     example_outputs: list[Any] = []
-    """Outputs of the artefact for the example inputs."""
+    """Outputs of the artefact for the example that is registered with it."""
 
 
 class RequestLogPlan(Contract):

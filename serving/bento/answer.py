@@ -117,7 +117,7 @@ class App:
         try:
             status, answer, rows = await self._answer(await _body(receive, self._largest_body))
         except BadRequest as error:
-            status, answer, rows = error.status, {"error": str(error)}, None
+            status, answer, rows = error.status, _refusal(error), None
         await self._reply(send, status, _json(answer))
         self._answered[status].inc()
         SECONDS.observe(perf_counter() - started)
@@ -136,8 +136,7 @@ class App:
                 "model_version": self._model.identity["model_version"],
             }
         except BadRequest as error:
-            where = {"field": error.field} if error.field else {}
-            return error.status, {"error": str(error), **where}, None
+            return error.status, _refusal(error), None
         except Exception as error:
             return 500, {"error": f"the model failed: {type(error).__name__}"}, None
         return 200, answer, rows
@@ -165,6 +164,11 @@ async def _body(receive: Any, largest: int) -> bytes:
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _refusal(error: BadRequest) -> dict[str, str]:
+    where = {"field": error.field} if error.field else {}
+    return {"error": str(error), "kind": error.kind, **where}
 
 
 def _require_finite(outputs: np.ndarray) -> None:

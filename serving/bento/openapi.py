@@ -4,8 +4,9 @@ from typing import Any
 
 ERROR = {
     "type": "object",
-    "required": ["error"],
+    "required": ["error", "kind"],
     "properties": {
+        "kind": {"enum": ["malformed", "invalid"]},
         "error": {"type": "string", "description": "What was got and what was expected."},
         "field": {"type": "string", "description": "Place in the request, such as `inputs.3.1`."},
     },

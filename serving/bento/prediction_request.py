@@ -19,9 +19,11 @@ SHOWN = 60
 class BadRequest(Exception):
     """A request that cannot be answered; says what was got and what was expected."""
 
-    def __init__(self, message: str, status: int = 400, field: str = "") -> None:
+    def __init__(
+        self, message: str, status: int = 400, field: str = "", kind: str = "invalid"
+    ) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.kind = status, kind
         self.field = field
         """Place of the value in the request, such as `inputs.3.1`."""
 
@@ -64,9 +66,10 @@ class RequestReader:
             raise BadRequest(
                 f"got the field {unknown[0]!r:.80}, expected {names}", field=unknown[0]
             )
-        if len(body) != 1:
-            raise BadRequest(f"got {sorted(body) or 'no field'}, expected exactly one of {names}")
-        ((field, given),) = body.items()
+        filled = {name: value for name, value in body.items() if value is not None}
+        if len(filled) != 1:
+            raise BadRequest(f"got {sorted(filled) or 'no field'}, expected exactly one of {names}")
+        ((field, given),) = filled.items()
         if field == "rows" and not self._features:
             text = "rows: this model has no named features, expected `inputs`"
             raise BadRequest(text, field="rows")
@@ -160,11 +163,13 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON that can be read: {error!s:.200}") from None
+        text = f"the body is not JSON that can be read: {error!s:.200}"
+        raise BadRequest(text, kind="malformed") from None
     except ValueError:
         # Python reads no longer ones.
         text = f"the body has an integer of more than {sys.get_int_max_str_digits()} digits"
-        raise BadRequest(f"{text}, expected numbers that the model can hold") from None
+        text += ", expected numbers that the model can hold"
+        raise BadRequest(text, kind="malformed") from None
 
 
 def _leaves(value: Any, depth: int, path: list[int]) -> Any:
