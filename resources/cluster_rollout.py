@@ -15,17 +15,16 @@ NOTHING_SEEN = Seen(ready=frozenset(), whole=frozenset())
 class ClusterRollout:
     """Carries out the roll-out of one version: what it decides is noted before it is done."""
 
-    def __init__(self, cluster: Cluster, version: Version) -> None:
-        self._cluster, self._settings, self._version = cluster, cluster.settings, version
-        self.service = version.release.service
-        self._variant = Variant(version.release.version)
+    def __init__(self, cluster: Cluster, service: str, variant: Variant) -> None:
+        self._cluster, self._settings = cluster, cluster.settings
+        self.service, self._variant = service, variant
         self._notes = NoteBook(cluster)
         self._seen = NOTHING_SEEN
         self._candidate: Candidate | None = None
 
-    def begin(self) -> Rollout:
+    def begin(self, version: Version) -> Rollout:
         """The roll-out with the version as its target. Raises Superseded or OSError."""
-        release = self._version.release
+        release = version.release
         steps = tuple(release.canary) if self._settings.gateway else (100,)
         event = Deploy(variant=self._variant, steps=steps, step_s=release.step_s)
         asked_at = release.asked_at or time.time()
@@ -39,18 +38,18 @@ class ClusterRollout:
                 rollout=_recorded(rollout),
                 request=release.request,
                 asked_at=asked_at,
-                mark=self._version.mark,
+                mark=version.mark,
             )
-            if self._is_noted(record, notes):
+            if self._is_noted(record, version, notes):
                 self._candidate = rollout.candidate
                 return rollout
 
-    def _is_noted(self, record: Record, notes: Notes | None) -> bool:
+    def _is_noted(self, record: Record, version: Version, notes: Notes | None) -> bool:
         if notes is not None:
             return self._notes.write(self.service, record, notes)
         noted = annotations(self.service, record)
         try:
-            self._cluster.create(entrance(self._version, self._settings, noted))
+            self._cluster.create(entrance(version, self._settings, noted))
         except AlreadyThere:
             return False
         return True
@@ -120,12 +119,11 @@ class ClusterRollout:
             self._cluster.apply(route(self.service, weights, self._settings))
 
     def _superseded(self, notes: Notes | None) -> Superseded:
-        release = self._version.release
         if notes is None:
-            return Superseded(f"{release.service} is gone: somebody withdrew it")
+            return Superseded(f"{self.service} is gone: somebody withdrew it")
         target = notes.record.rollout.target
         other = target.version if target else "nothing"
-        return Superseded(f"{release.service} {release.version} gives way to {other}")
+        return Superseded(f"{self.service} {self._variant.version} gives way to {other}")
 
 
 def _recorded(rollout: Rollout) -> Rollout:

@@ -77,24 +77,25 @@ class ClusterRuntime:
             return status
         released = release.model_copy(update={"request": release.request or driver.run})
         version = self._stored(released, needs, mark)
-        rollout = ClusterRollout(self._cluster, version)
+        rollout = ClusterRollout(self._cluster, release.service, variant)
         tell = _Teller(self, release, on_change)
         try:
-            self._make(version, rollout.begin())
+            self._make(version, rollout.begin(version))
             self._carry_out(version, rollout, tell)
         except Superseded:
             self._clear(release.service)
             raise
         except (DeploymentFailed, ClusterRefused) as error:
-            self._end(rollout, Failed(variant=variant, why=str(error)), tell)
+            self._end(rollout, Failed(variant=variant, why=str(error)))
+            with contextlib.suppress(Superseded):
+                tell()
             raise DeploymentFailed(str(error)) from error
         except OSError:
             # Its retry goes on from here.
             raise
         except BaseException:
             if driver.is_cancelled():
-                stopped = Stopped(why=f"the release of {release.version} was stopped")
-                self._end(rollout, stopped, tell)
+                self._end(rollout, Stopped(why=f"the release of {release.version} was stopped"))
             raise
         self._clear(release.service)
         return tell()
@@ -119,6 +120,16 @@ class ClusterRuntime:
     def withdraw(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
         self._remove(service)
+
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        notes = self._notes.read(service)
+        if notes is None or notes.record.request != run:
+            return
+        target = notes.record.rollout.target
+        if target is not None and notes.record.rollout.outcome == "under_way":
+            rollout = ClusterRollout(self._cluster, service, target)
+            self._end(rollout, Stopped(why=f"the release of {target.version} was stopped"))
 
     def _is_reached(self, release: Release, mark: str) -> bool:
         """Whether the very release has all traffic, and its objects are there."""
@@ -241,13 +252,11 @@ class ClusterRuntime:
             whole=frozenset({Variant(version.release.version)} if is_whole else ()),
         )
 
-    def _end(self, rollout: ClusterRollout, event: Failed | Stopped, tell: "_Teller") -> None:
+    def _end(self, rollout: ClusterRollout, event: Failed | Stopped) -> None:
         """Give all traffic back to the version that served, and take the new one away."""
         with contextlib.suppress(Superseded):
             rollout.lead(rollout.advance(event))
         self._clear(rollout.service)
-        with contextlib.suppress(Superseded):
-            tell()
 
     def _clear(self, service: str) -> None:
         """Delete the objects of versions that are not kept.

@@ -75,6 +75,13 @@ class Runtime(Protocol):
         """Status of every service."""
         ...
 
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on.
+
+        For a driver that cannot do it: it was killed before it was cancelled. Raises OSError.
+        """
+        ...
+
     def withdraw(self, service: str) -> None:
         """Stop serving."""
         ...
@@ -118,9 +125,7 @@ class LocalRuntime:
         except (DeploymentFailed, RuntimeAbsent, OSError):
             raise
         except BaseException:
-            present = _read(folder)
-            if present is not None and _run_of(present) == run:
-                self._stop(folder, present, f"the release of {release.version} was stopped")
+            self.stop(release.service, run)
             raise
 
     def _write(self, folder: Path, release: Release, run: str) -> Release:
@@ -184,6 +189,13 @@ class LocalRuntime:
         """Have the reconciler give all traffic back to the version before."""
         order = StopOrder(request=release.request, reason=reason)
         write_atomically(folder / STOP, order.model_dump_json())
+
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        folder = self._services / service
+        present = _read(folder)
+        if present is not None and _run_of(present) == run:
+            self._stop(folder, present, f"the release of {present.version} was stopped")
 
     def status(self, service: str) -> ServiceStatus | None:
         """What the reconciler has reached, or None when it knows no such service."""

@@ -1,7 +1,9 @@
 """Releases, stops and predictions through the front door of a real `orrery up`."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import httpx
@@ -95,6 +97,20 @@ def test_a_stopped_release_returns_all_traffic_and_says_so(served):
     )
     answers = [served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]}) for _ in range(40)]
     assert {answer.json()["model_version"] for answer in answers} == {1}
+
+
+def test_a_release_whose_driver_was_killed_is_stopped_too(served):
+    taken = deploy(served, 2)
+    until(lambda: shares(served) == {1: 90, 2: 10})
+    (run,) = served.runs(tags=[{"key": "orrery/job", "value": taken.json()["job_id"]}])
+    worker = {tag["key"]: tag["value"] for tag in run["tags"]}["orrery/worker"]
+    os.kill(int(worker.split(":")[1]), signal.SIGKILL)
+
+    assert served.api.delete(f"/jobs/{taken.json()['job_id']}").status_code == 202
+
+    assert ended(served, taken)["status"] == "stopped"
+    until(lambda: shares(served) == {1: 100})
+    assert "was stopped" in service(served)["message"]
 
 
 def test_a_version_without_evidence_is_refused_with_the_simulation_that_lacks_it(served):

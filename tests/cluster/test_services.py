@@ -443,6 +443,18 @@ def test_the_retry_of_a_lost_driver_goes_on_from_what_it_reached(served, interru
     assert (served.answering(), served.shares()) == (2, {"2": 100})
 
 
+def test_the_release_of_a_lost_driver_is_stopped_for_it(served, interrupted):
+    interrupted(LOST)
+    served.runtime.stop(served.name, "another run")
+    assert served.shares() == {"1": 50, "2": 50}
+
+    served.runtime.stop(served.name, "run")
+
+    assert served.shares() == {"1": 100}
+    assert served.objects_of("Deployment") == [("Deployment", served.release(1).version)]
+    assert "was stopped" in served.status().message
+
+
 def test_a_cancelled_driver_gives_the_traffic_back(served, interrupted):
     interrupted(Driver("run", lambda: True))
 

@@ -84,22 +84,32 @@ def test_a_release_that_was_stopped_is_released_again_by_the_same_driver(runtime
     assert runtime.deploy(quick, ignore, driver=driver).state == "serving"
 
 
-def test_a_killed_driver_leaves_its_release_which_its_retry_follows(runtime, serving, served):
+@pytest.fixture
+def killed(serving):
+    """Kills the driver of a release once it has a tenth of the traffic."""
+
+    def kill(release):
+        driver = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(serving.folder)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert driver.stdin
+        assert driver.stdout
+        driver.stdin.write(release.model_dump_json())
+        driver.stdin.close()
+        assert "10\n" in iter(driver.stdout.readline, "")
+        driver.kill()
+        driver.wait()
+
+    return kill
+
+
+def test_a_killed_driver_leaves_its_release_which_its_retry_follows(runtime, served, killed):
     going = served.model_copy(update={"step_s": 3.0, "asked_at": 2e9})
-    driver = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(serving.folder)],
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert driver.stdin
-    assert driver.stdout
-    driver.stdin.write(going.model_dump_json())
-    driver.stdin.close()
-    assert "10\n" in iter(driver.stdout.readline, "")
-    driver.kill()
-    driver.wait()
+    killed(going)
 
     weights: list[int] = []
     again = lambda status: weights.append(status.weight)  # noqa: E731
@@ -107,6 +117,17 @@ def test_a_killed_driver_leaves_its_release_which_its_retry_follows(runtime, ser
 
     assert (status.state, shares(runtime, going)) == ("serving", {2: 100})
     assert 0 not in weights
+
+
+def test_the_release_of_a_killed_driver_is_stopped_for_it(runtime, served, killed):
+    killed(served)
+    runtime.stop(served.service, "another run")
+    assert shares(runtime, served) == {1: 90, 2: 10}
+
+    runtime.stop(served.service, "run 2")
+
+    until(lambda: shares(runtime, served) == {1: 100})
+    assert "was stopped" in runtime.status(served.service).message
 
 
 def test_of_two_releases_the_one_that_was_requested_later_wins(runtime, serving, served):
