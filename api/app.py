@@ -21,7 +21,7 @@ from api.asking import Asking
 from api.callbacks import Callbacks
 from api.dagster_gate import DagsterGate
 from api.dispatch import Dispatcher
-from api.doorkeeper import PRINCIPAL, REQUEST_ID, Doorkeeper
+from api.doorkeeper import PREDICTION, PRINCIPAL, REQUEST_ID, Doorkeeper
 from api.handlers.table import HANDLERS, QUICK
 from api.identity import Identity
 from api.log_stream import LogStreams
@@ -31,6 +31,7 @@ from api.mounting import dagster_ui, mlflow_ui
 from api.operations.table import OPERATIONS
 from api.performing import Performer
 from api.platform import Platform
+from api.predictions import Predictions
 from api.problems import TYPES, FieldError, Problem
 from api.routes import add_routes
 from api.settings import FrontDoorSettings
@@ -58,6 +59,7 @@ class FrontDoor:
         self.performer = Performer(
             self.platform, HANDLERS, {"train.logs": self.streams.follow}, QUICK
         )
+        self.predictions = Predictions(self.performer)
         self.agents = Agents(self.performer)
         self.mcp = McpDoor(self.agents, settings)
         self.dispatcher = Dispatcher(self.platform, self.graphql, Callbacks(self.platform))
@@ -76,13 +78,19 @@ class FrontDoor:
             self.identity,
             largest_body=front.request_bytes,
             requests_per_minute=front.requests_per_minute,
+            predictions_per_minute=front.predictions_per_minute,
             on_denied=self._note_denial,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request to the part that its path begins with."""
-        first = scope["path"].split("/", 2)[1] if scope["type"] != "lifespan" else ""
-        await self._gates.get(first, self.api)(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self.api(scope, receive, send)
+        elif scope.get("method") == "POST" and PREDICTION.match(scope["path"]):
+            await self.predictions(scope, receive, send)
+        else:
+            first = scope["path"].split("/", 2)[1]
+            await self._gates.get(first, self.api)(scope, receive, send)
 
     def _api(self) -> FastAPI:
         app = FastAPI(
@@ -128,6 +136,7 @@ class FrontDoor:
                 await working
             await self.dagster.close()
             await self.mlflow.close()
+            self.predictions.close()
             self.platform.control.close()
 
     async def _note(self, principal: Principal, action: str, object: str, after: Any) -> None:

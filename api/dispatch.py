@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from api.callbacks import Callbacks
 from api.endings import Ending, ending
 from api.platform import Platform
-from api.training_runs import reached
+from api.training_runs import reached, runs_of
 from resources.control import ControlUnavailable
 from resources.dagster_events import EventsUnavailable, RunState
 from resources.dagster_graphql import (
@@ -256,6 +256,9 @@ class Dispatcher:
             status = found.status
         message = found.message if found else None
         if status == "stopped":
+            if job.kind == "release":
+                # Its driver may have been killed before it could.
+                self._platform.runtime.stop(f"{job.project}.{job.name}", runs_of(job)[0])
             kept = reached(self._platform, job)
             message = "; ".join(filter(None, (job.message, kept)))
         if status == job.status and (state.started_at is None or job.started_at is not None):

@@ -21,6 +21,7 @@ from api.identity import Credentials, Identity, credentials_in
 from api.pace import Pace
 from api.problems import Problem
 from resources.control import ControlUnavailable
+from serving.contract import LARGEST_BODY as LARGEST_PREDICTION
 
 OPEN = re.compile(
     r"^/(health|ready|openapi\.json|docs|problems/[a-z-]+|sign-in|oidc/(start|callback)"
@@ -34,6 +35,8 @@ FAILURES_PER_MINUTE = 60
 UI_BODY_BYTES = 10_000_000
 UNLIMITED = re.compile(r"^/mlflow/(ajax-)?api/[23]\.0/(mlflow-artifacts/|mlflow/upload-artifact$)")
 """Files on their way to the artifact store are as large as they are."""
+PREDICTION = re.compile(r"^/inference/services/([A-Za-z0-9][A-Za-z0-9_.-]{0,120})/predict$")
+"""Paths of predictions, with the service; they have a pace and a largest body of their own."""
 PRINCIPAL, REQUEST_ID = "orrery.principal", "orrery.request_id"
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -70,11 +73,13 @@ class Doorkeeper:
         *,
         largest_body: int,
         requests_per_minute: int,
+        predictions_per_minute: int,
         on_denied: Callable[[Scope, Problem], None],
     ) -> None:
         self._app, self._identity = app, identity
         self._largest_body = largest_body
         self._pace, self._failures = Pace(requests_per_minute), Pace(FAILURES_PER_MINUTE)
+        self._predictions = Pace(predictions_per_minute)
         self._on_denied = on_denied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,7 +121,8 @@ class Doorkeeper:
             raise
         if credentials.is_session:
             refuse_forged(scope)
-        self._hurry_not(self._pace, principal.key_id or principal.user_id)
+        pace = self._predictions if PREDICTION.match(path) else self._pace
+        self._hurry_not(pace, principal.key_id or principal.user_id)
         scope[PRINCIPAL] = principal
 
     async def _principal(self, credentials: Credentials) -> Principal:
@@ -138,6 +144,8 @@ class Doorkeeper:
             return receive
         is_ui = scope["path"].startswith(("/dagster", "/mlflow"))
         largest = UI_BODY_BYTES if is_ui else self._largest_body
+        if PREDICTION.match(scope["path"]):
+            largest = LARGEST_PREDICTION
         length = _header(scope, b"content-length")
         if length and length.isdigit() and int(length) > largest:
             raise _too_large(largest)

@@ -15,6 +15,7 @@ from api.operations.operation import Input, Operation, Output
 from api.platform import Call, Platform
 from api.problems import Problem
 from projects.loading import InvalidProject
+from resources.cluster import ClusterUnavailable
 from resources.control import ControlUnavailable
 from resources.dagster_events import EventsUnavailable
 from resources.dagster_graphql import DagsterUnavailable
@@ -24,7 +25,13 @@ from resources.object_store import ObjectMissing
 Handler = Callable[[Call, Any], Output]
 AsyncHandler = Callable[[Call, Any], Awaitable[Output]]
 Streamer = Callable[[Call, Any], AsyncIterator[bytes]]
-AWAY = (ControlUnavailable, EventsUnavailable, DagsterUnavailable, TrackingUnavailable)
+AWAY = (
+    ClusterUnavailable,
+    ControlUnavailable,
+    DagsterUnavailable,
+    EventsUnavailable,
+    TrackingUnavailable,
+)
 RETRY_AFTER_S = 5
 BEYOND_PROJECTS = frozenset(
     Permission(resource, action)

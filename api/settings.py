@@ -23,7 +23,9 @@ class FrontDoorSettings(BaseSettings):
     request_bytes: int = Field(default=1_000_000, ge=1_000)
     """Largest body of a request."""
     requests_per_minute: int = Field(default=6_000, ge=1)
-    """Requests that one caller may make in a minute."""
+    """Requests that one caller may make in a minute, predictions apart."""
+    predictions_per_minute: int = Field(default=600_000, ge=1)
+    """Predictions that one caller may ask for in a minute."""
     callback_private: str = ""
     """Private addresses that callbacks may reach: networks such as 10.1.0.0/16, by commas."""
     price_gpu_h: float = Field(default=0.0, ge=0)

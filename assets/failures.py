@@ -10,6 +10,7 @@ from engine.artefact import ArtefactCorrupt
 from engine.protocol import is_outage
 from resources.compute import JobLost, JobRefused
 from resources.datasets import UnusableColumns
+from resources.gate import GateRefused
 from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
 from resources.object_store import ObjectMissing
 from resources.runtime import DeploymentFailed, RuntimeAbsent
@@ -18,6 +19,7 @@ from resources.sources import SourceUnreadable
 FINAL = (
     ArtefactCorrupt,
     DeploymentFailed,
+    GateRefused,
     JobLost,
     JobRefused,
     ObjectMissing,

@@ -6,18 +6,22 @@ import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
 from assets.failures import told
-from assets.gate import require_evidence
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, text_of
-from assets.upstream import upstream
+from assets.upstream import requested_at, upstream
 from engine.artefact import read_signature
 from projects.loading import LoadedProject
 from resources.dagster_graphql import JOB_TAG, USER_TAG
 from resources.evidence import EvidenceStore
+from resources.gate import require_evidence
 from resources.object_store import ObjectStore, size_of
 from resources.revision import project_revision, revision
+from resources.runtime import Superseded
 from resources.settings import Settings
 from resources.tracking import RegisteredVersion, Tracking, registered_name
+
+PROMOTED_AT = "orrery.promoted_at"
+"""Tag of a champion: when its promotion was requested, in seconds since the epoch."""
 
 
 class VersionConfig(dg.Config):
@@ -111,8 +115,9 @@ def build_champion(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         kinds={"mlflow"},
         description=f"The version of `{registered}` that may take traffic. The `champion` alias "
         "moves only when every gated simulation of the model has passed on the very bytes of the "
-        "version; otherwise this fails and names the scenario and the numbers. Set "
-        "`model_version` to go back to an earlier version whose evidence stands.",
+        "version; otherwise this fails and names the scenario and the numbers. It stays where the "
+        "champion has the same bytes, or was promoted by a later request. Set `model_version` to "
+        "go back to an earlier version whose evidence stands.",
     )
 
     @dg.multi_asset(name=op_name(project.name, "champion", name), specs=[spec])
@@ -127,23 +132,66 @@ def build_champion(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         with told():
             version = version_of(context, project, name, config, tracking)
             verdicts = require_evidence(project, name, version.artefact_digest, evidence)
-            tracking.point(registered, "champion", version.version)
-            text = "\n".join(map(str, verdicts))
-            tracking.tag_version(registered, version.version, {"orrery.verdict": text[:4000]})
+            verdict = "\n".join(map(str, verdicts))
+            promoted, note = _promoted(version, verdict, requested_at(context), tracking)
+            context.log.info(note)
         yield dg.MaterializeResult(
             asset_key=key,
-            data_version=dg.DataVersion(version.artefact_digest),
+            data_version=dg.DataVersion(promoted.artefact_digest),
             metadata=report.metadata(
-                uri=objects.uri(version.artefact_key),
+                uri=objects.uri(promoted.artefact_key),
                 size=0,
-                mlflow_url=version.url,
-                model_version=version.version,
-                artefact_digest=version.artefact_digest,
-                verdict=MetadataValue.md("\n".join(f"- {verdict}" for verdict in verdicts)),
+                mlflow_url=promoted.url,
+                model_version=promoted.version,
+                artefact_digest=promoted.artefact_digest,
+                promotion=note,
+                verdict=MetadataValue.md("\n".join(f"- {each}" for each in verdicts)),
             ),
         )
 
     return champion
+
+
+def _promoted(
+    version: RegisteredVersion, verdict: str, at: float, tracking: Tracking
+) -> tuple[RegisteredVersion, str]:
+    """The champion, and what was done to make it so. Raises Superseded or TrackingUnavailable."""
+    champion = tracking.aliased(version.name, "champion")
+    if champion is not None and champion.artefact_digest == version.artefact_digest:
+        if champion.version == version.version:
+            _tag(version, verdict, at, tracking)
+            return version, f"version {version.version} is the champion"
+        return champion, (
+            f"nothing new to promote: version {version.version} has the same bytes as the "
+            f"champion, version {champion.version}"
+        )
+    if champion is not None:
+        _require_latest(version, at, champion)
+    # The tag comes first: of two promotions at once, the one that ends last sees that of the other.
+    _tag(version, verdict, at, tracking)
+    tracking.point(version.name, "champion", version.version)
+    latest = max(tracking.versions(version.name), key=_promoted_at)
+    if latest.version != version.version and _promoted_at(latest) > at:
+        tracking.point(version.name, "champion", latest.version)
+        _require_latest(version, at, latest)
+    return version, f"version {version.version} was promoted"
+
+
+def _require_latest(version: RegisteredVersion, at: float, other: RegisteredVersion) -> None:
+    if _promoted_at(other) > at:
+        raise Superseded(
+            f"version {version.version} of {version.name} gives way to version {other.version}, "
+            "which was promoted by a later request"
+        )
+
+
+def _promoted_at(version: RegisteredVersion) -> float:
+    return float(version.tags.get(PROMOTED_AT, "0"))
+
+
+def _tag(version: RegisteredVersion, verdict: str, at: float, tracking: Tracking) -> None:
+    tags = {"orrery.verdict": verdict[:4000], PROMOTED_AT: f"{at:.6f}"}
+    tracking.tag_version(version.name, version.version, tags)
 
 
 def version_of(

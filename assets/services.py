@@ -1,4 +1,4 @@
-"""Services: each materialisation packages the champion and puts it behind the router."""
+"""Services: each materialisation packages a model version and puts it behind the router."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,18 +8,18 @@ import numpy as np
 from dagster import AssetExecutionContext, MetadataValue
 
 from assets.failures import told
-from assets.gate import require_evidence
 from assets.keys import asset_key, asset_spec, op_name
-from assets.metadata import Report
+from assets.metadata import Report, text_of
 from assets.step_log import StepLog
-from assets.upstream import driver_of, job_identity
+from assets.upstream import driver_of, job_identity, made_here, requested_at
 from projects.loading import LoadedProject
 from projects.schema import Service
 from resources.compute import Compute
 from resources.evidence import EvidenceStore
+from resources.gate import require_evidence
 from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
-from resources.runtime import DeploymentFailed, Runtime, predict
+from resources.runtime import DeploymentFailed, Runtime, answer_to_example
 from resources.tracking import RegisteredVersion, Tracking, registered_name
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 
@@ -27,6 +27,16 @@ TOLERANCE = 1e-4
 ANSWERS_WITHIN_S = 30.0
 PACKAGING_TIMEOUT_S = 600
 SAME = "predictions_equal_the_artefact"
+
+
+class ReleaseConfig(dg.Config):
+    """Which model version a step serves."""
+
+    model_version: int | None = None
+    """Version in the registry; by default the champion that this dagster_run made, else the
+    champion."""
+    artefact_digest: str | None = None
+    """Content hash that the version must have."""
 
 
 def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
@@ -40,10 +50,11 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         name,
         deps=[champion_key],
         kinds={"bentoml", "onnx"},
-        description=f"{declared.description}\n\nThe champion of `{declared.model}`, packaged as a "
-        "Bento and served by processes that the reconciler keeps. A new version takes over in "
-        f"steps of {declared.rollout.canary} percent without a failed request. The gate is asked "
-        "again here, so that nothing reaches traffic without evidence, however it is started.",
+        description=f"{declared.description}\n\nThe champion of `{declared.model}` (or the version "
+        "that a release pins), packaged as a Bento and served by processes that the reconciler "
+        f"keeps. A new version takes over in steps of {declared.rollout.canary} percent without a "
+        "failed request. The gate is asked again here, so that nothing reaches traffic without "
+        "evidence, however it is started.",
     )
 
     @dg.multi_asset(
@@ -60,6 +71,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     )
     def service(
         context: AssetExecutionContext,
+        config: ReleaseConfig,
         compute: dg.ResourceParam[Compute],
         objects: dg.ResourceParam[ObjectStore],
         evidence: dg.ResourceParam[EvidenceStore],
@@ -68,7 +80,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
         with told():
-            version = _champion(context, project, declared.model, tracking)
+            version = _version(context, config, project, declared.model, tracking)
             require_evidence(project, declared.model, version.artefact_digest, evidence)
             job = job_identity(context, key)
             full_name = f"{project.name}.{name}"
@@ -92,15 +104,18 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 driver=driver_of(context),
             )
             assert packaged.bento  # a result without failure has it
+            release = _release(
+                full_name, declared, version, packaged, runtime, compute.workdir(job)
+            )
             status = runtime.deploy(
-                _release(full_name, declared, version, packaged, runtime, compute.workdir(job)),
+                release.model_copy(update={"asked_at": requested_at(context)}),
                 lambda s: context.log.info(
                     f"{s.service}: {s.state}, {s.weight} % of the traffic {s.message}".rstrip()
                 ),
                 Needs.of_service(declared),
                 driver_of(context),
             )
-            difference = _difference(runtime.endpoint(full_name), packaged)
+            difference = _difference(runtime.endpoint(full_name), version, packaged)
         context.log.info(f"{full_name} {packaged.version} serves at {status.url}")
         yield dg.MaterializeResult(
             asset_key=key,
@@ -129,19 +144,43 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     return service
 
 
-def _champion(
-    context: AssetExecutionContext, project: LoadedProject, model: str, tracking: Tracking
+def _version(
+    context: AssetExecutionContext,
+    config: ReleaseConfig,
+    project: LoadedProject,
+    model: str,
+    tracking: Tracking,
 ) -> RegisteredVersion:
-    """The version that holds the alias; promotion is a fact of the registry, not of a run."""
+    """The pinned version, else the champion that this dagster_run made, else the champion.
+
+    Where the champion has the same bytes as a pinned version, it is the champion: the same bytes
+    are not released as another version. Raises dg.Failure or TrackingUnavailable.
+    """
     registered = registered_name(project.name, model)
     champion = tracking.aliased(registered, "champion")
-    if champion is None:
+    number = config.model_version
+    if number is None and (made := made_here(context, asset_key(project.name, "champion", model))):
+        number = int(text_of(made, "model_version"))
+    if number is None and champion is None:
         raise dg.Failure(
             description=f"{registered} has no champion, so there is nothing to serve; materialise "
             f"{project.name}/champion/{model}, which needs passing simulations",
             allow_retries=False,
         )
-    return champion
+    if champion is not None and number in (None, champion.version):
+        version = champion
+    else:
+        assert number is not None  # the two cases above
+        version = tracking.version(registered, number)
+    if config.artefact_digest not in (None, version.artefact_digest):
+        raise dg.Failure(
+            description=f"version {version.version} of {registered} has artefact "
+            f"{version.artefact_digest[:12]}, and the release pins {config.artefact_digest[:12]}; "
+            "release it again",
+            allow_retries=False,
+        )
+    is_same = champion is not None and champion.artefact_digest == version.artefact_digest
+    return champion if champion is not None and is_same else version
 
 
 def _release(
@@ -172,9 +211,9 @@ def _release(
     )
 
 
-def _difference(url: str | None, packaged: PackagingResult) -> float:
+def _difference(url: str | None, version: RegisteredVersion, packaged: PackagingResult) -> float:
     """Largest difference between service and artefact, relative to the outputs' scale."""
-    answer = predict(url, packaged.example_inputs, ANSWERS_WITHIN_S)
+    answer = answer_to_example(url, version.version, ANSWERS_WITHIN_S)
     got, expected = np.asarray(answer["outputs"]), np.asarray(packaged.example_outputs)
     if got.shape != expected.shape:
         raise DeploymentFailed(

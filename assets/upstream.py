@@ -4,6 +4,7 @@ First the one its own dagster_run (or the one it retries) made, else the newest.
 """
 
 import hashlib
+import time
 
 import dagster as dg
 from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterRunStatus
@@ -19,11 +20,8 @@ class UpstreamMissing(Exception):
 
 def upstream(context: AssetExecutionContext, key: AssetKey) -> AssetMaterialization:
     """The materialisation to build on. Raises UpstreamMissing."""
-    run = context.run
-    own = [run.run_id, *filter(None, [run.parent_run_id, run.root_run_id])]
-    for run_id in dict.fromkeys(own):
-        if found := _made_by(context.instance, run_id, key):
-            return found
+    if found := made_here(context, key):
+        return found
     newest = context.instance.get_latest_materialization_event(key)
     if newest is None or newest.asset_materialization is None:
         raise UpstreamMissing(
@@ -31,6 +29,16 @@ def upstream(context: AssetExecutionContext, key: AssetKey) -> AssetMaterializat
             "job of the whole loop"
         )
     return newest.asset_materialization
+
+
+def made_here(context: AssetExecutionContext, key: AssetKey) -> AssetMaterialization | None:
+    """What the dagster_run of the step, or one that it retries, made of the asset; or None."""
+    run = context.run
+    own = [run.run_id, *filter(None, [run.parent_run_id, run.root_run_id])]
+    for run_id in dict.fromkeys(own):
+        if found := _made_by(context.instance, run_id, key):
+            return found
+    return None
 
 
 def _made_by(
@@ -57,6 +65,19 @@ def driver_of(context: AssetExecutionContext) -> Driver:
         return context.instance.get_run_by_id(context.run.run_id) is None
 
     return Driver(context.run.root_run_id or context.run.run_id, is_cancelled, is_deleted)
+
+
+def requested_at(context: AssetExecutionContext) -> float:
+    """When the step's work was requested, in seconds since the epoch.
+
+    That is when its dagster_run was created; of an automatic retry, when the first one was.
+    """
+    run = context.run
+    is_retry = "dagster/retry_number" in run.tags and run.root_run_id
+    record = context.instance.get_run_record_by_id(
+        run.root_run_id if is_retry and run.root_run_id else run.run_id
+    )
+    return record.create_timestamp.timestamp() if record else time.time()
 
 
 def job_identity(context: AssetExecutionContext, key: AssetKey) -> str:

@@ -1,6 +1,6 @@
-"""The front door: an authenticated read against a bare FastAPI handler, listings of 100,000 jobs,
-submits, and followers of logs. Each server has one process on one core; `wrk` (Debian's package)
-asks from the other.
+"""The front door: an authenticated read against a bare FastAPI handler, predictions with a key
+against the router behind it, listings of 100,000 jobs, submits, and followers of logs. Each server
+has one process on one core; `wrk` (Debian's package) asks from the other.
 """
 
 import asyncio
@@ -30,6 +30,18 @@ CONNECTIONS = 16
 JOBS = 100_000
 SUBMITS = 200
 FOLLOWERS = 500
+PROJECT = """
+project: bench
+owner: team:bench
+datasets: {scans: {source: "sklearn:digits", label: target}}
+models: {reader: {dataset: scans, trainer: "training.vision:train"}}
+simulations:
+  weathering:
+    model: reader
+    suite: simulations/suites/image_corruptions.yaml
+    gate: {accuracy: {at_least: 0.1}}
+services: {reader: {model: reader}}
+"""
 BARE = """
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -67,18 +79,28 @@ def main() -> None:
                     "Orrery": (f"{url}/train/jobs/{job}", key),
                 }
             )
+            _predict(folder, url, key)
             _submit(client)
             _list(folder, client)
             asyncio.run(_follow(url, key, job))
 
 
 def _read(targets: dict[str, tuple[str, str]]) -> None:
+    rates, tails = _asked(targets)
+    show("Authenticated GET of one job", "requests/s", rates, "bare FastAPI", ">= 0.5")
+    show("Its 99th percentile", "ms", tails, "bare FastAPI", "")
+
+
+def _asked(
+    targets: dict[str, tuple[str, str]], *more: str
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Requests per second and milliseconds of the 99th percentile, by target, asked in turns."""
     tails: dict[str, list[float]] = {name: [] for name in targets}
 
     def ask(name: str) -> float:
         target, key = targets[name]
         command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s"]
-        command += ["--latency", "-H", f"Authorization: Bearer {key}", target]
+        command += ["--latency", "-H", f"Authorization: Bearer {key}", *more, target]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in said:
             raise RuntimeError(f"{name} answered with errors:\n{said}")
@@ -89,9 +111,33 @@ def _read(targets: dict[str, tuple[str, str]]) -> None:
         assert rate
         return float(rate[1])
 
-    rates = in_turns({name: lambda name=name: ask(name) for name in targets}, REPEATS)
-    show("Authenticated GET of one job", "requests/s", rates, "bare FastAPI", ">= 0.5")
-    show("Its 99th percentile", "ms", tails, "bare FastAPI", "")
+    return in_turns({name: lambda name=name: ask(name) for name in targets}, REPEATS), tails
+
+
+def _predict(folder: Path, url: str, key: str) -> None:
+    """One row a request, by the router alone and through the front door with a key."""
+    from benchmarks.service import BODY, LUA, SERVICE, exported, orrery
+
+    script = folder / "predict.lua"
+    script.write_text(LUA.format(body=BODY))
+    program = exported(folder)
+    with orrery(folder, program.parent, folder / "state" / "services") as router:
+        targets = {
+            "router": (router, ""),
+            "front door": (f"{url}/inference/services/{SERVICE}/predict", key),
+        }
+        _wait_for_prediction(*targets["front door"])
+        rates, tails = _asked(targets, "-s", str(script))
+    show("Predictions with a key", "requests/s", rates, "router", ">= 0.5")
+    show("Their 99th percentile", "ms", tails, "router", "")
+
+
+def _wait_for_prediction(url: str, key: str) -> None:
+    from benchmarks.service import BODY
+
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    while httpx.post(url, content=BODY, headers=headers, timeout=30).status_code != httpx.codes.OK:
+        time.sleep(0.1)
 
 
 def _submit(client: httpx.Client) -> None:
@@ -195,10 +241,14 @@ async def _follow(url: str, key: str, job: str) -> None:
 @contextmanager
 def _ours(folder: Path) -> Iterator[tuple[str, str]]:
     port, state = free_port("127.0.0.1"), folder / "state"
+    (folder / "projects").mkdir()
+    (folder / "projects" / "bench.yaml").write_text(PROJECT)
     env = {
+        "ORRERY_PROJECTS": f"{CHECKOUT / 'projects'}{os.pathsep}{folder / 'projects'}",
         "ORRERY_STATE": str(state),
         "ORRERY_PORT": str(port),
         "ORRERY_REQUESTS_PER_MINUTE": "100000000",
+        "ORRERY_PREDICTIONS_PER_MINUTE": "100000000",
         "DAGSTER_HOME": str(CHECKOUT),
     }
     url = f"http://127.0.0.1:{port}"

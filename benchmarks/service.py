@@ -67,6 +67,7 @@ wrk.method = "POST"
 wrk.body = '{body}'
 wrk.headers["Content-Type"] = "application/json"
 """
+BODY = json.dumps({"inputs": [[float(i % 16) for i in range(64)]]})
 
 
 def main() -> None:
@@ -76,23 +77,26 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="orrery-bench-") as name:
         folder = Path(name)
-        model = torch.nn.Sequential(
-            torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
-        )
-        program = folder / "checkpoint" / "model.pt2"
-        program.parent.mkdir()
-        shapes = ({0: torch.export.Dim("batch")},)
-        torch.export.save(
-            torch.export.export(model, (torch.zeros(2, 64),), dynamic_shapes=shapes), program
-        )
-        body = json.dumps({"inputs": [[float(i % 16) for i in range(64)]]})
-        (folder / "ask.lua").write_text(LUA.format(body=body))
+        program = exported(folder)
+        (folder / "ask.lua").write_text(LUA.format(body=BODY))
         with (
-            _orrery(folder, program.parent) as ours,
+            orrery(folder, program.parent, folder / "services") as ours,
             _plain_bento(folder, program) as bento,
             _fastapi(folder, program) as fastapi,
         ):
             _measure(folder, {"BentoML": bento, "FastAPI and torch": fastapi, "Orrery": ours})
+
+
+def exported(folder: Path) -> Path:
+    """The program of a small network, in a checkpoint folder of its own."""
+    model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    program = folder / "checkpoint" / "model.pt2"
+    program.parent.mkdir()
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.export.save(
+        torch.export.export(model, (torch.zeros(2, 64),), dynamic_shapes=shapes), program
+    )
+    return program
 
 
 def _measure(folder: Path, urls: dict[str, str]) -> None:
@@ -144,7 +148,8 @@ def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
 
 
 @contextmanager
-def _orrery(folder: Path, checkpoint: Path) -> Iterator[str]:
+def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
+    """Address of predictions at the router of a reconciler over the folder of services."""
     artefact = folder / "artefact"
     digest = export(checkpoint, artefact, None, None)
     spec = PackagingSpec(
@@ -175,7 +180,7 @@ def _orrery(folder: Path, checkpoint: Path) -> Iterator[str]:
         canary=[100],
         step_s=0,
     )
-    services, port = folder / "services", free_port("127.0.0.1")
+    port = free_port("127.0.0.1")
     (services / SERVICE).mkdir(parents=True)
     write_atomically(services / SERVICE / "release.json", release.model_dump_json())
     url = f"http://127.0.0.1:{port}/{SERVICE}/predict"

@@ -1,4 +1,4 @@
-"""The door to services on a cluster: a Deployment for each version, traffic by weights.
+"""The adapter of services on a cluster: a Deployment for each version, traffic by weights.
 
 timeout: a version must be ready within its Deployment's progress deadline, besides the steps of
     the canary.
@@ -7,13 +7,16 @@ retry: Kubernetes starts a dying pod again; a version that dies at its start aga
     leaves what it reached, and its retry goes on from there.
 cancel: a cancelled deployment gives the traffic back to the version before.
 duplicate: objects are named by service and version, and applied; a release equal to the serving
-    one changes nothing. Of two releases at once the later one goes on.
-partial write: the version before keeps its objects until the new one has all traffic.
+    one changes nothing. Of two releases at once the one that was requested later goes on, and the
+    driver of the other raises Superseded.
+partial write: what is decided is noted before it is done, and done again by whoever goes on; the
+    version before keeps its objects until the new one has all traffic.
 """
 
 import contextlib
 import hashlib
 import json
+import random
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,15 +25,17 @@ from typing import Any
 
 from engine.fetch import pack
 from resources.cluster import Cluster, ClusterRefused, NotThere
+from resources.cluster_rollout import ClusterRollout
 from resources.cluster_settings import ClusterSettings
 from resources.compute import ANY, NOBODY, Driver
 from resources.image_builder import ImageBuilder
 from resources.needs import Needs
 from resources.object_store import ObjectStore
 from resources.pod_state import is_rolled_out
-from resources.runtime import DeploymentFailed
-from resources.service_directory import NOTE, ServiceDirectory, notes_of
-from resources.service_objects import KINDS_OF_A_SERVICE, entrance, objects_of, route
+from resources.rollout_notes import NoteBook
+from resources.runtime import DeploymentFailed, Superseded
+from resources.service_directory import ServiceDirectory
+from resources.service_objects import KINDS_OF_A_SERVICE, objects_of, route
 from resources.service_version import (
     SERVICE_LABEL,
     VERSION_LABEL,
@@ -40,13 +45,10 @@ from resources.service_version import (
 )
 from resources.version_pods import Conduct, Start, VersionPods
 from serving.contract import Release, ServiceStatus
+from serving.rollout import Failed, Rollout, Seen, Stopped, Variant, kept
 
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 HANDED_OVER_WITHIN_S = 10.0
-
-
-class Superseded(DeploymentFailed):
-    """Somebody asked for another version of the service meanwhile, or withdrew it."""
 
 
 class ClusterRuntime:
@@ -55,7 +57,7 @@ class ClusterRuntime:
     def __init__(self, cluster: Cluster, objects: ObjectStore, request_logs: Path) -> None:
         self._cluster, self._objects = cluster, objects
         self._settings: ClusterSettings = cluster.settings
-        self._directory = ServiceDirectory(cluster)
+        self._directory, self._notes = ServiceDirectory(cluster), NoteBook(cluster)
         self.request_logs = request_logs
 
     def bento_home(self, workdir: Path) -> Path:
@@ -70,27 +72,21 @@ class ClusterRuntime:
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
         """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
-        entered = self._cluster.get("Service", object_name(release.service))
-        notes, mark = notes_of(entered), self._mark_of(release, needs)
-        serving, name = notes.get("serving") or None, version_name(release.service, release.version)
-        is_there = notes.get("release") == mark and notes.get("state") == "serving"
-        if entered and is_there and self._cluster.get("Deployment", name):
-            return self._directory.status_of(release.service, entered)
-        version, reached = self._stored(release, needs, mark), 0
-        if notes.get("target") == release.version and notes.get("state") == "canary":
-            reached = int(notes["weight"])
+        mark, variant = self._mark_of(release, needs), Variant(release.version)
+        if self._is_reached(release, mark) and (status := self.status(release.service)):
+            return status
+        released = release.model_copy(update={"request": release.request or driver.run})
+        version = self._stored(released, needs, mark)
+        rollout = ClusterRollout(self._cluster, release.service, variant)
         tell = _Teller(self, release, on_change)
         try:
-            self._make(version, serving)
-            self._enter(version, serving, "canary" if reached else "starting", reached)
-            tell()
-            self._await_pods(version, tell)
-            self._widen(version, serving, reached, tell)
+            self._make(version, rollout.begin(version))
+            self._carry_out(version, rollout, tell)
         except Superseded:
-            self._drop(version, serving)
+            self._clear(release.service)
             raise
         except (DeploymentFailed, ClusterRefused) as error:
-            self._roll_back(version, serving, str(error))
+            self._end(rollout, Failed(variant=variant, why=str(error)))
             with contextlib.suppress(Superseded):
                 tell()
             raise DeploymentFailed(str(error)) from error
@@ -99,10 +95,9 @@ class ClusterRuntime:
             raise
         except BaseException:
             if driver.is_cancelled():
-                self._roll_back(version, serving, "the deployment was cancelled")
+                self._end(rollout, Stopped(why=f"the release of {release.version} was stopped"))
             raise
-        self._enter(version, release.version, "serving", 100)
-        self._remove(release.service, f"{VERSION_LABEL},{VERSION_LABEL}!={release.version}")
+        self._clear(release.service)
         return tell()
 
     def status(self, service: str) -> ServiceStatus | None:
@@ -114,12 +109,37 @@ class ClusterRuntime:
         return self._directory.statuses()
 
     def endpoint(self, service: str) -> str | None:
-        """Where processes of the platform ask for predictions now, or None when nothing serves."""
-        return self._directory.endpoint(service)
+        """One of the addresses, drawn by their shares; None when nothing answers."""
+        found = self.endpoints(service)
+        return random.choices(list(found), list(found.values()))[0] if found else None
+
+    def endpoints(self, service: str) -> dict[str, int]:
+        """Percent of the requests that processes of the platform send to each address."""
+        return self._directory.endpoints(service)
 
     def withdraw(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
         self._remove(service)
+
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        notes = self._notes.read(service)
+        if notes is None or notes.record.request != run:
+            return
+        target = notes.record.rollout.target
+        if target is not None and notes.record.rollout.outcome == "under_way":
+            rollout = ClusterRollout(self._cluster, service, target)
+            self._end(rollout, Stopped(why=f"the release of {target.version} was stopped"))
+
+    def _is_reached(self, release: Release, mark: str) -> bool:
+        """Whether the very release has all traffic, and its objects are there."""
+        notes = self._notes.read(release.service)
+        if notes is None or notes.record.mark != mark:
+            return False
+        rollout, variant = notes.record.rollout, Variant(release.version)
+        is_reached = rollout.outcome == "reached" and rollout.target == rollout.serving == variant
+        name = version_name(release.service, release.version)
+        return is_reached and self._cluster.get("Deployment", name) is not None
 
     def _mark_of(self, release: Release, needs: Needs) -> str:
         """What tells apart releases of one version; where its bytes lie is no matter."""
@@ -155,9 +175,10 @@ class ClusterRuntime:
             is_built_in=is_built_in,
         )
 
-    def _make(self, version: Version, serving: str | None) -> None:
+    def _make(self, version: Version, rollout: Rollout) -> None:
         """Apply the version's objects, and delete those that it has no more."""
         made, release = objects_of(version, self._settings), version.release
+        serving = rollout.serving.version if rollout.serving else None
         if release.most_replicas > release.replicas:
             # As many as have the traffic now: the autoscaler goes on from there.
             scaled = self._cluster.get("Deployment", version.name)
@@ -184,95 +205,93 @@ class ClusterRuntime:
                     raise
             time.sleep(self._settings.poll_s)
 
-    def _await_pods(self, version: Version, tell: "_Teller") -> None:
-        """Wait until the Deployment has its pods. Raises DeploymentFailed with their words."""
-        start = Start(self._pods(version), self._settings.stuck_s)
-        while True:
-            found = self._cluster.get("Deployment", version.name)
-            if found is None:
-                raise DeploymentFailed(f"Deployment {version.name} is gone: somebody deleted it")
-            if is_rolled_out(found, version.release.replicas):
-                return
-            if fault := start.fault(found):
-                raise DeploymentFailed(f"{version.name} {fault}: {start.said}")
-            tell(start.said)
-            time.sleep(self._settings.poll_s)
+    def _carry_out(self, version: Version, rollout: ClusterRollout, tell: "_Teller") -> None:
+        """Give the version more and more of the traffic, for as long as it does well.
 
-    def _widen(self, version: Version, serving: str | None, reached: int, tell: "_Teller") -> None:
-        """Give the version more and more of the traffic, for as long as it answers well."""
-        is_first = serving in (None, version.release.version)
-        steps = [100] if is_first or not self._settings.gateway else version.release.canary
-        for percent in steps:
-            if percent < reached:
-                continue
-            conduct = Conduct(self._pods(version))
-            self._enter(version, serving, "canary", percent)
-            tell()
-            end = time.monotonic() + (0 if is_first else version.release.step_s)
-            while time.monotonic() < end:
-                time.sleep(min(self._settings.poll_s, max(0.0, end - time.monotonic())))
+        Raises DeploymentFailed with the words of the pods, or Superseded.
+        """
+        pods = self._pods(version)
+        start, conduct = Start(pods, self._settings.stuck_s), Conduct(pods)
+        step: int | None = None
+        while True:
+            found = self._deployments(version)
+            state = rollout.advance(self._seen(found, version))
+            reached = state.candidate.step if state.candidate else None
+            if reached != step:
+                step, conduct = reached, Conduct(pods)
+            rollout.lead(state)
+            if state.outcome == "reached":
+                return
+            if (own := found.get(version.release.version)) is None:
+                raise DeploymentFailed(f"Deployment {version.name} is gone: somebody deleted it")
+            if state.candidate is None or step is None:
+                if fault := start.fault(own):
+                    raise DeploymentFailed(f"{version.name} {fault}: {start.said}")
+                tell(start.said)
+            else:
+                tell()
                 if fault := conduct.fault():
                     raise DeploymentFailed(
-                        f"version {version.release.version} {fault} at {percent} % of the traffic"
+                        f"version {version.release.version} {fault} at "
+                        f"{state.candidate.steps[step]} % of the traffic"
                     )
-                tell()
+            time.sleep(self._settings.poll_s)
 
-    def _enter(self, version: Version, serving: str | None, state: str, percent: int) -> None:
-        """Give the version its share of the traffic, and note it where everybody looks."""
-        service, release = version.release.service, version.release
-        others = serving if serving != release.version else None
-        percent = 100 if serving and not others else percent
-        notes = {"service": service, "state": state, "target": release.version, "message": ""}
-        notes |= {"serving": serving or "", "weight": str(percent), "release": version.mark}
-        if self._settings.gateway:
-            shares = {version.name: percent if others else 100}
-            if others:
-                shares[version_name(service, others)] = 100 - percent
-            self._cluster.apply(route(service, shares, self._settings))
-        annotations = {f"{NOTE}{name}": value for name, value in notes.items()}
-        led_to = entrance(version, self._settings, annotations)
-        if percent < 100 and others:
-            led_to["spec"]["selector"] = {**version.selector, VERSION_LABEL: others}
-        self._cluster.apply(led_to)
+    def _deployments(self, version: Version) -> dict[str, dict[str, Any]]:
+        """Deployments of the service by their versions."""
+        labels = f"{SERVICE_LABEL}={object_name(version.release.service)}"
+        found = self._cluster.find("Deployment", labels)
+        return {each["metadata"]["labels"][VERSION_LABEL]: each for each in found}
 
-    def _roll_back(self, version: Version, serving: str | None, why: str) -> None:
+    def _seen(self, found: dict[str, dict[str, Any]], version: Version) -> Seen:
+        ready = {v for v, each in found.items() if each.get("status", {}).get("readyReplicas")}
+        own = found.get(version.release.version)
+        is_whole = own is not None and is_rolled_out(own, version.release.replicas)
+        return Seen(
+            ready=frozenset(map(Variant, ready)),
+            whole=frozenset({Variant(version.release.version)} if is_whole else ()),
+        )
+
+    def _end(self, rollout: ClusterRollout, event: Failed | Stopped) -> None:
         """Give all traffic back to the version that served, and take the new one away."""
-        service, target = version.release.service, version.release.version
-        if notes_of(self._cluster.get("Service", object_name(service))).get("target") == target:
-            if self._settings.gateway and serving:
-                shares = {version_name(service, serving): 100}
-                self._cluster.apply(route(service, shares, self._settings))
-            elif self._settings.gateway:
-                self._cluster.delete("HTTPRoute", object_name(service))
-            weight = "100" if serving == target else "0"
-            notes = {"state": "rolled_back", "weight": weight, "message": why, "release": ""}
-            change = {
-                "metadata": {"annotations": {f"{NOTE}{k}": v for k, v in notes.items()}},
-                "spec": {"selector": {VERSION_LABEL: serving or target}},
-            }
-            self._cluster.merge("Service", object_name(service), change)
-        self._drop(version, serving)
+        with contextlib.suppress(Superseded):
+            rollout.lead(rollout.advance(event))
+        self._clear(rollout.service)
 
-    def _drop(self, version: Version, serving: str | None) -> None:
-        """Take the version away, unless it is the one that served before."""
-        if serving != version.release.version:
-            self._remove(version.release.service, f"{VERSION_LABEL}={version.release.version}")
+    def _clear(self, service: str) -> None:
+        """Delete the objects of versions that are not kept.
 
-    def _remove(self, service: str, which: str = "") -> None:
-        """Delete the service's objects with the labels; by default all of them."""
-        selector = ",".join(filter(None, [f"{SERVICE_LABEL}={object_name(service)}", which]))
+        Whoever makes objects of a version has noted it before; so what is found first and is not
+        in the notes after that belongs to nobody.
+        """
+        labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
+        found = [(kind, each) for kind in KINDS_OF_A_SERVICE for each in self._found(kind, labels)]
+        notes = self._notes.read(service)
+        wanted = {v.version for v in kept(notes.record.rollout)} if notes else set()
+        for kind, each in found:
+            if each["metadata"]["labels"][VERSION_LABEL] not in wanted:
+                self._cluster.delete(kind, each["metadata"]["name"])
+
+    def _remove(self, service: str) -> None:
+        """Delete all objects of the service."""
+        labels = f"{SERVICE_LABEL}={object_name(service)}"
         for kind in KINDS_OF_A_SERVICE:
-            # Of every kind, whatever the settings are now; a cluster need not know them all.
-            with contextlib.suppress(NotThere):
-                for found in self._cluster.find(kind, selector):
-                    self._cluster.delete(kind, found["metadata"]["name"])
+            for each in self._found(kind, labels):
+                self._cluster.delete(kind, each["metadata"]["name"])
+
+    def _found(self, kind: str, labels: str) -> list[dict[str, Any]]:
+        """Objects of the kind; of every kind, whatever the settings are now, where the cluster
+        knows it."""
+        with contextlib.suppress(NotThere):
+            return list(self._cluster.find(kind, labels))
+        return []
 
     def _pods(self, version: Version) -> VersionPods:
         return VersionPods(self._cluster, version.selector)
 
 
 class _Teller:
-    """Tells whoever waits what has changed. Raises Superseded when that is another release."""
+    """Reports to whoever waits what has changed. Raises Superseded when the service is gone."""
 
     def __init__(
         self, runtime: ClusterRuntime, release: Release, on_change: Callable[[ServiceStatus], None]
@@ -281,12 +300,9 @@ class _Teller:
         self._told: tuple | None = None
 
     def __call__(self, message: str = "") -> ServiceStatus:
-        service, version = self._release.service, self._release.version
-        status = self._runtime.status(service)
+        status = self._runtime.status(self._release.service)
         if status is None:
-            raise Superseded(f"{service} is gone: somebody withdrew it")
-        if status.target != version:
-            raise Superseded(f"{service} {version} gives way to {status.target}")
+            raise Superseded(f"{self._release.service} is gone: somebody withdrew it")
         if message:
             status = status.model_copy(update={"message": message})
         mark = (status.state, status.weight, status.message)

@@ -10,6 +10,8 @@ PORT = 3000
 REQUESTS = f"{STATE}/requests"
 STARTS_WITHIN_S = 300
 GRACE_S = 30
+MODEL_VERSION, ARTEFACT_DIGEST = "orrery/model-version", "orrery/artefact-digest"
+"""Annotations of a version's Deployment."""
 DRAIN_S = 5
 BUSY_PERCENT = 70
 BESIDE = resources_of(0.05, "256Mi")
@@ -83,10 +85,15 @@ def route(service: str, weights: dict[str, int], cluster: ClusterSettings) -> di
 
 
 def _deployment(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
+    release = version.release
+    identity = {
+        MODEL_VERSION: str(release.model_version),
+        ARTEFACT_DIGEST: release.artefact_digest,
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(version.name, version, cluster),
+        "metadata": {**_metadata(version.name, version, cluster), "annotations": identity},
         "spec": {
             "replicas": version.release.replicas,
             "progressDeadlineSeconds": STARTS_WITHIN_S,

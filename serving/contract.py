@@ -1,9 +1,14 @@
-"""What serving is told and what it answers: packaging jobs, releases, and their status."""
+"""What crosses the border of serving: packaging jobs, releases, their status, and limits."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 from engine.protocol import Contract, JobResult, JobSpec
+
+MOST_ROWS = 65_536
+"""Most rows of one prediction request, at the router and at the front door alike."""
+LARGEST_BODY = 16 * 1024 * 1024
+"""Bytes of its largest body."""
 
 
 class PackagingSpec(JobSpec):
@@ -28,9 +33,8 @@ class PackagingResult(JobResult):
     tag: str = ""
     version: str = ""
     """Content-addressed: the same artefact, options and code give the same Bento."""
-    example_inputs: list[Any] = []
     example_outputs: list[Any] = []
-    """Outputs of the artefact for the example inputs."""
+    """Outputs of the artefact for the example that is registered with it."""
 
 
 class RequestLogPlan(Contract):
@@ -42,8 +46,12 @@ class RequestLogPlan(Contract):
 
 
 class Release(Contract):
-    """The desired state of a service; written by the runtime door, pursued by the reconciler."""
+    """The desired state of a service; written by the runtime adapter, pursued by the reconciler."""
 
+    request: str = ""
+    """Identity of the request to release; a retry has the same one."""
+    asked_at: float = 0.0
+    """When it was requested, in seconds since the epoch: of two requests the later one wins."""
     service: str
     version: str
     model_version: int
@@ -59,6 +67,18 @@ class Release(Contract):
     request_log: RequestLogPlan | None = None
 
 
+STOP = "stop.json"
+"""Name of the file of a stop order, beside that of the release."""
+
+
+class StopOrder(Contract):
+    """A release that is not to go on; written by the runtime adapter beside the release."""
+
+    request: str
+    """Identity of the request to release."""
+    reason: str
+
+
 class ReplicaStatus(Contract):
     """One `bentoml serve` process."""
 
@@ -70,17 +90,35 @@ class ReplicaStatus(Contract):
     restarts: int
 
 
+class Answering(Contract):
+    """A version that answers requests, and what it has answered."""
+
+    version: str
+    model_version: int
+    artefact_digest: str
+    percent: int
+    """Share of the traffic."""
+    requests: int | None = None
+    """Requests it has answered since the router began to count; null where nobody counts."""
+    errors: int | None = None
+    """Those of them that were answered with 5xx or broken off."""
+
+
 class ServiceStatus(Contract):
-    """What the reconciler has reached for a service."""
+    """What has been reached for a service."""
 
     service: str
     state: Literal["starting", "canary", "serving", "rolled_back"]
     target: str
     """Version of the release."""
+    request: str = ""
+    """Identity of the request that the release is from."""
     serving: str | None
-    """Version that has all traffic, or had it before the canary."""
+    """Version that was accepted last; traffic returns to it when the target is refused."""
     weight: int
-    """Percent of traffic of the target."""
+    """Percent of the traffic that the target is to have."""
     url: str
     message: str = ""
     replicas: list[ReplicaStatus] = []
+    answering: list[Answering] = []
+    """Versions that answer at this moment; their percents are the whole traffic."""

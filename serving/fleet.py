@@ -1,224 +1,236 @@
-"""The replicas of one service, and how a new version takes over without a failed request."""
+"""One service: carries out its roll-out with replicas on this machine and the router."""
 
+import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from serving.contract import Release, ServiceStatus
-from serving.haproxy import LARGEST_WEIGHT, Haproxy
-from serving.replica import Replica
+from engine.protocol import Contract, write_atomically
+from serving.contract import Answering, Release, ServiceStatus, StopOrder
+from serving.haproxy import Haproxy, RouterFailed
+from serving.replicas import Replicas
+from serving.rollout import (
+    Candidate,
+    Deploy,
+    Event,
+    Failed,
+    Restarted,
+    Rollout,
+    Seen,
+    Stopped,
+    Variant,
+    Withdrawn,
+    advance,
+    answering,
+    kept,
+    message,
+    phase,
+    shares,
+)
+from serving.traffic import Answered, Traffic
 
-BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-MOST_FAILED_STARTS = 3
-DRAIN_WITHIN_S = 30.0
+RECORD = "rollout.json"
 MOST_ERRORS = 0.02
-"""Share of server errors at which a canary is rolled back."""
+"""Share of server errors at which a candidate is refused."""
+NOT_OF_A_REPLICA = {"request", "asked_at", "version", "canary", "step_s", "most_replicas"}
+"""Parts of a release that its replicas are not started with."""
 
 
-@dataclass(frozen=True)
-class _Restart:
-    """A replica that died, and when it is started again."""
+class Record(Contract):
+    """What a reconciler that starts anew must know of a service."""
 
-    due: float
-    release: Release
-    slot: int
-    restarts: int
-    is_incoming: bool
+    release: Release | None = None
+    """The release that was taken up last."""
+    rollout: Rollout = Rollout()
+    releases: list[Release] = []
+    """Releases of the variants that are kept."""
+
+
+def variant_of(release: Release) -> Variant:
+    """The variant that the release asks for."""
+    settings = release.model_dump_json(exclude=NOT_OF_A_REPLICA)
+    return Variant(
+        version=release.version, settings=hashlib.sha256(settings.encode()).hexdigest()[:12]
+    )
 
 
 class Fleet:
     """Pursues the release of one service, a step at a time and without ever waiting."""
 
-    def __init__(self, service: str, router: Haproxy, logs: Path) -> None:
-        self.service = service
-        self._router, self._logs = router, logs
-        self._current: list[Replica] = []
-        self._incoming: list[Replica] = []
-        self._leaving: list[tuple[Replica, float]] = []
-        self._waiting: list[_Restart] = []
-        self._release: Release | None = None
-        self._refused: str | None = None
-        self._message = ""
-        self._canary_step: int | None = None
-        self._step_since = 0.0
-        self._errors_before: tuple[int, int] = (0, 0)
+    def __init__(self, service: str, router: Haproxy, folder: Path) -> None:
+        """`folder` has the record of the service, and the logs of its replicas.
+
+        Raises OSError, or ValueError when there is a record that cannot be read.
+        """
+        self.service, self._router = service, router
+        self._path, self._logs = folder / RECORD, folder / "logs"
+        self._traffic = Traffic(service, router)
+        self._groups: dict[Variant, Replicas] = {}
+        self._step: tuple[Candidate, Answered] | None = None
+        record = _read(self._path)
+        self._recorded = record
+        self._release = record.release
+        self._releases = {variant_of(release): release for release in record.releases}
+        self._rollout = advance(record.rollout, Restarted(), time.monotonic())
 
     @property
     def is_empty(self) -> bool:
         """Whether no process is left."""
-        return not (self._current or self._incoming or self._leaving)
+        return not (self._groups or self._traffic.leaving)
 
-    def pursue(self, release: Release | None) -> None:
-        """Take one step towards the release; None means to stop serving."""
-        self._settle_leaving()
+    @property
+    def release(self) -> Release | None:
+        """The release that was taken up last."""
+        return self._release
+
+    def pursue(self, release: Release | None, stop: StopOrder | None = None) -> None:
+        """Take one step towards the release; None means to stop serving.
+
+        Raises OSError or RouterFailed when a part of the step failed; the next call tries again.
+        """
+        self._traffic.look()
+        self._traffic.settle()
         if release is None:
-            self._leave(self._current + self._incoming)
-            self._current, self._incoming, self._waiting = [], [], []
+            self._release = None
+            self._advance(Withdrawn())
+        elif release != self._release:
+            self._take_up(release)
+        if stop is not None and self._release and stop.request == self._release.request:
+            self._advance(Stopped(why=stop.reason))
+        problem = self._supervise()
+        self._judge()
+        self._advance(self._look())
+        self._lead()
+        self._record()
+        if problem is not None:
+            raise problem
+
+    def wind_down(self) -> None:
+        """Take one step towards ending every process; the next reconciler goes on from here."""
+        self._traffic.look()
+        self._traffic.settle()
+        self._end(list(self._groups))
+
+    def _advance(self, event: Event) -> None:
+        self._rollout = advance(self._rollout, event, time.monotonic())
+
+    def _take_up(self, release: Release) -> None:
+        variant, serving = variant_of(release), self._rollout.serving
+        is_same_version = serving is not None and serving.version == variant.version
+        steps = () if is_same_version else tuple(release.canary)
+        self._releases[variant] = release
+        self._advance(Deploy(variant=variant, steps=steps, step_s=release.step_s))
+        self._release = release
+
+    def _supervise(self) -> OSError | RouterFailed | None:
+        """Keep every replica running; what one variant lacks stops no other."""
+        problem = None
+        for variant in kept(self._rollout):
+            try:
+                for replica in self._group(variant).supervise(time.monotonic()):
+                    self._traffic.drop(replica)
+            except (OSError, RouterFailed) as error:
+                problem = error
+        return problem
+
+    def _group(self, variant: Variant) -> Replicas:
+        if variant not in self._groups:
+            release = self._releases[variant]
+            used = {slot for group in self._groups.values() for slot in group.slots}
+            slots = self._traffic.free_slots(release.replicas, used)
+            self._groups[variant] = Replicas(release, slots, self._logs)
+        return self._groups[variant]
+
+    def _judge(self) -> None:
+        """Refuse a candidate that does not start, or that answers with errors."""
+        candidate = self._rollout.candidate
+        if candidate is None or candidate.variant not in self._groups:
+            self._step = None
             return
-        if release != self._release:
-            self._accept(release)
-        self._replace_dead()
-        self._restart_due()
-        for replica in self._current + self._incoming:
-            self._welcome(replica)
-        if self._incoming and self._is_whole(self._incoming):
-            self._widen()
-
-    def _accept(self, release: Release) -> None:
-        # First what may fail: the next step then tries the whole of it again.
-        slots = self._free_slots(release.replicas)
-        previous, self._release = self._release, release
-        self._message = ""
-        self._leave(self._incoming)
-        self._incoming, self._waiting, self._canary_step = [], [], None
-        serving = self._current[0].release if self._current else None
-        if serving == release or (previous and release.version == self._refused):
-            return
-        self._refused = None
-        self._incoming = [Replica(release, slot, self._logs) for slot in slots]
-
-    def _free_slots(self, count: int) -> list[int]:
-        """Slots for a takeover by so many replicas, beside those that are in use."""
-        used = {r.slot for r in self._current + self._incoming}
-        used |= {r.slot for r, _ in self._leaving} | {w.slot for w in self._waiting}
-        needed = max(4, len(used) + 2 * count)
-        self._router.require_slots(self.service, needed)
-        return [slot for slot in range(needed) if slot not in used][:count]
-
-    def _is_whole(self, replicas: list[Replica]) -> bool:
-        wanted = replicas[0].release.replicas
-        return len(replicas) == wanted and all(r.is_ready for r in replicas)
-
-    def _welcome(self, replica: Replica) -> None:
-        if replica.is_ready:
-            return
-        replica.probe()
-        if replica.is_ready and replica in self._current:
-            self._router.place(self.service, replica.slot, replica.port, LARGEST_WEIGHT)
-
-    def _replace_dead(self) -> None:
-        for replicas in (self._current, self._incoming):
-            for replica in [r for r in replicas if r.is_dead]:
-                replicas.remove(replica)
-                self._router.close(self.service, replica.slot)
-                replica.stop()
-                restarts, is_incoming = replica.restarts + 1, replicas is self._incoming
-                if is_incoming and restarts >= MOST_FAILED_STARTS:
-                    self._roll_back(f"version {replica.release.version} does not start")
-                    return
-                due = time.monotonic() + BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
-                again = _Restart(due, replica.release, replica.slot, restarts, is_incoming)
-                self._waiting.append(again)
-
-    def _restart_due(self) -> None:
-        now = time.monotonic()
-        for entry in [w for w in self._waiting if w.due <= now]:
-            self._waiting.remove(entry)
-            replica = Replica(entry.release, entry.slot, self._logs, entry.restarts)
-            (self._incoming if entry.is_incoming else self._current).append(replica)
-
-    def _widen(self) -> None:
-        """Start or continue the takeover by the incoming version."""
-        release = self._incoming[0].release
-        if not self._current:
-            self._take_over()
-        elif self._canary_step is None:
-            self._begin_step(0)
-        elif self._is_failing():
-            self._roll_back(
-                f"version {release.version} answered with errors at "
-                f"{release.canary[self._canary_step]} % of the traffic"
+        variant, fault = candidate.variant, self._groups[candidate.variant].fault
+        answered = self._traffic.answered(variant)
+        same = candidate.model_copy(update={"since": 0.0})
+        if self._step is None or self._step[0] != same:
+            self._step = (same, answered)
+        found = answered.since(self._step[1])
+        if not fault and found.errors > max(1, MOST_ERRORS * found.requests):
+            percent = shares(self._rollout).get(variant, 0)
+            fault = (
+                f"version {variant.version} answered with errors ({found.errors} of "
+                f"{found.requests} requests) at {percent} % of the traffic (its log is in "
+                f"{self._logs})"
             )
-        elif time.monotonic() - self._step_since >= release.step_s:
-            if release.canary[self._canary_step] == 100:
-                self._take_over()
-            else:
-                self._begin_step(self._canary_step + 1)
+        if fault:
+            self._advance(Failed(variant=variant, why=fault))
 
-    def _begin_step(self, step: int) -> None:
-        percent = self._incoming[0].release.canary[step]
-        if self._canary_step is None:
-            for replica in self._incoming:
-                self._router.place(self.service, replica.slot, replica.port, 1)
-        self._canary_step, self._step_since = step, time.monotonic()
-        self._share(self._incoming, percent)
-        self._share(self._current, 100 - percent)
-        self._errors_before = self._answers()
+    def _look(self) -> Seen:
+        ready, whole = set(), set()
+        for variant, group in self._groups.items():
+            count = sum(map(self._traffic.answers, group.running))
+            if count:
+                ready.add(variant)
+            if count == group.release.replicas:
+                whole.add(variant)
+        return Seen(ready=frozenset(ready), whole=frozenset(whole))
 
-    def _share(self, replicas: list[Replica], percent: int) -> None:
-        for replica in replicas:
-            weight = round(LARGEST_WEIGHT * percent / 100 / len(replicas))
-            if replica.is_ready:
-                self._router.weigh(self.service, replica.slot, max(1, weight) if percent else 0)
+    def _lead(self) -> None:
+        """Give every variant its share of the traffic, and end those that are not kept."""
+        wanted = set(kept(self._rollout))
+        staying = {v: group.running for v, group in self._groups.items() if v in wanted}
+        self._traffic.share(staying, shares(self._rollout))
+        self._end([variant for variant in self._groups if variant not in wanted])
+        self._releases = {v: r for v, r in self._releases.items() if v in wanted}
+        self._traffic.forget(wanted)
 
-    def _answers(self) -> tuple[int, int]:
-        counted = [self._router.answers(self.service, r.slot) for r in self._incoming]
-        return sum(a for a, _ in counted), sum(e for _, e in counted)
+    def _end(self, variants: list[Variant]) -> None:
+        for variant in variants:
+            for replica in self._groups.pop(variant).running:
+                self._traffic.leave(replica)
 
-    def _is_failing(self) -> bool:
-        answered, errors = self._answers()
-        answered, errors = answered - self._errors_before[0], errors - self._errors_before[1]
-        return errors > max(1, MOST_ERRORS * answered)
-
-    def _take_over(self) -> None:
-        for replica in self._incoming:
-            if self._canary_step is None:
-                self._router.place(self.service, replica.slot, replica.port, LARGEST_WEIGHT)
-            else:
-                self._router.weigh(self.service, replica.slot, LARGEST_WEIGHT)
-        self._leave(self._current)
-        self._current, self._incoming = self._incoming, []
-        self._waiting = []
-        self._canary_step = None
-
-    def _roll_back(self, why: str) -> None:
-        self._refused = self._release.version if self._release else None
-        kept = "the earlier version keeps the traffic" if self._current else "nothing serves"
-        self._message = f"{why} (its log is in {self._logs}); {kept}"
-        self._share(self._current, 100)
-        self._leave(self._incoming)
-        self._waiting = [w for w in self._waiting if not w.is_incoming]
-        self._incoming, self._canary_step = [], None
-
-    def _leave(self, replicas: list[Replica]) -> None:
-        for replica in replicas:
-            self._router.drain(self.service, replica.slot)
-            self._leaving.append((replica, time.monotonic()))
-
-    def _settle_leaving(self) -> None:
-        for entry in list(self._leaving):
-            replica, since = entry
-            is_idle = not self._router.sessions(self.service, replica.slot)
-            if is_idle or time.monotonic() - since > DRAIN_WITHIN_S:
-                replica.stop()
-            if replica.has_ended:
-                self._router.close(self.service, replica.slot)
-                self._leaving.remove(entry)
+    def _record(self) -> None:
+        unseen = self._rollout.model_copy(update={"ready": frozenset(), "whole": frozenset()})
+        releases = list(self._releases.values())
+        record = Record(release=self._release, rollout=unseen, releases=releases)
+        if record == self._recorded:
+            return
+        if self._release is None:
+            self._path.unlink(missing_ok=True)
+        else:
+            write_atomically(self._path, record.model_dump_json(indent=2))
+        self._recorded = record
 
     def status(self) -> ServiceStatus | None:
-        """What has been reached; None before the first release."""
-        if self._release is None:
+        """What has been reached; None before the first release and after the last."""
+        state, release = self._rollout, self._release
+        if release is None or state.target is None:
             return None
-        serving = self._current[0].release.version if self._current else None
-        target = self._release.version
-        if self._refused == target:
-            state = "rolled_back"
-        elif self._canary_step is not None:
-            state = "canary"
-        elif serving == target and all(r.is_ready for r in self._current):
-            state = "serving" if len(self._current) == self._release.replicas else "starting"
-        else:
-            state = "starting"
-        step = self._canary_step
-        weight = self._release.canary[step] if step is not None else 100 * (state == "serving")
-        replicas = [*self._current, *self._incoming, *(r for r, _ in self._leaving)]
+        groups = [r for group in self._groups.values() for r in group.running]
         return ServiceStatus(
             service=self.service,
-            state=state,
-            target=target,
-            serving=serving,
-            weight=weight,
+            state=phase(state),
+            target=state.target.version,
+            request=release.request,
+            serving=state.serving.version if state.serving else None,
+            weight=shares(state).get(state.target, 0),
             url=f"{self._router.url}/{self.service}/predict",
-            message=self._message,
-            replicas=[replica.status() for replica in replicas],
+            message=message(state),
+            replicas=[replica.status() for replica in [*groups, *self._traffic.leaving]],
+            answering=[self._answering(*each) for each in answering(state).items()],
         )
+
+    def _answering(self, variant: Variant, percent: int) -> Answering:
+        release, answered = self._groups[variant].release, self._traffic.answered(variant)
+        return Answering(
+            version=variant.version,
+            model_version=release.model_version,
+            artefact_digest=release.artefact_digest,
+            percent=percent,
+            requests=answered.requests,
+            errors=answered.errors,
+        )
+
+
+def _read(path: Path) -> Record:
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Record()

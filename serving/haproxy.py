@@ -8,11 +8,27 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.orphan import die_with_parent
 from engine.protocol import write_atomically
 
 LARGEST_WEIGHT = 256
+
+
+class Slot(NamedTuple):
+    """What HAProxy has counted for a slot, and whether it sends requests there."""
+
+    is_up: bool
+    sessions: int
+    """Requests that it is still answering."""
+    requests: int
+    """Requests that it was sent."""
+    errors: int
+    """Those of them that it answered with 5xx or broke off."""
+
+
+NO_SLOT = Slot(is_up=False, sessions=0, requests=0, errors=0)
 
 
 class RouterFailed(Exception):
@@ -32,6 +48,8 @@ class Haproxy:
         self._sockets = tempfile.TemporaryDirectory(prefix="orrery-")
         self._process: subprocess.Popen | None = None
         self._slots: dict[str, int] = {}
+        self.starts = 0
+        """How often the process was started; each time its slots are empty."""
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -52,6 +70,7 @@ class Haproxy:
                     f"port {self._port} of {self._host} is taken ({error.strerror}); stop what "
                     "uses it, or set ORRERY_ROUTER_PORT"
                 ) from error
+        self._slots, self.starts = {}, self.starts + 1
         self._write({})
         (self._folder / "servers.state").write_text("")
         with (self._folder / "haproxy.log").open("ab") as log:
@@ -97,13 +116,6 @@ class Haproxy:
                 self._process.wait()
         self._sockets.cleanup()
 
-    def restart(self) -> None:
-        """Start the process again after it died; the slots are as they were.
-
-        Raises RouterFailed.
-        """
-        self.start()
-
     def require_slots(self, service: str, count: int) -> None:
         """Route the service, with at least so many slots. Raises RouterFailed."""
         if self._slots.get(service, 0) >= count:
@@ -136,23 +148,17 @@ class Haproxy:
         """Send no new request to the slot."""
         self._do(f"set server {service}/s{slot} state drain")
 
-    def sessions(self, service: str, slot: int) -> int:
-        """Requests that the slot is still answering."""
-        return int(self._statistics(service)[f"s{slot}"]["scur"])
-
     def close(self, service: str, slot: int) -> None:
         """Empty the slot."""
         self._do(f"set server {service}/s{slot} state maint")
 
-    def answers(self, service: str, slot: int) -> tuple[int, int]:
-        """Requests the slot has answered, and how many of them with a server's error."""
-        row = self._statistics(service)[f"s{slot}"]
-        answered = int(row["stot"] or 0)
-        return answered, int(row["hrsp_5xx"] or 0) + int(row["eresp"] or 0)
-
-    def _statistics(self, service: str) -> dict[str, dict[str, str]]:
+    def slots(self, service: str) -> dict[int, Slot]:
+        """What is known of each slot of the service; nothing where it has none. Raises OSError."""
         found = self._ask("admin.sock", f"show stat {service} 4 -1").lstrip("# ")
-        return {row["svname"]: row for row in csv.DictReader(io.StringIO(found))}
+        if not found.startswith("pxname"):
+            return {}
+        rows = csv.DictReader(io.StringIO(found))
+        return {int(row["svname"].removeprefix("s")): _slot(row) for row in rows}
 
     def _do(self, command: str) -> None:
         answer = self._ask("admin.sock", command)
@@ -179,6 +185,16 @@ class Haproxy:
             folder=self._folder, sockets=self._sockets.name, host=self._host, port=self._port
         )
         write_atomically(self._folder / "haproxy.cfg", head + backends)
+
+
+def _slot(row: dict[str, str]) -> Slot:
+    return Slot(
+        # A slot of weight 0 is said to drain.
+        is_up=row["status"].startswith(("UP", "DRAIN", "no check")),
+        sessions=int(row["scur"] or 0),
+        requests=int(row["stot"] or 0),
+        errors=int(row["hrsp_5xx"] or 0) + int(row["eresp"] or 0),
+    )
 
 
 def _backend(service: str, slots: int) -> str:

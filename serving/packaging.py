@@ -11,7 +11,7 @@ import onnxruntime
 
 from engine.artefact import MANIFEST, ONNX, SIGNATURE, ArtefactCorrupt, read_signature, verify
 from engine.protocol import Refused, write_atomically
-from serving.contract import PackagingResult, PackagingSpec
+from serving.contract import LARGEST_BODY, MOST_ROWS, PackagingResult, PackagingSpec
 
 SOURCES = Path(__file__).resolve().parent / "bento"
 REQUIREMENTS = ("numpy", "onnxruntime", "prometheus-client", "uvicorn[standard]")
@@ -33,13 +33,11 @@ def package(spec: PackagingSpec) -> PackagingResult:
     if not _is_whole(bento / "src", context):
         shutil.rmtree(bento, ignore_errors=True)
         _build(spec, context, version)
-    inputs, outputs = _example(spec.artefact)
     return PackagingResult(
         bento=bento,
         tag=f"{spec.service}:{version}",
         version=version,
-        example_inputs=inputs.tolist(),
-        example_outputs=outputs.tolist(),
+        example_outputs=_example_outputs(spec.artefact).tolist(),
     )
 
 
@@ -56,6 +54,7 @@ def _write_context(spec: PackagingSpec, context: Path) -> str:
         "model_version": spec.model_version,
         "artefact_digest": spec.artefact_digest,
         "max_rows": spec.max_rows,
+        "limits": {"rows": MOST_ROWS, "bytes": LARGEST_BODY},
     }
     content = json.dumps([identity, _hashes(context)], sort_keys=True).encode()
     version = f"v{spec.model_version}-{hashlib.sha256(content).hexdigest()[:12]}"
@@ -94,9 +93,8 @@ def _build(spec: PackagingSpec, context: Path, version: str) -> None:
     )
 
 
-def _example(artefact: Path) -> tuple[np.ndarray, np.ndarray]:
+def _example_outputs(artefact: Path) -> np.ndarray:
     dtype = read_signature(artefact).input.dtype
     inputs = np.array(json.loads((artefact / "input_example.json").read_bytes()), dtype)
     session = onnxruntime.InferenceSession(artefact / ONNX, providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {session.get_inputs()[0].name: inputs})[0]
-    return inputs, np.asarray(outputs)
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0])

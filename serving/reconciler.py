@@ -1,26 +1,40 @@
 """The reconciler: makes the running services what their releases say, and keeps them so.
 
-`python -m serving.reconciler FOLDER HOST PORT` reads `FOLDER/SERVICE/release.json`, keeps the
-processes and the router, and writes `FOLDER/SERVICE/status.json`. It never waits for one
-service while another needs it. All its children end with it, also when it is killed.
+`python -m serving.reconciler FOLDER HOST PORT` reads `FOLDER/SERVICE/release.json` and the
+`stop.json` beside it, keeps the processes and the router, and writes `FOLDER/SERVICE/status.json`.
+It never waits for one service while another needs it. All its children end with it, also when it
+is killed; `FOLDER/SERVICE/rollout.json` tells the next reconciler how far each roll-out was.
 """
 
 import logging
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from engine import lease
 from engine.protocol import write_atomically
-from serving.contract import Release, ServiceStatus
-from serving.fleet import Fleet
+from serving.contract import STOP, Release, ServiceStatus, StopOrder
+from serving.fleet import RECORD, Fleet
 from serving.haproxy import Haproxy, RouterFailed
 
 TICK_S = 0.1
+COUNTS_EVERY_S = 1.0
+"""How often the status tells of requests alone."""
 log = logging.getLogger("serving.reconciler")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of a service: a release, or with none its end."""
+
+    release: Release | None = None
+    stop: StopOrder | None = None
+    is_unreadable: bool = False
+
+
+NOTHING, UNREADABLE = Order(), Order(is_unreadable=True)
 
 
 class Reconciler:
@@ -30,7 +44,7 @@ class Reconciler:
         self._folder = folder
         self._router = Haproxy(folder / ".router", host, port)
         self._fleets: dict[str, Fleet] = {}
-        self._written: dict[str, ServiceStatus] = {}
+        self._written: dict[str, tuple[ServiceStatus, float]] = {}
         self._stopping = False
 
     def run(self) -> None:
@@ -46,7 +60,7 @@ class Reconciler:
         log.info("routing on %s", self._router.url)
         try:
             while not self._stopping:
-                self._tick(self._releases())
+                self._tick(self._orders())
                 time.sleep(TICK_S)
             self._wind_down()
         finally:
@@ -56,28 +70,44 @@ class Reconciler:
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
-    def _tick(self, releases: dict[str, Release]) -> None:
+    def _tick(self, orders: dict[str, Order]) -> None:
         if not self._router.is_alive():
             log.error("the router died; starting it again")
-            self._router.restart()
-        for service in releases.keys() - self._fleets.keys():
-            self._fleets[service] = Fleet(service, self._router, self._folder / service / "logs")
-        for service, fleet in list(self._fleets.items()):
             try:
-                fleet.pursue(releases.get(service))
+                self._router.start()
+            except RouterFailed:
+                log.exception("the router does not start; will try again")
+                return
+        for service in orders.keys() - self._fleets.keys():
+            self._fleets[service] = self._fleet(service)
+        for service, fleet in list(self._fleets.items()):
+            order = orders.get(service, NOTHING)
+            try:
+                fleet.pursue(fleet.release if order.is_unreadable else order.release, order.stop)
             except (OSError, RouterFailed):
                 log.exception("service %s: will try again", service)
-            self._publish(fleet)
-            if service not in releases and fleet.is_empty:
+            try:
+                self._publish(fleet)
+            except OSError:
+                log.exception("service %s: its status is not written; will try again", service)
+            if service not in orders and fleet.is_empty:
                 del self._fleets[service]
-                (self._folder / service / "status.json").unlink(missing_ok=True)
+
+    def _fleet(self, service: str) -> Fleet:
+        folder = self._folder / service
+        try:
+            return Fleet(service, self._router, folder)
+        except (OSError, ValueError):
+            log.exception("service %s: its record cannot be read; it is released anew", service)
+            (folder / RECORD).unlink(missing_ok=True)
+            return Fleet(service, self._router, folder)
 
     def _wind_down(self) -> None:
         end = time.monotonic() + 60
         while self._fleets and time.monotonic() < end:
             for service, fleet in list(self._fleets.items()):
                 try:
-                    fleet.pursue(None)
+                    fleet.wind_down()
                 except (OSError, RouterFailed):
                     log.exception("service %s: will try again", service)
                 if fleet.is_empty:
@@ -85,26 +115,53 @@ class Reconciler:
                     (self._folder / service / "status.json").unlink(missing_ok=True)
             time.sleep(0.02)
 
-    def _releases(self) -> dict[str, Release]:
-        found: dict[str, Release] = {}
+    def _orders(self) -> dict[str, Order]:
+        """What is asked of each service that is released, or was when the reconciler ended."""
+        found = {path.parent.name: NOTHING for path in self._folder.glob(f"*/{RECORD}")}
         for path in self._folder.glob("*/release.json"):
-            try:
-                release = Release.model_validate_json(path.read_bytes())
-            except (OSError, ValidationError):
-                log.exception("%s cannot be read; the service stays as it is", path)
-                continue
-            found[release.service] = release
+            found[path.parent.name] = _order(path)
         return found
 
     def _publish(self, fleet: Fleet) -> None:
-        status = fleet.status()
-        if status is None or self._written.get(fleet.service) == status:
+        status, path = fleet.status(), self._folder / fleet.service / "status.json"
+        before, at = self._written.get(fleet.service, (None, 0.0))
+        if status is None:
+            self._written.pop(fleet.service, None)
+            path.unlink(missing_ok=True)
             return
-        path = self._folder / fleet.service / "status.json"
-        if path.parent.exists():
-            write_atomically(path, status.model_dump_json(indent=2))
-            self._written[fleet.service] = status
+        is_new = before is None or _uncounted(status) != _uncounted(before)
+        if status == before or not (is_new or time.monotonic() - at > COUNTS_EVERY_S):
+            return
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, status.model_dump_json(indent=2))
+        self._written[fleet.service] = (status, time.monotonic())
+        if is_new:
             log.info("%s: %s %s %s", status.service, status.state, status.target, status.message)
+
+
+def _order(path: Path) -> Order:
+    """The order of the release in the file, and of the stop beside it."""
+    try:
+        release = Release.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return NOTHING
+    except (OSError, ValueError):
+        log.exception("%s cannot be read; the service stays as it is", path)
+        return UNREADABLE
+    try:
+        stop = StopOrder.model_validate_json((path.parent / STOP).read_bytes())
+    except FileNotFoundError:
+        return Order(release)
+    except (OSError, ValueError):
+        log.exception("%s cannot be read; nothing is stopped", path.parent / STOP)
+        return Order(release)
+    return Order(release, stop)
+
+
+def _uncounted(status: ServiceStatus) -> ServiceStatus:
+    """The status without what every request changes."""
+    bare = [a.model_copy(update={"requests": 0, "errors": 0}) for a in status.answering]
+    return status.model_copy(update={"answering": bare})
 
 
 def main(argv: list[str]) -> int:

@@ -1,9 +1,9 @@
-"""Services: deploy, look, change, withdraw, ask."""
+"""Services: deploy, look, change, withdraw."""
 
 import json
 from typing import Any
 
-import httpx
+from sqlalchemy import Connection
 
 from api.declared import etag_of, require_match
 from api.handlers.jobs import job_view
@@ -13,16 +13,19 @@ from api.operations.operation import Page
 from api.ordering import Order, expected, launch, take
 from api.paging import page_in_order
 from api.platform import Call
-from api.problems import Problem, invalid
-from assets.gate import require_evidence
+from api.problems import FieldError, Problem, invalid
 from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.schema import Service
+from resources.cluster import ClusterRefused
+from resources.gate import GateRefused, require_evidence
 from resources.revision import revision
 from resources.tracking import RegisteredVersion, registered_name
+from scheduler import jobs
 
-PREDICT_TIMEOUT_S = 30.0
+MOST_UNDER_WAY = 20
+"""Newest releases of a service among which those under way are."""
 
 
 def deploy(call: Call, asked: ops.DeployService) -> Job:
@@ -84,37 +87,42 @@ def change_order(call: Call, asked: ops.ChangeService) -> Order:
 
 
 def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
-    """Stop serving."""
+    """Stop serving, and stop the releases of the service that are under way."""
     project, name, _ = call.platform.projects.service(call.principal, asked.id)
     before = _view(call, project, name)
     call.begin_change()
+    shown = {"state": before.state, "answering": [a.version for a in before.answering]}
+    # The runtime is called between two transactions: a cluster that hangs must not hold the lock
+    # that every change of the platform needs.
     with call.platform.control.write() as connection:
-        call.audited(connection, f"service/{asked.id}", before={"state": before.state})
-        call.platform.runtime.withdraw(f"{project.name}.{name}")
-    return before.model_copy(update={"message": "is being stopped"})
-
-
-def predict(call: Call, asked: ops.Predict) -> ops.Prediction:
-    """What the service answers."""
-    project, name, _ = call.platform.projects.service(call.principal, asked.id)
-    url = call.platform.runtime.endpoint(f"{project.name}.{name}")
-    if url is None:
-        raise Problem("not-serving", f"{asked.id} does not serve", retry_after_s=5)
+        for job in _releases_under_way(call, connection, project, name):
+            jobs.ask_to_stop(connection, job, f"{asked.id} was withdrawn by {call.principal.name}")
+        call.audited(connection, f"service/{asked.id}", before=shown, after={"asked": "withdraw"})
+    call.platform.work_is_waiting()
     try:
-        answer = httpx.post(
-            url,
-            content=json.dumps({"inputs": asked.inputs}, allow_nan=False),
-            headers={"Content-Type": "application/json"},
-            timeout=PREDICT_TIMEOUT_S,
-        )
-    except (httpx.HTTPError, ValueError) as error:
-        raise Problem("not-serving", f"{asked.id} does not answer", retry_after_s=5) from error
-    if answer.status_code == httpx.codes.OK:
-        told = answer.json()
-        return ops.Prediction(**{k: told[k] for k in ops.Prediction.model_fields if k in told})
-    if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-        raise invalid(f"the service refuses the inputs: {answer.text[:500]}", "inputs")
-    raise Problem("not-serving", f"{asked.id} failed with {answer.status_code}", retry_after_s=5)
+        call.platform.runtime.withdraw(f"{project.name}.{name}")
+    except (ClusterRefused, OSError) as error:
+        outcome = {"withdrawn": False, "error": f"{type(error).__name__}: {error}"[:500]}
+        with call.platform.control.write() as connection:
+            call.audited(connection, f"service/{asked.id}", after=outcome)
+        raise
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"service/{asked.id}", after={"withdrawn": True})
+    return before.model_copy(update={"answering": [], "message": "is being stopped"})
+
+
+def _releases_under_way(
+    call: Call, connection: Connection, project: LoadedProject, name: str
+) -> list[jobs.Job]:
+    found = jobs.listed(
+        connection,
+        call.principal.organization,
+        kind="release",
+        projects=[project.name],
+        name=name,
+        limit=MOST_UNDER_WAY,
+    )
+    return [job for job in found if not job.has_ended]
 
 
 def _wanted(asked: ops.DeployService, there: Service | None) -> Service:
@@ -145,8 +153,11 @@ def _order(
         list(asset_key(project.name, "champion", service.model).path),
         list(asset_key(project.name, "service", name).path),
     ]
-    op = op_name(project.name, "champion", service.model)
-    config = {op: {"model_version": chosen.version}}
+    pinned = {"model_version": chosen.version, "artefact_digest": chosen.artefact_digest}
+    config = {
+        op_name(project.name, "champion", service.model): {"model_version": chosen.version},
+        op_name(project.name, "service", name): pinned,
+    }
     spec = {
         "project": call.platform.projects.shown(project.name),
         "service": name,
@@ -176,15 +187,17 @@ def _version(
 def _require_evidence(
     call: Call, project: LoadedProject, model: str, version: RegisteredVersion
 ) -> None:
-    import dagster as dg
-
     try:
         require_evidence(project, model, version.artefact_digest, call.platform.evidence)
-    except dg.Failure as refusal:
+    except GateRefused as refusal:
         raise Problem(
             "conflict",
-            refusal.description or "the gate refuses",
+            str(refusal),
             todo="Run the simulations that are missing, or serve a version that passes.",
+            errors=[
+                FieldError(field=f"evidence.{each.simulation}", message=str(each))
+                for each in refusal.refusals
+            ],
         ) from refusal
 
 
@@ -233,6 +246,8 @@ def _view(call: Call, project: LoadedProject, name: str) -> ops.Service:
         ]
         found = {
             "state": status.state,
+            "answering": [ops.Answering(**each.model_dump()) for each in status.answering],
+            "target": status.target,
             "serving": status.serving,
             "weight": status.weight,
             "message": status.message,

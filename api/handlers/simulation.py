@@ -17,6 +17,7 @@ from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.schema import Simulation
+from resources.gate import judgements, may_serve
 from resources.revision import revision
 from resources.tracking import RegisteredVersion, registered_name
 from scheduler import jobs
@@ -155,13 +156,11 @@ def evidence(call: Call, asked: ops.ListEvidence) -> ops.AllEvidence:
         _evidence(call, project, name, version)
         for name in project.declaration.simulations_of(asked.model)
     ]
-    gated = [
-        e for e in found if project.declaration.simulations[e.environment.partition(".")[2]].gate
-    ]
+    judged = judgements(project, asked.model, version.artefact_digest, call.platform.evidence)
     return ops.AllEvidence(
         model_version=version.version,
         artefact_digest=version.artefact_digest,
-        may_serve=bool(gated) and all(e.verdict == "pass" for e in gated),
+        may_serve=may_serve(judged),
         evidence=found,
         checked_at=moment(time.time()),
     )

@@ -32,7 +32,6 @@ HANDLERS: Mapping[str, Handler] = {
     "services.get": inference.get,
     "services.change": inference.change,
     "services.withdraw": inference.withdraw,
-    "services.predict": inference.predict,
     "simulate.create": simulation.create,
     "simulate.list": simulation.list_environments,
     "simulate.get": simulation.get,

@@ -1,6 +1,6 @@
 """Operations on services: deploy, look, change, stop, ask."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from api.operations.operation import (
     ShortName,
 )
 from projects.schema import Rollout, Scale
+from serving.contract import MOST_ROWS
 
 
 class Replica(Output):
@@ -26,6 +27,21 @@ class Replica(Output):
     version: str
     state: str
     restarts: int
+
+
+class Answering(Output):
+    """A version that answers requests at this moment."""
+
+    version: str
+    model_version: int
+    artefact_digest: str
+    percent: int
+    """Share of the traffic."""
+    requests: int | None = None
+    """Requests it has answered since the router began to count; null on a cluster, where its pods'
+    metrics count them."""
+    errors: int | None = None
+    """Those of them that were answered with a server's error."""
 
 
 class Service(Output):
@@ -38,12 +54,16 @@ class Service(Output):
     model: str
     state: str
     """`absent`, `starting`, `canary`, `serving` or `rolled_back`."""
+    answering: list[Answering] = []
+    """What answers now; during a canary two versions, after a failure what traffic returned to."""
+    target: str | None = None
+    """Version of the newest release."""
     serving: str | None = None
-    """Version that has the traffic."""
+    """Version that was accepted last, which traffic returns to."""
     model_version: int | None = None
-    """Version of the model's champion, which is what may serve."""
+    """Version of the model's champion: what may serve, not what serves."""
     weight: int = 0
-    """Percent of the traffic that the newest release has."""
+    """Percent of the traffic that the target is to have."""
     predict_url: str
     message: str = ""
     rollout: Rollout
@@ -95,20 +115,26 @@ class ChangeService(Input):
 
 
 class Predict(Input):
-    """Rows to predict."""
+    """Rows to predict: exactly one of `inputs` and `rows`.
+
+    Every value is a JSON number that the model's input type can hold: no text, null, true, false,
+    NaN or infinity. A row for which the model gives no finite number is refused.
+    """
 
     id: Id
-    inputs: list[Annotated[list[Any], Field(max_length=100_000)]] = Field(
-        min_length=1, max_length=10_000
-    )
-    """One list of feature values per row."""
+    inputs: list[list[Any]] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
+    """One list of values per row, in the order of the features."""
+    rows: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
+    """One object per row, by feature name, where the model has named features."""
 
 
 class Prediction(Output):
     """What the service answers."""
 
     outputs: list[Any]
+    """Raw outputs of the model by row; every number is finite."""
     predictions: list[Any] = []
+    """Class, action or value by row."""
     model_version: int
 
 
@@ -174,6 +200,6 @@ PREDICT = Operation(
     input=Predict,
     output=Prediction,
     permission=Permission("service", "execute"),
-    problems=("not-found", "invalid", "not-serving"),
+    problems=("not-found", "invalid", "not-serving", "upstream-failed"),
 )
 OPERATIONS = (DEPLOY, LIST, GET, CHANGE, WITHDRAW, PREDICT)

@@ -1,7 +1,8 @@
 """Answers predictions: a bare ASGI application over ONNX Runtime.
 
 `POST /predict` takes `{"inputs": [[...], ...]}`, or `{"rows": [{"feature": value}, ...]}` where
-the model has named features. `/docs.json` is the OpenAPI document, made from the signature.
+the model has named features. `/example` is what it answers to the example that was registered with
+the model, `/docs.json` the OpenAPI document, made from the signature.
 """
 
 import hashlib
@@ -14,12 +15,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from batching import Batcher
+from openapi import openapi
+from prediction_request import BadRequest, RequestReader
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from request_log import RequestLog
 
 HERE = Path(__file__).resolve().parent
-LARGEST_BODY = 16 * 1024 * 1024
-MOST_ROWS = 65_536
 
 REQUESTS = Counter("predict_requests", "Requests by HTTP status.", ["status"])
 SECONDS = Histogram(
@@ -32,14 +33,6 @@ BATCH_ROWS = Histogram(
     "Rows per call of the model.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
 )
-
-
-class BadRequest(Exception):
-    """A request that cannot be answered; says what was got and what was expected."""
-
-    def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Model:
@@ -56,9 +49,8 @@ class Model:
         ):
             raise RuntimeError(f"the model in {folder} is not the one that was registered")
         self.signature = json.loads((artefact / "signature.json").read_bytes())
+        self.example = (artefact / "input_example.json").read_bytes()
         self._name = self.signature["input"]["name"]
-        self._dtype = np.dtype(self.signature["input"]["dtype"])
-        self._shape = tuple(self.signature["input"]["shape"])
         self._classes = self.signature["classes"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -66,53 +58,12 @@ class Model:
         self._session = onnxruntime.InferenceSession(
             onnx, options, providers=["CPUExecutionProvider"]
         )
-        self.outputs(np.zeros((1, *self._shape), self._dtype))
+        taken = self.signature["input"]
+        self.outputs(np.zeros((1, *taken["shape"]), np.dtype(taken["dtype"])))
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
         """Raw outputs [rows, ...]."""
         return self._session.run(None, {self._name: rows})[0]
-
-    def rows_of(self, body: bytes) -> tuple[list[Any], np.ndarray]:
-        """The rows as given and as an array. Raises BadRequest."""
-        try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest(f"the body is not JSON: {error}") from None
-        if isinstance(asked, dict) and "rows" in asked:
-            given = self._ordered(asked["rows"])
-        elif isinstance(asked, dict) and "inputs" in asked:
-            given = asked["inputs"]
-        else:
-            raise BadRequest('expected {"inputs": [[...], ...]}; see /docs.json')
-        if not isinstance(given, list) or not given:
-            raise BadRequest("inputs is empty or not a list, expected at least one row")
-        try:
-            rows = np.asarray(given, self._dtype)
-        except (ValueError, TypeError, OverflowError):
-            raise BadRequest(
-                f"inputs are not numbers of one shape, expected rows of {list(self._shape)} "
-                f"{self._dtype}"
-            ) from None
-        if rows.shape[1:] != self._shape:
-            raise BadRequest(
-                f"got rows of shape {list(rows.shape[1:])}, expected {list(self._shape)}"
-            )
-        if len(rows) > MOST_ROWS:
-            raise BadRequest(f"got {len(rows)} rows, expected at most {MOST_ROWS}", 413)
-        if not np.isfinite(rows).all():
-            raise BadRequest("inputs hold NaN or infinite values, expected finite numbers")
-        return given, rows
-
-    def _ordered(self, rows: Any) -> list[list[Any]]:
-        features = self.signature["features"]
-        if not features:
-            raise BadRequest("this model has no named features; send inputs")
-        try:
-            return [[row[name] for name in features] for row in rows]
-        except KeyError as error:
-            raise BadRequest(f"a row lacks the feature {error}") from None
-        except TypeError:
-            raise BadRequest("rows is not a list of objects by feature name") from None
 
     def predictions(self, outputs: np.ndarray) -> list[Any]:
         """Class names, action numbers, or values."""
@@ -127,15 +78,19 @@ class App:
 
     def __init__(self, model: Model, log: RequestLog | None) -> None:
         self._model, self._log = model, log
+        limits = model.identity["limits"]
+        self._reader = RequestReader(model.signature, limits["rows"])
+        self._largest_body = limits["bytes"]
+        self._example = b'{"inputs": %b}' % model.example
         self._batcher = Batcher(model.outputs, model.identity["max_rows"], BATCH_ROWS.observe)
         self._answered = {
-            status: REQUESTS.labels(str(status)) for status in (200, 400, 404, 405, 413, 500)
+            status: REQUESTS.labels(str(status)) for status in (200, 400, 404, 405, 413, 422, 500)
         }
         identity = {**model.identity, "pid": os.getpid()}
         self._pages = {
             "/livez": _json(identity),
             "/readyz": _json(identity),
-            "/docs.json": _json(openapi(model)),
+            "/docs.json": _json(openapi(model.signature, model.identity)),
             "/schema.json": _json(model.signature),
         }
         self._version = str(model.identity["model_version"]).encode()
@@ -146,35 +101,45 @@ class App:
             await self._predict(receive, send)
         elif path in self._pages and method == "GET":
             await self._reply(send, 200, self._pages[path])
+        elif path == "/example" and method == "GET":
+            status, answer, _ = await self._answer(self._example)
+            await self._reply(send, status, _json(answer))
         elif path == "/metrics" and method == "GET":
             await self._reply(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
-        elif path in self._pages or path in ("/predict", "/metrics"):
+        elif path in self._pages or path in ("/predict", "/example", "/metrics"):
             await self._reply(send, 405, _json({"error": f"{path} does not take {method}"}))
         else:
-            known = ", ".join([*self._pages, "/predict", "/metrics"])
+            known = ", ".join([*self._pages, "/predict", "/example", "/metrics"])
             await self._reply(send, 404, _json({"error": f"no {path}; there is {known}"}))
 
     async def _predict(self, receive: Any, send: Any) -> None:
         started = perf_counter()
         try:
-            given, rows = self._model.rows_of(await _body(receive))
+            status, answer, rows = await self._answer(await _body(receive, self._largest_body))
+        except BadRequest as error:
+            status, answer, rows = error.status, _refusal(error), None
+        await self._reply(send, status, _json(answer))
+        self._answered[status].inc()
+        SECONDS.observe(perf_counter() - started)
+        if self._log and rows is not None:
+            self._log.add(rows, answer["predictions"], answer["model_version"])
+
+    async def _answer(self, body: bytes) -> tuple[int, dict[str, Any], np.ndarray | None]:
+        """Status and answer, and the rows that were predicted where there is a prediction."""
+        try:
+            rows = self._reader.rows(body)
             outputs = await self._batcher.outputs(rows)
-            predictions = self._model.predictions(outputs)
-            status = 200
-            answer: dict[str, Any] = {
-                "predictions": predictions,
+            _require_finite(outputs)
+            answer = {
+                "predictions": self._model.predictions(outputs),
                 "outputs": outputs.tolist(),
                 "model_version": self._model.identity["model_version"],
             }
         except BadRequest as error:
-            status, answer = error.status, {"error": str(error)}
+            return error.status, _refusal(error), None
         except Exception as error:
-            status, answer = 500, {"error": f"the model failed: {type(error).__name__}"}
-        await self._reply(send, status, _json(answer))
-        self._answered[status].inc()
-        SECONDS.observe(perf_counter() - started)
-        if self._log and status == 200:
-            self._log.add(given, predictions, self._model.identity["model_version"])
+            return 500, {"error": f"the model failed: {type(error).__name__}"}, None
+        return 200, answer, rows
 
     async def _reply(
         self, send: Any, status: int, body: bytes, kind: bytes = b"application/json"
@@ -188,56 +153,37 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _body(receive: Any) -> bytes:
+async def _body(receive: Any, largest: int) -> bytes:
     parts, size = [], 0
     while True:
         message = await receive()
         part = message.get("body", b"")
         size += len(part)
-        if size > LARGEST_BODY:
-            raise BadRequest(f"the body is larger than {LARGEST_BODY} bytes", 413)
+        if size > largest:
+            raise BadRequest(f"the body has more than {largest} bytes; send fewer rows", 413)
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
 
 
+def _refusal(error: BadRequest) -> dict[str, str]:
+    where = {"field": error.field} if error.field else {}
+    return {"error": str(error), "kind": error.kind, **where}
+
+
+def _require_finite(outputs: np.ndarray) -> None:
+    """Return when JSON can say every output. Raises BadRequest."""
+    if not (finite := np.isfinite(outputs)).all():
+        place = tuple(int(index) for index in np.argwhere(~finite)[0])
+        raise BadRequest(
+            f"row {place[0]}: the model gave {outputs[place]}, expected a finite number; the row "
+            "is outside of what the model can compute, so send values like those it learned from",
+            422,
+        )
+
+
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
-
-
-def openapi(model: Model) -> dict[str, Any]:
-    """OpenAPI 3.1 document of the service, typed by the model's signature."""
-    row: dict[str, Any] = {"type": "number"}
-    for size in reversed(model.signature["input"]["shape"]):
-        row = {"type": "array", "items": row, "minItems": size, "maxItems": size}
-    rows = {"type": "array", "items": row, "minItems": 1}
-    prediction = (
-        {"enum": model.signature["classes"]} if model.signature["classes"] else {"type": "number"}
-    )
-    reply = {
-        "type": "object",
-        "properties": {
-            "predictions": {"type": "array", "items": prediction},
-            "outputs": {"type": "array"},
-            "model_version": {"type": "integer"},
-        },
-    }
-    request = {"type": "object", "required": ["inputs"], "properties": {"inputs": rows}}
-    content = {"application/json": {"schema": request}}
-    error = {"description": "What was got and what was expected."}
-    ok = {"description": "Predictions.", "content": {"application/json": {"schema": reply}}}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": model.identity["service"], "version": model.identity["version"]},
-        "paths": {
-            "/predict": {
-                "post": {
-                    "requestBody": {"required": True, "content": content},
-                    "responses": {"200": ok, "400": error, "413": error},
-                }
-            }
-        },
-    }
 
 
 def load_app() -> App:

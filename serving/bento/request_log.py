@@ -11,11 +11,37 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 FLUSH_S = 0.5
 MOST_PENDING = 20_000
 """Rows that may wait to be written; what comes faster is not logged."""
+
+
+class _Entry(NamedTuple):
+    """One answered request."""
+
+    at: float
+    rows: np.ndarray
+    predictions: list[Any]
+    model_version: int
+
+    def lines(self) -> list[str]:
+        """A line for each row, with the very values that were predicted on."""
+        return [
+            json.dumps(
+                {
+                    "at": self.at,
+                    "model_version": self.model_version,
+                    "prediction": prediction,
+                    "inputs": row,
+                }
+            )
+            + "\n"
+            for row, prediction in zip(self.rows.tolist(), self.predictions, strict=True)
+        ]
 
 
 class RequestLog:
@@ -24,7 +50,8 @@ class RequestLog:
     def __init__(self, folder: Path, name: str, sample: float, megabytes: int) -> None:
         self._path = folder / f"{name}.jsonl"
         self._sample, self._half = sample, megabytes * 1_000_000 // 2
-        self._pending: list[dict[str, Any]] = []
+        self._pending: list[_Entry] = []
+        self._pending_rows = 0
         self._is_failing = False
         folder.mkdir(parents=True, exist_ok=True)
         threading.Thread(target=self._flush_for_ever, name="request-log", daemon=True).start()
@@ -42,16 +69,13 @@ class RequestLog:
             int(os.environ.get("REQUEST_LOG_MEGABYTES", "64")),
         )
 
-    def add(self, inputs: list[Any], predictions: list[Any], version: int) -> None:
+    def add(self, rows: np.ndarray, predictions: list[Any], version: int) -> None:
         """Keep the rows of one request, if the sample says so."""
         is_drawn = self._sample >= 1 or random.random() < self._sample
-        if not is_drawn or len(self._pending) > MOST_PENDING:
+        if not is_drawn or self._pending_rows > MOST_PENDING:
             return
-        now = time.time()
-        self._pending += [
-            {"at": now, "model_version": version, "prediction": prediction, "inputs": row}
-            for row, prediction in zip(inputs, predictions, strict=True)
-        ]
+        self._pending.append(_Entry(time.time(), rows, predictions, version))
+        self._pending_rows += len(rows)
 
     def _flush_for_ever(self) -> None:
         while True:
@@ -60,8 +84,8 @@ class RequestLog:
 
     def flush(self) -> None:
         """Write what is pending."""
-        taken, self._pending = self._pending, []
-        lines = [json.dumps(entry) + "\n" for entry in taken]
+        taken, self._pending, self._pending_rows = self._pending, [], 0
+        lines = [line for entry in taken for line in entry.lines()]
         try:
             while lines:
                 lines = self._append(lines)

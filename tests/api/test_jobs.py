@@ -343,7 +343,7 @@ def test_the_loop_turns_with_nothing_but_an_mcp_client(up):
             assert job["status"] == "succeeded", job
 
         about = {"project": "flowers", "model": "classifier"}
-        await change("train.submit", model="flowers/classifier")
+        await change("train.submit", model="flowers/classifier", seed=7)
         version = (await read("models.get", **about))["newest_version"]
         for environment in (await read("simulate.list", model="classifier"))["items"]:
             await change("simulate.start", id=environment["id"])

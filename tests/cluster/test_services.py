@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from resources.compute import Driver
 from resources.needs import Needs
 from resources.object_store import ObjectStore
 from resources.request_logs import RequestLogs
-from resources.runtime import DeploymentFailed, predict
+from resources.runtime import DeploymentFailed
 from resources.service_directory import ServiceDirectory
 from resources.service_version import BUILT_BENTO, VERSION_LABEL, object_name
 from resources.settings import CHECKOUT
@@ -120,6 +119,11 @@ def cluster(shared) -> Iterator[TestCluster]:
     """The cluster, without the faults of the test before."""
     yield shared
     shared.api.heal()
+
+
+def asked(url: str) -> dict[str, Any]:
+    """What is answered there to the rows."""
+    return httpx.post(url, json={"inputs": ROWS}, timeout=10).raise_for_status().json()
 
 
 class World:
@@ -297,7 +301,7 @@ def test_the_first_release_answers_at_the_gateway(world):
     assert (status.state, status.weight, status.serving) == ("serving", 100, status.target)
     assert [replica.state for replica in status.replicas] == ["ready"]
     assert world.runtime.endpoint(world.name) == status.url
-    answer = predict(status.url, ROWS)
+    answer = asked(status.url)
     assert answer["outputs"][0][0] == pytest.approx(0.4)
 
 
@@ -439,12 +443,27 @@ def test_the_retry_of_a_lost_driver_goes_on_from_what_it_reached(served, interru
     assert (served.answering(), served.shares()) == (2, {"2": 100})
 
 
+def test_the_release_of_a_lost_driver_is_stopped_for_it(served, interrupted):
+    interrupted(LOST)
+    served.runtime.stop(served.name, "another run")
+    assert served.shares() == {"1": 50, "2": 50}
+
+    served.runtime.stop(served.name, "run")
+
+    assert served.shares() == {"1": 100}
+    assert served.objects_of("Deployment") == [("Deployment", served.release(1).version)]
+    assert "was stopped" in served.status().message
+
+
 def test_a_cancelled_driver_gives_the_traffic_back(served, interrupted):
     interrupted(Driver("run", lambda: True))
 
     assert served.shares() == {"1": 100}
     assert served.objects_of("Deployment") == [("Deployment", served.release(1).version)]
-    assert served.status().message == "the deployment was cancelled"
+    first, second = served.release(1).version, served.release(2).version
+    text = f"the release of {second} was stopped; version {first} has all traffic"
+    assert served.status().message == text
+    assert {a.version: a.percent for a in served.status().answering} == {first: 100}
 
 
 def test_a_release_gives_way_to_a_later_one(served):
@@ -465,6 +484,101 @@ def test_a_release_gives_way_to_a_later_one(served):
     earlier.join(20)
     assert [type(error) for error in caught] == [Superseded]
     assert served.objects_of("Deployment") == [("Deployment", served.release(3).version)]
+
+
+def in_the_background(world: World, release: Release) -> tuple[threading.Thread, list[Exception]]:
+    """A driver of the release, and what it raises."""
+    caught: list[Exception] = []
+
+    def deploy() -> None:
+        try:
+            world.deploy(release)
+        except DeploymentFailed as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=deploy, daemon=True)
+    thread.start()
+    return thread, caught
+
+
+def test_going_back_in_the_last_canary_step_costs_no_request(served):
+    with Load(served) as load:
+        earlier, caught = in_the_background(served, served.release(2, canary=[100], step_s=600))
+        until(lambda: served.shares() == {"2": 100})
+        until(lambda: load.versions[-1] == 2)
+
+        status = served.deploy(served.release(1))
+
+        earlier.join(20)
+        until(lambda: load.versions[-1] == 1)
+    assert [type(error) for error in caught] == [Superseded]
+    assert set(load.statuses) == {200}
+    first = served.release(1).version
+    assert (status.state, served.shares()) == ("serving", {"1": 100})
+    assert [(a.version, a.percent) for a in served.status().answering] == [(first, 100)]
+    assert served.objects_of("Deployment") == [("Deployment", first)]
+
+
+def test_of_two_releases_the_one_that_was_requested_later_wins(served):
+    served.deploy(served.release(2, asked_at=2_000_000_000.0))
+
+    with pytest.raises(Superseded, match="gives way to v2"):
+        served.deploy(served.release(3, asked_at=1_900_000_000.0))
+
+    assert served.answering() == 2
+    assert served.objects_of("Deployment") == [("Deployment", served.release(2).version)]
+    served.deploy(served.release(1, asked_at=2_100_000_000.0))
+
+
+def test_releases_at_the_same_moment_leave_one_version_and_what_is_reported_answers(served):
+    second, third = served.release(2), served.release(3)
+    drivers = [in_the_background(served, release) for release in (second, third)]
+
+    for thread, _ in drivers:
+        thread.join(60)
+
+    caught = [error for _, errors in drivers for error in errors]
+    assert [type(error) for error in caught] == [Superseded]
+    status = served.status()
+    assert (status.state, status.target) == ("serving", status.serving)
+    assert served.objects_of("Deployment") == [("Deployment", status.serving)]
+    (answering,) = status.answering
+    assert (answering.model_version, answering.percent) == (served.answering(), 100)
+
+
+def test_what_a_lost_driver_left_is_taken_away_by_the_next_release(served, interrupted):
+    interrupted(LOST)
+
+    served.deploy(served.release(3))
+
+    assert served.objects_of("Deployment") == [("Deployment", served.release(3).version)]
+
+
+def test_a_canary_is_reported_by_the_shares_that_answer(served):
+    seen: list[dict[int, int]] = []
+
+    def look(status) -> None:
+        if status.state == "canary":
+            seen.append({a.model_version: a.percent for a in status.answering})
+
+    served.deploy(served.release(2, canary=[10, 100]), on_change=look)
+
+    assert seen == [{1: 90, 2: 10}, {2: 100}]
+    (answering,) = served.status().answering
+    assert (answering.artefact_digest, answering.requests) == ("0" * 64, None)
+
+
+def test_a_first_release_that_is_stopped_leaves_nothing_that_serves(world):
+    def interrupt(_) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        world.deploy(world.release(1), on_change=interrupt, driver=Driver("run", lambda: True))
+
+    status = world.status()
+    assert status.message.endswith("was stopped; nothing serves")
+    assert (status.answering, world.runtime.endpoint(world.name)) == ([], None)
+    assert world.objects_of("Deployment", "HTTPRoute") == []
 
 
 def test_a_service_withdrawn_in_the_middle_stays_withdrawn(served):
@@ -607,7 +721,7 @@ def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
 
     service = world.cluster.api.get("Service", world.label)
     host, port = world.gateway.pod_of(service, 80)
-    answer = predict(f"http://{host}:{port}/predict", ROWS)
+    answer = asked(f"http://{host}:{port}/predict")
     assert answer["model_version"] == 2
     assert status.url == f"http://{world.label}.{world.cluster.namespace}.svc/predict"
     assert world.objects_of("HTTPRoute") == []
@@ -618,26 +732,27 @@ def within(served):
     """Where a process of the cluster itself asks."""
     inside = Cluster(served.settings.model_copy(update={"kubeconfig": None}))
     inside._client = served.runtime._cluster._client
-    return lambda: ServiceDirectory(inside).endpoint(served.name)
+    return lambda: ServiceDirectory(inside).endpoints(served.name)
 
 
 def test_a_process_of_the_cluster_asks_a_service_without_leaving_the_cluster(served, within):
-    assert within() == f"http://{served.label}.{served.cluster.namespace}.svc/predict"
+    assert within() == {f"http://{served.label}.{served.cluster.namespace}.svc/predict": 100}
 
 
 def test_a_new_version_has_its_share_of_what_processes_of_the_cluster_ask(served, within):
-    asked = Counter[str]()
-    release = served.release(2, canary=[50])
+    found: list[dict[str, int]] = []
+    release = served.release(2, canary=[30, 100])
 
-    def ask(status) -> None:
-        if (status.state, status.weight) == ("canary", 50):
-            asked.update(within() for _ in range(100))
+    def look(status) -> None:
+        if (status.state, status.weight) == ("canary", 30):
+            found.append(within())
 
-    served.deploy(release, on_change=ask)
+    served.deploy(release, on_change=look)
 
-    versions = [url for url in asked if release.version in url]
-    assert len(asked) == 2
-    assert 20 < asked[versions[0]] < 80
+    assert {release.version in url: percent for url, percent in found[0].items()} == {
+        False: 70,
+        True: 30,
+    }
 
 
 def test_a_service_that_was_never_deployed_has_no_endpoint(world):

@@ -13,8 +13,16 @@ import torch
 
 from api.processes import free_port
 from engine import lease
+from engine.artefact import SIGNATURE, read_signature, seal
 from engine.protocol import write_atomically
-from serving.contract import PackagingResult, PackagingSpec, Release, ServiceStatus
+from serving.contract import (
+    STOP,
+    PackagingResult,
+    PackagingSpec,
+    Release,
+    ServiceStatus,
+    StopOrder,
+)
 from tests.waiting import until
 from training.export import export
 
@@ -28,7 +36,9 @@ def package(
     """Packages a linear model with the given weight, as the process that does it."""
     base = tmp_path_factory.mktemp("bentos")
 
-    def make(weight: float, version: int) -> tuple[PackagingSpec, PackagingResult]:
+    def make(
+        weight: float, version: int, features: tuple[str, ...] = ()
+    ) -> tuple[PackagingSpec, PackagingResult]:
         model = torch.nn.Linear(4, 3)
         torch.nn.init.constant_(model.weight, weight)
         torch.nn.init.zeros_(model.bias)
@@ -40,6 +50,10 @@ def package(
         torch.export.save(program, checkpoint / "model.pt2")
         artefact = base / f"artefact-{version}"
         digest = export(checkpoint, artefact, None, None)
+        if features:
+            named = read_signature(artefact).model_copy(update={"features": list(features)})
+            (artefact / SIGNATURE).write_text(named.model_dump_json())
+            digest = seal(artefact)
         spec = PackagingSpec(
             job=f"p{version}",
             workdir=base / f"work-{version}",
@@ -68,6 +82,7 @@ def releases(package) -> list[Release]:
 
 def release_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Release:
     return Release(
+        request=f"request of {packaged.version}",
         service=SERVICE,
         version=packaged.version,
         model_version=spec.model_version,
@@ -105,6 +120,16 @@ class Serving:
         folder = self.folder / release.service
         folder.mkdir(exist_ok=True)
         write_atomically(folder / "release.json", release.model_dump_json())
+
+    def stop_release(self, release: Release) -> None:
+        """Stop the release, as the runtime adapter does for a cancelled dagster_run."""
+        order = StopOrder(request=release.request, reason="the release was stopped")
+        write_atomically(self.folder / release.service / STOP, order.model_dump_json())
+
+    def answering(self) -> dict[int, int]:
+        """Percent of the traffic by model version, as the status says."""
+        status = self.status()
+        return {a.model_version: a.percent for a in status.answering} if status else {}
 
     def status(self) -> ServiceStatus | None:
         try:

@@ -10,12 +10,16 @@ import pytest
 
 from api.processes import free_port
 from engine.orphan import die_with_parent
+from serving.contract import MOST_ROWS
+from tests.waiting import until
+
+FEATURES = ("a", "b", "c", "d")
 
 
 @pytest.fixture(scope="module")
 def answering(package, tmp_path_factory):
     """The answering process of a Bento alone, with a request log."""
-    spec, packaged = package(0.3, 3)
+    spec, packaged = package(0.3, 3, FEATURES)
     port, folder = free_port("127.0.0.1"), tmp_path_factory.mktemp("requests")
     keeper = subprocess.Popen(
         [sys.executable, str(packaged.bento / "src" / "keeper.py"), str(port)],
@@ -45,24 +49,96 @@ def test_predictions_equal_those_of_the_artefact(answering):
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "field", "says"),
     [
-        (b"not json", "not JSON"),
-        (b"[1, 2]", "expected"),
-        (b'{"inputs": []}', "at least one row"),
-        (b'{"inputs": [[1, 2]]}', "expected [4]"),
-        (b'{"inputs": [[1, 2, 3, "x"]]}', "not numbers"),
-        (b'{"inputs": [[1, 2, 3, NaN]]}', "NaN"),
-        (b'{"inputs": [[1, 2], [3]]}', "not numbers of one shape"),
-        (b'{"rows": [{"a": 1}]}', "no named features"),
-        (b"[" * 100_000, "not JSON"),
-        (b"\xff\xfe\xfa", "not JSON"),
+        (b"not json", None, "the body is not JSON"),
+        (b"[" * 100_000, None, "the body is not JSON"),
+        (b"\xff\xfe\xfa", None, "the body is not JSON"),
+        (b'{"inputs": [[1, 2, 3, %b]]}' % (b"9" * 5000), None, "more than 4300 digits"),
+        (b"[1, 2]", None, "got a list of 2, expected an object with `inputs`"),
+        (b"{}", None, "got no field, expected exactly one of `inputs`"),
+        (b'{"inputs": [[1, 2, 3, 4]], "rows": []}', None, "expected exactly one of `inputs`"),
+        (b'{"input": [[1, 2, 3, 4]]}', "input", "got the field 'input', expected `inputs`"),
+        (b'{"inputs": 5}', "inputs", "got 5, expected a list of rows"),
+        (b'{"inputs": []}', "inputs", "got no row, expected at least one row"),
+        (b'{"inputs": [5]}', "inputs.0", "row 0: got 5, expected a list of 4 features"),
+        (b'{"inputs": [[1, 2, 3, 4], [1]]}', "inputs.1", "row 1: got 1 values, expected a list of"),
+        (b'{"inputs": [[1, 2, 3, "4.0"]]}', "inputs.0.3", "column 3 (d): got the text '4.0'"),
+        (b'{"inputs": [[1, 2, 3, true]]}', "inputs.0.3", "column 3 (d): got true, expected a numb"),
+        (b'{"inputs": [[1, 2, 3, null]]}', "inputs.0.3", "column 3 (d): got null, expected a numb"),
+        (b'{"inputs": [[1, 2, 3, [4]]]}', "inputs.0.3", "got a list of 1, expected a number"),
+        (b'{"inputs": [[1, 2, 3, NaN]]}', "inputs.0.3", "got NaN, expected a finite number"),
+        (b'{"inputs": [[1, 2, 3, -Infinity]]}', "inputs.0.3", "got -Infinity, expected a finite"),
+        (b'{"inputs": [[1, 2, 3, 1e39]]}', "inputs.0.3", "got 1e+39, expected a finite number th"),
+        (b'{"inputs": [[1, 2, 3, 1e999]]}', "inputs.0.3", "got Infinity, expected a finite"),
+        (b'{"inputs": [[1, 2, 3, 1%b]]}' % (b"0" * 400), "inputs.0.3", "that float32 can hold"),
+        (b'{"rows": [[1, 2, 3, 4]]}', "rows.0", "row 0: got a list of 4, expected an object by fe"),
+        (b'{"rows": [{"a": 1, "b": 2, "c": 3}]}', "rows.0.d", "row 0 lacks the feature 'd'"),
+        (
+            b'{"rows": [{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}]}',
+            "rows.0.e",
+            "row 0 has the unknown feature 'e', expected ['a', 'b', 'c', 'd']",
+        ),
+        (
+            b'{"rows": [{"a": 1, "b": "2", "c": 3, "d": 4}]}',
+            "rows.0.b",
+            "row 0, column 1 (b): got the text '2', expected a number",
+        ),
     ],
 )
-def test_a_bad_body_gets_a_clear_error(answering, body, says):
+def test_a_request_that_does_not_fit_is_refused_with_its_place(answering, body, field, says):
     answer = answering.post("/predict", content=body)
     assert answer.status_code == 400
     assert says in answer.json()["error"]
+    assert answer.json().get("field") == field
+
+
+def test_rows_by_feature_name_mean_what_inputs_in_their_order_mean(answering):
+    row = {"d": 4, "c": 3, "b": 2, "a": 1}
+    by_name = answering.post("/predict", json={"rows": [row]}).json()
+    assert by_name == answering.post("/predict", json={"inputs": [[1, 2, 3, 4]]}).json()
+
+
+def test_more_rows_than_a_request_may_have_are_refused(answering):
+    answer = answering.post("/predict", json={"inputs": [[0, 0, 0, 0]] * (MOST_ROWS + 1)})
+    assert answer.status_code == 413
+    assert f"got {MOST_ROWS + 1} rows, expected at most {MOST_ROWS}" in answer.json()["error"]
+
+
+def test_a_row_for_which_the_model_gives_no_finite_number_is_refused_and_not_logged(answering):
+    answer = answering.post("/predict", json={"inputs": [[0, 0, 0, 0], [3e38, 3e38, 3e38, 3e38]]})
+    assert answer.status_code == 422
+    assert "row 1: the model gave inf, expected a finite number" in answer.json()["error"]
+    assert [3e38] * 4 not in [np.round(e["inputs"], -37).tolist() for e in logged(answering)]
+
+
+def test_the_example_of_the_model_is_answered_and_not_logged(answering):
+    example = json.loads((answering.spec.artefact / "input_example.json").read_bytes())
+
+    def times() -> int:
+        return sum(entry["inputs"] == example[0] for entry in logged(answering))
+
+    before = times()
+    shown = answering.get("/example").json()
+    assert times() == before
+    assert shown == answering.post("/predict", json={"inputs": example}).json()
+    assert times() == before + len(example)
+
+
+def logged(answering):
+    """Entries of the request log, once those of a marked request are among them."""
+    mark = [float(value) for value in np.random.default_rng().integers(1, 10_000, 4)]
+    answering.post("/predict", json={"inputs": [mark]})
+    path = answering.folder / "requests.jsonl"
+
+    def entries():
+        # What follows the last line's end may be half a line.
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        found = [json.loads(line) for line in lines]
+        return found if mark in [entry["inputs"] for entry in found] else None
+
+    found = until(entries)
+    return [entry for entry in found if entry["inputs"] != mark]
 
 
 def test_a_body_that_is_too_large_is_refused(answering):
@@ -85,8 +161,11 @@ def test_concurrent_requests_are_answered_each_with_its_own_rows(answering):
 def test_the_document_types_the_input_by_the_signature(answering):
     document = answering.get("/docs.json").json()
     schema = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    row = schema["schema"]["properties"]["inputs"]["items"]
+    by_order, by_name = schema["schema"]["oneOf"]
+    row = by_order["properties"]["inputs"]["items"]
     assert (row["minItems"], row["maxItems"]) == (4, 4)
+    assert by_name["properties"]["rows"]["items"]["required"] == list(FEATURES)
+    assert by_order["properties"]["inputs"]["maxItems"] == MOST_ROWS
 
 
 def test_the_metrics_count_what_was_answered(answering):
@@ -100,16 +179,10 @@ def test_the_metrics_count_what_was_answered(answering):
     assert count() == before + 1
 
 
-def test_requests_are_logged_with_their_predictions(answering):
-    answering.post("/predict", json={"inputs": [[9, 8, 7, 6]]})
-    path = answering.folder / "requests.jsonl"
-    wanted = [9, 8, 7, 6]
-    while True:
-        # What follows the last line's end may be half a line.
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
-        found = [e for e in map(json.loads, lines) if e["inputs"] == wanted]
-        if found:
-            break
+def test_requests_are_logged_with_their_predictions_as_the_values_predicted_on(answering):
+    answering.post("/predict", json={"rows": [{"a": 9, "b": 8, "c": 7, "d": 0.1}]})
+    found = [entry for entry in logged(answering) if entry["inputs"][:3] == [9, 8, 7]]
+    assert found[0]["inputs"][3] == float(np.float32(0.1))
     assert found[0]["model_version"] == 3
     assert found[0]["prediction"] in (0, 1, 2)
 

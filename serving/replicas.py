@@ -1,0 +1,60 @@
+"""All replicas of one release: started, probed, and started again when they die."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.contract import Release
+from serving.replica import Replica
+
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+MOST_DEATHS = 3
+"""How often a replica of a version that was never accepted may die."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A replica that is to be started."""
+
+    slot: int
+    due: float
+    restarts: int
+
+
+class Replicas:
+    """As many processes as the release asks for, each with a slot of the router."""
+
+    def __init__(self, release: Release, slots: list[int], logs: Path) -> None:
+        self.release, self._logs = release, logs
+        self.running: list[Replica] = []
+        self.fault = ""
+        """Why they should not take over; empty while they may."""
+        self._starts = [_Start(slot, 0.0, 0) for slot in slots]
+
+    @property
+    def slots(self) -> list[int]:
+        """Slots of the router that are theirs."""
+        return [r.slot for r in self.running] + [s.slot for s in self._starts]
+
+    def supervise(self, now: float) -> list[Replica]:
+        """Replicas that died and have left their slots; others are started in their place.
+
+        Raises OSError when a process cannot be started; the next call tries again.
+        """
+        dead = [replica for replica in self.running if replica.is_dead]
+        for replica in dead:
+            self.running.remove(replica)
+            self._start_again(replica, now)
+        for start in [s for s in self._starts if s.due <= now]:
+            self.running.append(Replica(self.release, start.slot, self._logs, start.restarts))
+            self._starts.remove(start)
+        for replica in self.running:
+            replica.probe()
+        return dead
+
+    def _start_again(self, replica: Replica, now: float) -> None:
+        restarts = replica.restarts + 1
+        if restarts >= MOST_DEATHS:
+            how = f"died {restarts} times" if replica.is_ready else "does not start"
+            self.fault = f"version {self.release.version} {how} (its log is in {self._logs})"
+        due = now + BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
+        self._starts.append(_Start(replica.slot, due, restarts))

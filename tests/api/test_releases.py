@@ -1,0 +1,233 @@
+"""Releases, stops and predictions through the front door of a real `orrery up`."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.contract import MOST_ROWS
+from tests.waiting import until
+
+ENDED = ("succeeded", "failed", "stopped")
+SERVICE = "/inference/services/flowers.classifier-api"
+ROW = [5.1, 3.5, 1.4, 0.2]
+LASTING = "rollout: {canary: [10, 100], step_s: 3600}"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory, empty_mlflow_database):
+    """An instance whose service stays in the first step of a canary."""
+    from tests.api.conftest import Up
+
+    folder = tmp_path_factory.mktemp("releases")
+    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
+    file = folder / "projects" / "flowers.yaml"
+    file.write_text(file.read_text().replace("rollout: {canary: [50, 100], step_s: 0.2}", LASTING))
+    made = Up(folder)
+    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop()
+
+
+def ended(up, taken) -> dict:
+    assert taken.status_code == 202, taken.text
+    path = f"/jobs/{taken.json()['job_id']}"
+    return until(lambda: found if (found := up.api.get(path).json())["status"] in ENDED else None)
+
+
+def deploy(up, version):
+    body = {"project": "flowers", "name": "classifier-api", "model_version": version}
+    return up.api.post("/inference/services", json=body)
+
+
+def service(up) -> dict:
+    return up.api.get(SERVICE).json()
+
+
+def shares(up) -> dict[int, int]:
+    return {a["model_version"]: a["percent"] for a in service(up)["answering"]}
+
+
+@pytest.fixture(scope="module")
+def served(up):
+    """Two versions that passed, the first of which serves, and one that nobody has simulated."""
+    trained = [
+        up.api.post("/train/jobs", json={"model": "classifier", "seed": seed}) for seed in (1, 2, 3)
+    ]
+    assert {ended(up, taken)["status"] for taken in trained} == {"succeeded"}
+    path = "/simulation/environments/flowers.nudge"
+    tried = [up.api.post(path, json={"model_version": version}) for version in (1, 2)]
+    assert {ended(up, taken)["status"] for taken in tried} == {"succeeded"}
+    assert ended(up, deploy(up, 1))["status"] == "succeeded"
+    return up
+
+
+def test_what_serves_is_reported_apart_from_what_may_serve(served):
+    found = service(served)
+    (answering,) = found["answering"]
+    assert (found["state"], found["model_version"], found["target"]) == (
+        "serving",
+        1,
+        answering["version"],
+    )
+    assert (answering["model_version"], answering["percent"]) == (1, 100)
+    version = served.api.get("/models/flowers/classifier/versions").json()["items"][-1]
+    assert answering["artefact_digest"] == version["artefact_digest"]
+
+
+def test_a_stopped_release_returns_all_traffic_and_says_so(served):
+    taken = deploy(served, 2)
+    until(lambda: shares(served) == {1: 90, 2: 10})
+
+    stopped = served.api.delete(f"/jobs/{taken.json()['job_id']}")
+
+    assert stopped.status_code == 202
+    assert ended(served, taken)["status"] == "stopped"
+    until(lambda: shares(served) == {1: 100})
+    found = service(served)
+    assert found["state"] == "rolled_back"
+    assert found["message"] == (
+        f"the release of {found['target']} was stopped; version {found['serving']} has all traffic"
+    )
+    answers = [served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]}) for _ in range(40)]
+    assert {answer.json()["model_version"] for answer in answers} == {1}
+
+
+def test_a_release_whose_driver_was_killed_is_stopped_too(served):
+    taken = deploy(served, 2)
+    until(lambda: shares(served) == {1: 90, 2: 10})
+    (run,) = served.runs(tags=[{"key": "orrery/job", "value": taken.json()["job_id"]}])
+    worker = {tag["key"]: tag["value"] for tag in run["tags"]}["orrery/worker"]
+    os.kill(int(worker.split(":")[1]), signal.SIGKILL)
+
+    assert served.api.delete(f"/jobs/{taken.json()['job_id']}").status_code == 202
+
+    assert ended(served, taken)["status"] == "stopped"
+    until(lambda: shares(served) == {1: 100})
+    assert "was stopped" in service(served)["message"]
+
+
+def test_a_version_without_evidence_is_refused_with_the_simulation_that_lacks_it(served):
+    refused = deploy(served, 3)
+    assert refused.status_code == 409
+    (error,) = refused.json()["errors"]
+    assert error["field"] == "evidence.nudge"
+    assert "no evidence for these bytes" in error["message"]
+    path = "/models/flowers/classifier/versions/{}/evidence"
+    found = {v: served.api.get(path.format(v)).json()["may_serve"] for v in (1, 2, 3)}
+    assert found == {1: True, 2: True, 3: False}
+
+
+def by_router(up, content):
+    return httpx.post(f"{up.router}/flowers.classifier-api/predict", content=content, timeout=30)
+
+
+def by_front_door(up, content):
+    headers = {"Content-Type": "application/json"}
+    return up.api.post(f"{SERVICE}/predict", content=content, headers=headers)
+
+
+FEATURES = [f"{part}_{side}__cm" for part in ("sepal", "petal") for side in ("length", "width")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"inputs": [ROW, ROW]}),
+        json.dumps({"rows": [dict(zip(FEATURES, ROW, strict=True))]}),
+        json.dumps({"inputs": [ROW], "rows": None}),
+    ],
+)
+def test_predictions_are_the_same_at_the_router_and_at_the_front_door(served, content):
+    router, door = by_router(served, content), by_front_door(served, content)
+    assert (router.status_code, door.status_code) == (200, 200)
+    assert door.json() == router.json()
+    assert door.json()["predictions"][0] == "0"
+
+
+@pytest.mark.parametrize(
+    ("content", "router_status", "door_status", "field"),
+    [
+        (b"no json", 400, 400, None),
+        (b"[" * 100_000, 400, 400, None),
+        (b"{}", 400, 422, None),
+        (b'{"inputs": [[1, 2, 3, "4.0"]]}', 400, 422, "inputs.0.3"),
+        (b'{"inputs": [[1, 2, 3, NaN]]}', 400, 422, "inputs.0.3"),
+        (b'{"inputs": [[1, 2, 3, true]]}', 400, 422, "inputs.0.3"),
+        (b'{"inputs": [[1, 2, 3, null]]}', 400, 422, "inputs.0.3"),
+        (b'{"inputs": [[1, 2, 3, 1e39]]}', 400, 422, "inputs.0.3"),
+        (b'{"inputs": [[1, 2, 3]]}', 400, 422, "inputs.0"),
+        (b'{"rows": [{"petal": 1}]}', 400, 422, f"rows.0.{FEATURES[0]}"),
+        (b'{"inputs": [[3e38, -3e38, 3e38, -3e38]]}', 422, 422, None),
+        (json.dumps({"inputs": [ROW] * (MOST_ROWS + 1)}).encode(), 413, 413, None),
+    ],
+)
+def test_what_the_router_refuses_the_front_door_refuses_with_the_same_sentence(
+    served, content, router_status, door_status, field
+):
+    router, door = by_router(served, content), by_front_door(served, content)
+    assert (router.status_code, door.status_code) == (router_status, door_status)
+    assert door.json()["detail"] == router.json()["error"]
+    assert [error["field"] for error in door.json()["errors"]] == ([field] if field else [])
+
+
+def test_a_large_request_is_taken_at_the_front_door_as_at_the_router(served):
+    content = json.dumps({"inputs": [[5.123456789] * 4] * 40_000})
+    assert len(content) > 2_000_000
+    assert by_front_door(served, content).status_code == 200
+    assert by_router(served, content).status_code == 200
+
+
+def test_an_agent_predicts_by_feature_name_and_is_refused_in_the_same_words(served):
+    def execute(**params):
+        body = {"tool": "services.predict", "params": {"id": "flowers.classifier-api", **params}}
+        return served.api.post("/agent/execute", json=body)
+
+    row = dict(zip(FEATURES, ROW, strict=True))
+    answer = execute(rows=[row])
+    assert answer.json()["result"]["predictions"] == ["0"]
+    refused = execute(inputs=[[1, 2, 3, "4.0"]])
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "inputs.0.3"
+
+
+def test_the_document_states_what_a_prediction_takes(served):
+    document = served.api.get("/openapi.json").json()
+    operation = document["paths"]["/inference/services/{id}/predict"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    taken = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    assert set(taken["properties"]) == {"inputs", "rows"}
+    assert taken["properties"]["inputs"]["anyOf"][0]["maxItems"] == MOST_ROWS
+    assert "exactly one of" in taken["description"]
+
+
+def test_a_prediction_needs_the_right_and_a_service_that_is_there(served):
+    anonymous = httpx.post(f"{served.url}{SERVICE}/predict", json={"inputs": [ROW]})
+    assert anonymous.status_code == 401
+    unknown = served.api.post("/inference/services/flowers.nobody/predict", json={"inputs": [ROW]})
+    assert unknown.status_code == 404
+    odd = served.api.post("/inference/services/..x/predict", json={"inputs": [ROW]})
+    assert odd.status_code in (404, 422)
+
+
+def test_withdrawing_stops_the_release_under_way_and_is_audited_before_and_after(served):
+    taken = deploy(served, 2)
+    until(lambda: shares(served) == {1: 90, 2: 10})
+
+    assert served.api.delete(SERVICE).status_code == 200
+
+    assert ended(served, taken)["status"] in ("stopped", "failed")
+    until(lambda: service(served)["state"] == "absent")
+    params = {"action": "services.withdraw"}
+    outcome, intent = served.api.get("/audit", params=params).json()["items"][:2]
+    assert intent["after"] == {"asked": "withdraw"}
+    assert outcome["after"] == {"withdrawn": True}
+    gone = served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]})
+    until(lambda: served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]}).status_code == 503)
+    assert gone.status_code in (200, 503)

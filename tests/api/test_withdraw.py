@@ -1,0 +1,69 @@
+"""Withdrawing a service holds no lock while the runtime is called, and records what came of it."""
+
+import pytest
+
+from accounts import audit
+from resources.cluster import ClusterUnavailable
+from resources.runtime import LocalRuntime
+
+SERVICE = "/inference/services/flowers.classifier-api"
+
+
+class Runtime(LocalRuntime):
+    """The runtime of this machine; something happens while it withdraws."""
+
+    def __init__(self, folder, meanwhile):
+        super().__init__(folder, folder)
+        self._meanwhile = meanwhile
+
+    def withdraw(self, service):
+        self._meanwhile()
+        super().withdraw(service)
+
+
+@pytest.fixture
+def withdrawing(door, tmp_path, monkeypatch):
+    """Has something happen while the runtime withdraws."""
+
+    def during(meanwhile):
+        monkeypatch.setitem(vars(door.platform), "runtime", Runtime(tmp_path, meanwhile))
+
+    return during
+
+
+def entries(door):
+    params = {"action": "services.withdraw"}
+    return [entry["after"] for entry in door.admin.get("/audit", params=params).json()["items"]]
+
+
+def test_others_write_to_the_control_database_while_the_runtime_withdraws(door, withdrawing):
+    def somebody_else_writes():
+        with door.platform.control.write() as connection:
+            audit.record(
+                connection,
+                organization=door.organization,
+                actor="somebody else",
+                action="test",
+                object="x",
+            )
+
+    withdrawing(somebody_else_writes)
+    assert door.admin.delete(SERVICE).status_code == 200
+    assert entries(door)[:2] == [{"withdrawn": True}, {"asked": "withdraw"}]
+
+
+def test_a_runtime_that_is_away_is_told_and_audited(door, withdrawing):
+    def fail():
+        raise ClusterUnavailable("the Kubernetes API did not answer")
+
+    withdrawing(fail)
+    answer = door.admin.delete(SERVICE)
+    assert answer.status_code == 503
+    assert "the Kubernetes API did not answer" in answer.json()["detail"]
+    assert entries(door)[:2] == [
+        {
+            "withdrawn": False,
+            "error": "ClusterUnavailable: the Kubernetes API did not answer",
+        },
+        {"asked": "withdraw"},
+    ]

@@ -1,0 +1,157 @@
+"""Which version a release serves, and what is promoted."""
+
+import json
+import threading
+
+import httpx
+import pytest
+
+from resources.gate import GateRefused, require_evidence
+from tests.waiting import until
+
+SERVICE = "flowers.classifier-api"
+OTHER = {"seed": 2}
+
+
+@pytest.fixture
+def two_versions(loop):
+    """A loop with two versions of the model that passed their simulations."""
+    families = ("checkpoint", "model", "simulation")
+    assert loop.materialize("dataset", *families).success
+    result = loop.materialize(*families, flowers__checkpoint__classifier=OTHER)
+    assert result.success, loop.failure_of(result)
+    return loop
+
+
+@pytest.fixture
+def one_version(loop):
+    """A loop whose only version of the model was promoted."""
+    result = loop.materialize("dataset", "checkpoint", "model", "simulation", "champion")
+    assert result.success, loop.failure_of(result)
+    return loop
+
+
+def pinned(loop, version):
+    """Config of a release job of the version, as the API takes it."""
+    digest = loop.tracking.version("flowers.classifier", version).artefact_digest
+    return {
+        "flowers__champion__classifier": {"model_version": version},
+        "flowers__service__classifier_api": {"model_version": version, "artefact_digest": digest},
+    }
+
+
+def answering(loop):
+    status = loop.doors["runtime"].status(SERVICE)
+    return [(a.model_version, a.percent) for a in status.answering]
+
+
+def champion(loop):
+    return loop.tracking.aliased("flowers.classifier", "champion").version
+
+
+def test_a_release_serves_the_version_it_pins_whatever_the_champion_is(two_versions, reconciler):
+    loop = two_versions
+    assert loop.materialize("champion", "service", **pinned(loop, 1)).success
+    # Another release promotes its version before the service of this one is materialised.
+    assert loop.materialize("champion").success
+    assert champion(loop) == 2
+    config = {
+        "flowers__service__classifier_api": pinned(loop, 1)["flowers__service__classifier_api"]
+    }
+    assert loop.materialize("service", **config).success
+    assert answering(loop) == [(1, 100)]
+    # Without a pin the champion is served.
+    assert loop.materialize("service").success
+    assert answering(loop) == [(2, 100)]
+
+
+def test_a_pinned_version_with_other_bytes_than_the_pin_says_is_refused(one_version, reconciler):
+    wrong = {"model_version": 1, "artefact_digest": "0" * 64}
+    result = one_version.materialize("service", flowers__service__classifier_api=wrong)
+    said = one_version.failure_of(result)
+    assert "the release pins 000000000000; release it again" in said
+
+
+def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
+    two_versions, reconciler
+):
+    loop, results = two_versions, {}
+    began = threading.Barrier(2)
+
+    def release(version):
+        began.wait()
+        results[version] = loop.materialize("champion", "service", **pinned(loop, version))
+
+    threads = [threading.Thread(target=release, args=(version,)) for version in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    at = {
+        version: loop.instance.get_run_record_by_id(result.dagster_run.run_id).create_timestamp
+        for version, result in results.items()
+    }
+    later = max(at, key=at.__getitem__)
+    assert results[later].success, loop.failure_of(results[later])
+    assert answering(loop) == [(later, 100)]
+    assert champion(loop) == later
+    served = loop.metadata("service", "classifier-api")["model_version"]
+    assert served == later
+    other = results[3 - later]
+    assert other.success or "gives way to" in loop.failure_of(other)
+
+
+def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_released_again(
+    loop, reconciler
+):
+    everything = ("dataset", "checkpoint", "model", "simulation", "champion", "service")
+    assert loop.materialize(*everything).success
+    before = loop.doors["runtime"].status(SERVICE)
+
+    result = loop.materialize(*everything)
+
+    assert result.success, loop.failure_of(result)
+    assert loop.metadata("model", "classifier")["model_version"] == 2
+    assert champion(loop) == 1
+    assert loop.metadata("champion", "classifier")["promotion"] == (
+        "nothing new to promote: version 2 has the same bytes as the champion, version 1"
+    )
+    after = loop.doors["runtime"].status(SERVICE)
+    assert [r.pid for r in after.replicas] == [r.pid for r in before.replicas]
+    assert answering(loop) == [(1, 100)]
+
+
+def test_the_probes_of_a_deployment_are_no_requests_of_the_service(one_version, reconciler):
+    loop = one_version
+    assert loop.materialize("service").success
+    url = loop.doors["runtime"].endpoint(SERVICE)
+    mark = [1.0, 2.0, 3.0, 4.0]
+    httpx.post(url, json={"inputs": [mark]}).raise_for_status()
+    folder = loop.settings.state / "requests" / SERVICE
+
+    def entries():
+        lines = [line for f in folder.glob("*.jsonl") for line in f.read_text().splitlines()]
+        return [json.loads(line)["inputs"] for line in lines]
+
+    until(lambda: mark in entries())
+    assert entries() == [mark]
+
+
+def test_the_gate_refuses_with_the_findings_of_each_simulation(loop):
+    wrong = {"hyperparameters": {"wrong": True}}
+    loop.materialize(
+        "dataset", "checkpoint", "model", "simulation", flowers__checkpoint__classifier=wrong
+    )
+    digest = loop.tracking.version("flowers.classifier", 1).artefact_digest
+    evidence = loop.doors["evidence"]
+
+    with pytest.raises(GateRefused) as refused:
+        require_evidence(loop.project, "classifier", digest, evidence)
+    (refusal,) = refused.value.refusals
+    assert (refusal.simulation, refusal.outcome) == ("nudge", "fail")
+    assert refusal.findings[0].measurement.metric == "robust_accuracy"
+
+    with pytest.raises(GateRefused) as refused:
+        require_evidence(loop.project, "classifier", "0" * 64, evidence)
+    assert [(r.simulation, r.outcome) for r in refused.value.refusals] == [("nudge", "missing")]
