@@ -10,7 +10,9 @@ class _Functions:
     def __getattr__(self, name: str) -> Any:
         import pyarrow.compute
 
-        return getattr(pyarrow.compute, name)
+        found = getattr(pyarrow.compute, name)
+        setattr(self, name, found)
+        return found
 
 
 pc: Any = _Functions()

@@ -48,19 +48,16 @@ def plain(table: pa.Table) -> tuple[pa.Table, list[Remark]]:
 
 def with_types(table: pa.Table, label: str | None) -> tuple[pa.Table, list[Remark]]:
     """The table with columns without any type as text, and a remark on each but the label."""
-    remarks = []
-    for index, field in enumerate(table.schema):
-        if pa.types.is_null(field.type):
-            table = table.set_column(index, field.name, pa.nulls(len(table), pa.string()))
-            if field.name != label:
-                remarks.append(no_value(field.name, len(table)))
-    return table, remarks
-
-
-def no_value(name: str, rows: int) -> Remark:
-    """Remark on a column that is empty in every row."""
-    reason = "no row has a value, so the column is no feature"
-    return Remark(subject=name, action="left_out", count=rows, reason=reason)
+    columns, remarks = [], []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        is_empty = pa.types.is_null(column.type)
+        columns.append((name, column.cast(pa.string()) if is_empty else column))
+        if is_empty and name != label:
+            reason = "no row has a value, so the column is no feature"
+            remarks.append(
+                Remark(subject=name, action="left_out", count=len(column), reason=reason)
+            )
+    return _table_of(columns, table.num_rows), remarks
 
 
 def require_distinct(names: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.artefact import Signature, is_sealed
 from engine.protocol import Contract, JobResult, JobSpec
@@ -24,6 +24,8 @@ class DatasetFiles(Contract):
     label: str | None
     classes: list[str] = []
     """Distinct labels in sorted order, where the label is discrete."""
+    task: Literal["classification", "regression"] | None = None
+    """What is predicted from the label; None without one."""
 
 
 def newest_checkpoint(folder: Path) -> tuple[int, Path] | None:

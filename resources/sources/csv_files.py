@@ -195,28 +195,30 @@ def _reason(message: str, columns: int) -> str:
 def _without_index(table: pa.Table, file: str, read: Reading) -> tuple[pa.Table, list[Remark]]:
     """The table without columns that have no name: row numbers, and the empty one behind a
     delimiter at the end of each line."""
-    remarks = []
-    for index in reversed(range(table.num_columns)):
-        name = table.column_names[index]
-        if not INDEX.search(name) or name in read.keep or name in read.types:
+    remarks, kept = [], []
+    for index, (name, values) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        is_named = not INDEX.search(name) or name in read.keep or name in read.types
+        reason = None if is_named else _why_no_data(name, values)
+        if reason is None:
+            if not name:
+                raise SourceUnreadable(
+                    f"{file} column {index + 1} has no name and holds values such as "
+                    f"{_example(values)!r:.80}; name it in the header, or declare read: "
+                    "{names: [...]}"
+                )
+            kept.append(index)
             continue
-        values = table.column(index)
-        if values.null_count == len(values) and not name:
-            reason = "a column without a name or a value"
-        elif _are_row_numbers(values):
-            reason = "the numbers of the rows are no feature; declare read: {keep: [...]} with it"
-        elif name:
-            continue
-        else:
-            raise SourceUnreadable(
-                f"{file} column {index + 1} has no name and holds values such as "
-                f"{_example(values)!r:.80}; name it in the header, or declare read: "
-                "{names: [...]}"
-            )
         subject = name or f"column {index + 1} of {file}"
         remarks.append(Remark(subject=subject, action="left_out", count=len(values), reason=reason))
-        table = table.remove_column(index)
-    return table, remarks
+    return (table.select(kept) if remarks else table), remarks
+
+
+def _why_no_data(name: str, values: pa.ChunkedArray) -> str | None:
+    if values.null_count == len(values) and not name:
+        return "a column without a name or a value"
+    if _are_row_numbers(values):
+        return "the numbers of the rows are no feature; name the column to keep it"
+    return None
 
 
 def _are_row_numbers(values: pa.ChunkedArray) -> bool:

@@ -47,13 +47,13 @@ def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
     _require_known(read, table.column_names, declared.source)
     table = table.select(_kept(read, table.column_names, declared.label))
     types = types_of(read, table.column_names)
-    for index, name in enumerate(table.column_names):
-        column = without_words(table.column(index), read.nulls)
+    columns = []
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        column = without_words(values, read.nulls)
         if name in types:
             column = _in_type(name, column, types[name], declared.source)
-        if column is not table.column(index):
-            table = table.set_column(index, name, column)
-    return rows.of(table)
+        columns.append(column)
+    return rows.of(pa.Table.from_arrays(columns, table.column_names))
 
 
 def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:

@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -109,13 +110,16 @@ def _with_pixels(table: pa.Table, images: list[_Image]) -> pa.Table:
 
 
 def _image(file: FoundFile, size: ImageSize | None) -> _Image:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     path = Path(file.path)
     pixels, is_transparent = None, False
     try:
         content = path.read_bytes()
-        with Image.open(path) as opened:
+        with Image.open(BytesIO(content)) as opened:
+            # Pixels alone do not tell that the end of a file is missing.
+            opened.verify()
+        with Image.open(BytesIO(content)) as opened:
             width, height = opened.size
             if width * height > MOST_PIXELS:
                 raise _too_large(file.name, width * height)
@@ -127,7 +131,8 @@ def _image(file: FoundFile, size: ImageSize | None) -> _Image:
         pixels_of_bomb = re.search(r"\((\d+) pixels\)", str(error))
         raise _too_large(file.name, int(pixels_of_bomb[1]) if pixels_of_bomb else None) from None
     except DAMAGED as error:
-        reason = str(error).replace(str(path), file.name)
+        is_unknown = isinstance(error, UnidentifiedImageError)
+        reason = "Pillow knows no format like it" if is_unknown else str(error)
         raise SourceUnreadable(
             f"{file.name} is not a readable image: {reason}; expected a whole file of one of "
             f"{', '.join(IMAGES)}: mend it or take it away"

@@ -15,7 +15,13 @@ from resources.remarks import Remark
 from resources.sources.declared_types import of_text, types_of, without_words
 from resources.sources.encodings import TextFile
 from resources.sources.rows import SourceUnreadable
-from resources.sources.text_columns import Place, TextColumn, remarks_on_text, typed
+from resources.sources.text_columns import (
+    Place,
+    TextColumn,
+    remark_on,
+    remarks_on_text,
+    typed,
+)
 
 FILE = "\x01file"
 """Column that DuckDB is told to put each row's file in; no key has this name."""
@@ -67,11 +73,11 @@ def _typed(
     column: TextColumn, read: Reading, declared: Any
 ) -> tuple[pa.ChunkedArray, list[Remark]]:
     """Values of JSON as the type they all have; those of several types as one text."""
-    values = column.values
-    present = len(values) - values.null_count
+    raw = values = column.values
+    present = len(raw) - raw.null_count
 
     def share(pattern: str) -> int:
-        return pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
+        return pc.sum(pc.match_substring_regex(raw, pattern)).as_py() or 0
 
     strings, nested = share(STRING), share(NESTED)
     if nested:
@@ -84,10 +90,11 @@ def _typed(
     if strings and strings == present:
         return column.values, remarks_on_text(column)
     found, remarks = typed(column)
-    if strings or 0 < share(TRUTH) < present:
+    is_mixed = strings or 0 < share(TRUTH) < present
+    if is_mixed and not remarks:
+        strange = pc.match_substring_regex(raw, STRING if strings else TRUTH)
         reason = f"values of several types, all read as {_called(found.type)}"
-        if not any(remark.subject == column.name for remark in remarks):
-            remarks = [_remark(column, "converted", present, reason)]
+        remarks = [remark_on(column, "converted", strange, reason)]
     return found, remarks
 
 
@@ -109,7 +116,7 @@ def _unquoted(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _nested(column: TextColumn, is_whole: bool) -> tuple[pa.ChunkedArray, list[Remark]]:
-    present = len(column.values) - column.values.null_count
+    """Objects and lists as Arrow has them; nothing where they are of differing types."""
     try:
         found = [None if v is None else json.loads(v) for v in column.values.to_pylist()]
         if is_whole:
@@ -118,13 +125,7 @@ def _nested(column: TextColumn, is_whole: bool) -> tuple[pa.ChunkedArray, list[R
         pass
     reason = "objects and lists of differing types are no features; take them apart at the source"
     nothing = pa.chunked_array([pa.nulls(len(column.values), pa.string())])
-    return nothing, [_remark(column, "left_out", present, reason)]
-
-
-def _remark(column: TextColumn, action: str, count: int, reason: str) -> Remark:
-    return Remark.model_validate(
-        {"subject": column.name, "action": action, "count": count, "reason": reason}
-    )
+    return nothing, [remark_on(column, "left_out", pc.is_valid(column.values), reason)]
 
 
 def _reason(connection: Any, files: list[TextFile], error: Exception) -> str:

@@ -48,6 +48,9 @@ class Sources:
             require_distinct(rows.table.column_names)
         except UnusableColumns as error:
             raise SourceUnreadable(f"{declared.source:.80}: {error}") from error
+        if not rows.table.num_columns:
+            why = "; ".join(map(str, merged(rows.remarks)[:3]))
+            raise SourceUnreadable(f"{declared.source:.80} has no usable column: {why}")
         about = _remarks_on_texts(rows, declared)
         table, empty = with_types(rows.table, declared.label)
         return replace(rows, table=table, remarks=tuple(merged([*rows.remarks, *about, *empty])))

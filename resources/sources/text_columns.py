@@ -17,6 +17,7 @@ MISSING = ("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "None", "n/a"
 """Words that stand for a missing value among values that are not text."""
 INTEGER = r"^[+-]?(0|[1-9][0-9]*)$"
 DIGITS = r"^[+-]?[0-9]+$"
+PADDED = r"^[+-]?0[0-9]"
 NUMBER = (
     r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
     r"|^[+-]?([nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
@@ -72,7 +73,7 @@ def typed(column: TextColumn) -> Typed:
         if present.null_count < len(present) and (found := _of_one_type(column, present)):
             words = sorted(pc.unique(values.filter(is_missing)).to_pylist())
             reason = f"{', '.join(map(repr, words))} among values of one type became null"
-            return found[0], [_remark(column, "converted", is_missing, reason), *found[1]]
+            return found[0], [remark_on(column, "converted", is_missing, reason), *found[1]]
     return column.values, remarks_on_text(column)
 
 
@@ -129,7 +130,7 @@ def _integers(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
             "whole numbers beyond 64 bits, read as float64 with about 15 digits; declare read: "
             f"{{types: {{{column.name!r}: text}}}} for identifiers"
         )
-        remark = _remark(column, "converted", pc.is_valid(values), reason)
+        remark = remark_on(column, "converted", pc.is_valid(values), reason)
         return bare.cast(pa.float64()), [remark]
 
 
@@ -157,7 +158,7 @@ def _booleans(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
         f"{' and '.join(sorted({WORD_KINDS[word] for word in words}))} became true and false; "
         f"declare read: {{types: {{{column.name!r}: text}}}} to keep the words"
     )
-    return truth, [_remark(column, "converted", pc.is_valid(values), reason)]
+    return truth, [remark_on(column, "converted", pc.is_valid(values), reason)]
 
 
 def _times(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
@@ -183,7 +184,7 @@ def _comma_numbers(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
     if not column.decimal_commas or not are_all(values, DECIMAL_COMMA) or not is_any(values, ","):
         return None
     reason = "the comma was read as the decimal sign; declare read: {decimal: ','}"
-    remark = _remark(column, "converted", pc.is_valid(values), reason)
+    remark = remark_on(column, "converted", pc.is_valid(values), reason)
     bare = pc.replace_substring(pc.replace_substring(values, ".", ""), ",", ".")
     return without_plus(bare).cast(pa.float64()), [remark]
 
@@ -207,27 +208,28 @@ def remarks_on_text(column: TextColumn) -> list[Remark]:
             f"{outcome}; declare read: {{nulls: [{word!r:.80}]}} where that is a missing value, "
             f"or {{types: {{{column.name!r}: text}}}}"
         )
-        return [_remark(column, action, strange, reason)]
+        return [remark_on(column, action, strange, reason)]
     if column.is_label:
         return []
     if numbers == present:
-        what = "digits with leading zeros" if are_all(values, DIGITS) else "numbers as text"
+        is_padded = are_all(values, DIGITS) and is_any(values, PADDED)
+        what = "digits with leading zeros" if is_padded else "numbers that the source has as text"
         reason = (
             f"{what} are no feature; declare read: {{types: {{{column.name!r}: number}}}} to read "
             "them as numbers, or text to keep them"
         )
-        return [_remark(column, "left_out", is_number, reason)]
+        return [remark_on(column, "left_out", is_number, reason)]
     is_alike = pc.match_substring_regex(values, NUMBER_LIKE)
     if pc.sum(is_alike).as_py() * 2 > present:
         reason = (
             "values that look like numbers are text and no feature; declare read: {decimal: ...} "
             "or {thousands: ...}, or take signs such as % away with an sql: query"
         )
-        return [_remark(column, "left_out", is_alike, reason)]
+        return [remark_on(column, "left_out", is_alike, reason)]
     return []
 
 
-def _remark(
+def remark_on(
     column: TextColumn,
     action: Literal["left_out", "converted"] | str,
     where: pa.ChunkedArray,
