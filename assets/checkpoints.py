@@ -113,6 +113,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     workers=asked.workers,
                     **pictures(trained.pictures),
                     dataset_version=dataset.version if dataset else "",
+                    dataset_declaration=dataset.declaration_digest if dataset else "",
                     artefact_digest=trained.artefact_digest,
                     artefact_key=artefact_key,
                     mlflow_run_id=run.run_id,

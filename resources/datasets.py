@@ -97,12 +97,18 @@ class DatasetStore:
         self._objects = objects
 
     def write(
-        self, project: str, name: str, declared: Dataset, rows: SourceRows, code_revision: str = ""
+        self,
+        project: str,
+        name: str,
+        declared: Dataset,
+        rows: SourceRows | pa.Table,
+        code_revision: str = "",
     ) -> DatasetVersion:
         """The version of these rows; its files are written only if no version has the content.
 
         Raises UnusableColumns or OSError.
         """
+        rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
         prepared = _prepared(rows, declared)
         version = content_hash(prepared.table)
         key = f"datasets/{project}/{name}/{version}"
@@ -130,9 +136,9 @@ class DatasetStore:
             raise ObjectMissing(
                 f"dataset {project}/{name} has no version {version}; materialise it again"
             )
-        if declaration in (None, found.declaration_digest):
+        if not declaration or declaration == found.declaration_digest:
             return found
-        return self._read(_record_key(key, declaration or "")) or found
+        return self._read(_record_key(key, declaration)) or found
 
     def _recorded(self, key: str) -> DatasetVersion | None:
         return self._read(f"{key}/version.json")

@@ -161,7 +161,8 @@ def _read_text(connection: Any, text: TextFile, dialect: Dialect, read: Reading)
     quoted = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(dialect.names)))
     query = (
         f"FROM read_csv(?, columns = {{{quoted}}}, auto_detect = false, delim = ?, quote = ?, "
-        "escape = ?, header = ?, skip = ?, strict_mode = true, comment = '', nullstr = '')"
+        "escape = ?, header = ?, skip = ?, strict_mode = true, comment = '', nullstr = '', "
+        "hive_partitioning = false)"
     )
     parameters = [str(text.path), dialect.delimiter, read.quote, read.quote, read.header, read.skip]
     try:

@@ -37,7 +37,7 @@ def as_utf8(
 
     Raises SourceUnreadable with the line and the byte that the encoding does not have.
     """
-    encoding = declared or _marked(path)
+    encoding = declared if declared not in (None, "utf-8") else _marked(path) or declared
     if encoding is None:
         fault = _fault(path, "utf-8")
         if fault is None:
@@ -45,7 +45,7 @@ def as_utf8(
             return TextFile(path, name), None
         _require_no_other_utf8(path, name, fault)
         encoding = FALLBACK
-    elif encoding in ("utf-8", "utf-8-sig") and _fault(path, "utf-8") is None:
+    elif encoding == "utf-8" and _fault(path, encoding) is None:
         return TextFile(path, name), None
     if fault := _fault(path, encoding):
         raise SourceUnreadable(

@@ -25,7 +25,6 @@ from resources.sources.text_columns import (
 
 FILE = "\x01file"
 """Column that DuckDB is told to put each row's file in; no key has this name."""
-NUMBER = r"^(-?[0-9]|NaN$|-?Infinity$)"
 STRING = r'^"'
 TRUTH = r"^(true|false)$"
 NESTED = r"^[\[{]"
@@ -33,7 +32,8 @@ RENAMED = re.compile(r"^(.+)_[0-9]+$")
 """Names that DuckDB gives a key that differs from another in case alone; and ordinary ones."""
 _OPTIONS = (
     "format = 'auto', records = true, maximum_depth = 1, sample_size = -1, union_by_name = true, "
-    f"map_inference_threshold = -1, field_appearance_threshold = 0, filename = '{FILE}'"
+    f"map_inference_threshold = -1, field_appearance_threshold = 0, "
+    f"hive_partitioning = false, filename = '{FILE}'"
 )
 
 
@@ -73,29 +73,29 @@ def _typed(
     column: TextColumn, read: Reading, declared: Any
 ) -> tuple[pa.ChunkedArray, list[Remark]]:
     """Values of JSON as the type they all have; those of several types as one text."""
-    raw = values = column.values
-    present = len(raw) - raw.null_count
-
-    def share(pattern: str) -> int:
-        return pc.sum(pc.match_substring_regex(raw, pattern)).as_py() or 0
-
-    strings, nested = share(STRING), share(NESTED)
+    raw = column.values
+    nested = _count(raw, NESTED)
     if nested:
-        return _nested(column, is_whole=nested == present)
-    if strings:
-        values = without_words(_unquoted(values), read.nulls)
+        return _nested(column, is_whole=nested == len(raw) - raw.null_count)
+    values = _unquoted(raw) if _count(raw, STRING) else raw
     column = column._replace(values=without_words(values, read.nulls))
     if declared:
         return of_text(column, declared), []
+    raw = pc.if_else(pc.is_valid(column.values), raw, None)
+    strings, truths = _count(raw, STRING), _count(raw, TRUTH)
+    present = len(raw) - raw.null_count
     if strings and strings == present:
         return column.values, remarks_on_text(column)
     found, remarks = typed(column)
-    is_mixed = strings or 0 < share(TRUTH) < present
-    if is_mixed and not remarks:
+    if (strings or 0 < truths < present) and not remarks:
         strange = pc.match_substring_regex(raw, STRING if strings else TRUTH)
         reason = f"values of several types, all read as {_called(found.type)}"
         remarks = [remark_on(column, "converted", strange, reason)]
     return found, remarks
+
+
+def _count(values: pa.ChunkedArray, pattern: str) -> int:
+    return pc.sum(pc.match_substring_regex(values, pattern)).as_py() or 0
 
 
 def _called(kind: pa.DataType) -> str:

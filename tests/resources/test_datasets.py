@@ -35,11 +35,6 @@ def birds(rows=40):
 
 
 @pytest.fixture
-def objects(tmp_path):
-    return ObjectStore(str(tmp_path / "objects"), tmp_path / "cache")
-
-
-@pytest.fixture
 def store(objects):
     return DatasetStore(objects)
 
