@@ -113,6 +113,9 @@ def _of_structure(
     name: str, column: pa.ChunkedArray, remarks: list[Remark]
 ) -> Iterator[NamedColumn]:
     parts = [column.type.field(i).name for i in range(column.type.num_fields)]
+    if not parts:
+        remarks.append(_left_out(name, column, "structures without parts are no features"))
+        return
     names = ", ".join(f"{name}.{part}" for part in parts[:8]) + ", ..." * (len(parts) > 8)
     remarks.append(_converted(name, column, f"a structure, whose parts became columns: {names}"))
     for part, values in zip(parts, column.flatten(), strict=True):

@@ -23,7 +23,7 @@ from resources.arrow import pc
 from resources.columns import UnusableColumns, is_number, plain, with_types
 from resources.object_store import ObjectMissing, ObjectStore
 from resources.profiling import Profile, class_counts_of, profile_of
-from resources.remarks import Remark, merged
+from resources.remarks import Remark, bounded, merged
 from resources.sources.rows import SourceRows
 from resources.tasks import Decision, classes_of, decide
 
@@ -109,7 +109,10 @@ class DatasetStore:
         Raises UnusableColumns or OSError.
         """
         rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
-        prepared = _prepared(rows, declared)
+        try:
+            prepared = _prepared(rows, declared)
+        except UnusableColumns as error:
+            raise UnusableColumns(f"{declared.source:.80}: {error}") from error
         version = content_hash(prepared.table)
         key = f"datasets/{project}/{name}/{version}"
         known = self._recorded(key)
@@ -240,7 +243,7 @@ class _Prepared(NamedTuple):
 def _prepared(rows: SourceRows, declared: Dataset) -> _Prepared:
     table, remarks = plain(rows.table)
     table, empty = with_types(table, declared.label)
-    remarks = merged([*rows.remarks, *remarks, *empty])
+    remarks = bounded(merged([*rows.remarks, *remarks, *empty]))
     names = table.column_names
     if SPLIT in (name.lower() for name in names):
         raise UnusableColumns(

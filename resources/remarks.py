@@ -34,18 +34,26 @@ class Remark(Contract):
 
 
 def merged(remarks: Iterable[Remark]) -> list[Remark]:
-    """The remarks with equal ones counted together, at most `MOST_REMARKS` and one of the rest."""
+    """The remarks, with equal ones counted together."""
     found: dict[tuple[str, str, str], Remark] = {}
     for remark in remarks:
         key = (remark.subject, remark.action, remark.reason)
         known = found.get(key)
         count = remark.count + (known.count if known else 0)
         found[key] = (known or remark).model_copy(update={"count": count})
-    every = list(found.values())
-    if len(every) <= MOST_REMARKS:
-        return every
-    rest = every[MOST_REMARKS:]
-    reason = f"and as much was remarked on {rest[0].subject} and {len(rest) - 1} others"
-    action = "left_out" if any(r.action == "left_out" for r in rest) else "converted"
-    summary = Remark(subject="...", action=action, count=len(rest), reason=reason)
-    return [*every[:MOST_REMARKS], summary]
+    return list(found.values())
+
+
+def bounded(remarks: list[Remark]) -> list[Remark]:
+    """At most `MOST_REMARKS` remarks, and one that counts the rest."""
+    if len(remarks) <= MOST_REMARKS:
+        return remarks
+    rest = remarks[MOST_REMARKS:]
+    is_loss = any(remark.action == "left_out" for remark in rest)
+    summary = Remark(
+        subject="other columns and files",
+        action="left_out" if is_loss else "converted",
+        count=len(rest),
+        reason=f"further remarks, the first on {rest[0].subject}: {rest[0].reason}",
+    )
+    return [*remarks[:MOST_REMARKS], summary]
