@@ -1,7 +1,9 @@
 """What a dataset version contains, in numbers: one pass over each column."""
 
+import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -145,22 +147,32 @@ def _group(profiles: list[ColumnProfile]) -> ColumnGroup:
 
 
 def _column(name: str, column: pa.ChunkedArray) -> ColumnProfile:
-    kind = str(column.type)
+    profile = ColumnProfile(name=name, type=str(column.type), nulls=column.null_count)
     if not is_number(column.type):
-        return ColumnProfile(name=name, type=kind, nulls=column.null_count)
+        return profile
+    mean = pc.mean(column).as_py()
+    # A mean that is finite is of finite values, but for sums beyond float64.
+    if mean is not None and math.isfinite(mean):
+        numbers = {**pc.min_max(column).as_py(), "mean": mean}
+        return profile.model_copy(update=_as_floats(numbers))
+    return profile.model_copy(update=_of_odd_values(column))
+
+
+def _as_floats(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "low": float(numbers["min"]),
+        "high": float(numbers["max"]),
+        "mean": float(numbers["mean"]),
+    }
+
+
+def _of_odd_values(column: pa.ChunkedArray) -> dict[str, Any]:
+    """Numbers of a column with NaNs, infinite values or sums beyond float64, or with no value."""
     values = column.cast(pa.float64(), safe=False).to_numpy()
+    finite = values[np.isfinite(values)]
     nulls = int(np.isnan(values).sum())
-    finite = values[np.isfinite(values)] if nulls or not np.isfinite(values).all() else values
-    numbers = {}
-    if len(finite):
-        low, high = float(finite.min()), float(finite.max())
-        numbers = {"low": low, "high": high, "mean": _mean(finite)}
-    infinite = len(values) - nulls - len(finite)
-    return ColumnProfile(name=name, type=kind, nulls=nulls, infinite=infinite, **numbers)
-
-
-def _mean(values: np.ndarray) -> float:
-    with np.errstate(over="ignore"):
-        mean = float(values.mean())
-    # The sum of the largest numbers is beyond float64.
-    return mean if np.isfinite(mean) else float((values / len(values)).sum())
+    counts = {"nulls": nulls, "infinite": len(values) - nulls - len(finite)}
+    if not len(finite):
+        return counts
+    mean = (finite / len(finite)).sum()
+    return {**counts, **_as_floats({"min": finite.min(), "max": finite.max(), "mean": mean})}
