@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from api.processes import free_port
 from projects.schema import Dataset, ImageSize
-from resources.sources import SourceUnreadable, list_files, watched_files
+from resources.sources import SourceUnreachable, SourceUnreadable, list_files, watched_files
 from tests import buckets
 
 ROWS = pa.table({"wing": [1.5, 2.5, 3.5], "species": ["wren", "tit", "wren"]})
@@ -220,6 +221,20 @@ def test_bucket_that_is_not_there_is_told(tmp_path, monkeypatch):
     assert list_files(f"{root}/absent", tmp_path) == {}
     with pytest.raises(SourceUnreadable, match="there is no bucket 'orrery-absent'"):
         list_files("s3://orrery-absent/songs", tmp_path)
+
+
+def test_bucket_that_does_not_answer_is_an_outage_and_no_refusal(read, tmp_path, monkeypatch):
+    buckets.make_bucket(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port('127.0.0.1')}")
+
+    for reach in (
+        lambda: list_files("s3://birds/songs", tmp_path),
+        lambda: read("files:s3://birds/a"),
+    ):
+        with pytest.raises(
+            SourceUnreachable, match=r"s3://birds/.* cannot be listed at the moment"
+        ):
+            reach()
 
 
 def test_watched_images_are_those_of_the_source(tmp_path):
