@@ -14,12 +14,12 @@ from assets.upstream import driver_of, job_identity, upstream
 from engine.artefact import verify
 from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from projects.loading import CHECKOUT, LoadedProject
-from projects.schema import Model
+from projects.schema import Dataset, Model
+from resources.claims import claims
 from resources.compute import Compute, JobRefused
-from resources.datasets import DatasetStore, DatasetVersion
+from resources.datasets import DatasetStore, DatasetVersion, declaration_digest
 from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
-from resources.profiling import claims
 from resources.settings import Settings
 from resources.tracking import TrackedRun, Tracking
 from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
@@ -114,6 +114,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     workers=asked.workers,
                     **pictures(trained.pictures),
                     dataset_version=dataset.version if dataset else "",
+                    dataset_declaration=dataset.declaration_digest if dataset else "",
                     artefact_digest=trained.artefact_digest,
                     artefact_key=artefact_key,
                     mlflow_run_id=run.run_id,
@@ -144,19 +145,31 @@ def _dataset(
     if version is None:
         made = upstream(context, asset_key(project.name, "dataset", name))
         version = text_of(made, "version")
-    found = datasets.read(project.name, name, version)
     declared = project.declaration.datasets[name]
-    broken = [
-        claim
-        for claim in claims(found.profile, declared.expect, found.features, found.label)
-        if not claim.holds
-    ]
+    digest = declaration_digest(declared)
+    found = datasets.read(project.name, name, version, digest)
+    if found.declaration_digest not in ("", digest):
+        raise JobRefused(_unlike(name, found, declared))
+    broken = [claim for claim in claims(found, declared.expect) if not claim.holds]
     if broken:
         reasons = "\n".join(f"{claim.name}: {claim.message}" for claim in broken)
         raise JobRefused(
             f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}"
         )
     return found
+
+
+def _unlike(name: str, version: DatasetVersion, declared: Dataset) -> str:
+    """Why a version made by another declaration must not be learned from."""
+    made, says = f"`{version.source}`", f"`{declared.source}`"
+    if made == says:
+        made, says = f"label {version.label}", f"label {declared.label}"
+    if made == says:
+        made, says = "another declaration", "other values for split, read, task, image or watch"
+    return (
+        f"dataset {name} version {version.version[:12]} was made from {made}, and the declaration "
+        f"says {says}; materialise the dataset"
+    )
 
 
 def needs_of(declared: Model, config: TrainingConfig) -> Needs:
@@ -257,4 +270,5 @@ def _files(dataset: DatasetVersion) -> DatasetFiles:
         features=dataset.features,
         label=dataset.label,
         classes=dataset.classes,
+        task=dataset.task,
     )

@@ -11,19 +11,17 @@ from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, picture
 from projects.loading import LoadedProject
 from projects.schema import Dataset
+from resources.claims import TEXTS, claim_names, claims
 from resources.datasets import DatasetStore, DatasetVersion
 from resources.plots import draw_profile
 from resources.pod_tags import pod_tags
-from resources.profiling import CLAIMS, claims
+from resources.profiling import ColumnProfile
+from resources.remarks import Remark
+from resources.revision import revision
 from resources.sources import Sources
 
-CLAIM_TEXTS = {
-    "has_enough_rows": "The version has as many rows as declared (at least two).",
-    "features_are_finite": "No feature is null, NaN or infinite beyond the declared share.",
-    "columns_are_as_expected": "Every declared range and share of nulls holds.",
-    "classes_are_balanced": "Every row has a label, there are two classes or more, and each has "
-    "its declared share.",
-}
+MOST_SHOWN = 100
+"""Columns, and classes, that the page of a materialisation shows; the version's file has all."""
 
 
 def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
@@ -48,8 +46,8 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         specs=[spec],
         op_tags=pod_tags(declared.memory),
         check_specs=[
-            dg.AssetCheckSpec(claim, asset=key, blocking=True, description=CLAIM_TEXTS[claim])
-            for claim in CLAIMS
+            dg.AssetCheckSpec(claim, asset=key, blocking=True, description=TEXTS[claim])
+            for claim in claim_names(declared.expect)
         ],
     )
     def dataset(
@@ -59,9 +57,11 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
         with told():
-            table = sources.read(project.name, declared, project.base)
-            version = datasets.write(project.name, name, declared, table)
+            rows = sources.read(project.name, declared, project.base)
+            version = datasets.write(project.name, name, declared, rows, revision())
         context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
+        for remark in version.remarks:
+            context.log.warning(str(remark))
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(version.version),
@@ -78,28 +78,42 @@ def _deps(project: LoadedProject, declared: Dataset) -> list[dg.AssetKey]:
 
 
 def _described(version: DatasetVersion) -> dict[str, Any]:
-    columns = [
-        dg.TableRecord(
-            {
-                "column": c.name,
-                "type": c.type,
-                "nulls": c.nulls,
-                "low": c.low,
-                "high": c.high,
-                "mean": c.mean,
-            }
-        )
-        for c in version.profile.columns
-    ]
+    profile = version.profile
+    shown = [*profile.columns, *(group.whole() for group in profile.groups)]
+    counts = list(profile.class_counts.items())
     return {
         "version": version.version,
+        "source": version.source,
         "rows": version.rows,
         "dagster/row_count": version.rows,
-        "columns": len(columns),
-        "profile": MetadataValue.table(columns) if columns else MetadataValue.null(),
-        "class_counts": MetadataValue.json(version.profile.class_counts),
-        "picture": picture(draw_profile(version.profile)),
+        "columns": len(profile.every()),
+        "features": len(version.features),
+        "task": version.task or "",
+        "task_reason": version.task_reason,
+        "splits": MetadataValue.json({name: s.rows for name, s in version.splits.items()}),
+        "remarks": _table([_remark(remark) for remark in version.remarks]),
+        "profile": _table([_profile(column) for column in shown[:MOST_SHOWN]]),
+        "columns_not_shown": max(0, len(shown) - MOST_SHOWN),
+        "classes": len(version.classes),
+        "class_counts": MetadataValue.json(dict(counts[:MOST_SHOWN])),
+        "picture": picture(draw_profile(profile)),
     }
+
+
+def _table(records: list[dg.TableRecord]) -> MetadataValue:
+    return MetadataValue.table(records) if records else MetadataValue.null()
+
+
+def _profile(column: ColumnProfile) -> dg.TableRecord:
+    shown = column.model_dump(include={"type", "nulls", "infinite", "low", "high", "mean"})
+    return dg.TableRecord({"column": column.name, **shown})
+
+
+def _remark(remark: Remark) -> dg.TableRecord:
+    # A cell without a value is empty text: Dagster takes the columns from the first record.
+    return dg.TableRecord(
+        {key: v if v is not None else "" for key, v in remark.model_dump().items()}
+    )
 
 
 def _checked(
@@ -109,5 +123,5 @@ def _checked(
         dg.AssetCheckResult(
             asset_key=key, check_name=claim.name, passed=claim.holds, description=claim.message
         )
-        for claim in claims(version.profile, declared.expect, version.features, declared.label)
+        for claim in claims(version, declared.expect)
     ]

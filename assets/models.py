@@ -74,6 +74,7 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     "orrery.project": project.name,
                     "orrery.model": name,
                     "orrery.dataset_version": text_of(trained, "dataset_version"),
+                    "orrery.dataset_declaration": _declaration_of(trained),
                     "git_revision": revision(),
                     "orrery.project_revision": project_revision(project.file.parent).name,
                     "orrery.job_id": context.run.tags.get(JOB_TAG, ""),
@@ -99,6 +100,12 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         )
 
     return model
+
+
+def _declaration_of(trained: dg.AssetMaterialization) -> str:
+    """Digest of the dataset's declaration; checkpoints of older platforms have none."""
+    known = "dataset_declaration" in trained.metadata
+    return text_of(trained, "dataset_declaration") if known else ""
 
 
 def build_champion(project: LoadedProject, name: str) -> dg.AssetsDefinition:

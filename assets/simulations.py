@@ -131,7 +131,9 @@ def _spec(
     dataset = project.declaration.models[declared.model].dataset
     rows, label = [], None
     if dataset is not None:
-        held_out = datasets.read(project.name, dataset, version.tags["orrery.dataset_version"])
+        learned = version.tags["orrery.dataset_version"]
+        declaration = version.tags.get("orrery.dataset_declaration")
+        held_out = datasets.read(project.name, dataset, learned, declaration)
         rows, label = held_out.test, held_out.label
     return SimulationSpec(
         job=job,

@@ -3,7 +3,9 @@
 import importlib
 import sys
 
-NAMES = ("imports", "simulation", "steps", "service", "start", "front_door", "cluster")
+NAMES = (
+    *("imports", "simulation", "steps", "datasets", "service", "start", "front_door", "cluster"),
+)
 
 
 def main(names: list[str]) -> int:

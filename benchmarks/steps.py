@@ -64,11 +64,11 @@ def _dataset(state: Path) -> DatasetFiles:
     objects = ObjectStore(settings.object_root, state / "cache")
     project = load_project(CHECKOUT / "projects" / "digits.yaml")
     declared = project.declaration.datasets["scans"]
-    table = Sources(objects, RequestLogs(state / "requests", objects)).read(
+    rows = Sources(objects, RequestLogs(state / "requests", objects)).read(
         "digits", declared, state
     )
-    version = DatasetStore(objects).write("digits", "scans", declared, table)
-    kept = {"name", "version", "train", "test", "features", "label", "classes"}
+    version = DatasetStore(objects).write("digits", "scans", declared, rows)
+    kept = {"name", "version", "train", "test", "features", "label", "classes", "task"}
     return DatasetFiles(**version.model_dump(include=kept))
 
 

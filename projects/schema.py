@@ -8,95 +8,44 @@ from pydantic import (
     model_validator,
 )
 
+from projects.dataset import (
+    Bounds,
+    ColumnExpectation,
+    Dataset,
+    Expectations,
+    ImageSize,
+    Split,
+)
 from projects.declared import Declared, Name
 from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.nearest import hint
-from projects.placement import Memory, Placement, Resources, ServiceResources
+from projects.placement import Placement, Resources, ServiceResources
+
+__all__ = [
+    "Automation",
+    "Batching",
+    "Bounds",
+    "ColumnExpectation",
+    "Criterion",
+    "Dataset",
+    "Expectations",
+    "Hyperparameter",
+    "ImageSize",
+    "Model",
+    "Project",
+    "RequestLog",
+    "Retrain",
+    "Rollout",
+    "Scale",
+    "Service",
+    "Simulation",
+    "Split",
+    "UnusableReference",
+]
 
 Owner = Annotated[str, StringConstraints(pattern=r"^(team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
 Trainer = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")]
 Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
-
-
-class Split(Declared):
-    """How rows are divided into training rows and held-out test rows."""
-
-    test: float = Field(default=0.25, gt=0, lt=1)
-    """Share of rows held out, between 0 and 1; stratified by the label where there is one."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the division: the same rows and seed give the same split."""
-
-
-class Bounds(Declared):
-    """An inclusive range; an absent side is open."""
-
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        if self.at_least is None and self.at_most is None:
-            raise ValueError("got neither at_least nor at_most, expected one or both")
-        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
-            raise ValueError(f"got at_least {self.at_least} above at_most {self.at_most}")
-        return self
-
-
-class ColumnExpectation(Declared):
-    """What must hold for the values of one column, or of every column a pattern names."""
-
-    range: Bounds | None = None
-    """Range that every value must lie in."""
-    nulls_at_most: float = Field(default=0.0, ge=0, le=1)
-    """Largest acceptable share of nulls and NaNs."""
-
-
-class Expectations(Declared):
-    """What must hold for a dataset version before anything is trained on it."""
-
-    rows: Bounds | None = None
-    """Number of rows."""
-    class_share: Bounds | None = None
-    """Share of rows of every class of the label."""
-    columns: dict[str, ColumnExpectation] = {}
-    """By column name or shell pattern such as `pixel_*`."""
-
-
-class ImageSize(Declared):
-    """Size that images are brought to when their pixels become columns."""
-
-    height: int = Field(ge=1, le=256)
-    width: int = Field(ge=1, le=256)
-
-
-class Dataset(Declared):
-    """A named table or set of files; every materialisation is an immutable version."""
-
-    source: Source
-    """`sklearn:NAME`, `files:PATH` (Parquet, CSV, JSON lines; local, glob or s3://),
-    `images:FOLDER` (local, one folder per class), `sql:QUERY` (DuckDB over files), or
-    `requests:SERVICE` (the request log of a service of this project)."""
-    label: str | None = None
-    """Column to predict; without it the dataset has no held-out evaluation."""
-    image: ImageSize | None = None
-    """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..."""
-    split: Split = Split()
-    expect: Expectations = Expectations()
-    memory: Memory | None = None
-    """Memory that reading the source takes, where it is more than a small run pod has: on a
-    cluster the project's steps then run in pods of their own."""
-    watch: str | None = None
-    """Folder or bucket prefix whose files (Parquet, CSV or JSON lines of one format, with the
-    source's columns) are appended to the source's rows; a new file is new data. A `files:` or
-    `images:` source is watched itself."""
-    description: str = ""
-
-    @property
-    def watched(self) -> str | None:
-        """Where a new file means new data."""
-        scheme, _, rest = self.source.partition(":")
-        return self.watch or (rest if scheme in ("files", "images") else None)
 
 
 class Model(Declared):
@@ -239,6 +188,8 @@ class Project(Declared):
             scheme, _, service = dataset.source.partition(":")
             if scheme == "requests":
                 _require(service, self.services, f"datasets.{name}.source", "service")
+            for key, message in dataset.contradictions().items():
+                raise UnusableReference(f"datasets.{name}.{key}", message)
         for name, model in self.models.items():
             if model.dataset is not None:
                 _require(model.dataset, self.datasets, f"models.{name}.dataset", "dataset")

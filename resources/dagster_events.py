@@ -262,7 +262,14 @@ def _check(event: Any) -> str:
 _TOLD: dict[str, Any] = {"STEP_FAILURE": _failure, "ASSET_CHECK_EVALUATION": _check}
 
 
+def _plain(value: Any) -> Any:
+    """A metadata entry as Python has it, tables as their records."""
+    found = getattr(value, "value", None)
+    records = getattr(found, "records", None)
+    return [dict(record.data) for record in records] if records is not None else found
+
+
 def _materialised(record: Any) -> Materialised:
     made = record.asset_materialization
-    metadata = {key: getattr(value, "value", None) for key, value in made.metadata.items()}
+    metadata = {key: _plain(value) for key, value in made.metadata.items()}
     return Materialised(record.storage_id, record.timestamp, record.run_id, metadata)

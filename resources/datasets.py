@@ -1,32 +1,48 @@
-"""The door to dataset versions: immutable Delta tables named by the hash of their content.
+"""The adapter to dataset versions: immutable Delta tables named by the hash of their content.
 
 timeout: the object store's.
 retry: deltalake repeats failed S3 calls.
 cancel: an interrupted write leaves files without a version; the next write ignores them.
-duplicate: the same bytes have the same name, and nothing is written twice.
+duplicate: the same bytes have the same name, and nothing is written twice; what is recorded of
+    them is of the declaration they were last made by, and kept for each other one.
 partial write: a version exists once its `version.json`, written last and atomically, does.
 """
 
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from engine.bucket import BucketSettings
 from engine.protocol import Contract
-from projects.schema import Dataset, Split
-from resources.columns import is_number, plain
+from projects.dataset import Dataset, Split, Task
+from projects.nearest import hint
+from resources.arrow import pc
+from resources.columns import UnusableColumns, is_number, plain, with_types
 from resources.object_store import ObjectMissing, ObjectStore
-from resources.profiling import Profile, profile_of
+from resources.profiling import Profile, class_counts_of, profile_of
+from resources.remarks import Remark, bounded, merged
+from resources.sources.rows import SourceRows
+from resources.tasks import Decision, classes_of, decide
 
 ROWS_AT_ONCE = 65_536
-MOST_CLASSES = 1_000
 SPLIT = "split"
+SHAPING = {"source", "label", "task", "image", "read", "split", "watch"}
+"""Parts of a declaration that shape the rows of a version, or what is learned from them."""
+
+
+class SplitContent(Contract):
+    """What one split of a version holds."""
+
+    rows: int
+    class_counts: dict[str, int] = {}
+    """Rows by class, where the label has classes."""
 
 
 class DatasetVersion(Contract):
-    """One immutable version of a dataset."""
+    """One immutable version of a dataset, as the declaration that it was last made by reads it."""
 
     project: str
     name: str
@@ -41,15 +57,37 @@ class DatasetVersion(Contract):
     classes: list[str]
     bytes: int
     profile: Profile
+    task: Task | None = None
+    """What is predicted; None without a label."""
+    task_reason: str = ""
+    """Why it is this task: `declared`, or what the values of the label are like."""
+    splits: dict[str, SplitContent] = {}
+    """By `train` and `test`; empty in versions that were written without."""
+    remarks: list[Remark] = []
+    """What was left out or converted."""
+    source: str = ""
+    """The declared source; empty in versions that were written without."""
+    declaration_digest: str = ""
+    """`declaration_digest` of the declaration; empty in versions that were written without."""
+    code_revision: str = ""
+    """Revision of the code that read the rows."""
 
     @property
     def rows(self) -> int:
         """Number of rows."""
         return self.profile.rows
 
+    def model_post_init(self, context: Any) -> None:
+        """Versions that were written without a task had classes or a number to predict."""
+        if self.task is None and self.label is not None:
+            task = "classification" if self.classes else "regression"
+            object.__setattr__(self, "task", task)
 
-class UnusableColumns(Exception):
-    """The rows do not have the columns that the declaration names."""
+
+def declaration_digest(declared: Dataset) -> str:
+    """SHA-256 over the parts of the declaration that shape rows or what is learned from them."""
+    shown = declared.model_dump_json(include=SHAPING, exclude_defaults=True)
+    return hashlib.sha256(shown.encode()).hexdigest()
 
 
 class DatasetStore:
@@ -58,55 +96,101 @@ class DatasetStore:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def write(self, project: str, name: str, declared: Dataset, table: pa.Table) -> DatasetVersion:
-        """The version of these rows; written only if no version has the same content.
+    def write(
+        self,
+        project: str,
+        name: str,
+        declared: Dataset,
+        rows: SourceRows | pa.Table,
+        code_revision: str = "",
+    ) -> DatasetVersion:
+        """The version of these rows; its files are written only if no version has the content.
 
         Raises UnusableColumns or OSError.
         """
-        table = _prepared(table, declared)
-        version = content_hash(table)
+        rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
+        try:
+            prepared = _prepared(rows, declared)
+        except UnusableColumns as error:
+            raise UnusableColumns(f"{declared.source:.80}: {error}") from error
+        version = content_hash(prepared.table)
         key = f"datasets/{project}/{name}/{version}"
-        if self._objects.has(f"{key}/version.json"):
-            return self.read(project, name, version)
-        files = self._write_delta(key, table)
-        made = DatasetVersion(
-            project=project,
-            name=name,
-            version=version,
-            uri=self._objects.uri(key),
-            train=[path for path, split, _ in files if split == "train"],
-            test=[path for path, split, _ in files if split == "test"],
-            features=_features(table, declared.label),
-            label=declared.label,
-            classes=_classes(table, declared.label),
-            bytes=sum(size for _, _, size in files),
-            profile=profile_of(table, declared.label),
+        known = self._recorded(key)
+        made = _described(prepared, declared, known or self._files(key, prepared.table))
+        made = made.model_copy(
+            update={
+                "project": project,
+                "name": name,
+                "version": version,
+                "uri": self._objects.uri(key),
+                "code_revision": code_revision,
+            }
         )
-        self._objects.put_text(f"{key}/version.json", made.model_dump_json(indent=2))
-        return made
+        return self._record(key, made, known)
 
-    def read(self, project: str, name: str, version: str) -> DatasetVersion:
-        """The version. Raises ObjectMissing."""
-        key = f"datasets/{project}/{name}/{version}/version.json"
+    def read(
+        self, project: str, name: str, version: str, declaration: str | None = None
+    ) -> DatasetVersion:
+        """The version as the declaration of that digest recorded it, or else the one that made it
+        last. Raises ObjectMissing."""
+        key = f"datasets/{project}/{name}/{version}"
+        found = self._recorded(key)
+        if found is None:
+            raise ObjectMissing(
+                f"dataset {project}/{name} has no version {version}; materialise it again"
+            )
+        if not declaration or declaration == found.declaration_digest:
+            return found
+        return self._read(_record_key(key, declaration)) or found
+
+    def _recorded(self, key: str) -> DatasetVersion | None:
+        return self._read(f"{key}/version.json")
+
+    def _read(self, key: str) -> DatasetVersion | None:
         try:
             return DatasetVersion.model_validate_json(self._objects.get_text(key))
         except ObjectMissing:
-            raise ObjectMissing(
-                f"dataset {project}/{name} has no version {version}; materialise it again"
-            ) from None
+            return None
 
-    def _write_delta(self, key: str, table: pa.Table) -> list[tuple[str, str, int]]:
-        """Path, split and bytes of the data files of the table now stored under the key."""
+    def _record(
+        self, key: str, made: DatasetVersion, known: DatasetVersion | None
+    ) -> DatasetVersion:
+        """The record, written unless it says what is known but for the revision of the code."""
+        if known is not None:
+            if made.model_copy(update={"code_revision": known.code_revision}) == known:
+                return known
+            # What was learned by another declaration is read as that declaration had it.
+            other = _record_key(key, known.declaration_digest)
+            self._objects.put_text(other, known.model_dump_json(indent=2))
+        self._objects.put_text(f"{key}/version.json", made.model_dump_json(indent=2))
+        return made
+
+    def _files(self, key: str, table: pa.Table) -> "_Files":
+        """The data files of the table now stored under the key."""
         from deltalake import DeltaTable, write_deltalake
 
         uri = self._objects.uri(key)
         options = BucketSettings().delta_options or None
         write_deltalake(uri, table, partition_by=[SPLIT], mode="overwrite", storage_options=options)
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
-        return sorted(
-            (f"{uri}/{action['path']}", action[f"partition.{SPLIT}"], action["size_bytes"])
-            for action in actions
+        found = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
+        return _Files(
+            train=[path for path, split in found if split == "train"],
+            test=[path for path, split in found if split == "test"],
+            bytes=sum(action["size_bytes"] for action in actions),
         )
+
+
+class _Files(NamedTuple):
+    """Where the rows of a version lie."""
+
+    train: list[str]
+    test: list[str]
+    bytes: int
+
+
+def _record_key(key: str, declaration: str) -> str:
+    return f"{key}/declarations/{declaration or 'unknown'}.json"
 
 
 def content_hash(table: pa.Table) -> str:
@@ -143,45 +227,94 @@ class _Hashing:
     def close(self) -> None: ...
 
 
-def _prepared(table: pa.Table, declared: Dataset) -> pa.Table:
-    if SPLIT in table.column_names:
-        raise UnusableColumns(f"a column is named {SPLIT!r}, which the platform writes; rename it")
-    if declared.label is not None and declared.label not in table.column_names:
-        from projects.nearest import hint
+class _Prepared(NamedTuple):
+    """Rows as they are written, and what the label is for."""
 
-        near = hint(declared.label, table.column_names)
-        raise UnusableColumns(f"no column {declared.label!r}, the declared label{near}")
-    table = plain(table)
+    table: pa.Table
+    remarks: list[Remark]
+    decision: Decision | None
+    features: list[str]
+
+    @property
+    def task(self) -> Task | None:
+        return self.decision.task if self.decision else None
+
+
+def _prepared(rows: SourceRows, declared: Dataset) -> _Prepared:
+    table, remarks = plain(rows.table)
+    table, empty = with_types(table, declared.label)
+    remarks = bounded(merged([*rows.remarks, *remarks, *empty]))
+    names = table.column_names
+    if SPLIT in (name.lower() for name in names):
+        raise UnusableColumns(
+            f"a column is named {SPLIT!r}, which the platform writes; rename it at the source or "
+            f"declare read: {{drop: [{SPLIT}]}}"
+        )
+    if declared.label is not None and declared.label not in names:
+        gone = next((r for r in remarks if r.subject == declared.label), None)
+        why = f": {gone.reason}" if gone else hint(declared.label, names)
+        raise UnusableColumns(f"no column {declared.label!r}, the declared label{why}")
     labels = table.column(declared.label) if declared.label else None
-    return table.append_column(SPLIT, pa.array(split_of(table.num_rows, labels, declared.split)))
+    decision = None
+    if labels is not None:
+        decision = decide(declared.label or "", labels, declared.task)
+    other = (declared.label, *rows.bookkeeping)
+    features = [f.name for f in table.schema if is_number(f.type) and f.name not in other]
+    split = split_of(table.num_rows, labels, declared.split, decision and decision.task)
+    return _Prepared(table.append_column(SPLIT, pa.array(split)), remarks, decision, features)
 
 
-def split_of(rows: int, labels: pa.ChunkedArray | None, split: Split) -> list[str]:
-    """`train` or `test` for every row: a seeded draw, stratified by a discrete label."""
+def _described(
+    prepared: _Prepared, declared: Dataset, files: "_Files | DatasetVersion"
+) -> DatasetVersion:
+    table, decision = prepared.table, prepared.decision
+    class_label = declared.label if prepared.task == "classification" else None
+    return DatasetVersion(
+        project="",
+        name="",
+        version="",
+        uri="",
+        train=files.train,
+        test=files.test,
+        features=prepared.features,
+        label=declared.label,
+        classes=classes_of(table.column(class_label)) if class_label else [],
+        bytes=files.bytes,
+        profile=profile_of(table, class_label),
+        task=prepared.task,
+        task_reason=decision.reason if decision else "",
+        splits=dict(_splits(table, class_label)),
+        remarks=prepared.remarks,
+        source=declared.source,
+        declaration_digest=declaration_digest(declared),
+    )
+
+
+def _splits(table: pa.Table, class_label: str | None) -> Iterator[tuple[str, SplitContent]]:
+    for name in ("train", "test"):
+        rows = table.select([SPLIT, *([class_label] if class_label else [])])
+        rows = rows.filter(pc.equal(rows.column(SPLIT), name))
+        counts = class_counts_of(rows.column(class_label)) if class_label else {}
+        yield name, SplitContent(rows=rows.num_rows, class_counts=counts)
+
+
+def split_of(
+    rows: int, labels: pa.ChunkedArray | None, split: Split, task: Task | None = None
+) -> list[str]:
+    """`train` or `test` for every row: a seeded draw, stratified by the classes of the label; the
+    task is inferred from the label where it is not given.
+
+    Every class of two rows or more has rows in both.
+    """
     generator = np.random.default_rng(split.seed)
     held_out = np.zeros(rows, bool)
     strata = [np.arange(rows)]
-    if labels is not None and _is_discrete(labels):
+    if labels is not None and (task or decide("", labels, None).task) == "classification":
         codes = labels.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
         strata = [np.flatnonzero(codes == code) for code in np.unique(codes)]
     for members in strata:
-        drawn = generator.permutation(members)[: round(split.test * len(members))]
-        held_out[drawn] = True
+        wanted = round(split.test * len(members))
+        if len(members) > 1:
+            wanted = min(max(wanted, 1), len(members) - 1)
+        held_out[generator.permutation(members)[:wanted]] = True
     return np.where(held_out, "test", "train").tolist()
-
-
-def _is_discrete(labels: pa.ChunkedArray) -> bool:
-    if pa.types.is_floating(labels.type):
-        return False
-    return len(labels.unique()) <= MOST_CLASSES
-
-
-def _classes(table: pa.Table, label: str | None) -> list[str]:
-    if label is None or not _is_discrete(table.column(label)):
-        return []
-    values = [v for v in table.column(label).unique().to_pylist() if v is not None]
-    return [str(value) for value in sorted(values)]
-
-
-def _features(table: pa.Table, label: str | None) -> list[str]:
-    return [f.name for f in table.schema if is_number(f.type) and f.name not in (label, SPLIT)]

@@ -16,10 +16,13 @@ def draw_profile(profile: Profile) -> bytes:
     if profile.class_counts:
         counts = dict(list(profile.class_counts.items())[:MOST_BARS])
         axes.bar(list(counts), list(counts.values()), color="#4063d8")
-        axes.set(title="rows by class", ylabel="rows")
+        title = "rows by class"
+        if len(profile.class_counts) > MOST_BARS:
+            title = f"rows by class, {MOST_BARS} of {len(profile.class_counts)} classes"
+        axes.set(title=title, ylabel="rows")
     else:
-        ranged = [c for c in profile.columns if c.low is not None and c.high is not None]
-        ranged = ranged[:MOST_BARS]
+        every = [*profile.columns, *(group.whole() for group in profile.groups)]
+        ranged = [c for c in every if c.low is not None and c.high is not None][:MOST_BARS]
         axes.bar(
             [c.name for c in ranged],
             [(c.high or 0) - (c.low or 0) for c in ranged],

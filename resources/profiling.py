@@ -1,13 +1,20 @@
-"""What a dataset version contains, in numbers: computed by DuckDB, judged by expectations."""
+"""What a dataset version contains, in numbers: one pass over each column."""
 
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from engine.protocol import Contract
-from projects.schema import Bounds, Expectations
+from resources.arrow import pc
 from resources.columns import is_number
+
+FEWEST_IN_GROUP = 16
+"""Numbered columns of one type, such as the pixels of an image, that are profiled as a group."""
+NUMBERED = re.compile(r"^(.+)_(0|[1-9]\d*)$")
 
 
 class ColumnProfile(Contract):
@@ -17,9 +24,50 @@ class ColumnProfile(Contract):
     type: str
     nulls: int
     """Nulls and NaNs."""
+    infinite: int = 0
     low: float | None = None
     high: float | None = None
     mean: float | None = None
+    """Range and mean of the finite values."""
+
+
+class ColumnGroup(Contract):
+    """Numbers of the columns `NAME_0`, `NAME_1`, ..., such as the pixels of an image."""
+
+    name: str
+    type: str
+    nulls: list[int]
+    infinite: list[int]
+    low: list[float | None]
+    high: list[float | None]
+    mean: list[float | None]
+
+    def columns(self) -> Iterator[ColumnProfile]:
+        """Numbers of every column of the group."""
+        every = zip(self.nulls, self.infinite, self.low, self.high, self.mean, strict=True)
+        for i, (nulls, infinite, low, high, mean) in enumerate(every):
+            yield ColumnProfile(
+                name=f"{self.name}_{i}",
+                type=self.type,
+                nulls=nulls,
+                infinite=infinite,
+                low=low,
+                high=high,
+                mean=mean,
+            )
+
+    def whole(self) -> ColumnProfile:
+        """Numbers of all columns together, under a name such as `pixel_0 ... pixel_63`."""
+        means = [mean for mean in self.mean if mean is not None]
+        return ColumnProfile(
+            name=f"{self.name}_0 ... {self.name}_{len(self.nulls) - 1}",
+            type=self.type,
+            nulls=sum(self.nulls),
+            infinite=sum(self.infinite),
+            low=min((low for low in self.low if low is not None), default=None),
+            high=max((high for high in self.high if high is not None), default=None),
+            mean=float(np.mean(means)) if means else None,
+        )
 
 
 class Profile(Contract):
@@ -27,173 +75,104 @@ class Profile(Contract):
 
     rows: int
     columns: list[ColumnProfile]
+    """Columns that stand alone."""
+    groups: list[ColumnGroup] = []
     class_counts: dict[str, int] = {}
-    """Rows by label, where the label is discrete."""
+    """Rows by class, where the label has classes."""
+
+    def every(self) -> dict[str, ColumnProfile]:
+        """Numbers of every column by its name, those of groups included."""
+        grouped = {c.name: c for group in self.groups for c in group.columns()}
+        return {**{c.name: c for c in self.columns}, **grouped}
 
     def column(self, name: str) -> ColumnProfile:
         """The column's numbers. Raises KeyError."""
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise KeyError(name)
+        return self.every()[name]
 
 
-class Claim(NamedTuple):
-    """One thing that must hold for a dataset version, and whether it does."""
-
-    name: str
-    holds: bool
-    message: str
-
-
-def profile_of(table: pa.Table, label: str | None) -> Profile:
-    """Rows, nulls, range and mean of every column, and the balance of a discrete label."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.register("rows_of_dataset", table)
-        columns = [_column(connection, field) for field in table.schema]
-        counts: dict[str, int] = {}
-        if label is not None and not pa.types.is_floating(table.schema.field(label).type):
-            counts = dict(
-                connection.execute(
-                    f"SELECT cast({_quoted(label)} AS varchar) AS l, count(*) FROM rows_of_dataset "
-                    "WHERE l IS NOT NULL GROUP BY l ORDER BY l LIMIT 1000"
-                ).fetchall()
-            )
-    return Profile(rows=table.num_rows, columns=columns, class_counts=counts)
+def profile_of(table: pa.Table, class_label: str | None = None) -> Profile:
+    """Rows, nulls, range and mean of every column, and rows by class of a label with classes."""
+    columns, groups = [], []
+    for names in _runs(table.schema):
+        profiles = [_column(name, table.column(name)) for name in names]
+        if len(names) >= FEWEST_IN_GROUP:
+            groups.append(_group(profiles))
+        else:
+            columns += profiles
+    counts = class_counts_of(table.column(class_label)) if class_label else {}
+    return Profile(rows=table.num_rows, columns=columns, groups=groups, class_counts=counts)
 
 
-def _column(connection: Any, field: pa.Field) -> ColumnProfile:
-    name = _quoted(field.name)
-    if pa.types.is_floating(field.type):
-        missing, value = f"({name} IS NULL OR isnan({name}))", name
-    else:
-        missing, value = f"({name} IS NULL)", f"cast({name} AS double)"
-    nulls = connection.execute(f"SELECT count(*) FROM rows_of_dataset WHERE {missing}").fetchone()[
-        0
-    ]
-    profile = ColumnProfile(name=field.name, type=str(field.type), nulls=nulls)
-    if not is_number(field.type):
+def class_counts_of(labels: pa.ChunkedArray) -> dict[str, int]:
+    """Rows by class in the order of the classes; null and NaN are no classes."""
+    counted = pc.value_counts(pc.drop_null(labels))
+    pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
+    # NaN alone differs from itself.
+    return {str(value): count for value, count in sorted(p for p in pairs if p[0] == p[0])}
+
+
+def _runs(schema: pa.Schema) -> Iterator[list[str]]:
+    """Names of columns, those that follow each other as `NAME_0`, `NAME_1`, ... together."""
+    run: list[str] = []
+    for index, field in enumerate(schema):
+        if run and not _follows(schema.field(index - 1), field):
+            yield from _as_run(run)
+            run = []
+        run.append(field.name)
+    yield from _as_run(run)
+
+
+def _as_run(names: list[str]) -> Iterator[list[str]]:
+    is_group = len(names) >= FEWEST_IN_GROUP and names[0].endswith("_0")
+    yield from [names] if is_group else [[name] for name in names]
+
+
+def _follows(before: pa.Field, field: pa.Field) -> bool:
+    first, second = NUMBERED.match(before.name), NUMBERED.match(field.name)
+    if not (first and second and is_number(field.type)) or before.type != field.type:
+        return False
+    return first[1] == second[1] and int(second[2]) == int(first[2]) + 1
+
+
+def _group(profiles: list[ColumnProfile]) -> ColumnGroup:
+    return ColumnGroup(
+        name=profiles[0].name.removesuffix("_0"),
+        type=profiles[0].type,
+        nulls=[p.nulls for p in profiles],
+        infinite=[p.infinite for p in profiles],
+        low=[p.low for p in profiles],
+        high=[p.high for p in profiles],
+        mean=[p.mean for p in profiles],
+    )
+
+
+def _column(name: str, column: pa.ChunkedArray) -> ColumnProfile:
+    profile = ColumnProfile(name=name, type=str(column.type), nulls=column.null_count)
+    if not is_number(column.type):
         return profile
-    low, high, mean = connection.execute(
-        f"SELECT min({value}), max({value}), avg({value}) FROM rows_of_dataset WHERE NOT {missing}"
-    ).fetchone()
-    return profile.model_copy(update={"low": low, "high": high, "mean": mean})
+    mean = pc.mean(column).as_py()
+    # A mean that is finite is of finite values, but for sums beyond float64.
+    if mean is not None and math.isfinite(mean):
+        numbers = {**pc.min_max(column).as_py(), "mean": mean}
+        return profile.model_copy(update=_as_floats(numbers))
+    return profile.model_copy(update=_of_odd_values(column))
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _as_floats(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "low": float(numbers["min"]),
+        "high": float(numbers["max"]),
+        "mean": float(numbers["mean"]),
+    }
 
 
-def claims(
-    profile: Profile, expect: Expectations, features: list[str], label: str | None
-) -> list[Claim]:
-    """Every claim about a dataset version: the declared ones, and those any training needs."""
-    return [
-        _rows_claim(profile, expect.rows),
-        _finite_claim(profile, features, expect),
-        _columns_claim(profile, expect),
-        _classes_claim(profile, expect, label),
-    ]
-
-
-CLAIMS = (
-    "has_enough_rows",
-    "features_are_finite",
-    "columns_are_as_expected",
-    "classes_are_balanced",
-)
-
-
-def _rows_claim(profile: Profile, bounds: Bounds | None) -> Claim:
-    wanted = bounds or Bounds(at_least=2)
-    return Claim(
-        CLAIMS[0],
-        _within(profile.rows, profile.rows, wanted),
-        f"{profile.rows} rows, expected {_range(wanted)}",
-    )
-
-
-def _finite_claim(profile: Profile, features: list[str], expect: Expectations) -> Claim:
-    wrong = []
-    for name in features:
-        column = profile.column(name)
-        infinite = any(abs(v or 0) == float("inf") for v in (column.low, column.high))
-        share = column.nulls / max(1, profile.rows)
-        if infinite or share > _nulls_allowed(name, expect):
-            wrong.append(f"{name}: {column.nulls} nulls or NaNs{', infinite values' * infinite}")
-    expected = "expected finite numbers; clean the source, or allow a share with nulls_at_most"
-    return Claim(
-        CLAIMS[1],
-        not wrong,
-        f"{'; '.join(wrong[:5])} ({len(wrong)} columns): {expected}"
-        if wrong
-        else f"all {len(features)} features are finite",
-    )
-
-
-def _nulls_allowed(name: str, expect: Expectations) -> float:
-    return max(
-        (c.nulls_at_most for p, c in expect.columns.items() if fnmatchcase(name, p)), default=0.0
-    )
-
-
-def _columns_claim(profile: Profile, expect: Expectations) -> Claim:
-    wrong = []
-    for pattern, rule in expect.columns.items():
-        matching = [c for c in profile.columns if fnmatchcase(c.name, pattern)]
-        if not matching:
-            wrong.append(f"no column matches {pattern!r}")
-        for column in matching:
-            if column.nulls / max(1, profile.rows) > rule.nulls_at_most:
-                wrong.append(f"{column.name}: {column.nulls} nulls in {profile.rows} rows")
-            if rule.range is not None and column.nulls < profile.rows:
-                wrong += _outside(column, rule.range)
-    message = "; ".join(wrong[:5]) or f"every declared expectation holds ({len(expect.columns)})"
-    return Claim(CLAIMS[2], not wrong, message)
-
-
-def _outside(column: ColumnProfile, bounds: Bounds) -> list[str]:
-    low, high = column.low, column.high
-    if low is None or high is None:
-        return [f"{column.name}: values of type {column.type}, expected numbers {_range(bounds)}"]
-    if _within(low, high, bounds):
-        return []
-    return [f"{column.name}: values from {low:g} to {high:g}, expected {_range(bounds)}"]
-
-
-def _classes_claim(profile: Profile, expect: Expectations, label: str | None) -> Claim:
-    if label is None or (not profile.class_counts and profile.column(label).nulls < profile.rows):
-        return Claim(CLAIMS[3], True, "the label is not discrete" if label else "no label")
-    missing = profile.column(label).nulls
-    if missing:
-        return Claim(CLAIMS[3], False, f"{missing} rows have no {label}; expected a label in each")
-    counts = profile.class_counts
-    if len(counts) < 2:
-        return Claim(
-            CLAIMS[3], False, f"only one class {sorted(counts)} in {label}; expected at least two"
-        )
-    total = sum(counts.values())
-    wanted = expect.class_share or Bounds(at_least=0)
-    wrong = {c: n / total for c, n in counts.items() if not _within(n / total, n / total, wanted)}
-    shares = ", ".join(f"{c}: {share:.3f}" for c, share in wrong.items())
-    return Claim(
-        CLAIMS[3],
-        not wrong,
-        f"shares {shares}, expected {_range(wanted)}" if wrong else f"{len(counts)} classes",
-    )
-
-
-def _within(low: Any, high: Any, bounds: Any) -> bool:
-    too_low = bounds.at_least is not None and low < bounds.at_least
-    too_high = bounds.at_most is not None and high > bounds.at_most
-    return not (too_low or too_high)
-
-
-def _range(bounds: Any) -> str:
-    if bounds.at_most is None:
-        return f"at least {bounds.at_least:g}"
-    if bounds.at_least is None:
-        return f"at most {bounds.at_most:g}"
-    return f"{bounds.at_least:g} to {bounds.at_most:g}"
+def _of_odd_values(column: pa.ChunkedArray) -> dict[str, Any]:
+    """Numbers of a column with NaNs, infinite values or sums beyond float64, or with no value."""
+    values = column.cast(pa.float64(), safe=False).to_numpy()
+    finite = values[np.isfinite(values)]
+    nulls = int(np.isnan(values).sum())
+    counts = {"nulls": nulls, "infinite": len(values) - nulls - len(finite)}
+    if not len(finite):
+        return counts
+    mean = (finite / len(finite)).sum()
+    return {**counts, **_as_floats({"min": finite.min(), "max": finite.max(), "mean": mean})}

@@ -104,7 +104,9 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
             rows = 0 if recent is None else len(recent.inputs)
             return dg.SkipReason(f"{rows} requests logged, {FEWEST_ROWS} needed for the test")
         version = tracking.version(registered_name(project.name, model), recent.model_version)
-        learned = datasets.read(project.name, dataset, version.tags["orrery.dataset_version"])
+        dataset_version = version.tags["orrery.dataset_version"]
+        declaration = version.tags.get("orrery.dataset_declaration")
+        learned = datasets.read(project.name, dataset, dataset_version, declaration)
         table = read_rows(learned.train, learned.features)
         columns = [table.column(f).to_numpy().astype(np.float64) for f in learned.features]
         training = np.stack(columns, axis=1)

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.keys import op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
-from resources.sources import SourceUnreadable, watched_files
+from resources.sources import SourceUnreachable, SourceUnreadable, watched_files
 
 INTERVAL_S = 15
 
@@ -37,7 +37,7 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
     def on_new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
             files = watched_files(dataset, project.base)
-        except SourceUnreadable as error:
+        except (SourceUnreachable, SourceUnreadable) as error:
             return dg.SkipReason(str(error))
         cursor = json.loads(context.cursor) if context.cursor else None
         decision = decide(files, cursor)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.artefact import Signature
 from engine.protocol import Contract, JobResult, JobSpec
@@ -21,6 +21,8 @@ class DatasetFiles(Contract):
     label: str | None
     classes: list[str] = []
     """Distinct labels in sorted order, where the label is discrete."""
+    task: Literal["classification", "regression"] | None = None
+    """What is predicted from the label; None without one."""
 
 
 class MlflowRun(Contract):

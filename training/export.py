@@ -110,7 +110,7 @@ def _signature(folder: Path, dataset: DatasetFiles | None) -> Signature:
 def _task(dataset: DatasetFiles | None) -> Literal["classification", "regression", "control"]:
     if dataset is None:
         return "control"
-    return "classification" if dataset.classes else "regression"
+    return dataset.task or ("classification" if dataset.classes else "regression")
 
 
 def _tensor(node: onnxruntime.NodeArg) -> TensorSignature:

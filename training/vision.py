@@ -72,6 +72,11 @@ def learn(config: dict[str, Any], build: Callable[[int, int, float, float], nn.M
     """Learn with the network that `build` makes of pixels, classes, and the values of black and
     white; it takes rows of pixels [B, F] and gives logits [B, C]."""
     images, labels = split_arrays(config["dataset"], "train")
+    if not images.shape[1]:
+        raise ValueError(
+            "the dataset has no features, expected pixels: declare image: {height: ..., width: "
+            "...} for an images: source"
+        )
     labels = _shuffled(labels, config.get("label_noise", 0.0), config["seed"])
     device = ray.train.torch.get_device()
     images_BF = torch.from_numpy(images).to(device)

@@ -206,6 +206,8 @@ def _dataset(call: Call, project: LoadedProject, name: str) -> ops.Dataset:
         label=declared.label,
         version=_text(newest, "version"),
         rows=_number(newest, "rows"),
+        task=_text(newest, "task") or None,
+        task_reason=_text(newest, "task_reason") or None,
         updated_at=moment(newest.at) if newest else None,
     )
 
@@ -214,11 +216,20 @@ def _dataset_version(made: Materialised) -> ops.DatasetVersion:
     return ops.DatasetVersion(
         version=_text(made, "version") or "",
         uri=_text(made, "uri") or "",
+        source=_text(made, "source") or None,
         rows=_number(made, "rows"),
         bytes=_number(made, "bytes"),
+        task=_text(made, "task") or None,
+        remarks=_remarks(made),
         created_at=moment(made.at),
         dagster_run_id=made.run_id,
     )
+
+
+def _remarks(made: Materialised) -> list[ops.DatasetRemark]:
+    records = made.metadata.get("remarks") or []
+    shown = [{key: value for key, value in record.items() if value != ""} for record in records]
+    return [ops.DatasetRemark.model_validate(record) for record in shown]
 
 
 def _text(made: Materialised | None, key: str) -> str | None:

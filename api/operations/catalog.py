@@ -83,7 +83,27 @@ class Dataset(Output):
     version: str | None = None
     """Content hash of the newest version; null before the first."""
     rows: int | None = None
+    task: str | None = None
+    """What the newest version is for: `classification` or `regression`; null without a label."""
+    task_reason: str | None = None
+    """Why: `declared`, or what the values of the label are like."""
     updated_at: datetime | None = None
+
+
+class DatasetRemark(Output):
+    """Something that a version does not hold as its source has it."""
+
+    subject: str
+    """Column or file."""
+    action: Literal["left_out", "converted"]
+    count: int
+    """Values, rows or files concerned."""
+    reason: str
+    example: str | None = None
+    file: str | None = None
+    """File of the example."""
+    line: int | None = None
+    """Line of the example in its file."""
 
 
 class ListDatasets(Paged):
@@ -104,8 +124,13 @@ class DatasetVersion(Output):
 
     version: str
     uri: str
+    source: str | None = None
+    """Source that the declaration had when the version was made."""
     rows: int | None
     bytes: int | None
+    task: str | None = None
+    remarks: list[DatasetRemark] = []
+    """What was left out or converted, and why."""
     created_at: datetime
     dagster_run_id: str
 

@@ -12,13 +12,16 @@ from deltalake import DeltaTable
 
 from engine.rows import read_rows
 from projects.schema import Dataset, Split
+from resources.columns import UnusableColumns
 from resources.datasets import (
     DatasetStore,
-    UnusableColumns,
     content_hash,
+    declaration_digest,
     split_of,
 )
 from resources.object_store import ObjectMissing, ObjectStore
+from resources.remarks import Remark
+from resources.sources import SourceRows
 from tests import buckets
 
 DECLARED = Dataset(source="files:birds.csv", label="species", split=Split(test=0.25, seed=3))
@@ -32,11 +35,6 @@ def birds(rows=40):
             "species": ["wren" if i % 4 else "tit" for i in range(rows)],
         }
     )
-
-
-@pytest.fixture
-def objects(tmp_path):
-    return ObjectStore(str(tmp_path / "objects"), tmp_path / "cache")
 
 
 @pytest.fixture
@@ -266,3 +264,143 @@ def test_column_named_like_the_split_is_refused(store):
 
     with pytest.raises(UnusableColumns, match="rename it"):
         store.write("p", "birds", DECLARED, table)
+
+
+def test_version_knows_its_source_task_splits_and_code(store):
+    version = store.write("p", "birds", DECLARED, birds(), "abc123")
+
+    assert (version.source, version.code_revision) == ("files:birds.csv", "abc123")
+    assert version.declaration_digest == declaration_digest(DECLARED)
+    assert (version.task, version.task_reason) == ("classification", "2 different text values")
+    assert {name: split.rows for name, split in version.splits.items()} == {"train": 30, "test": 10}
+    assert version.splits["test"].class_counts == {"tit": 2, "wren": 8}
+
+
+def test_remarks_of_the_reader_are_kept(store):
+    remark = Remark(subject="note", action="left_out", count=3, reason="no row has a value")
+    rows = SourceRows(birds(), (remark,))
+
+    version = store.write("p", "birds", DECLARED, rows)
+
+    assert store.read("p", "birds", version.version).remarks == [remark]
+
+
+def test_many_remarks_are_counted_beyond_a_hundred(store):
+    remarks = [
+        Remark(subject=f"c{i}", action="converted", count=1, reason="for a reason")
+        for i in range(2_000)
+    ]
+
+    version = store.write("p", "birds", DECLARED, SourceRows(birds(), tuple(remarks)))
+
+    assert len(version.remarks) == 101
+    assert version.remarks[-1].count == 1_900
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"source": "files:others.csv"}, {"label": "wing"}, {"watch": "incoming"}],
+    ids=str,
+)
+def test_same_rows_under_another_declaration_are_recorded_as_it_says(other, store, tmp_path):
+    numbers = birds().drop_columns(["species"])
+    before = Dataset(source="files:birds.csv", label="eggs", task="regression")
+    after = before.model_copy(update=other)
+    first = store.write("p", "birds", before, numbers)
+    files = files_of(tmp_path / "objects" / "datasets" / "p" / "birds")
+    parquet = [entry for entry in files if entry[0].endswith(".parquet")]
+
+    second = store.write("p", "birds", after, numbers)
+
+    assert second.version == first.version
+    assert (second.source, second.label) == (after.source, after.label)
+    assert store.read("p", "birds", second.version) == second
+    assert store.read("p", "birds", second.version, declaration_digest(before)) == first
+    assert [e for e in files_of(tmp_path / "objects") if e[0].endswith(".parquet")] == parquet
+
+
+def test_declaration_that_returns_finds_its_record_again(store):
+    numbers = birds().drop_columns(["species"])
+    before = Dataset(source="files:birds.csv", label="eggs", task="regression")
+    after = before.model_copy(update={"label": "wing"})
+    written = [store.write("p", "birds", declared, numbers) for declared in (before, after, before)]
+
+    assert written[2] == written[0]
+    assert store.read("p", "birds", written[0].version) == written[0]
+    assert store.read("p", "birds", written[0].version, declaration_digest(after)) == written[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "shapes"),
+    [
+        ({"source": "files:b.csv"}, True),
+        ({"label": "wing"}, True),
+        ({"task": "classification"}, True),
+        ({"split": Split(seed=9)}, True),
+        ({"read": {"nulls": ["?"]}}, True),
+        ({"image": {"height": 2, "width": 2}}, True),
+        ({"watch": "incoming"}, True),
+        ({"expect": {"rows": {"at_least": 5}}}, False),
+        ({"description": "birds"}, False),
+        ({"memory": "2Gi"}, False),
+    ],
+    ids=str,
+)
+def test_digest_changes_with_what_shapes_rows(change, shapes):
+    other = Dataset.model_validate({**DECLARED.model_dump(exclude_defaults=True), **change})
+
+    assert (declaration_digest(other) != declaration_digest(DECLARED)) is shapes
+
+
+def test_version_that_was_written_without_the_newer_fields_is_readable(store, objects):
+    version = store.write("p", "birds", DECLARED, birds())
+    newer = {
+        *("task", "task_reason", "splits", "remarks", "source", "declaration_digest"),
+        "code_revision",
+    }
+    key = f"datasets/p/birds/{version.version}/version.json"
+    objects.put_text(key, version.model_dump_json(exclude=newer))
+
+    old = store.read("p", "birds", version.version)
+
+    assert (old.task, old.splits, old.declaration_digest) == ("classification", {}, "")
+    assert store.write("p", "birds", DECLARED, birds()) == version
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.99])
+def test_every_class_of_two_rows_has_one_in_each_split(share):
+    labels = pa.chunked_array([["a"] * 2 + ["b"] * 2 + ["c"]])
+
+    split = split_of(5, labels, Split(test=share))
+
+    parts = {(label, part) for label, part in zip(labels.to_pylist(), split, strict=True)}
+    assert parts >= {("a", "train"), ("a", "test"), ("b", "train"), ("b", "test")}
+
+
+def test_split_of_a_declared_regression_is_not_stratified(store):
+    table = pa.table({"wing": list(range(40)), "count": [0, 1] * 20})
+    declared = Dataset(source="files:birds.csv", label="count")
+
+    versions = {
+        task: store.write("p", task, declared.model_copy(update={"task": task}), table)
+        for task in ("classification", "regression")
+    }
+
+    assert versions["classification"].splits["test"].class_counts == {"0": 5, "1": 5}
+    assert versions["regression"].splits["test"].class_counts == {}
+    assert versions["regression"].classes == []
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("tags", "no column 'tags', the declared label: lists of type .* are no features"),
+        ("when", r"the label 'when' is of type date32\[day\], expected numbers, text or booleans"),
+    ],
+)
+def test_unusable_label_is_refused_with_its_reason(label, message, store):
+    table = birds().append_column("tags", pa.array([["a"]] * 40))
+    table = table.append_column("when", pa.array([19_000] * 40, pa.date32()))
+
+    with pytest.raises(UnusableColumns, match=message):
+        store.write("p", "birds", DECLARED.model_copy(update={"label": label}), table)

@@ -10,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from api.processes import free_port
 from projects.schema import Dataset, ImageSize
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
-from resources.sources import Sources, SourceUnreadable, list_files, watched_files
+from resources.sources import SourceUnreachable, SourceUnreadable, list_files, watched_files
 from tests import buckets
 
 ROWS = pa.table({"wing": [1.5, 2.5, 3.5], "species": ["wren", "tit", "wren"]})
@@ -37,19 +36,9 @@ def draw(file, pixels):
 
 
 @pytest.fixture
-def objects(tmp_path):
-    return ObjectStore(str(tmp_path / "objects"), tmp_path / "cache")
-
-
-@pytest.fixture
-def read(tmp_path, objects):
-    """Reads a source declared in a project whose folder is that of the test."""
-    sources = Sources(objects, RequestLogs(tmp_path / "requests", objects))
-
-    def of(source, **declared):
-        return sources.read("birds", Dataset(source=source, **declared), tmp_path)
-
-    return of
+def read(rows_of):
+    """Reads the table of a declared source."""
+    return lambda source, **declared: rows_of(source, **declared).table
 
 
 @pytest.mark.parametrize(
@@ -163,8 +152,8 @@ def test_query_gives_equal_rows_in_whatever_order_they_come(read, tmp_path):
     assert tables[0].equals(tables[1])
 
 
-@pytest.mark.parametrize("query", ["SELECT [1, 2] AS songs", "SELECT 1 AS a, 2 AS a"])
-def test_query_that_cannot_be_ordered_is_told(query, read):
+@pytest.mark.parametrize("query", ["SELECT ['a'] AS songs", "SELECT 1 AS a, 2 AS a"])
+def test_query_without_usable_columns_of_distinct_names_is_refused(query, read):
     with pytest.raises(SourceUnreadable):
         read(f"sql:{query}")
 
@@ -232,6 +221,20 @@ def test_bucket_that_is_not_there_is_told(tmp_path, monkeypatch):
     assert list_files(f"{root}/absent", tmp_path) == {}
     with pytest.raises(SourceUnreadable, match="there is no bucket 'orrery-absent'"):
         list_files("s3://orrery-absent/songs", tmp_path)
+
+
+def test_bucket_that_does_not_answer_is_an_outage_and_no_refusal(read, tmp_path, monkeypatch):
+    buckets.make_bucket(monkeypatch)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port('127.0.0.1')}")
+
+    for reach in (
+        lambda: list_files("s3://birds/songs", tmp_path),
+        lambda: read("files:s3://birds/a"),
+    ):
+        with pytest.raises(
+            SourceUnreachable, match=r"s3://birds/.* cannot be listed at the moment"
+        ):
+            reach()
 
 
 def test_watched_images_are_those_of_the_source(tmp_path):

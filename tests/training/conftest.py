@@ -24,11 +24,11 @@ def iris(settings, flowers: Path) -> DatasetFiles:
     objects = ObjectStore(settings.object_root, settings.state / "cache")
     project = load_project(flowers / "flowers.yaml")
     declared = project.declaration.datasets["iris"]
-    table = Sources(objects, RequestLogs(settings.state / "requests", objects)).read(
+    rows = Sources(objects, RequestLogs(settings.state / "requests", objects)).read(
         "flowers", declared, flowers
     )
-    version = DatasetStore(objects).write("flowers", "iris", declared, table)
-    kept = {"name", "version", "train", "test", "features", "label", "classes"}
+    version = DatasetStore(objects).write("flowers", "iris", declared, rows)
+    kept = {"name", "version", "train", "test", "features", "label", "classes", "task"}
     return DatasetFiles(**version.model_dump(include=kept))
 
 

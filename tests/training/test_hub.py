@@ -23,10 +23,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def digits(settings) -> DatasetFiles:
     objects = ObjectStore(settings.object_root, settings.state / "cache")
     declared = Dataset(source="sklearn:digits", label="target")
-    table = Sources(objects, RequestLogs(settings.state / "requests", objects)).read(
+    rows = Sources(objects, RequestLogs(settings.state / "requests", objects)).read(
         "p", declared, settings.state
     )
-    version = DatasetStore(objects).write("p", "digits", declared, table.slice(0, 400))
+    version = DatasetStore(objects).write("p", "digits", declared, rows.table.slice(0, 400))
     kept = {"name", "version", "train", "test", "features", "label", "classes"}
     return DatasetFiles(**version.model_dump(include=kept))
 
