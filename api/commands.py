@@ -220,8 +220,29 @@ def _file(path: str) -> str:
 def _follow_job(client: Client, job_id: str, *, as_json: bool) -> None:
     _follow(client, jobs.LOGS, jobs.FollowLogs(id=job_id), as_json=as_json)
     ended = client.call(jobs.GET_ANY, jobs.JobId(id=job_id))
+    if not as_json:
+        console.print(_ending(ended), highlight=False, soft_wrap=True)
     if ended.status in ENDED and ended.status != "succeeded":
         raise typer.Exit(EXIT_FAILED)
+
+
+def _ending(job: jobs.Job) -> str:
+    """What came of the job, in the words by which one compares jobs."""
+    lines = [f"{job.kind} of {job.project}/{job.name}: {job.status} {job.message}".rstrip()]
+    if job.verdict:
+        lines.append(f"verdict: {job.verdict}")
+    if made := job.made:
+        lines += [f"{name}: {value:.4g}" for name, value in made.test_metrics.items()]
+        told = {
+            "model version": made.model_version,
+            "artefact": made.artefact_digest and made.artefact_digest[:12],
+            "dataset version": made.dataset_version and made.dataset_version[:12],
+            "MLflow": made.mlflow_url,
+            "service": made.service_url,
+        }
+        lines += [f"{name}: {value}" for name, value in told.items() if value]
+    lines.append(f"Dagster: {job.monitoring.dashboard_url}")
+    return "\n".join(lines)
 
 
 def _follow(client: Client, operation: Operation, asked: Input, *, as_json: bool) -> None:
@@ -229,7 +250,9 @@ def _follow(client: Client, operation: Operation, asked: Input, *, as_json: bool
         if as_json:
             print(json.dumps({"id": event.id, **line.model_dump(mode="json")}), flush=True)  # noqa: T201
             continue
-        style = {"error": "red", "end": "bold", "event": "dim"}.get(line.kind, "")
+        if line.kind == "event":
+            continue  # Dagster's own steps; its page shows them.
+        style = {"error": "red", "end": "bold", "output": "dim"}.get(line.kind, "")
         at = line.at.astimezone().strftime("%H:%M:%S")
         console.print(f"{at} {line.text}", style=style, highlight=False, markup=False)
 

@@ -6,7 +6,6 @@ and nobody learns from a refusal what others have.
 """
 
 import contextlib
-import hashlib
 import os
 import re
 import threading
@@ -16,21 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
 from accounts.principal import Principal
+from api.declaration_text import as_yaml, validated
+from api.etags import etag_of, require_match
 from api.policy import refuse_what_requests_may_not
 from api.problems import FieldError, Problem, invalid, not_found
 from api.settings import FrontDoorSettings
 from engine import lease
 from engine.bucket import ChangedMeanwhile
 from projects.loading import InvalidProject, LoadedProject, load_project
-from projects.loading import Problem as Mistaken
-from projects.mistakes import mistakes_in
 from projects.nearest import hint
-from projects.schema import Model, Project, Service, Simulation
-from projects.yaml_lines import LARGEST_BYTES, UnreadableYaml, read_yaml
+from projects.schema import Model, Service, Simulation
+from projects.yaml_lines import UnreadableYaml, read_yaml
 from projects.yaml_values import dumped
 from resources.api_projects import FRESH_S, ApiProjects
 from resources.declarations import Broken, Declarations, Usable
@@ -264,9 +260,9 @@ class DeclaredProjects:
         qualified = self.qualified(principal.organization, name)
         declared = {**document, "project": qualified}
         try:
-            checked = _validated(declared)
+            checked = validated(declared)
             refuse_what_requests_may_not(checked, self._front)
-            text = _yaml(declared)
+            text = as_yaml(declared)
             self._refuse_clash(qualified, name, is_new=is_new)
             self._load(text, suites or {})
         except InvalidProject as error:
@@ -322,43 +318,7 @@ class DeclaredProjects:
                 ) from error
 
 
-def _validated(document: dict[str, Any]) -> Project:
-    """The declaration. Raises InvalidProject with every mistake, before any file is opened."""
-    try:
-        return Project.model_validate(document)
-    except ValidationError as error:
-        problems = [
-            Mistaken(Path(), 0, ".".join(map(str, mistake.location)), mistake.message)
-            for mistake in mistakes_in(error, Project)
-        ]
-        raise InvalidProject(problems) from error
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    """The document as YAML. Raises the problem `invalid` where it cannot be kept."""
-    try:
-        text = dumped(document)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise invalid(f"the declaration cannot be kept as YAML: {error}", "declaration") from error
-    if len(text) > LARGEST_BYTES:
-        raise invalid(f"larger than {LARGEST_BYTES} bytes", "declaration")
-    return text
-
-
 def _part(parts: dict[str, Any], kind: str, name: str) -> Any:
     if name not in parts:
         raise not_found(kind, name, hint(name, parts))
     return parts[name]
-
-
-def etag_of(content: bytes) -> str:
-    """Strong ETag of the content, as HTTP writes it."""
-    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-
-
-def require_match(if_match: str | None, etag: str) -> None:
-    """Return when the condition of `If-Match` holds; raises `precondition-failed`."""
-    if if_match is None or if_match.strip() == "*":
-        return
-    if etag not in [part.strip() for part in if_match.split(",")]:
-        raise Problem("precondition-failed", f"got {if_match}, but its ETag is {etag} now")

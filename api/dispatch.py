@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from api.callbacks import Callbacks
+from api.definitions_loader import DefinitionsLoader
 from api.endings import Ending, ending
 from api.platform import Platform
 from api.training_runs import reached, runs_of
@@ -29,14 +30,12 @@ from resources.dagster_graphql import (
     LaunchRefused,
     NotDefined,
 )
-from resources.declarations import Declarations
 from scheduler import deliveries, jobs
 from scheduler.jobs import Job
 from scheduler.states import ENDED, Status
 
 IDLE_S = 1.0
 REPORT_EVERY_S = 2.0
-WATCH_EVERY_S = 1.0
 BUSY_S = 0.25
 AT_ONCE = 10
 MOST_LOADS = 20
@@ -68,8 +67,7 @@ class Dispatcher:
     def __init__(self, platform: Platform, dagster: DagsterGraphql, callbacks: Callbacks) -> None:
         self._platform, self._dagster, self._callbacks = platform, dagster, callbacks
         self._wake = asyncio.Event()
-        self._reload = asyncio.Event()
-        self._reloaded = asyncio.Lock()
+        self._definitions = DefinitionsLoader(platform, dagster)
         self._reported: dict[str, float] = {}
 
     def wake(self) -> None:
@@ -78,7 +76,7 @@ class Dispatcher:
 
     def reload(self) -> None:
         """Definitions have changed. To be called in the loop's thread."""
-        self._reload.set()
+        self._definitions.load_soon()
         self._wake.set()
 
     async def run(self) -> None:
@@ -87,8 +85,8 @@ class Dispatcher:
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(self._repeat(part))
-            group.create_task(self._reload_when_told())
-            group.create_task(self._watch_declarations())
+            group.create_task(self._definitions.load_when_changed())
+            group.create_task(self._definitions.watch())
 
     async def _repeat(self, part: Callable[[], Awaitable[bool]]) -> None:
         while True:
@@ -106,41 +104,10 @@ class Dispatcher:
             else:
                 await asyncio.sleep(BUSY_S)
 
-    async def _reload_when_told(self) -> None:
-        while True:
-            await self._reload.wait()
-            await self._bring_definitions()
-
-    async def _watch_declarations(self) -> None:
-        """Have the definitions loaded whenever a file of a declaration has changed."""
-        declarations = Declarations(self._platform.settings)
-        seen = await run_in_threadpool(declarations.fingerprint)
-        while True:
-            await asyncio.sleep(WATCH_EVERY_S)
-            with contextlib.suppress(OSError):
-                found = await run_in_threadpool(declarations.fingerprint)
-                if found != seen:
-                    seen = found
-                    log.info("a declaration has changed; the definitions are loaded")
-                    self.reload()
-
-    async def _bring_definitions(self) -> None:
-        """Have Dagster load the definitions, if they changed since it last did."""
-        async with self._reloaded:
-            if not self._reload.is_set():
-                return
-            self._reload.clear()
-            try:
-                await self._dagster.reload()
-            except DagsterUnavailable as error:
-                log.warning("definitions are not loaded yet: %s", error)
-                await asyncio.sleep(IDLE_S)
-                self._reload.set()
-
     async def _launch(self) -> bool:
         claimed = await run_in_threadpool(self._claim)
         if claimed:
-            await self._bring_definitions()
+            await self._definitions.bring()
             await asyncio.gather(*(self._start(job) for job in claimed))
         return bool(claimed)
 
@@ -179,7 +146,7 @@ class Dispatcher:
         any more."""
         if await run_in_threadpool(self._is_declared, job) and job.attempts <= MOST_LOADS:
             reason = f"waits for Dagster to load the definitions of {job.project}"
-            self._reload.set()
+            self._definitions.load_soon()
             await self._write(lambda c: jobs.put_off(c, job, reason))
             return
         text = f"{job.project}.{job.name} is not declared any more ({error})"

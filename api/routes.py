@@ -10,12 +10,11 @@ from fastapi.responses import StreamingResponse
 from pydantic import ConfigDict, create_model
 
 from api.doorkeeper import PRINCIPAL
-from api.operations.operation import HEADERS, OnceKey, Operation
+from api.operations.operation import HEADERS, KEY_FIELD, OnceKey, Operation
 from api.performing import Performer
 from api.platform import Call
 from api.problems import ALWAYS, documented
 
-KEY = "idempotency_key"
 KEY_HELP = "The same key again gets the same answer, and nothing is done twice."
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -82,7 +81,7 @@ def _endpoint(operation: Operation, performer: Performer) -> Callable[..., Await
         for whole in ("query", "body"):
             if (given := values.pop(f"the_{whole}", None)) is not None:
                 values |= {name: getattr(given, name) for name in type(given).model_fields}
-        key = values.pop(KEY, None) if _is_keyed(operation) else None
+        key = values.pop(KEY_FIELD, None) if operation.is_keyed else None
         call = replace(_call(operation, performer, request), idempotency_key=key)
         asked = operation.input.model_construct(**values)
         if operation.streams:
@@ -112,20 +111,15 @@ def _parameters(operation: Operation) -> list[inspect.Parameter]:
         header = Header(alias=HEADERS[name], description=fields[name].description)
         kind = Annotated[fields[name].annotation, header]
         found.append(_parameter(name, kind, fields[name].get_default()))
-    if _is_keyed(operation):
-        header = Header(alias=HEADERS[KEY], description=KEY_HELP)
-        found.append(_parameter(KEY, Annotated[OnceKey | None, header], None))
+    if operation.is_keyed:
+        header = Header(alias=HEADERS[KEY_FIELD], description=KEY_HELP)
+        found.append(_parameter(KEY_FIELD, Annotated[OnceKey | None, header], None))
     if operation.other_fields:
         model = _partial(operation)
         place = Body() if operation.has_body else Query()
         name = "the_body" if operation.has_body else "the_query"
         found.append(_parameter(name, Annotated[model, place]))
     return found
-
-
-def _is_keyed(operation: Operation) -> bool:
-    """Whether it takes an idempotency key that is no field of its input."""
-    return operation.changes and KEY not in operation.input.model_fields
 
 
 def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:

@@ -15,10 +15,11 @@ from resources.dagster_graphql import JOB_TAG, USER_TAG
 from resources.evidence import EvidenceStore
 from resources.gate import require_evidence
 from resources.object_store import ObjectStore, size_of
+from resources.registry import RegisteredVersion, registered_name
 from resources.revision import project_revision, revision
 from resources.runtime import Superseded
 from resources.settings import Settings
-from resources.tracking import RegisteredVersion, Tracking, registered_name
+from resources.tracking import Tracking
 
 PROMOTED_AT = "orrery.promoted_at"
 """Tag of a champion: when its promotion was requested, in seconds since the epoch."""

@@ -19,8 +19,9 @@ from resources.evidence import EvidenceStore
 from resources.gate import require_evidence
 from resources.needs import Needs
 from resources.object_store import ObjectStore, size_of
+from resources.registry import RegisteredVersion, registered_name
 from resources.runtime import DeploymentFailed, Runtime, answer_to_example
-from resources.tracking import RegisteredVersion, Tracking, registered_name
+from resources.tracking import Tracking
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 
 TOLERANCE = 1e-4

@@ -17,7 +17,8 @@ from resources.compute import Compute
 from resources.datasets import DatasetStore
 from resources.evidence import EvidenceStore, KeptEvidence
 from resources.object_store import ObjectStore
-from resources.tracking import RegisteredVersion, Tracking
+from resources.registry import RegisteredVersion
+from resources.tracking import Tracking
 from simulations.contract import SimulationResult, SimulationSpec
 from simulations.evidence import MEAN, Evidence, Finding, judge
 

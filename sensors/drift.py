@@ -10,8 +10,9 @@ from engine.rows import read_rows
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from resources.datasets import DatasetStore
+from resources.registry import registered_name
 from resources.request_logs import RequestLogs
-from resources.tracking import Tracking, registered_name
+from resources.tracking import Tracking
 
 INTERVAL_S = 60
 FEWEST_ROWS = 100

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.declared import etag_of
+from api.etags import etag_of
 from api.handlers.jobs import moment
 from api.operations import catalog as ops
 from api.operations.operation import Done, Page
@@ -13,7 +13,7 @@ from assets.keys import asset_key, op_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
 from resources.dagster_events import Materialised
-from resources.tracking import RegisteredVersion, registered_name
+from resources.registry import RegisteredVersion, registered_name
 from scheduler import jobs
 from scheduler.states import ENDED, STATUSES
 

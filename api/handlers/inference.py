@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from api.declared import etag_of, require_match
+from api.etags import etag_of, require_match
 from api.handlers.jobs import job_view
 from api.operations import inference as ops
 from api.operations.jobs import Job
@@ -20,8 +20,8 @@ from projects.loading import LoadedProject
 from projects.schema import Service
 from resources.cluster import ClusterRefused
 from resources.gate import GateRefused, require_evidence
+from resources.registry import RegisteredVersion, registered_name
 from resources.revision import revision
-from resources.tracking import RegisteredVersion, registered_name
 from scheduler import jobs
 
 MOST_UNDER_WAY = 20

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from api.declared import etag_of
+from api.etags import etag_of
 from api.handlers.jobs import job_view, moment
 from api.operations import simulation as ops
 from api.operations.jobs import Job
@@ -18,8 +18,8 @@ from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.schema import Simulation
 from resources.gate import judgements, may_serve
+from resources.registry import RegisteredVersion, registered_name
 from resources.revision import revision
-from resources.tracking import RegisteredVersion, registered_name
 from scheduler import jobs
 from simulations.evidence import judge, suite_digest
 

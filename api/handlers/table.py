@@ -11,6 +11,7 @@ from api.handlers import (
     inference,
     jobs,
     keys,
+    recommendation,
     simulation,
 )
 from api.performing import Handler
@@ -23,7 +24,7 @@ HANDLERS: Mapping[str, Handler] = {
     "train.get": jobs.get_training,
     "train.stop": jobs.stop,
     "train.metrics": jobs.metrics,
-    "train.recommend": jobs.recommend,
+    "train.recommend": recommendation.recommend,
     "jobs.list": jobs.list_any,
     "jobs.get": jobs.get_any,
     "jobs.stop": jobs.stop_any,

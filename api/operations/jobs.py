@@ -231,30 +231,6 @@ class Metrics(Output):
     metrics: dict[str, list[MetricPoint]]
 
 
-class Recommend(Input):
-    """What to recommend hyperparameters and resources for."""
-
-    model: Reference
-    project: ShortName | None = None
-    metric: Annotated[str, StringConstraints(max_length=250)] = "test_accuracy"
-    """Metric that decides which past run was best."""
-    lower_is_better: bool = False
-
-
-class Recommendation(Output):
-    """What worked best so far, or why nothing can be said."""
-
-    enough_history: bool
-    message: str
-    hyperparameters: dict[str, Any] = {}
-    resources: dict[str, Any] = {}
-    metric: str
-    value: float | None = None
-    based_on: list[str] = []
-    """mlflow_runs that were compared, the best first."""
-    estimated_time: Estimate | None = None
-
-
 TRAIN = Permission("model", "execute")
 SUBMIT = Operation(
     name="train.submit",
@@ -321,16 +297,6 @@ METRICS = Operation(
     permission=Permission("model", "read"),
     problems=("not-found",),
 )
-RECOMMEND = Operation(
-    name="train.recommend",
-    method="GET",
-    path="/train/recommendation",
-    summary="Recommend hyperparameters and resources from past runs, or say there are too few.",
-    input=Recommend,
-    output=Recommendation,
-    permission=Permission("model", "read"),
-    problems=("not-found", "conflict"),
-)
 LIST_ANY = Operation(
     name="jobs.list",
     method="GET",
@@ -362,4 +328,4 @@ STOP_ANY = Operation(
     cost="light",
     problems=("not-found",),
 )
-OPERATIONS = (SUBMIT, LIST, GET, STOP, LOGS, METRICS, RECOMMEND, LIST_ANY, GET_ANY, STOP_ANY)
+OPERATIONS = (SUBMIT, LIST, GET, STOP, LOGS, METRICS, LIST_ANY, GET_ANY, STOP_ANY)

@@ -16,6 +16,7 @@ HEADERS = {
     "last_event_id": "Last-Event-ID",
 }
 """Fields that REST takes from a header."""
+KEY_FIELD = "idempotency_key"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
@@ -118,8 +119,13 @@ class Operation(Generic[I, O]):
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
 
     @property
+    def is_keyed(self) -> bool:
+        """Whether it takes an idempotency key that is no field of its input."""
+        return self.changes and self.group != "agent" and KEY_FIELD not in self.input.model_fields
+
+    @property
     def header_fields(self) -> list[str]:
-        """Fields that REST takes from headers."""
+        """Fields of the input that REST takes from headers."""
         return [name for name in HEADERS if name in self.input.model_fields]
 
     @property

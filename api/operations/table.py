@@ -12,12 +12,14 @@ from api.operations import (
     inference,
     jobs,
     keys,
+    recommendation,
     simulation,
 )
 from api.operations.operation import Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *jobs.OPERATIONS,
+    *recommendation.OPERATIONS,
     *inference.OPERATIONS,
     *simulation.OPERATIONS,
     *experiments.OPERATIONS,

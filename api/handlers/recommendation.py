@@ -1,0 +1,88 @@
+"""Recommendations from past runs."""
+
+import json
+from typing import Any
+
+from api.handlers.jobs import estimate_of
+from api.operations import recommendation as ops
+from api.ordering import expected
+from api.platform import Call
+from api.training_orders import find_model
+from resources.experiments import LoggedRun
+from resources.tracking import HYPERPARAMETERS_TAG
+from scheduler.forecast import FEWEST
+
+OWN_PARAMETERS = ("seed", "job.trainer", "job.workers")
+"""Parameters of an mlflow_run that are no hyperparameters."""
+COMPARED = 50
+
+
+def recommend(call: Call, asked: ops.Recommend) -> ops.Recommendation:
+    """What worked best, if enough was tried."""
+    project, name = find_model(call, asked.model, asked.project)
+    door = call.platform.experiments
+    found = [e.id for e in door.all() if e.project == project.name]
+    tags = {"orrery.model": name}
+    best = (
+        door.runs(
+            found,
+            limit=COMPARED,
+            status="FINISHED",
+            tags=tags,
+            metric=asked.metric,
+            ascending=asked.lower_is_better,
+        ).runs
+        if found
+        else []
+    )
+    measured = [run for run in best if asked.metric in run.metrics]
+    if len(measured) < FEWEST:
+        text = (
+            f"not enough history: {len(measured)} finished runs of {name} have the metric "
+            f"{asked.metric!r}, expected {FEWEST} or more; train it more often, or name another "
+            "metric"
+        )
+        return ops.Recommendation(enough_history=False, message=text, metric=asked.metric)
+    winner = measured[0]
+    declared = project.declaration.models[name]
+    hyperparameters = _hyperparameters(winner, declared.hyperparameters)
+    workers = int(winner.parameters.get("job.workers", declared.resources.workers))
+    forecasted = expected(call, "train", project, name, hyperparameters)
+    text = f"the best of {len(measured)} finished runs by {asked.metric}"
+    if forecasted is None:
+        text += f"; fewer than {FEWEST} jobs ended well, too few to say how long one takes"
+    return ops.Recommendation(
+        enough_history=True,
+        message=text,
+        hyperparameters=hyperparameters,
+        resources={**declared.resources.model_dump(), "workers": workers},
+        metric=asked.metric,
+        value=winner.metrics[asked.metric],
+        based_on=[run.id for run in measured],
+        estimated_time=estimate_of(forecasted),
+    )
+
+
+def _hyperparameters(run: LoggedRun, declared: dict[str, Any]) -> dict[str, Any]:
+    """The run's hyperparameters as they were given; those of a run that somebody logged by hand,
+    each as the kind of value that is declared, or as a number."""
+    if exact := run.tags.get(HYPERPARAMETERS_TAG):
+        return json.loads(exact)
+    found: dict[str, Any] = {}
+    for name, text in run.parameters.items():
+        if name in OWN_PARAMETERS:
+            continue
+        kind = type(declared[name]) if name in declared else None
+        found[name] = _value(text, kind)
+    return found
+
+
+def _value(text: str, kind: type | None) -> Any:
+    if kind is bool or text in ("True", "False"):
+        return text == "True"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
