@@ -91,3 +91,8 @@ def test_a_secret_is_made_once_and_kept_private(tmp_path):
         thread.join()
     assert len(set(found)) == 1
     assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_name_says_when_it_was_made(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_795_786_911.469)
+    assert made_at(new_id("job")) == 1_795_786_911.469
