@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,14 @@ from sqlalchemy import text
 import accounts.tables
 import scheduler.tables  # noqa: F401
 from resources import control as control_module
-from resources.control import VERSION_TABLE, Control, ControlUnavailable, new_id, secret_bytes
+from resources.control import (
+    VERSION_TABLE,
+    Control,
+    ControlUnavailable,
+    made_at,
+    new_id,
+    secret_bytes,
+)
 from resources.settings import CHECKOUT
 
 
