@@ -180,6 +180,8 @@ def _is_mapping(annotation: Any) -> bool:
 
 
 def _is_structured(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_is_structured(a) for a in get_args(annotation))
     return _is_mapping(annotation) or _holds_models(annotation) or get_origin(annotation) is list
 
 

@@ -10,6 +10,8 @@ import dagster as dg
 from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterRunStatus
 
 from resources.compute import Driver
+from resources.control import made_at
+from resources.dagster_graphql import JOB_TAG
 
 CANCELLED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
@@ -70,13 +72,16 @@ def driver_of(context: AssetExecutionContext) -> Driver:
 def requested_at(context: AssetExecutionContext) -> float:
     """When the step's work was requested, in seconds since the epoch.
 
-    That is when its dagster_run was created; of an automatic retry, when the first one was.
+    That is when its job was taken, or without a job its dagster_run was created; of an automatic
+    retry, when the first one was. Somebody who executes a dagster_run again requests it anew.
     """
     run = context.run
-    is_retry = "dagster/retry_number" in run.tags and run.root_run_id
-    record = context.instance.get_run_record_by_id(
-        run.root_run_id if is_retry and run.root_run_id else run.run_id
-    )
+    is_retry = "dagster/retry_number" in run.tags
+    job = run.tags.get(JOB_TAG)
+    if job is not None and (is_retry or run.parent_run_id is None):
+        return made_at(job)
+    first = (run.root_run_id if is_retry else None) or run.run_id
+    record = context.instance.get_run_record_by_id(first)
     return record.create_timestamp.timestamp() if record else time.time()
 
 

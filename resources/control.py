@@ -170,6 +170,14 @@ def new_id(kind: str) -> str:
     return f"{kind}_{''.join(letters)}"
 
 
+def made_at(id: str) -> float:
+    """When the name of `new_id` was made, in seconds since the epoch."""
+    number = 0
+    for letter in id.rpartition("_")[2]:
+        number = number << 5 | CROCKFORD.index(letter)
+    return (number >> 80) / 1000
+
+
 def secret_bytes(path: Path) -> bytes:
     """The secret kept in the file, readable by its owner alone; made at first use."""
     if path.exists():

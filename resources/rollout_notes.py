@@ -63,12 +63,12 @@ def notes_of(address: dict[str, Any]) -> Notes:
     """What is noted at the address."""
     noted = address["metadata"].get("annotations") or {}
     found = noted.get(f"{NOTE}rollout")
-    record = Record.model_validate_json(found) if found else _told_in_words(noted)
+    record = Record.model_validate_json(found) if found else _from_words(noted)
     selected = address["spec"]["selector"].get(VERSION_LABEL, "")
     return Notes(record=record, selected=selected, revision=address["metadata"]["resourceVersion"])
 
 
-def _told_in_words(noted: dict[str, str]) -> Record:
+def _from_words(noted: dict[str, str]) -> Record:
     """The record of an address that has no whole one."""
     serving, target = noted.get(f"{NOTE}serving"), noted.get(f"{NOTE}target")
     return Record(

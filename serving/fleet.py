@@ -118,6 +118,8 @@ class Fleet:
         is_same_version = serving is not None and serving.version == variant.version
         steps = () if is_same_version else tuple(release.canary)
         self._releases[variant] = release
+        if group := self._groups.get(variant):
+            group.fault = ""
         self._advance(Deploy(variant=variant, steps=steps, step_s=release.step_s))
         self._release = release
 
@@ -126,8 +128,9 @@ class Fleet:
         problem = None
         for variant in kept(self._rollout):
             try:
-                for replica in self._group(variant).supervise(time.monotonic()):
-                    self._traffic.drop(replica)
+                group, now = self._group(variant), time.monotonic()
+                self._traffic.drop(group.without_dead(now))
+                group.start_due(now)
             except (OSError, RouterFailed) as error:
                 problem = error
         return problem
@@ -183,8 +186,7 @@ class Fleet:
 
     def _end(self, variants: list[Variant]) -> None:
         for variant in variants:
-            for replica in self._groups.pop(variant).running:
-                self._traffic.leave(replica)
+            self._traffic.leave(self._groups.pop(variant).running)
 
     def _record(self) -> None:
         unseen = self._rollout.model_copy(update={"ready": frozenset(), "whole": frozenset()})

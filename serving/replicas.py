@@ -35,21 +35,24 @@ class Replicas:
         """Slots of the router that are theirs."""
         return [r.slot for r in self.running] + [s.slot for s in self._starts]
 
-    def supervise(self, now: float) -> list[Replica]:
-        """Replicas that died and have left their slots; others are started in their place.
-
-        Raises OSError when a process cannot be started; the next call tries again.
-        """
+    def without_dead(self, now: float) -> list[Replica]:
+        """Replicas that died; others are to be started in their slots."""
         dead = [replica for replica in self.running if replica.is_dead]
         for replica in dead:
             self.running.remove(replica)
             self._start_again(replica, now)
+        return dead
+
+    def start_due(self, now: float) -> None:
+        """Start what is due, and see who is ready.
+
+        Raises OSError when a process cannot be started; the next call tries again.
+        """
+        for replica in self.running:
+            replica.probe()
         for start in [s for s in self._starts if s.due <= now]:
             self.running.append(Replica(self.release, start.slot, self._logs, start.restarts))
             self._starts.remove(start)
-        for replica in self.running:
-            replica.probe()
-        return dead
 
     def _start_again(self, replica: Replica, now: float) -> None:
         restarts = replica.restarts + 1

@@ -127,18 +127,25 @@ class Traffic:
             self._router.weigh(self._service, slot, weight)
         self._places[slot], self._owners[slot] = place, variant
 
-    def drop(self, replica: Replica) -> None:
-        """End the replica, whose slot another one takes. Raises OSError or RouterFailed."""
-        replica.stop()
-        self._leaving.append(_Leaving(replica, time.monotonic(), has_slot=False))
-        if self._places.pop(replica.slot, None):
-            self._router.close(self._service, replica.slot)
+    def drop(self, replicas: list[Replica]) -> None:
+        """End the replicas, whose slots others take. Raises OSError or RouterFailed."""
+        for replica in replicas:
+            replica.stop()
+            self._leaving.append(_Leaving(replica, time.monotonic(), has_slot=False))
+        for replica in replicas:
+            if self._places.pop(replica.slot, None):
+                self._router.close(self._service, replica.slot)
 
-    def leave(self, replica: Replica) -> None:
-        """End the replica once it has answered its requests. Raises OSError or RouterFailed."""
-        self._leaving.append(_Leaving(replica, time.monotonic(), has_slot=True))
-        if self._places.pop(replica.slot, None):
-            self._router.drain(self._service, replica.slot)
+    def leave(self, replicas: list[Replica]) -> None:
+        """End the replicas once they have answered their requests.
+
+        Raises OSError or RouterFailed.
+        """
+        now = time.monotonic()
+        self._leaving += [_Leaving(replica, now, has_slot=True) for replica in replicas]
+        for replica in replicas:
+            if self._places.pop(replica.slot, None):
+                self._router.drain(self._service, replica.slot)
 
     def settle(self) -> None:
         """Stop what has answered its last request. Raises OSError or RouterFailed."""

@@ -16,6 +16,7 @@ from definitions import definitions_of, doors
 from engine import lease
 from engine.orphan import die_with_parent
 from projects.loading import LoadedProject, load_project
+from resources.dagster_graphql import JOB_TAG
 from resources.settings import Settings
 from resources.tracking import Tracking
 
@@ -36,8 +37,10 @@ class Loop:
     def tracking(self) -> Tracking:
         return self.doors["tracking"]
 
-    def materialize(self, *families: str, **config: dict) -> dg.ExecuteInProcessResult:
-        """Result of one dagster_run of the families' assets."""
+    def materialize(
+        self, *families: str, job: str | None = None, **config: dict
+    ) -> dg.ExecuteInProcessResult:
+        """Result of one dagster_run of the families' assets, for the job where one is named."""
         assets = list(definitions_of(self.project).assets or [])
         chosen = [key for a in assets for key in a.keys if key.path[1] in families]
         return dg.materialize(
@@ -47,6 +50,7 @@ class Loop:
             selection=dg.AssetSelection.assets(*chosen),
             run_config={"ops": {op: {"config": c} for op, c in config.items()}},
             raise_on_error=False,
+            tags={JOB_TAG: job} if job else None,
         )
 
     def failure_of(self, result: dg.ExecuteInProcessResult) -> str:

@@ -6,6 +6,7 @@ import threading
 import httpx
 import pytest
 
+from resources.control import made_at, new_id
 from resources.gate import GateRefused, require_evidence
 from tests.waiting import until
 
@@ -72,15 +73,20 @@ def test_a_pinned_version_with_other_bytes_than_the_pin_says_is_refused(one_vers
     assert "the release pins 000000000000; release it again" in said
 
 
+@pytest.mark.parametrize("later", [1, 2])
 def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
-    two_versions, reconciler
+    two_versions, reconciler, later
 ):
     loop, results = two_versions, {}
+    jobs = {3 - later: new_id("job")}
+    taken_at = made_at(jobs[3 - later])
+    jobs[later] = until(lambda: made_at(found := new_id("job")) > taken_at and found)
     began = threading.Barrier(2)
 
     def release(version):
         began.wait()
-        results[version] = loop.materialize("champion", "service", **pinned(loop, version))
+        config = pinned(loop, version)
+        results[version] = loop.materialize("champion", "service", job=jobs[version], **config)
 
     threads = [threading.Thread(target=release, args=(version,)) for version in (1, 2)]
     for thread in threads:
@@ -88,16 +94,10 @@ def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
     for thread in threads:
         thread.join()
 
-    at = {
-        version: loop.instance.get_run_record_by_id(result.dagster_run.run_id).create_timestamp
-        for version, result in results.items()
-    }
-    later = max(at, key=at.__getitem__)
     assert results[later].success, loop.failure_of(results[later])
     assert answering(loop) == [(later, 100)]
     assert champion(loop) == later
-    served = loop.metadata("service", "classifier-api")["model_version"]
-    assert served == later
+    assert loop.metadata("service", "classifier-api")["model_version"] == later
     other = results[3 - later]
     assert other.success or "gives way to" in loop.failure_of(other)
 

@@ -3,6 +3,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,7 +13,14 @@ from sqlalchemy import text
 import accounts.tables
 import scheduler.tables  # noqa: F401
 from resources import control as control_module
-from resources.control import VERSION_TABLE, Control, ControlUnavailable, new_id, secret_bytes
+from resources.control import (
+    VERSION_TABLE,
+    Control,
+    ControlUnavailable,
+    made_at,
+    new_id,
+    secret_bytes,
+)
 from resources.settings import CHECKOUT
 
 
@@ -91,3 +99,8 @@ def test_a_secret_is_made_once_and_kept_private(tmp_path):
         thread.join()
     assert len(set(found)) == 1
     assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_name_says_when_it_was_made(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_795_786_911.469)
+    assert made_at(new_id("job")) == 1_795_786_911.469
