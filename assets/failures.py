@@ -7,8 +7,8 @@ import dagster as dg
 
 from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
+from resources.columns import UnusableColumns
 from resources.compute import JobLost, JobRefused
-from resources.datasets import UnusableColumns
 from resources.mlflow_connection import TrackingUnavailable
 from resources.object_store import ObjectMissing
 from resources.runtime import DeploymentFailed, RuntimeAbsent

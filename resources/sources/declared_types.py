@@ -46,14 +46,22 @@ def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
     read, table = declared.read, rows.table
     _require_known(read, table.column_names, declared.source)
     table = table.select(_kept(read, table.column_names, declared.label))
+    return rows.of(in_declared_types(table, read, f"{declared.source:.80}"))
+
+
+def in_declared_types(table: pa.Table, read: Reading, where: str) -> pa.Table:
+    """The table with the declared missing values and types.
+
+    Raises SourceUnreadable that begins with where the table is from and names the column.
+    """
     types = types_of(read, table.column_names)
     columns = []
     for name, values in zip(table.column_names, table.columns, strict=True):
         column = without_words(values, read.nulls)
         if name in types:
-            column = _in_type(name, column, types[name], declared.source)
+            column = _in_type(name, column, types[name], where)
         columns.append(column)
-    return rows.of(pa.Table.from_arrays(columns, table.column_names))
+    return pa.Table.from_arrays(columns, table.column_names) if columns else table
 
 
 def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:
@@ -131,9 +139,9 @@ def _is_named(name: str, patterns: list[str]) -> bool:
     return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, source: str) -> pa.ChunkedArray:
+def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedArray:
     if pa.types.is_string(column.type):
-        text = TextColumn(name, column, False, lambda row: Place(f"{source:.80}", None))
+        text = TextColumn(name, column, False, lambda row: Place(where, None))
         return of_text(text, kind)
     wanted = _ARROW[kind]
     if column.type == wanted or (kind == "timestamp" and pa.types.is_timestamp(column.type)):
@@ -144,7 +152,7 @@ def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, source: str) 
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SourceUnreadable(
-            f"{source:.80}: column {name!r} is of type {column.type}, expected "
+            f"{where}: column {name!r} is of type {column.type}, expected "
             f"{EXPECTED[kind]} in every row, as declared under read: types: {error}"
         ) from error
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from projects.dataset import Reading
 from resources.columns import UnusableColumns, plain
 from resources.remarks import Remark
+from resources.sources.declared_types import in_declared_types
 from resources.sources.listing import FoundFile, answering
 from resources.sources.rows import SourceUnreadable
 from resources.sources.union import FileTable, joined
@@ -16,7 +18,7 @@ INDEX = re.compile(r"^__index_level_\d+__$")
 
 
 def read_parquet(
-    system: Any, files: list[FoundFile], keep: list[str]
+    system: Any, files: list[FoundFile], read: Reading
 ) -> tuple[pa.Table, list[int], list[Remark]]:
     """All rows of the files, the number of rows of each, and what was left out or converted.
 
@@ -24,12 +26,13 @@ def read_parquet(
     """
     tables, remarks = [], []
     for file in files:
-        table, about = _without_index(_read(system, file), keep)
+        table, about = _without_index(_read(system, file), read.keep)
         try:
             table, more = plain(table)
         except UnusableColumns as error:
             raise SourceUnreadable(f"{file.name}: {error}") from error
-        tables.append(FileTable(file.name, table))
+        # Before files are joined: a declared type may be the one that holds the values of all.
+        tables.append(FileTable(file.name, in_declared_types(table, read, file.name)))
         remarks += [*about, *more]
     table, more = joined(tables)
     return table, [t.table.num_rows for t in tables], [*remarks, *more]
