@@ -6,9 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from projects.dataset import Reading
-from resources.columns import UnusableColumns, plain
 from resources.remarks import Remark
-from resources.sources.declared_types import in_declared_types
+from resources.sources.declared_types import plain_as_declared
 from resources.sources.listing import FoundFile, answering
 from resources.sources.rows import SourceUnreadable
 from resources.sources.union import FileTable, joined
@@ -27,12 +26,9 @@ def read_parquet(
     tables, remarks = [], []
     for file in files:
         table, about = _without_index(_read(system, file), read.keep)
-        try:
-            table, more = plain(table)
-        except UnusableColumns as error:
-            raise SourceUnreadable(f"{file.name}: {error}") from error
         # Before files are joined: a declared type may be the one that holds the values of all.
-        tables.append(FileTable(file.name, in_declared_types(table, read, file.name)))
+        table, more = plain_as_declared(table, read, file.name)
+        tables.append(FileTable(file.name, table))
         remarks += [*about, *more]
     table, more = joined(tables)
     return table, [t.table.num_rows for t in tables], [*remarks, *more]
