@@ -8,8 +8,8 @@ import dagster as dg
 from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
 from engine.protocol import is_outage
+from resources.columns import UnusableColumns
 from resources.compute import JobLost, JobRefused
-from resources.datasets import UnusableColumns
 from resources.gate import GateRefused
 from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
 from resources.object_store import ObjectMissing

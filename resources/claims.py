@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from projects.dataset import Bounds, Expectations
-from resources.datasets import DatasetVersion
+from resources.dataset_version import DatasetVersion
 from resources.profiling import ColumnProfile
 
 MOST_NAMED = 5

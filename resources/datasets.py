@@ -16,78 +16,21 @@ import numpy as np
 import pyarrow as pa
 
 from engine.bucket import BucketSettings
-from engine.protocol import Contract
 from projects.dataset import Dataset, Split, Task
 from projects.nearest import hint
 from resources.arrow import pc
 from resources.columns import UnusableColumns, is_number, plain, with_types
+from resources.dataset_version import DatasetVersion, SplitContent, declaration_digest
 from resources.object_store import ObjectMissing, ObjectStore
-from resources.profiling import Profile, class_counts_of, profile_of
+from resources.profiling import class_counts_of, profile_of
 from resources.remarks import Remark, bounded, merged
 from resources.sources.rows import SourceRows
 from resources.tasks import Decision, classes_of, decide
 
 ROWS_AT_ONCE = 65_536
 SPLIT = "split"
-SHAPING = {"source", "label", "task", "image", "read", "split", "watch"}
-"""Parts of a declaration that shape the rows of a version, or what is learned from them."""
-
-
-class SplitContent(Contract):
-    """What one split of a version holds."""
-
-    rows: int
-    class_counts: dict[str, int] = {}
-    """Rows by class, where the label has classes."""
-
-
-class DatasetVersion(Contract):
-    """One immutable version of a dataset, as the declaration that it was last made by reads it."""
-
-    project: str
-    name: str
-    version: str
-    """SHA-256 over the Arrow IPC stream of the rows, the split included."""
-    uri: str
-    train: list[str]
-    test: list[str]
-    """Parquet files of each split."""
-    features: list[str]
-    label: str | None
-    classes: list[str]
-    bytes: int
-    profile: Profile
-    task: Task | None = None
-    """What is predicted; None without a label."""
-    task_reason: str = ""
-    """Why it is this task: `declared`, or what the values of the label are like."""
-    splits: dict[str, SplitContent] = {}
-    """By `train` and `test`; empty in versions that were written without."""
-    remarks: list[Remark] = []
-    """What was left out or converted."""
-    source: str = ""
-    """The declared source; empty in versions that were written without."""
-    declaration_digest: str = ""
-    """`declaration_digest` of the declaration; empty in versions that were written without."""
-    code_revision: str = ""
-    """Revision of the code that read the rows."""
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return self.profile.rows
-
-    def model_post_init(self, context: Any) -> None:
-        """Versions that were written without a task had classes or a number to predict."""
-        if self.task is None and self.label is not None:
-            task = "classification" if self.classes else "regression"
-            object.__setattr__(self, "task", task)
-
-
-def declaration_digest(declared: Dataset) -> str:
-    """SHA-256 over the parts of the declaration that shape rows or what is learned from them."""
-    shown = declared.model_dump_json(include=SHAPING, exclude_defaults=True)
-    return hashlib.sha256(shown.encode()).hexdigest()
+WIDE = 1_000
+"""Columns above which files are written without dictionaries and statistics."""
 
 
 class DatasetStore:
@@ -170,8 +113,14 @@ class DatasetStore:
         from deltalake import DeltaTable, write_deltalake
 
         uri = self._objects.uri(key)
-        options = BucketSettings().delta_options or None
-        write_deltalake(uri, table, partition_by=[SPLIT], mode="overwrite", storage_options=options)
+        write_deltalake(
+            uri,
+            table,
+            partition_by=[SPLIT],
+            mode="overwrite",
+            storage_options=BucketSettings().delta_options or None,
+            **_of_wide_table() if table.num_columns > WIDE else {},
+        )
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
         found = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
         return _Files(
@@ -187,6 +136,17 @@ class _Files(NamedTuple):
     train: list[str]
     test: list[str]
     bytes: int
+
+
+def _of_wide_table() -> dict[str, Any]:
+    """Dictionaries and statistics of every one of thousands of columns cost more than values."""
+    from deltalake import ColumnProperties, WriterProperties
+
+    bare = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+    return {
+        "configuration": {"delta.dataSkippingNumIndexedCols": "0"},
+        "writer_properties": WriterProperties(default_column_properties=bare),
+    }
 
 
 def _record_key(key: str, declaration: str) -> str:

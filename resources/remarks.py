@@ -13,7 +13,8 @@ class Remark(Contract):
     """One thing that the rows of a version do not hold as the source has it."""
 
     subject: str
-    """Column or file."""
+    """Name of a column or file."""
+    about: Literal["column", "file"] = "column"
     action: Literal["left_out", "converted"]
     count: int
     """Values, rows or files concerned."""
@@ -52,6 +53,7 @@ def bounded(remarks: list[Remark]) -> list[Remark]:
     is_loss = any(remark.action == "left_out" for remark in rest)
     summary = Remark(
         subject="other columns and files",
+        about="file",
         action="left_out" if is_loss else "converted",
         count=len(rest),
         reason=f"further remarks, the first on {rest[0].subject}: {rest[0].reason}",

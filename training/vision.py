@@ -35,7 +35,10 @@ class Reader(nn.Module):
         super().__init__()
         side = round(pixels**0.5)
         if side * side != pixels:
-            raise ValueError(f"got rows of {pixels} features, expected a square number of pixels")
+            raise ValueError(
+                f"got rows of {pixels} features, expected a square number of pixels: the features "
+                "must be those of images as high as they are wide"
+            )
         self.low: torch.Tensor
         self.range: torch.Tensor
         self.register_buffer("low", torch.tensor(low))

@@ -94,7 +94,8 @@ class DatasetRemark(Output):
     """Something that a version does not hold as its source has it."""
 
     subject: str
-    """Column or file."""
+    """Name of a column or file."""
+    about: Literal["column", "file"]
     action: Literal["left_out", "converted"]
     count: int
     """Values, rows or files concerned."""

@@ -123,23 +123,23 @@ def _dialect_of(text: TextFile, read: Reading) -> Dialect:
 
 
 def _records(lines: list[str], delimiter: str, quote: str) -> list[list[str]]:
+    """The cells of the lines, but for a last record that the sample may have cut."""
     reader = csv.reader(lines, delimiter=delimiter, quotechar=quote)
     found: list[list[str]] = []
     try:
         found.extend(record for record in reader if record)
     except csv.Error:  # a cell too long for Python's reader; DuckDB says what it makes of it
         found = found or [lines[0].split(delimiter)]
-    return found
+    return found[:-1] if len(lines) == SAMPLE_LINES and len(found) > 1 else found
 
 
-def _fitness(records: list[list[str]], delimiter: str) -> tuple[bool, int, int, int]:
-    """Greater for the delimiter by which all lines have the cells of the header, then for that
-    which most lines have; a comma, which numbers and sentences hold as well, is the last."""
-    width = len(records[0])
-    lines = records if len(records) < SAMPLE_LINES / 2 else records[:-1]
-    fits_all = width > 1 and all(len(record) == width for record in lines)
-    divided = sum(len(record) > 1 for record in lines)
-    return fits_all, width if fits_all else 0, divided, -1 if delimiter == "," else 0
+def _fitness(records: list[list[str]], delimiter: str) -> tuple[bool, int, int]:
+    """Greater for a delimiter by which all lines have as many cells as the header, then for that
+    which divides most lines; a comma, which numbers and sentences hold as well, comes last."""
+    width, is_sign = len(records[0]), delimiter != ","
+    if width > 1 and all(len(record) == width for record in records):
+        return True, is_sign, width
+    return False, sum(len(record) > 1 for record in records), is_sign
 
 
 def _require_usable(names: list[str], file: str, read: Reading) -> None:

@@ -1,6 +1,7 @@
 """What a declaration says of types, missing values and columns, done to the rows of any source."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pyarrow as pa
 from projects.dataset import ColumnType, Dataset, NullWord, Reading
 from projects.nearest import hint
 from resources.arrow import pc
-from resources.columns import is_number
+from resources.columns import UnusableColumns, is_number, plain
+from resources.remarks import Remark
 from resources.sources.rows import SourceRows, SourceUnreadable
 from resources.sources.text_columns import (
     DATE,
@@ -39,21 +41,55 @@ EXPECTED: dict[ColumnType, str] = {
 
 
 def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
-    """The rows with the declared missing values and types, and the declared columns only.
+    """The rows in plain types with the declared missing values and types, and of the declared
+    columns only; nothing is remarked on columns that are not wanted.
 
     Raises SourceUnreadable that names the column, and the nearest name for one that is not there.
     """
-    read, table = declared.read, rows.table
-    _require_known(read, table.column_names, declared.source)
+    read, source = declared.read, f"{declared.source:.80}"
+    table, remarks = plain_as_declared(rows.table, read, source)
+    remarks = [*rows.remarks, *remarks]
+    _require_known(read, table.column_names, {r.subject for r in remarks}, source)
     table = table.select(_kept(read, table.column_names, declared.label))
+    wanted = [
+        remark
+        for remark in remarks
+        if remark.about == "file" or _kept(read, [remark.subject], declared.label)
+    ]
+    return replace(rows, table=table, remarks=tuple(wanted))
+
+
+def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Table, list[Remark]]:
+    """The table in plain types, with the declared missing values and types, and remarks on what
+    changed without a declaration.
+
+    Raises SourceUnreadable that begins with where the table is from and names the column.
+    """
+    try:
+        table, remarks = plain(_with_declared_texts(table, read))
+    except UnusableColumns as error:
+        raise SourceUnreadable(f"{where}: {error}") from error
     types = types_of(read, table.column_names)
     columns = []
     for name, values in zip(table.column_names, table.columns, strict=True):
         column = without_words(values, read.nulls)
         if name in types:
-            column = _in_type(name, column, types[name], declared.source)
+            column = _in_type(name, column, types[name], where)
         columns.append(column)
-    return rows.of(pa.Table.from_arrays(columns, table.column_names))
+    if columns:
+        table = pa.Table.from_arrays(columns, table.column_names)
+    return table, [remark for remark in remarks if remark.subject not in types]
+
+
+def _with_declared_texts(table: pa.Table, read: Reading) -> pa.Table:
+    """The table with declared texts as such, before large numbers lose digits as plain ones."""
+    types = types_of(read, table.column_names)
+    columns = []
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        is_exact = pa.types.is_integer(values.type) or pa.types.is_decimal(values.type)
+        is_text = is_exact and types.get(name) == "text"
+        columns.append(values.cast(pa.string()) if is_text else values)
+    return pa.Table.from_arrays(columns, schema=None, names=table.column_names) if types else table
 
 
 def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:
@@ -111,12 +147,15 @@ def _number(word: NullWord) -> float | None:
         return None
 
 
-def _require_known(read: Reading, names: list[str], source: str) -> None:
+def _require_known(read: Reading, names: list[str], gone: set[str], source: str) -> None:
+    """Raises SourceUnreadable for a column that is not there; one that is left out anyway may be
+    kept or dropped by name."""
     for key in ("types", "keep", "drop"):
+        known = names if key == "types" else [*names, *gone]
         for pattern in getattr(read, key):
-            if pattern not in names and not any(fnmatchcase(name, pattern) for name in names):
+            if not any(name == pattern or fnmatchcase(name, pattern) for name in known):
                 raise SourceUnreadable(
-                    f"{source:.80} has no column {pattern!r}, which read: {key} names"
+                    f"{source} has no column {pattern!r}, which read: {key} names"
                     f"{hint(pattern, names)}"
                 )
 
@@ -131,9 +170,9 @@ def _is_named(name: str, patterns: list[str]) -> bool:
     return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, source: str) -> pa.ChunkedArray:
+def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedArray:
     if pa.types.is_string(column.type):
-        text = TextColumn(name, column, False, lambda row: Place(f"{source:.80}", None))
+        text = TextColumn(name, column, False, lambda row: Place(where, None))
         return of_text(text, kind)
     wanted = _ARROW[kind]
     if column.type == wanted or (kind == "timestamp" and pa.types.is_timestamp(column.type)):
@@ -144,7 +183,7 @@ def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, source: str) 
         return column.cast(wanted)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SourceUnreadable(
-            f"{source:.80}: column {name!r} is of type {column.type}, expected "
+            f"{where}: column {name!r} is of type {column.type}, expected "
             f"{EXPECTED[kind]} in every row, as declared under read: types: {error}"
         ) from error
 

@@ -59,7 +59,7 @@ def as_utf8(
     if declared or encoding != FALLBACK:
         return TextFile(target, name), None
     reason = f"the text is not UTF-8 and was read as {FALLBACK}; declare read: {{encoding: ...}}"
-    remark = Remark(subject=name, action="converted", count=1, reason=reason)
+    remark = Remark(subject=name, about="file", action="converted", count=1, reason=reason)
     return TextFile(target, name), remark
 
 

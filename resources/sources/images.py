@@ -206,7 +206,12 @@ def _remarks_on_files(folder: str, found: Found) -> list[Remark]:
 
 def _left_out(subject: str, names: list[str], reason: str) -> Remark:
     return Remark(
-        subject=subject, action="left_out", count=len(names), reason=reason, example=names[0]
+        subject=subject,
+        about="file",
+        action="left_out",
+        count=len(names),
+        reason=reason,
+        example=names[0],
     )
 
 

@@ -58,6 +58,7 @@ class Found(NamedTuple):
         return [
             Remark(
                 subject=place,
+                about="file",
                 action="left_out",
                 count=len(self.others),
                 reason=reason,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from resources.columns import UnusableColumns, plain
+from projects.dataset import Reading
 from resources.remarks import Remark
+from resources.sources.declared_types import plain_as_declared
 from resources.sources.listing import FoundFile, answering
 from resources.sources.rows import SourceUnreadable
 from resources.sources.union import FileTable, joined
@@ -16,7 +17,7 @@ INDEX = re.compile(r"^__index_level_\d+__$")
 
 
 def read_parquet(
-    system: Any, files: list[FoundFile], keep: list[str]
+    system: Any, files: list[FoundFile], read: Reading
 ) -> tuple[pa.Table, list[int], list[Remark]]:
     """All rows of the files, the number of rows of each, and what was left out or converted.
 
@@ -24,11 +25,9 @@ def read_parquet(
     """
     tables, remarks = [], []
     for file in files:
-        table, about = _without_index(_read(system, file), keep)
-        try:
-            table, more = plain(table)
-        except UnusableColumns as error:
-            raise SourceUnreadable(f"{file.name}: {error}") from error
+        table, about = _without_index(_read(system, file), read.keep)
+        # Before files are joined: a declared type may be the one that holds the values of all.
+        table, more = plain_as_declared(table, read, file.name)
         tables.append(FileTable(file.name, table))
         remarks += [*about, *more]
     table, more = joined(tables)

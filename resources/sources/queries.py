@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from resources.columns import UnusableColumns, plain
+from projects.dataset import Reading
+from resources.sources.declared_types import plain_as_declared
 from resources.sources.rows import SourceRows, SourceUnreadable
 
 
-def read_query(query: str, base: Path) -> SourceRows:
+def read_query(query: str, base: Path, read: Reading) -> SourceRows:
     """The rows of the query, in the order of their values. Raises SourceUnreadable."""
     import duckdb
 
@@ -21,7 +22,7 @@ def read_query(query: str, base: Path) -> SourceRows:
             table = relation.to_arrow_table()
     except duckdb.Error as error:
         raise SourceUnreadable(f"the query failed: {_reason(str(error))}: {query}") from error
-    return _ordered(table, query)
+    return _ordered(table, query, read)
 
 
 def _reason(message: str) -> str:
@@ -37,7 +38,7 @@ def _reason(message: str) -> str:
     return first
 
 
-def _ordered(table: pa.Table, query: str) -> SourceRows:
+def _ordered(table: pa.Table, query: str, read: Reading) -> SourceRows:
     """The rows in the order of their values: a query without ORDER BY may give them in any, and
     the version must not depend on it."""
     names = table.column_names
@@ -46,10 +47,7 @@ def _ordered(table: pa.Table, query: str) -> SourceRows:
             f"the query gives {', '.join(twice)} more than once; name columns apart with AS: "
             f"{query}"
         )
-    try:
-        table, remarks = plain(table)
-    except UnusableColumns as error:
-        raise SourceUnreadable(f"the query {query}: {error}") from error
+    table, remarks = plain_as_declared(table, read, f"the query {query}")
     orderable = [f.name for f in table.schema if not pa.types.is_null(f.type)]
     if not orderable:
         raise SourceUnreadable(

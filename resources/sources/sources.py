@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from projects.schema import Dataset
-from resources.columns import UnusableColumns, plain, require_distinct, with_types
+from resources.columns import UnusableColumns, require_distinct, with_types
 from resources.object_store import ObjectStore
 from resources.remarks import Remark, merged
 from resources.request_logs import RequestLogs
 from resources.sources.bundled import read_bundled
-from resources.sources.declared_types import as_declared, types_of
+from resources.sources.declared_types import as_declared, plain_as_declared, types_of
 from resources.sources.images import read_images
 from resources.sources.listing import absolute, watched_files
 from resources.sources.queries import read_query
@@ -36,31 +36,38 @@ class Sources:
         Relative paths start at `base`. Raises SourceUnreadable, or SourceUnreachable for a bucket
         that does not answer.
         """
+        try:
+            rows = as_declared(self._read_all(project, declared, base), declared)
+            require_distinct(rows.table.column_names)
+        except UnusableColumns as error:
+            raise SourceUnreadable(f"{declared.source:.80}: {error}") from error
+        except pa.ArrowException as error:
+            reason = str(error).split("\n", maxsplit=1)[0]
+            raise SourceUnreadable(
+                f"{declared.source:.80} cannot be read: {reason}; expected rows of plain types"
+            ) from error
+        if not rows.table.num_columns:
+            why = "; ".join(map(str, merged(rows.remarks)[:3])) or "none is kept"
+            raise SourceUnreadable(f"{declared.source:.80} has no usable column: {why}")
+        about = _remarks_on_texts(rows, declared)
+        table, empty = with_types(rows.table, declared.label)
+        return replace(rows, table=table, remarks=tuple(merged([*rows.remarks, *about, *empty])))
+
+    def _read_all(self, project: str, declared: Dataset, base: Path) -> SourceRows:
         rows = self._read_source(project, declared, base)
         if declared.watch and watched_files(declared, base):
             more = read_files(declared.watch, base, declared.read, declared.label)
             rows = _appended(rows, more, declared)
         if rows.table.num_rows == 0:
             raise SourceUnreadable(f"{declared.source} has no rows; expected at least one")
-        try:
-            table, remarks = plain(rows.table)
-            rows = as_declared(rows.of(table, *remarks), declared)
-            require_distinct(rows.table.column_names)
-        except UnusableColumns as error:
-            raise SourceUnreadable(f"{declared.source:.80}: {error}") from error
-        if not rows.table.num_columns:
-            why = "; ".join(map(str, merged(rows.remarks)[:3]))
-            raise SourceUnreadable(f"{declared.source:.80} has no usable column: {why}")
-        about = _remarks_on_texts(rows, declared)
-        table, empty = with_types(rows.table, declared.label)
-        return replace(rows, table=table, remarks=tuple(merged([*rows.remarks, *about, *empty])))
+        return rows
 
     def _read_source(self, project: str, declared: Dataset, base: Path) -> SourceRows:
         scheme, _, rest = declared.source.partition(":")
         readers: dict[str, Callable[[], SourceRows]] = {
             "sklearn": lambda: read_bundled(rest),
             "files": lambda: read_files(rest, base, declared.read, declared.label),
-            "sql": lambda: read_query(rest, base),
+            "sql": lambda: read_query(rest, base, declared.read),
             "images": lambda: read_images(absolute(rest, base), declared.image, self._objects),
             "requests": lambda: read_requests(f"{project}.{rest}", self._request_logs),
         }
@@ -69,7 +76,7 @@ class Sources:
 
 def _appended(rows: SourceRows, more: SourceRows, declared: Dataset) -> SourceRows:
     """The rows with those of the watched files, in the columns of the source."""
-    table, remarks = plain(rows.table)
+    table, remarks = plain_as_declared(rows.table, declared.read, f"{declared.source:.80}")
     known, missing = table.column_names, set(table.column_names) - set(more.table.column_names)
     if missing:
         raise SourceUnreadable(

@@ -32,7 +32,7 @@ def read_files(address: str, base: Path, read: Reading, label: str | None) -> So
     found = found_at(place, FORMATS)
     kind = _format_of(place, found)
     if kind == "parquet":
-        table, counts, remarks = read_parquet(found.system, found.files, read.keep)
+        table, counts, remarks = read_parquet(found.system, found.files, read)
     else:
         with _texts(found, read) as (texts, about):
             table, counts, remarks = _read_texts(kind, texts, read, label)

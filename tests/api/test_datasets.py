@@ -54,6 +54,7 @@ def test_version_says_its_source_and_what_it_does_not_hold(door):
     assert remark.pop("reason").startswith("39 of 40 values are numbers and the others are not")
     assert remark == {
         "subject": "width",
+        "about": "column",
         "action": "left_out",
         "count": 1,
         "example": "n/a?",

@@ -128,14 +128,20 @@ def test_image_trainer_learns_from_a_folder_of_pictures(loop, flowers):
     assert loop.metadata("checkpoint", "eyes")["test_accuracy"] == 1
 
 
-def test_image_trainer_says_what_to_declare_for_pixels(loop, flowers):
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ("", "declare image: {height: ..., width: ...}"),
+        ("    image: {height: 8, width: 12}\n", "must be those of images as high as they are wide"),
+    ],
+)
+def test_image_trainer_says_which_pixels_it_needs(image, says, loop, flowers):
     for i in range(8):
         file = flowers / "petals" / ("left" if i % 2 else "right") / f"{i}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8), i).save(file)
-    (flowers / "flowers.yaml").write_text(EYES.replace("    image: {height: 8, width: 8}\n", ""))
+    text = EYES.replace("    image: {height: 8, width: 8}\n", image)
+    (flowers / "flowers.yaml").write_text(text)
     loop.project = load_project(flowers / "flowers.yaml")
 
-    refused = loop.failure_of(loop.materialize("dataset", "checkpoint"))
-
-    assert "declare image: {height: ..., width: ...}" in refused
+    assert says in loop.failure_of(loop.materialize("dataset", "checkpoint"))

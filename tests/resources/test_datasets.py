@@ -404,3 +404,13 @@ def test_unusable_label_is_refused_with_its_reason(label, message, store):
 
     with pytest.raises(UnusableColumns, match=message):
         store.write("p", "birds", DECLARED.model_copy(update={"label": label}), table)
+
+
+def test_wide_table_is_written_and_read_back(store):
+    table = pa.table({f"x{i}": np.arange(8) + i for i in range(3_000)})
+
+    version = store.write("p", "wide", Dataset(source="files:wide.csv"), table)
+
+    rows = read_rows(version.train + version.test, ["x0", "x2999"]).sort_by("x0")
+    assert rows.column("x2999").to_pylist() == list(range(2_999, 3_007))
+    assert len(version.features) == 3_000

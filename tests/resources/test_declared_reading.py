@@ -81,6 +81,38 @@ def test_unknown_column_is_refused_with_the_nearest(key, read):
         read({key: value})
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"drop": ["tags", "took", "big", "empty"]},
+        {"keep": ["x"]},
+        {"types": {"took": "number", "big": "text"}, "drop": ["tags", "empty"]},
+    ],
+)
+def test_nothing_is_remarked_on_what_is_declared_or_not_wanted(words, tmp_path, rows_of):
+    table = {
+        "x": [1, 2],
+        "tags": [["a"], []],
+        "took": pa.array([1, 2], pa.duration("s")),
+        "big": pa.array([2**64 - 1, 1], pa.uint64()),
+        "empty": pa.nulls(2),
+    }
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+
+    rows = rows_of("files:a.parquet", read=words)
+
+    assert rows.remarks == ()
+    if "types" in words:
+        assert rows.table.column("big").to_pylist() == ["18446744073709551615", "1"]
+        assert rows.table.column("took").to_pylist() == [1.0, 2.0]
+
+
+def test_declared_text_of_a_query_keeps_every_digit(rows_of):
+    rows = rows_of("sql:SELECT 18446744073709551615::UBIGINT AS id", read={"types": {"id": "text"}})
+
+    assert rows.table.to_pylist() == [{"id": "18446744073709551615"}]
+
+
 def test_nothing_left_is_refused(read):
     with pytest.raises(SourceUnreadable, match="no usable column"):
         read({"drop": ["*"]})

@@ -165,6 +165,15 @@ def test_types_that_no_type_holds_are_refused_with_both_files(write, rows_of):
         rows_of("files:data")
 
 
+def test_declared_type_holds_the_values_of_all_files(write, rows_of):
+    write("data/a.parquet", {"x": [1], "y": [1]})
+    write("data/b.parquet", {"x": ["one"], "y": ["?"]})
+
+    rows = rows_of("files:data", read={"types": {"x": "text", "y": "number"}, "nulls": ["?"]})
+
+    assert rows.table.to_pylist() == [{"x": "1", "y": 1.0}, {"x": "one", "y": None}]
+
+
 def test_spellings_of_two_files_are_refused_with_both_files(write, rows_of):
     write("data/a.parquet", {"size": [1], "y": [1]})
     write("data/b.parquet", {"Size": [1], "y": [1]})
