@@ -46,13 +46,13 @@ class SubmitTraining(Input):
     """A training job to start."""
 
     model: Reference
-    """A declared model (`reader`, or `digits/reader`), an importable trainer
+    """A declared model (`reader`, `digits/reader`), an importable trainer
     (`training.vision:train`), or a Hugging Face id (`hf:google/vit-base-patch16-224`)."""
     project: ShortName | None = None
     """Project of the model; needed where two projects have a model of this name."""
     dataset: Reference | None = None
-    """A declared dataset, or a URI such as `sklearn:digits`, `files:data/x.csv`,
-    `s3://bucket/x.parquet`; by default the model's declared one."""
+    """A declared dataset, or a URI such as `sklearn:digits` or `s3://bucket/x.parquet`; by default
+    the model's declared one."""
     dataset_version: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     """Content hash of the dataset version; by default the newest, fixed when the job is taken."""
     label: Annotated[str, StringConstraints(max_length=200)] | None = None
@@ -64,8 +64,8 @@ class SubmitTraining(Input):
     callback: CallbackUrl | None = None
     """Address that is told, signed, when the job starts and ends."""
     max_seconds: MaxSeconds | None = None
-    """Time after which the job is stopped; needed by a key with a budget where too few jobs like
-    it have ended to say how long it takes."""
+    """Time after which the job is stopped; a key with a budget needs it where too few jobs like it
+    have ended."""
     idempotency_key: OnceKey | None = None
     """The same key again gives the same job, and starts nothing."""
 
@@ -90,7 +90,6 @@ class Estimate(Output):
     confidence: float
     """Probability that the interval holds the true duration."""
     based_on: list[str]
-    """Jobs that it rests on."""
 
 
 class Monitoring(Output):
