@@ -22,8 +22,14 @@ REFUSALS = frozenset(
         "UNAUTHENTICATED",
     }
 )
-LOST_CONNECTION = ("InterfaceError", "PendingRollbackError")
-"""SQLAlchemy's errors of broken connections, which MLflow's store calls a BAD_REQUEST."""
+PASSING = (
+    "InterfaceError",
+    "PendingRollbackError",
+    "UNIQUE constraint failed",
+    "UniqueViolation",
+)
+"""SQLAlchemy's errors of broken connections and of two writers of one row, which MLflow's store
+calls a BAD_REQUEST; the second writer finds the row when it tries again."""
 
 
 def is_refusal(error: Exception) -> bool:
@@ -32,4 +38,4 @@ def is_refusal(error: Exception) -> bool:
     if isinstance(error, OSError):
         return not is_outage(error)
     code = getattr(error, "error_code", None)
-    return code in REFUSALS and not any(name in str(error) for name in LOST_CONNECTION)
+    return code in REFUSALS and not any(text in str(error) for text in PASSING)

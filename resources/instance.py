@@ -21,6 +21,7 @@ from engine.bucket import BucketSettings
 from resources.cluster_settings import ClusterSettings
 from resources.coordinator import AttributingCoordinator
 from resources.local_launcher import LocalLauncher
+from resources.migrating import migrate_one_at_a_time
 from resources.run_config_text import use_core_schema
 from resources.settings import Settings
 
@@ -29,6 +30,7 @@ DEQUEUE_EVERY_S = 1
 RUNS_OF_A_MACHINE = 4
 RUNS_OF_A_CLUSTER = 64
 use_core_schema()
+migrate_one_at_a_time()
 
 
 def _state(*parts: str) -> str:

@@ -92,7 +92,7 @@ def test_a_plan_of_somebody_elses_organization_is_worth_nothing(door, agent):
     plan = preview(agent, "train.submit", model="classifier")
     other = door.organization_admin("elsewhere")
     refused = execute(other, "train.submit", plan["plan_hash"], model="classifier")
-    assert refused.status_code == 404
+    assert refused.json()["type"] == "/problems/stale-plan"
 
 
 def test_wrong_parameters_are_named_with_the_nearest_right_one(agent):
@@ -109,8 +109,9 @@ def test_an_unknown_tool_is_answered_with_the_nearest(agent):
 def test_a_budget_is_part_of_the_preview(door):
     client = door.with_role("user", agents_may_change=True, budget_gpu_h=2.0)
     plan = preview(client, "train.submit", model="classifier")
-    assert plan["quota"]["budget_gpu_h"] == 2.0
-    assert plan["quota"]["used_gpu_h"] == 0.0
+    (budget,) = plan["quota"]["budgets"]
+    assert (budget["unit"], budget["limit"], budget["used"]) == ("gpu_h", 2.0, 0.0)
+    assert (budget["left"], budget["needed"]) == (2.0, 0.0)
 
 
 def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(door, agent):

@@ -84,6 +84,7 @@ def linear(folder: Path) -> str:
         input=TensorSignature(name="rows", dtype="float32", shape=[4]),
         output=TensorSignature(name="scores", dtype="float32", shape=[3]),
         task="classification",
+        classes=["a", "b", "c"],
     )
     (folder / SIGNATURE).write_text(signature.model_dump_json())
     (folder / "input_example.json").write_text(json.dumps(ROWS))
