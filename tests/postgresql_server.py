@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy import create_engine, text
 
+from tests.waiting import until
+
 
 class PostgresqlServer:
     """A server over a folder, reached by a socket in it."""
@@ -32,8 +34,8 @@ class PostgresqlServer:
 
     def become_read_only(self, is_read_only: bool) -> None:
         """Refuse every write from now on, as a server does that was demoted; or take them again."""
-        self._tell(f"ALTER SYSTEM SET default_transaction_read_only = {is_read_only}")
-        self._tell("SELECT pg_reload_conf()")
+        value = "on" if is_read_only else "off"
+        self._configure("default_transaction_read_only", value)
 
     def with_standby(self, folder: Path) -> "PostgresqlServer":
         """A standby that has confirmed whatever this server answers."""
@@ -57,20 +59,27 @@ class PostgresqlServer:
         # The socket lies in the folder that was copied, and its lock with it.
         Path(folder, ".s.PGSQL.5432.lock").unlink()
         made._control("start", "-w", "-o", f"-k {folder} -h ''")
-        self._tell("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        self._tell("SELECT pg_reload_conf()")
+        self._configure("synchronous_standby_names", "*")
         return made
 
     def promote(self) -> None:
         """Become the server that writes."""
         self._control("promote", "-w")
 
-    def _tell(self, statement: str) -> None:
+    def _configure(self, setting: str, value: str) -> None:
+        # A server answers before it has read its settings again.
+        self._ask(f"ALTER SYSTEM SET {setting} = '{value}'")
+        self._ask("SELECT pg_reload_conf()")
+        until(lambda: self._ask(f"SHOW {setting}") == value)
+
+    def _ask(self, statement: str) -> object:
         url = f"postgresql+psycopg://postgres:@/postgres?host={self.folder}"
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(statement))
+            result = connection.execute(text(statement))
+            answer = result.scalar() if result.returns_rows else None
         engine.dispose()
+        return answer
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-D", self.folder, "-l", self.folder / "again.log", *arguments)
