@@ -10,13 +10,18 @@ from api.operations.jobs import JobResources, SubmitTraining
 from api.ordering import Order, expected, launch
 from api.platform import Call
 from api.policy import is_allowed_trainer
-from api.problems import Problem, invalid, not_found
+from api.problems import FieldError, Problem, invalid, not_found
 from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
 from projects.placement import Resources
 from projects.schema import Dataset, Model, Project
+from projects.trainers import (
+    TrainerUnreadable,
+    UnusableHyperparameters,
+    require_hyperparameters,
+)
 from resources.model_hub import HubUnavailable, NoSuchModel, resolve
 from resources.needs import Needs
 from resources.revision import revision
@@ -52,6 +57,7 @@ def order(call: Call, asked: SubmitTraining) -> Order:
     resources = _resources(model.resources, asked.resources)
     _require_capacity(call, model, resources)
     hyperparameters = {**model.hyperparameters, **asked.hyperparameters}
+    _require_hyperparameters(project, model.trainer, hyperparameters)
     dataset, is_made_first = _dataset(call, wanted, asked.dataset_version)
     config: dict[str, Any] = {
         "hyperparameters": dict(asked.hyperparameters),
@@ -88,6 +94,19 @@ def order(call: Call, asked: SubmitTraining) -> Order:
         expected=expected(call, "train", project, wanted.name, hyperparameters),
         max_seconds=asked.max_seconds,
     )
+
+
+def _require_hyperparameters(
+    project: LoadedProject, trainer: str, hyperparameters: dict[str, Any]
+) -> None:
+    """Raises the problem `invalid` for what the trainer does not take."""
+    try:
+        require_hyperparameters(trainer, hyperparameters, project.file)
+    except TrainerUnreadable as error:
+        raise invalid(str(error), "model") from error
+    except UnusableHyperparameters as error:
+        errors = [FieldError(field=f, message=m) for f, m in error.fields.items()]
+        raise Problem("invalid", str(error), errors=errors) from error
 
 
 def declare(call: Call, asked: SubmitTraining) -> None:

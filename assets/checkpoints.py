@@ -15,6 +15,7 @@ from engine.artefact import verify
 from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Dataset, Model
+from projects.trainers import require_hyperparameters
 from resources.claims import claims
 from resources.compute import Compute, JobRefused
 from resources.datasets import DatasetStore, DatasetVersion, declaration_digest
@@ -193,8 +194,13 @@ def _spec(
     job: str,
     dataset: DatasetVersion | None,
 ) -> TrainingSpec:
-    """The declared training with what this dagster_run changes about it."""
+    """The declared training with what this dagster_run changes about it.
+
+    Raises UnusableHyperparameters for what the trainer does not take.
+    """
     declared = project.declaration.models[model]
+    hyperparameters = {**declared.hyperparameters, **config.hyperparameters}
+    require_hyperparameters(declared.trainer, hyperparameters, project.file)
     return TrainingSpec(
         job=job,
         workdir=compute.workdir(job),
@@ -203,7 +209,7 @@ def _spec(
         model=model,
         trainer=declared.trainer,
         python_path=[str(project.file.parent), str(CHECKOUT)],
-        hyperparameters={**declared.hyperparameters, **config.hyperparameters},
+        hyperparameters=hyperparameters,
         seed=declared.seed if config.seed is None else config.seed,
         workers=needs.workers,
         min_workers=needs.min_workers,

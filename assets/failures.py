@@ -8,6 +8,7 @@ import dagster as dg
 from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
 from engine.protocol import is_outage
+from projects.trainers import TrainerUnreadable, UnusableHyperparameters
 from resources.columns import UnusableColumns
 from resources.compute import JobLost, JobRefused
 from resources.gate import GateRefused
@@ -26,7 +27,9 @@ FINAL = (
     RuntimeAbsent,
     SourceUnreadable,
     TrackingRefused,
+    TrainerUnreadable,
     UnusableColumns,
+    UnusableHyperparameters,
     UpstreamMissing,
 )
 ENDLESS = 1_000_000

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from projects.mistakes import mistakes_in
 from projects.nearest import hint
-from projects.schema import Project
-from projects.suite import METRICS, SUITES, Suite
-from projects.trainers import TrainerUnreadable, functions_of
+from projects.schema import Model, Project
+from projects.suite import METRICS, SUITES, Rollouts, Suite
+from projects.trainers import TrainerUnreadable, hyperparameter_mistakes
 from projects.yaml_lines import Location, UnreadableYaml, read_yaml
 
 D = TypeVar("D", bound=BaseModel)
@@ -123,6 +123,8 @@ def load_project(file: Path, drafts: Mapping[str, dict[str, Any]] | None = None)
             problems += error.problems
             continue
         problems += _gate_problems(document, name, simulation.gate, suites[name])
+        if fault := _misfit(project.models[simulation.model], suites[name]):
+            problems.append(document.problem(path, fault))
     if problems:
         raise InvalidProject(problems)
     return LoadedProject(file, project, suites)
@@ -148,12 +150,12 @@ class _Document:
             return model.model_validate(self.value)
         except ValidationError as error:
             found = list(mistakes_in(error, model))
-            raise InvalidProject([self._problem(*mistake) for mistake in found]) from error
+            raise InvalidProject([self.problem_at(*mistake) for mistake in found]) from error
 
     def problem(self, path: str, message: str) -> Problem:
-        return self._problem(tuple(path.split(".")), message)
+        return self.problem_at(tuple(path.split(".")), message)
 
-    def _problem(self, location: Location, message: str) -> Problem:
+    def problem_at(self, location: Location, message: str) -> Problem:
         depths = range(len(location), -1, -1)
         line = next((self.lines[location[:d]] for d in depths if location[:d] in self.lines), 1)
         return Problem(self.file, line, ".".join(map(str, location)), message)
@@ -188,6 +190,29 @@ def _suite_in(document: _Document) -> Suite:
     return document.validated(SUITES[kind])
 
 
+def _misfit(model: Model, suite: Suite) -> str:
+    """Why the suite cannot try the model, in a sentence; empty where it can."""
+    if not isinstance(suite, Rollouts):
+        if model.dataset is None:
+            return (
+                f"got a {suite.kind} suite for a model without a dataset, expected one that learns "
+                "from rows: the suite tries held-out rows"
+            )
+        return ""
+    if model.dataset is not None:
+        return (
+            "got a rollouts suite for a model that learns from a dataset, expected a control "
+            "policy: the suite lets it act in an environment"
+        )
+    learned = model.hyperparameters.get("environment", suite.environment)
+    if learned != suite.environment:
+        return (
+            f"got a suite of {suite.environment!r} for a policy of {learned!r}, expected the "
+            "environment that the policy learns in"
+        )
+    return ""
+
+
 def _gate_problems(
     document: _Document, name: str, gate: dict[str, Any], suite: Suite
 ) -> Iterator[Problem]:
@@ -200,12 +225,12 @@ def _gate_problems(
 
 def _trainer_problems(document: _Document, project: Project) -> Iterator[Problem]:
     for name, model in project.models.items():
-        module, _, function = model.trainer.partition(":")
+        values = model.hyperparameters
         try:
-            functions = functions_of(module, document.file)
+            # A request may give what is missing.
+            found = hyperparameter_mistakes(model.trainer, values, document.file, is_whole=False)
         except TrainerUnreadable as error:
             yield document.problem(f"models.{name}.trainer", str(error))
             continue
-        if function not in functions:
-            message = f"module {module!r} has no function {function!r}{hint(function, functions)}"
-            yield document.problem(f"models.{name}.trainer", message)
+        for location, message in found:
+            yield document.problem_at(("models", name, "hyperparameters", *location), message)

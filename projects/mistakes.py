@@ -12,6 +12,8 @@ from projects.nearest import hint
 from projects.schema import UnusableReference
 from projects.yaml_lines import Location
 
+MISSING = "missing, but required"
+
 
 class Mistake(NamedTuple):
     """One thing wrong in a declaration."""
@@ -36,7 +38,7 @@ def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
         near = hint(str(location[-1]), valid) if valid else ""
         return Mistake(location, f"unknown key{near}")
     if details["type"] == "missing":
-        return Mistake(location, "missing, but required")
+        return Mistake(location, MISSING)
     if cause is not None:
         return Mistake(location, str(cause))
     return Mistake(location, f"got {_short(details['input'])}, expected: {_expected(details)}")

@@ -6,13 +6,14 @@ Shapes: T steps, E environments, O observation, A actions, N = T * E samples.
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import gymnasium
 import numpy as np
 import ray.train
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
+from pydantic import BaseModel, Field, model_validator
 from ray.train import Checkpoint
 from torch import nn
 from torch.distributions import Categorical
@@ -52,30 +53,42 @@ class Rollout(NamedTuple):
     episode_returns: list[float]
 
 
-class Settings(NamedTuple):
-    """Hyperparameters with their defaults."""
+class Hyperparameters(BaseModel):
+    """What may be declared for `train`."""
 
     environment: str
-    iterations: int
-    environments: int = 8
-    steps_per_iteration: int = 500
-    learning_rate: float = 1e-3
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    passes: int = 10
-    minibatches: int = 16
-    entropy_weight: float = 0.01
-    sensor_noise: float = 0.0
+    """Name of a Gymnasium environment with a box of observations and discrete actions."""
+    iterations: int = Field(ge=1)
+    environments: int = Field(default=8, ge=1)
+    steps_per_iteration: int = Field(default=500, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    discount: float = Field(default=0.99, ge=0, le=1)
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    clip: float = Field(default=0.2, gt=0)
+    passes: int = Field(default=10, ge=1)
+    minibatches: int = Field(default=16, ge=1)
+    entropy_weight: float = Field(default=0.01, ge=0)
+    sensor_noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the noise added to what the policy sees while it learns."""
+
+    @model_validator(mode="after")
+    def _has_samples(self) -> Self:
+        samples = self.steps_per_iteration * self.environments
+        if samples < 2 * self.minibatches:
+            raise ValueError(
+                f"got {samples} samples in an iteration (steps_per_iteration x environments) for "
+                f"{self.minibatches} minibatches, expected at least 2 samples in each: the "
+                "advantages of a minibatch are divided by their standard deviation"
+            )
+        return self
 
 
 def train(config: dict[str, Any]) -> None:
     """Learn a policy; reports the mean episode return and the losses every iteration.
 
-    Hyperparameters: the fields of `Settings`.
+    Hyperparameters: the fields of `Hyperparameters`.
     """
-    settings = Settings(**{k: config[k] for k in Settings._fields if k in config})
+    settings = Hyperparameters.model_validate(config)
     environment = gymnasium.make_vec(
         settings.environment,
         num_envs=settings.environments,
@@ -116,7 +129,7 @@ def _collect(
     environment: VectorEnv,
     policy: Policy,
     value: nn.Module,
-    settings: Settings,
+    settings: Hyperparameters,
     generator: torch.Generator,
     seed: int,
 ) -> Rollout:
@@ -164,7 +177,7 @@ def _advantages(
     value_TE: torch.Tensor,
     end_TE: torch.Tensor,
     last_value_E: torch.Tensor,
-    settings: Settings,
+    settings: Hyperparameters,
 ) -> torch.Tensor:
     """Generalised advantage estimates (Schulman et al. 2016, arXiv:1506.02438)."""
     advantage_TE = torch.zeros_like(reward_TE)
@@ -182,14 +195,14 @@ def _improve(
     value: nn.Module,
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
-    settings: Settings,
+    settings: Hyperparameters,
     generator: torch.Generator,
 ) -> dict[str, float]:
     samples = len(rollout.action_N)
     losses: list[tuple[float, float, float]] = []
     for _ in range(settings.passes):
         order = torch.randperm(samples, generator=generator)
-        for batch in order.split(samples // settings.minibatches):
+        for batch in order.tensor_split(settings.minibatches):
             losses.append(_step(policy, value, optimizer, rollout, batch, settings))
     policy_loss, value_loss, entropy = np.mean(losses, axis=0)
     return {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
@@ -201,7 +214,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     rollout: Rollout,
     batch: torch.Tensor,
-    settings: Settings,
+    settings: Hyperparameters,
 ) -> tuple[float, float, float]:
     observation = rollout.observation_NO[batch]
     distribution = Categorical(logits=policy(observation))

@@ -10,7 +10,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from training.vision import learn
+from training import vision
+
+
+class Hyperparameters(vision.Hyperparameters):
+    """What may be declared for `train`."""
+
+    pretrained: str
+    """A model of the hub, or a folder."""
+    revision: str | None = None
+    """The model's commit."""
 
 
 class Pretrained(nn.Module):
@@ -49,11 +58,11 @@ class Pretrained(nn.Module):
 def train(config: dict[str, Any]) -> None:
     """Fine-tune a pretrained image classifier; reports loss and accuracy every epoch.
 
-    Hyperparameters: `pretrained`, a model of the hub or a folder; `revision`, its commit;
-    `epochs`, `learning_rate`, `batch_size`, and the augmentations of `training.vision:train`.
+    Hyperparameters: the fields of `Hyperparameters`.
     """
-    build = partial(Pretrained, name=config["pretrained"], revision=config.get("revision"))
-    learn(config, build)
+    settings = Hyperparameters.model_validate(config)
+    build = partial(Pretrained, name=settings.pretrained, revision=settings.revision)
+    vision.learn(config, build)
 
 
 def _size(config: Any) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 import ray.train
 import ray.train.torch
 import torch
+from pydantic import BaseModel, Field
 from ray.train import Checkpoint
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
@@ -26,6 +27,23 @@ from training.data import split_arrays
 
 CHECKPOINT_EVERY_S = 1.0
 """Work that a crash may cost, besides the epoch under way."""
+
+
+class Hyperparameters(BaseModel):
+    """What may be declared for `train`."""
+
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of the noise added to training images, as a share of their range."""
+    shift: float = Field(default=0.0, ge=0)
+    """Largest random displacement of training images, in pixels."""
+    cutout: int = Field(default=0, ge=0)
+    """Side in pixels of the square hidden in each training image (DeVries & Taylor 2017,
+    arXiv:1708.04552)."""
+    label_noise: float = Field(default=0.0, ge=0, le=1)
+    """Share of training labels that is shuffled, which makes a model that a gate must refuse."""
 
 
 class Reader(nn.Module):
@@ -62,11 +80,7 @@ class Reader(nn.Module):
 def train(config: dict[str, Any]) -> None:
     """Learn to name images; reports loss and accuracy every epoch.
 
-    Hyperparameters: `epochs`, `learning_rate`, `batch_size`; `noise`, the standard deviation of
-    the noise added to training images as a share of their range; `shift`, the largest random
-    displacement of training images in pixels; `cutout`, the side in pixels of the square hidden
-    in each training image (DeVries & Taylor 2017, arXiv:1708.04552); `label_noise`, the share of
-    training labels that is shuffled, which makes a model that a gate must refuse.
+    Hyperparameters: the fields of `Hyperparameters`.
     """
     learn(config, Reader)
 
@@ -74,25 +88,26 @@ def train(config: dict[str, Any]) -> None:
 def learn(config: dict[str, Any], build: Callable[[int, int, float, float], nn.Module]) -> None:
     """Learn with the network that `build` makes of pixels, classes, and the values of black and
     white; it takes rows of pixels [B, F] and gives logits [B, C]."""
+    settings, seed = Hyperparameters.model_validate(config), config["seed"]
     images, labels = split_arrays(config["dataset"], "train")
     if not images.shape[1]:
         raise ValueError(
             "the dataset has no features, expected pixels: declare image: {height: ..., width: "
             "...} for an images: source"
         )
-    labels = _shuffled(labels, config.get("label_noise", 0.0), config["seed"])
+    labels = _shuffled(labels, settings.label_noise, seed)
     device = ray.train.torch.get_device()
     images_BF = torch.from_numpy(images).to(device)
     labels_B = torch.from_numpy(labels).to(device)
     low, high = float(images.min()), float(images.max())
     network = build(images.shape[1], len(config["dataset"]["classes"]), low, high)
     model = ray.train.torch.prepare_model(network.to(device))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     first = _restore(model, optimizer)
     saved_at = time.monotonic()
-    for epoch in range(first, config["epochs"] + 1):
-        metrics = _train_epoch(model, optimizer, images_BF, labels_B, config, epoch)
-        is_last = epoch == config["epochs"]
+    for epoch in range(first, settings.epochs + 1):
+        metrics = _train_epoch(model, optimizer, images_BF, labels_B, settings, seed, epoch)
+        is_last = epoch == settings.epochs
         if is_last or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
             _report(model, optimizer, epoch, metrics, images_BF[:2] if is_last else None)
             saved_at = time.monotonic()
@@ -105,19 +120,20 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     images_BF: torch.Tensor,
     labels_B: torch.Tensor,
-    config: dict[str, Any],
+    settings: Hyperparameters,
+    seed: int,
     epoch: int,
 ) -> dict[str, float]:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     # One generator per epoch: a resumed job sees the batches it would have seen.
-    generator = torch.Generator().manual_seed(config["seed"] * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(len(labels_B), generator=generator)[rank::world].to(images_BF.device)
     model.train()
     loss_sum = torch.zeros((), device=images_BF.device)
     correct = torch.zeros((), device=images_BF.device)
-    for batch in order.split(config["batch_size"]):
-        inputs = _augmented(images_BF[batch], config, generator)
+    for batch in order.split(settings.batch_size):
+        inputs = _augmented(images_BF[batch], settings, generator)
         logits_BC = model(inputs)
         loss = functional.cross_entropy(logits_BC, labels_B[batch])
         optimizer.zero_grad(set_to_none=True)
@@ -134,10 +150,10 @@ def _train_epoch(
 
 
 def _augmented(
-    images_BF: torch.Tensor, config: dict[str, Any], generator: torch.Generator
+    images_BF: torch.Tensor, settings: Hyperparameters, generator: torch.Generator
 ) -> torch.Tensor:
     rows, pixels = images_BF.shape
-    if shift := config.get("shift", 0.0):
+    if shift := settings.shift:
         side = round(pixels**0.5)
         # affine_grid counts displacements in half-widths of the image.
         by_B2 = (torch.rand((rows, 2), generator=generator) * 2 - 1) * (2 * shift / side)
@@ -148,14 +164,16 @@ def _augmented(
         )
         images = images_BF.view(rows, 1, side, side)
         images_BF = functional.grid_sample(images, grid, align_corners=False).view(rows, pixels)
-    if cutout := config.get("cutout", 0):
+    if cutout := settings.cutout:
         side = round(pixels**0.5)
+        if cutout > side:
+            raise ValueError(f"got a cutout of {cutout} pixels, expected at most {side}")
         corner_B2 = torch.randint(0, side - cutout + 1, (rows, 2), generator=generator)
         index = torch.arange(side)
         inside_B2S = (index >= corner_B2[..., None]) & (index < corner_B2[..., None] + cutout)
         hidden_BSS = inside_B2S[:, 0, :, None] & inside_B2S[:, 1, None, :]
         images_BF = images_BF * ~hidden_BSS.view(rows, pixels).to(images_BF.device)
-    if noise := config.get("noise", 0.0):
+    if noise := settings.noise:
         drawn = torch.randn(images_BF.shape, generator=generator).to(images_BF.device)
         images_BF = images_BF + noise * images_BF.max() * drawn
     return images_BF

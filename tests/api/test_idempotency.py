@@ -8,6 +8,11 @@ from api.operations.table import OPERATIONS
 from tests.api.door import open_door
 from tests.control import new_database
 
+UNDECLARED = {
+    "model": "training.vision:train",
+    "dataset": "sklearn:digits",
+    "hyperparameters": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64},
+}
 PLAN = {"project": "plans", "owner": "team:a"}
 
 
@@ -69,7 +74,8 @@ def test_a_job_of_a_deleted_project_is_still_the_answer_of_its_key(gateway):
         "models": {"m": {"trainer": "training.control:train"}},
     }
     client.post("/projects", json={"declaration": declared}).raise_for_status()
-    body = {"model": "shortlived/m", "hyperparameters": {"environment": "CartPole-v1"}}
+    hyperparameters = {"environment": "CartPole-v1", "iterations": 1}
+    body = {"model": "shortlived/m", "hyperparameters": hyperparameters}
     first = submit(client, "short", **body)
     assert first.status_code == 202, first.text
     client.delete(f"/jobs/{first.json()['job_id']}").raise_for_status()
@@ -105,7 +111,7 @@ def projects_of(client):
 
 def test_nothing_is_declared_before_a_job_is_admitted(gateway):
     client = gateway.with_role("user", budget_money=0.001)
-    body = {"model": "training.vision:train", "dataset": "sklearn:digits"}
+    body = UNDECLARED
     refused = submit(client, **body, max_seconds=3600)
     assert refused.status_code == 403, refused.text
     assert "adhoc" not in projects_of(gateway.admin)
@@ -113,8 +119,7 @@ def test_nothing_is_declared_before_a_job_is_admitted(gateway):
 
 def test_a_preview_declares_nothing(gateway):
     client = gateway.with_role("user", agents_may_change=True)
-    params = {"model": "training.vision:train", "dataset": "sklearn:digits"}
-    body = {"tool": "train.submit", "params": params}
+    body = {"tool": "train.submit", "params": UNDECLARED}
     client.post("/agent/execute", json=body).raise_for_status()
     assert "adhoc" not in projects_of(gateway.admin)
 

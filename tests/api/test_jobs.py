@@ -302,6 +302,19 @@ def test_a_trainer_and_data_that_nobody_declared_become_assets(up):
     assert models == [taken["name"]]
 
 
+def test_hyperparameters_that_a_trainer_does_not_know_or_take_are_refused_at_submit(up):
+    body = {"model": "training.vision:train", "dataset": "sklearn:digits"}
+    wrong = {"epochs": 1, "learning_rat": 2e-5, "batch_size": 0}
+    refused = up.api.post("/train/jobs", json={**body, "hyperparameters": wrong})
+    assert refused.status_code == 422, refused.text
+    said = {error["field"]: error["message"] for error in refused.json()["errors"]}
+    assert said == {
+        "hyperparameters.learning_rate": "missing, but required",
+        "hyperparameters.batch_size": "got 0, expected: greater than or equal to 1",
+        "hyperparameters.learning_rat": "unknown key; did you mean 'learning_rate'?",
+    }
+
+
 def test_the_loop_turns_by_the_api_alone_to_a_serving_model(up, trained):
     version = up.api.get("/models/flowers/classifier").json()["newest_version"]
     refused = up.api.post(
