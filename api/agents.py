@@ -12,10 +12,11 @@ from api.operations.agents import Execute, Executed, Preview, Tool, Tools
 from api.operations.jobs import Job
 from api.operations.operation import Input, Nothing, Operation, Output
 from api.operations.table import BY_NAME, OPERATIONS
-from api.performing import Performer, told
+from api.performing import Performer, require_sense, told
 from api.planning import preview
 from api.platform import Call
 from api.problems import FieldError, Problem
+from projects.mistakes import located
 from projects.nearest import hint
 
 
@@ -137,13 +138,15 @@ def tool_of(operation: Operation) -> Tool:
 def validated(operation: Operation, params: dict[str, Any]) -> Input:
     """The input of the operation. Raises the problem `invalid` with every field that is wrong."""
     try:
-        return operation.input.model_validate(params)
+        asked = operation.input.model_validate(params)
+        require_sense(asked)
+        return asked
     except ValidationError as error:
         known = operation.input.model_fields
         errors = []
-        for found in error.errors():
-            field = ".".join(str(part) for part in found["loc"])
-            near = hint(str(found["loc"][0]), known) if found["type"] == "extra_forbidden" else ""
+        for place, found in located(error.errors(), params):
+            field = ".".join(map(str, place))
+            near = hint(str(place[0]), known) if found["type"] == "extra_forbidden" else ""
             errors.append(FieldError(field=field, message=found["msg"] + near))
         text = f"{len(errors)} parameters of {operation.name} do not fit its input_schema"
         raise Problem("invalid", text, errors=errors) from error

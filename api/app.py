@@ -36,6 +36,7 @@ from api.problems import TYPES, FieldError, Problem
 from api.routes import add_routes
 from api.settings import FrontDoorSettings
 from api.sign_in import SignIn
+from projects.mistakes import located
 from resources.control import ControlUnavailable
 from resources.dagster_graphql import DagsterGraphql
 from resources.settings import Settings
@@ -233,8 +234,12 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     slug = "malformed" if any(e["type"].startswith("json") for e in found) else "invalid"
+    in_body = [{**e, "loc": e["loc"][1:]} for e in found if e["loc"][0] == "body"]
+    places = [(e["loc"][1:], e) for e in found if e["loc"][0] != "body"]
+    places += located(in_body, error.body)
     errors = [
-        FieldError(field=".".join(str(p) for p in e["loc"][1:]), message=e["msg"]) for e in found
+        FieldError(field=".".join(map(str, place)), message=details["msg"])
+        for place, details in places
     ]
     problem = Problem(slug, f"{len(errors)} parts of the request do not fit", errors=errors)
     return problem.response(request.scope.get(REQUEST_ID, ""))

@@ -8,9 +8,6 @@ partial write: a message is owed in the transaction of the change that it tells 
 """
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import httpx
@@ -18,24 +15,13 @@ from standardwebhooks.webhooks import Webhook
 from starlette.concurrency import run_in_threadpool
 
 from accounts import organizations
+from api.callback_addresses import AddressRefused, networks, reachable
 from api.platform import Platform
 from resources.control import ControlUnavailable
 from scheduler import deliveries
 from scheduler.deliveries import Delivery
 
 TIMEOUT_S = 15.0
-UNICAST = ipaddress.ip_network("2000::/3")
-"""The addresses of IPv6 that anybody was given (RFC 4291)."""
-SPECIAL = tuple(
-    ipaddress.ip_network(network)
-    for network in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16")
-)
-"""Networks with a meaning of their own, such as IPv4 within IPv6 (RFC 6890, 3056, 4380)."""
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class AddressRefused(Exception):
-    """A callback's address is not one that may be reached."""
 
 
 class Callbacks:
@@ -43,7 +29,7 @@ class Callbacks:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._allowed = [ipaddress.ip_network(n) for n in platform.front.private_networks]
+        self._allowed = networks(platform.front.private_networks)
 
     async def send(self, delivery: Delivery) -> None:
         """One attempt, whose outcome is recorded."""
@@ -93,39 +79,3 @@ class Callbacks:
     def _settle(self, delivery: Delivery, status: int | None, error: str) -> None:
         with self._platform.control.write() as connection:
             deliveries.settle(connection, delivery, status, error)
-
-
-async def reachable(
-    host: str, port: int, allowed: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
-) -> Address:
-    """An address of the host, all of whose addresses may be reached.
-
-    Raises AddressRefused for a host with any address that is private, or OSError.
-    """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    addresses = [ipaddress.ip_address(entry[4][0]) for entry in found]
-    if not addresses:
-        raise AddressRefused(f"{host} has no address")
-    for address in addresses:
-        if not _is_public(address) and not _is_in(address, allowed):
-            raise AddressRefused(
-                f"{host} is {address}, which is no public address; an operator can allow its "
-                "network with ORRERY_CALLBACK_PRIVATE"
-            )
-    return addresses[0]
-
-
-def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.version == 6 and address not in UNICAST:
-        return False
-    is_special = any(address.version == n.version and address in n for n in SPECIAL)
-    return address.is_global and not address.is_multicast and not is_special
-
-
-def _is_in(
-    address: Address, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]
-) -> bool:
-    return any(address.version == n.version and address in n for n in networks)

@@ -19,6 +19,7 @@ from api.client import Client, Refused, Unreachable
 from api.operations import jobs
 from api.operations.operation import Input, Operation, Output, Page, item_type
 from api.operations.table import OPERATIONS
+from projects.mistakes import located
 from projects.yaml_values import parsed
 from scheduler.states import ENDED
 
@@ -155,8 +156,8 @@ def _asked(operation: Operation, given: dict[str, Any]) -> Input:
     try:
         return operation.input.model_validate(values)
     except ValidationError as error:
-        for found in error.errors():
-            field = ".".join(str(part) for part in found["loc"])
+        for place, found in located(error.errors(), values):
+            field = ".".join(map(str, place))
             errors.print(f"{field}: {found['msg']}", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None
 

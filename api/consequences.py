@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from api.handlers.jobs import kept_of
 from api.platform import Call
 from projects.loading import LoadedProject
 from scheduler import jobs
@@ -12,12 +13,13 @@ from scheduler.states import GOING
 Sentences = list[str]
 UNDO: Mapping[str, str] = {
     "services.withdraw": "Deploy the service again; its versions and evidence are kept.",
+    "runs.delete": "Restore it in MLflow, until its garbage collection.",
     "simulate.delete": "Create the simulation again; the evidence it left is kept by its suite.",
     "projects.delete": "Create the project again from its declaration, which the audit keeps.",
     "projects.replace": "Replace it by the declaration before, which the audit keeps.",
     "train.stop": "Submit the training again; the checkpoint it reached is kept.",
     "jobs.stop": "Start it again; what a training reached is kept, and a release that is stopped "
-    "gives its traffic back.",
+    "gives its traffic back. A deleted job does not come back.",
     "keys.revoke": "It cannot be undone; make a new key.",
     "users.remove": "Invite the user again; keys and sessions do not come back.",
 }
@@ -61,7 +63,9 @@ def _of_project(call: Call, asked: Any) -> Sentences:
 def _of_stop(call: Call, asked: Any) -> Sentences:
     with call.platform.control.read() as connection:
         job = jobs.find(connection, call.principal.organization, asked.id)
-    return [_job(job)] if job and job.status in GOING else []
+    if job is None or job.status in GOING:
+        return [_job(job)] if job else []
+    return [f"the job has ended, and is deleted; {kept_of(job)}"]
 
 
 def _families(declared: Any) -> list[tuple[str, Any]]:

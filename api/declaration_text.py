@@ -22,7 +22,7 @@ def validated(document: dict[str, Any]) -> Project:
     except ValidationError as error:
         problems = [
             Mistaken(Path(), 0, ".".join(map(str, mistake.location)), mistake.message)
-            for mistake in mistakes_in(error, Project)
+            for mistake in mistakes_in(error, Project, document)
         ]
         raise InvalidProject(problems) from error
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from accounts import keys
+from api.callback_addresses import AddressRefused, networks, require_reachable
 from api.platform import Call
 from api.problems import Problem, invalid
 from projects.loading import LoadedProject
@@ -88,6 +89,8 @@ def take(
     `invalid`.
     """
     principal = call.principal
+    if callback is not None:
+        _require_reachable(call, callback)
     with call.platform.control.write() as connection:
         _admit(call, connection, order)
         call.begin_change(order)
@@ -113,6 +116,13 @@ def take(
         _declare(call, job, declare)
     call.platform.work_is_waiting()
     return job
+
+
+def _require_reachable(call: Call, callback: str) -> None:
+    try:
+        require_reachable(callback, networks(call.platform.front.private_networks))
+    except AddressRefused as error:
+        raise invalid(str(error), "callback") from error
 
 
 def _declare(call: Call, job: jobs.Job, declare: Callable[[], None]) -> None:

@@ -112,6 +112,7 @@ class Performer:
 
     def _handled(self, call: Call, operation: Operation, asked: Input) -> Output:
         with told():
+            require_sense(asked)
             if not operation.changes or call.is_preview:
                 return self.handlers[operation.name](call, asked)
             keys = (call.idempotency_key, getattr(asked, "idempotency_key", None))
@@ -145,6 +146,14 @@ class Performer:
                 todo="Use a new key to make another one.",
             )
         return operation.output.model_validate(kept["output"])
+
+
+def require_sense(asked: Input) -> None:
+    """Raises the problem `invalid` where fields that are right alone do not fit each other."""
+    try:
+        asked.require_sense()
+    except ValueError as error:
+        raise Problem("invalid", str(error)) from error
 
 
 def _refusal(call: Call, operation: Operation) -> str | None:

@@ -54,9 +54,7 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
         answer["model"] = operation.output
     if "etag" in operation.output.model_fields:
         answer["headers"] = {"ETag": {"schema": {"type": "string"}}}
-    of_secrets = ["conflict"] if operation.shows_secret else []
-    slugs = dict.fromkeys([*ALWAYS, *of_secrets, *operation.problems])
-    return {operation.status: answer, **documented(list(slugs))}
+    return {operation.status: answer, **documented([*ALWAYS, *operation.problems])}
 
 
 def _admission(operation: Operation, performer: Performer) -> Callable[[Request], Awaitable[None]]:

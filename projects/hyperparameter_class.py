@@ -87,7 +87,7 @@ def mistakes_of(declared: type[BaseModel], values: Mapping[str, Any]) -> Iterato
     try:
         declared.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        yield from mistakes_in(error, declared)
+        yield from mistakes_in(error, declared, values)
 
 
 def _attributes(found: Written, depth: int = 0) -> tuple[dict[str, Any], bool]:

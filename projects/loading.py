@@ -149,7 +149,7 @@ class _Document:
         try:
             return model.model_validate(self.value)
         except ValidationError as error:
-            found = list(mistakes_in(error, model))
+            found = list(mistakes_in(error, model, self.value))
             raise InvalidProject([self.problem_at(*mistake) for mistake in found]) from error
 
     def problem(self, path: str, message: str) -> Problem:

@@ -1,7 +1,7 @@
 """What is wrong with a declaration, in words its author can act on: pydantic's errors, told with
 the nearest valid key."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -22,14 +22,51 @@ class Mistake(NamedTuple):
     message: str
 
 
-def mistakes_in(error: ValidationError, model: type[BaseModel]) -> Iterator[Mistake]:
-    """Everything the validation of the model found."""
-    for details in error.errors():
-        yield _mistake(details, model)
+def mistakes_in(error: ValidationError, model: type[BaseModel], document: Any) -> Iterator[Mistake]:
+    """Everything the validation of the document as the model found."""
+    for location, details in located(error.errors(), document):
+        yield _mistake(location, details, model)
 
 
-def _mistake(details: ErrorDetails, model: type[BaseModel]) -> Mistake:
-    location = tuple(part for part in details["loc"] if part != "[key]")
+def located(errors: Sequence[Any], document: Any) -> list[tuple[Location, Any]]:
+    """Errors of pydantic with their places in the document, one for each place.
+
+    Pydantic's own places also name which alternative of a type was tried; and where a part inside
+    one alternative is wrong, it says of the others that they do not fit at all.
+    """
+    found: dict[Location, Any] = {}
+    for details in errors:
+        place = _place(details, document)
+        other = found.get(place)
+        both = f"{other['msg']}; or {details['msg']}" if other else details["msg"]
+        found[place] = {**(other or details), "msg": both}
+    return [(place, details) for place, details in found.items() if not _has_part(place, found)]
+
+
+def _has_part(place: Location, found: Iterable[Location]) -> bool:
+    return any(len(other) > len(place) and other[: len(place)] == place for other in found)
+
+
+def _place(details: Any, document: Any) -> Location:
+    *outer, last = details["loc"] or ("",)
+    place: list[str | int] = []
+    value = document
+    for part in outer:
+        if _holds(value, part):
+            place.append(part)
+            value = value[part]
+    if _holds(value, last) or details["type"] == "missing":
+        place.append(last)
+    return tuple(place)
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    if isinstance(value, (list, tuple)):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, Mapping) and part in value
+
+
+def _mistake(location: Location, details: ErrorDetails, model: type[BaseModel]) -> Mistake:
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, UnusableReference):
         return Mistake(tuple(cause.path.split(".")), str(cause))

@@ -8,7 +8,9 @@ partial write: a batch of metrics is one transaction of MLflow.
 
 import math
 import re
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from resources.mlflow_connection import MlflowConnection
@@ -49,6 +51,13 @@ class LoggedValue(NamedTuple):
     value: float
     step: int
     at: float
+
+
+class KeptFile(NamedTuple):
+    """A file of a run."""
+
+    path: str
+    bytes: int | None
 
 
 class Listing(NamedTuple):
@@ -159,7 +168,8 @@ class Experiments(MlflowConnection):
 
         with self._answers():
             try:
-                return self._run(self._client.get_run(run_id))
+                found = self._client.get_run(run_id)
+                return self._run(found) if found.info.lifecycle_stage == "active" else None
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
@@ -184,6 +194,53 @@ class Experiments(MlflowConnection):
         with self._answers():
             metrics = [Metric(v.name, v.value, int(v.at * 1000), v.step) for v in values]
             self._client.log_batch(run_id, metrics=metrics)
+
+    def change(
+        self, run_id: str, *, status: str | None, name: str | None, tags: dict[str, str | None]
+    ) -> None:
+        """Set and remove tags, rename the run, and end it, in this order.
+
+        Raises TrackingUnavailable.
+        """
+        known = self.run(run_id)
+        with self._answers():
+            for key, value in tags.items():
+                if value is not None:
+                    self._client.set_tag(run_id, key, value)
+                elif known and key in known.tags:
+                    self._client.delete_tag(run_id, key)
+            if name is not None:
+                self._client.update_run(run_id, name=name)
+            if status is not None:
+                self._client.set_terminated(run_id, status)
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark the run as deleted. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.delete_run(run_id)
+
+    def files(self, run_id: str) -> list[KeptFile]:
+        """Every file of the run, by path. Raises TrackingUnavailable."""
+        found, folders = [], [""]
+        with self._answers():
+            while folders:
+                for entry in self._client.list_artifacts(run_id, folders.pop() or None):
+                    if entry.is_dir:
+                        folders.append(entry.path)
+                    else:
+                        found.append(KeptFile(entry.path, entry.file_size))
+        return sorted(found)
+
+    def add_file(self, run_id: str, path: str, content: bytes) -> None:
+        """Keep the bytes under the path; an earlier file of the path is replaced.
+
+        Raises TrackingUnavailable.
+        """
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as scratch, self._answers():
+            file = Path(scratch, name)
+            file.write_bytes(content)
+            self._client.log_artifact(run_id, str(file), folder or None)
 
     def curves(self, run: LoggedRun, names: Sequence[str]) -> dict[str, list[LoggedValue]]:
         """Series of the run's metrics in the order of their steps. Raises TrackingUnavailable."""

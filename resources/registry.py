@@ -132,6 +132,12 @@ class Registry(MlflowConnection):
             aliases = self._aliases(name) if found else {}
         return sorted((self._registered(v, aliases) for v in found), key=lambda v: -v.version)
 
+    def versions_of_run(self, run_id: str) -> list[str]:
+        """Names of the model versions that the run made. Raises TrackingUnavailable."""
+        with self._answers():
+            found = self._client.search_model_versions(f"run_id = '{run_id}'")
+        return [f"{version.name} version {version.version}" for version in found]
+
     def _aliases(self, name: str) -> dict[int, list[str]]:
         """Aliases by version: a search of MLflow gives versions without theirs."""
         found: dict[int, list[str]] = {}

@@ -55,6 +55,7 @@ class Job(NamedTuple):
     verdict: str | None = None
     """What the gate says of what it measured: pass, fail or inconclusive."""
     on_behalf_of: str | None = None
+    deleted_at: float | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -108,7 +109,9 @@ def create(  # noqa: PLR0913 - a request has so many parts
 
 
 _ONE = select(jobs).where(
-    jobs.c.id == bindparam("job"), jobs.c.organization_id == bindparam("owner")
+    jobs.c.id == bindparam("job"),
+    jobs.c.organization_id == bindparam("owner"),
+    jobs.c.deleted_at.is_(None),
 )
 """Made once: SQLAlchemy then finds what it has compiled at a glance."""
 
@@ -132,7 +135,7 @@ def listed(
 ) -> list[Job]:
     """Jobs of the organization that match, newest first, older than the job `after`."""
     c = jobs.c
-    conditions = [c.organization_id == organization]
+    conditions = [c.organization_id == organization, c.deleted_at.is_(None)]
     for column, wanted in ((c.kind, kind), (c.status, status), (c.name, name)):
         if wanted is not None:
             conditions.append(column == wanted)
@@ -168,6 +171,13 @@ def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
     found = find(connection, job.organization_id, job.id)
     assert found
     return found
+
+
+def delete(connection: Connection, job: Job) -> None:
+    """Take a job that has ended out of sight; budgets still count what it used."""
+    c = jobs.c
+    gone = update(jobs).where(c.id == job.id, c.status.in_(ENDED))
+    connection.execute(gone.values(deleted_at=time.time()))
 
 
 def has_due(connection: Connection) -> bool:

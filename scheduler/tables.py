@@ -32,6 +32,7 @@ jobs = Table(
     Column("made", JSON),
     Column("verdict", String(16)),
     Column("on_behalf_of", String(200)),
+    Column("deleted_at", Float),
     Index("ix_jobs_listing", "organization_id", "kind", "id"),
     Index("ix_jobs_due", "status", "due_at"),
     Index("ix_jobs_of_organization", "organization_id", "id"),

@@ -58,18 +58,38 @@ def get_any(call: Call, asked: ops.JobId) -> ops.Job:
 
 
 def stop(call: Call, asked: ops.JobId) -> ops.Job:
-    """Ask a training job to stop; asked again, nothing more happens."""
-    return _stopped(call, found_job(call, asked.id, "train"))
+    """Ask a training job to stop, or delete one that has ended."""
+    return _ended(call, found_job(call, asked.id, "train"))
 
 
 def stop_any(call: Call, asked: ops.JobId) -> ops.Job:
-    """Ask a job to stop, with the right to start one."""
+    """Ask a job to stop or delete an ended one, with the right to start one."""
     job = found_job(call, asked.id)
     needed = NEEDED[job.kind]
     if not call.principal.may(needed):
         text = f"role {call.principal.role} does not have the right to {needed}"
         raise Problem("forbidden", text)
-    return _stopped(call, job)
+    return _ended(call, job)
+
+
+def _ended(call: Call, job: jobs.Job) -> ops.Job:
+    return _deleted(call, job) if job.has_ended else _stopped(call, job)
+
+
+def _deleted(call: Call, job: jobs.Job) -> ops.Job:
+    call.begin_change()
+    with call.platform.control.write() as connection:
+        jobs.delete(connection, job)
+        call.audited(connection, f"job/{job.id}", before={"spec": job.spec, "made": job.made})
+    shown = job_view(call, job)
+    return shown.model_copy(update={"message": f"deleted; {kept_of(job)}"})
+
+
+def kept_of(job: jobs.Job) -> str:
+    """What others need of an ended job, and is kept when it is deleted."""
+    kept = [f"{name} {value}" for name, value in (job.made or {}).items() if value]
+    kept += [f"dagster_run {job.dagster_run_id}"] if job.dagster_run_id else []
+    return f"kept: {', '.join(kept)}" if kept else "it had made nothing"
 
 
 def _stopped(call: Call, job: jobs.Job) -> ops.Job:

@@ -12,6 +12,7 @@ from api.handlers import (
     jobs,
     keys,
     recommendation,
+    runs,
     simulation,
 )
 from api.performing import Handler
@@ -43,8 +44,13 @@ HANDLERS: Mapping[str, Handler] = {
     "experiments.create": experiments.create,
     "experiments.runs": experiments.list_runs,
     "experiments.start-run": experiments.start_run,
-    "runs.metrics": experiments.metrics,
-    "runs.log": experiments.log,
+    "runs.get": runs.get,
+    "runs.change": runs.change,
+    "runs.delete": runs.delete,
+    "runs.files": runs.files,
+    "runs.add-file": runs.add_file,
+    "runs.metrics": runs.metrics,
+    "runs.log": runs.log,
     "projects.list": catalog.list_projects,
     "projects.create": catalog.create_project,
     "projects.get": catalog.get_project,

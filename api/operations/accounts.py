@@ -173,6 +173,7 @@ CALLBACK_SECRET = Operation(
     output=CallbackSecret,
     permission=Permission("organization", "update"),
     cost="light",
+    problems=("conflict",),
     for_agents=False,
     shows_secret=True,
 )

@@ -1,27 +1,12 @@
-"""Operations on experiments, their runs and metrics: MLflow's, through one door."""
+"""Operations on experiments and their runs: MLflow's, through one door."""
 
 from datetime import datetime
-from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from accounts.roles import Permission
-from api.operations.jobs import MetricName, Metrics
-from api.operations.operation import (
-    Done,
-    Id,
-    Input,
-    Operation,
-    Output,
-    Page,
-    Paged,
-    ShortName,
-    Text,
-)
-
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./ -]{0,249}$")]
-Value = Annotated[str, StringConstraints(max_length=5000)]
-RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+from api.operations.operation import Id, Input, Operation, Output, Page, Paged, ShortName, Text
+from api.operations.runs import Key, Run, RunStatus, Value
 
 
 class Experiment(Output):
@@ -48,21 +33,6 @@ class CreateExperiment(Input):
     name: ShortName
 
 
-class Run(Output):
-    """An mlflow_run."""
-
-    id: str
-    experiment_id: str
-    name: str
-    status: str
-    parameters: dict[str, str]
-    metrics: dict[str, float | None]
-    """Newest value of each metric."""
-    started_at: datetime | None
-    ended_at: datetime | None
-    url: str
-
-
 class ListRuns(Paged):
     """Runs of one experiment."""
 
@@ -80,31 +50,6 @@ class CreateRun(Input):
     id: Id
     name: Text
     parameters: dict[Key, Value] = Field(default={}, max_length=100)
-
-
-class RunMetrics(Input):
-    """Metrics of one run."""
-
-    id: Id
-    names: list[MetricName] = Field(default=[], max_length=50)
-    """Metrics to give; all by default."""
-
-
-class LoggedPoint(Input):
-    """One value to record."""
-
-    name: Key
-    value: float = Field(allow_inf_nan=False)
-    step: int = Field(default=0, ge=0, le=2**53)
-    at: datetime | None = None
-    """By default now."""
-
-
-class LogMetrics(Input):
-    """A batch of values to record."""
-
-    id: Id
-    metrics: list[LoggedPoint] = Field(min_length=1, max_length=1000)
 
 
 LIST = Operation(
@@ -150,25 +95,4 @@ RUNS_CREATE = Operation(
     cost="light",
     problems=("not-found",),
 )
-METRICS_GET = Operation(
-    name="runs.metrics",
-    method="GET",
-    path="/runs/{id}/metrics",
-    summary="Show the curves of a run.",
-    input=RunMetrics,
-    output=Metrics,
-    permission=Permission("experiment", "read"),
-    problems=("not-found",),
-)
-METRICS_LOG = Operation(
-    name="runs.log",
-    method="POST",
-    path="/runs/{id}/metrics",
-    summary="Record a batch of metrics in a run.",
-    input=LogMetrics,
-    output=Done,
-    permission=Permission("experiment", "update"),
-    cost="light",
-    problems=("not-found",),
-)
-OPERATIONS = (LIST, CREATE, RUNS_LIST, RUNS_CREATE, METRICS_GET, METRICS_LOG)
+OPERATIONS = (LIST, CREATE, RUNS_LIST, RUNS_CREATE)

@@ -93,7 +93,7 @@ KEYS_CREATE = Operation(
     permission=Permission("key", "create"),
     status=201,
     cost="light",
-    problems=("not-found",),
+    problems=("not-found", "conflict"),
     for_agents=False,
     shows_secret=True,
 )

@@ -30,6 +30,12 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    def require_sense(self) -> None:
+        """Raises ValueError where fields that are right alone do not fit each other.
+
+        No validator of pydantic: REST validates what comes by path, headers and body apart.
+        """
+
 
 class Output(BaseModel):
     """What an operation answers."""

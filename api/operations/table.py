@@ -13,6 +13,7 @@ from api.operations import (
     jobs,
     keys,
     recommendation,
+    runs,
     simulation,
 )
 from api.operations.operation import Operation
@@ -23,6 +24,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *inference.OPERATIONS,
     *simulation.OPERATIONS,
     *experiments.OPERATIONS,
+    *runs.OPERATIONS,
     *catalog.OPERATIONS,
     *accounts.OPERATIONS,
     *keys.OPERATIONS,

@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from api.callbacks import AddressRefused, Callbacks, reachable
+from api.callback_addresses import AddressRefused, reachable
+from api.callbacks import Callbacks
 from api.platform import Platform
 from api.settings import FrontDoorSettings
 from resources.settings import Settings

@@ -121,7 +121,8 @@ def test_a_name_tells_nothing_of_what_others_have(door, acme):
 
 def test_an_idempotency_key_is_an_organizations_own(acme, home):
     headers = {"Idempotency-Key": "same"}
-    body = {"model": "shared-name/m"}
+    hyperparameters = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64}
+    body = {"model": "shared-name/m", "hyperparameters": hyperparameters}
     ours = home.post("/train/jobs", json=body, headers=headers).json()["job_id"]
     other = acme.post("/train/jobs", json=body, headers=headers).json()["job_id"]
     assert ours != other

@@ -115,7 +115,8 @@ def test_declared_hyperparameters_are_judged_without_running_the_trainer(beside,
         "class Hyperparameters(Unknown):\n    depth: int = 1\ndef train(config): ...",
         "from pydantic import BaseModel\nclass Hyperparameters(BaseModel, extra='allow'):\n"
         "    depth: int\ndef train(config): ...",
-        "class Hyperparameters:\n    depth: Odd[int]\n    x: 'not a type' = 1\n    y: dict[a.b] = {}\n"
+        "class Hyperparameters:\n    depth: Odd[int]\n    x: 'not a type' = 1\n"
+        "    y: dict[a.b] = {}\n"
         "    rate: float\n    kind: str\n    layers: list\ndef train(config): ...",
     ],
 )

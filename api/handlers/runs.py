@@ -1,0 +1,128 @@
+"""Runs of MLflow: what they hold, and changes to those that no job owns."""
+
+import time
+
+from api.handlers.jobs import curves_of, moment
+from api.operations import runs as ops
+from api.operations.jobs import Metrics
+from api.operations.operation import Done
+from api.platform import Call
+from api.problems import Problem, not_found
+from resources.experiments import LoggedRun, LoggedValue, finite
+from resources.tracking import JOB_TAG
+
+OWN_TAGS = ("mlflow.", "orrery.")
+"""Prefixes of tags that MLflow and the platform set for themselves."""
+
+
+def get(call: Call, asked: ops.RunId) -> ops.Run:
+    """One run."""
+    return run_view(_found(call, asked.id))
+
+
+def change(call: Call, asked: ops.ChangeRun) -> ops.Run:
+    """End, rename or tag the run."""
+    run = _own(call, asked.id)
+    call.begin_change()
+    call.platform.experiments.change(run.id, status=asked.status, name=asked.name, tags=asked.tags)
+    after = asked.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"run/{run.id}", before={"status": run.status}, after=after)
+    return run_view(_found(call, run.id))
+
+
+def delete(call: Call, asked: ops.RunId) -> Done:
+    """Delete the run; MLflow keeps what it deletes until its own garbage collection."""
+    run = _own(call, asked.id)
+    made = call.platform.tracking.versions_of_run(run.id)
+    if made:
+        names = ", ".join(made)
+        raise Problem("conflict", f"run {run.id} made {names}, whose origin it is")
+    call.begin_change()
+    call.platform.experiments.delete_run(run.id)
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"run/{run.id}", before={"name": run.name})
+    return Done(message=f"run {run.id} is deleted")
+
+
+def files(call: Call, asked: ops.RunId) -> ops.RunFiles:
+    """Every file of the run."""
+    run = _found(call, asked.id)
+    found = call.platform.experiments.files(run.id)
+    return ops.RunFiles(files=[ops.RunFile(path=f.path, bytes=f.bytes) for f in found])
+
+
+def add_file(call: Call, asked: ops.AddFile) -> ops.RunFile:
+    """Keep a file with the run."""
+    run = _own(call, asked.id)
+    content = asked.content
+    call.begin_change()
+    call.platform.experiments.add_file(run.id, asked.path, content)
+    with call.platform.control.write() as connection:
+        after = {"file": asked.path, "bytes": len(content)}
+        call.audited(connection, f"run/{run.id}", after=after)
+    return ops.RunFile(path=asked.path, bytes=len(content))
+
+
+def metrics(call: Call, asked: ops.RunMetrics) -> Metrics:
+    """Curves of a run."""
+    return curves_of(call, _found(call, asked.id), asked.names)
+
+
+def log(call: Call, asked: ops.LogMetrics) -> Done:
+    """Record a batch of metrics."""
+    run = _found(call, asked.id)
+    now = time.time()
+    call.begin_change()
+    call.platform.experiments.log(
+        run.id,
+        [
+            LoggedValue(p.name, p.value, p.step, p.at.timestamp() if p.at else now)
+            for p in asked.metrics
+        ],
+    )
+    return Done(message=f"{len(asked.metrics)} values are recorded in {run.id}")
+
+
+def project_names(call: Call) -> dict[str, str]:
+    """Visible projects: their names in MLflow, and within the organization."""
+    projects = call.platform.projects
+    return {p.name: projects.shown(p.name) for p in projects.visible(call.principal)}
+
+
+def _found(call: Call, run_id: str) -> LoggedRun:
+    run = call.platform.experiments.run(run_id)
+    if run is None:
+        raise not_found("run", run_id)
+    experiment = call.platform.experiments.find(run.experiment_id)
+    if experiment is None or experiment.project not in project_names(call):
+        raise not_found("run", run_id)
+    return run
+
+
+def _own(call: Call, run_id: str) -> LoggedRun:
+    """The run, which no job owns. Raises the problems `not-found` and `conflict`."""
+    run = _found(call, run_id)
+    if JOB_TAG in run.tags:
+        raise Problem(
+            "conflict",
+            f"run {run_id} belongs to a job, which writes and ends it",
+            todo="Start a run of your own with experiments.start-run.",
+        )
+    return run
+
+
+def run_view(run: LoggedRun) -> ops.Run:
+    """The run as the API shows it."""
+    return ops.Run(
+        id=run.id,
+        experiment_id=run.experiment_id,
+        name=run.name,
+        status=run.status,
+        parameters=run.parameters,
+        metrics={name: finite(value) for name, value in run.metrics.items()},
+        tags={k: v for k, v in run.tags.items() if not k.startswith(OWN_TAGS)},
+        started_at=moment(run.started_at),
+        ended_at=moment(run.ended_at),
+        url=run.url,
+    )
