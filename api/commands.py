@@ -3,29 +3,27 @@
 import inspect
 import json
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
-from rich.table import Table
 
 from api.client import Client, Refused, Unreachable
+from api.field_types import holds_models, is_mapping, is_structured
 from api.operations import jobs
-from api.operations.operation import Input, Operation, Output, Page, item_type
+from api.operations.operation import Input, Operation
 from api.operations.table import OPERATIONS
+from api.terminal import console, ending, show
 from projects.mistakes import located
 from projects.yaml_values import parsed
 from scheduler.states import ENDED
 
 EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_FAILED = 1, 2, 3, 4
-MOST_COLUMNS = 8
-HIDDEN_COLUMNS = frozenset({"monitoring", "spec", "etag", "hash", "measurements", "url"})
 GROUP_HELP = {
     "train": "Training jobs.",
     "jobs": "Jobs of every kind.",
@@ -44,7 +42,6 @@ GROUP_HELP = {
     "callbacks": "Callbacks and how they went.",
     "agent": "Tools for AI agents.",
 }
-console = Console()
 errors = Console(stderr=True, style="red")
 
 
@@ -70,7 +67,7 @@ def _command(operation: Operation) -> Callable[..., None]:
                 _follow(client, operation, asked, as_json=as_json)
                 return
             answer = client.call(operation, asked)
-            _show(operation, answer, as_json=as_json)
+            show(operation, answer, as_json=as_json)
             if follow and isinstance(answer, jobs.Job):
                 _follow_job(client, answer.job_id, as_json=as_json)
         except Refused as error:
@@ -137,13 +134,7 @@ def _is_nested(annotation: Any) -> bool:
     if get_origin(annotation) is dict:
         return False
     (inner,) = get_args(annotation)
-    return _kind_of(inner) is not str or _holds_models(inner)
-
-
-def _holds_models(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return True
-    return any(_holds_models(a) for a in get_args(annotation))
+    return _kind_of(inner) is not str or holds_models(inner)
 
 
 def _asked(operation: Operation, given: dict[str, Any]) -> Input:
@@ -164,26 +155,14 @@ def _asked(operation: Operation, given: dict[str, Any]) -> Input:
 
 def _value(annotation: Any, given: Any) -> Any:
     if isinstance(given, list):
-        if _is_mapping(annotation):
+        if is_mapping(annotation):
             return _mapping(given)
         return given
     if not isinstance(given, str):
         return given
     if given.startswith("@"):
         return _file(given[1:])
-    return _yaml(given) if _is_structured(annotation) else given
-
-
-def _is_mapping(annotation: Any) -> bool:
-    if get_origin(annotation) is dict:
-        return True
-    return any(_is_mapping(a) for a in get_args(annotation))
-
-
-def _is_structured(annotation: Any) -> bool:
-    if get_origin(annotation) in (Union, UnionType):
-        return any(_is_structured(a) for a in get_args(annotation))
-    return _is_mapping(annotation) or _holds_models(annotation) or get_origin(annotation) is list
+    return _yaml(given) if is_structured(annotation) else given
 
 
 def _mapping(given: list[str]) -> dict[str, Any]:
@@ -224,28 +203,9 @@ def _follow_job(client: Client, job_id: str, *, as_json: bool) -> None:
     _follow(client, jobs.LOGS, jobs.FollowLogs(id=job_id), as_json=as_json)
     ended = client.call(jobs.GET_ANY, jobs.JobId(id=job_id))
     if not as_json:
-        console.print(_ending(ended), highlight=False, soft_wrap=True)
+        console.print(ending(ended), highlight=False, soft_wrap=True)
     if ended.status in ENDED and ended.status != "succeeded":
         raise typer.Exit(EXIT_FAILED)
-
-
-def _ending(job: jobs.Job) -> str:
-    """What came of the job, in the words by which one compares jobs."""
-    lines = [f"{job.kind} of {job.project}/{job.name}: {job.status} {job.message}".rstrip()]
-    if job.verdict:
-        lines.append(f"verdict: {job.verdict}")
-    if made := job.made:
-        lines += [f"{name}: {value:.4g}" for name, value in made.test_metrics.items()]
-        told = {
-            "model version": made.model_version,
-            "artefact": made.artefact_digest and made.artefact_digest[:12],
-            "dataset version": made.dataset_version and made.dataset_version[:12],
-            "MLflow": made.mlflow_url,
-            "service": made.service_url,
-        }
-        lines += [f"{name}: {value}" for name, value in told.items() if value]
-    lines.append(f"Dagster: {job.monitoring.dashboard_url}")
-    return "\n".join(lines)
 
 
 def _follow(client: Client, operation: Operation, asked: Input, *, as_json: bool) -> None:
@@ -258,59 +218,3 @@ def _follow(client: Client, operation: Operation, asked: Input, *, as_json: bool
         style = {"error": "red", "end": "bold", "output": "dim"}.get(line.kind, "")
         at = line.at.astimezone().strftime("%H:%M:%S")
         console.print(f"{at} {line.text}", style=style, highlight=False, markup=False)
-
-
-def _show(operation: Operation, answer: Output, *, as_json: bool) -> None:
-    if as_json:
-        print(answer.model_dump_json(indent=2))  # noqa: T201
-        return
-    item = item_type(operation.output)
-    if item is None or not isinstance(answer, Page):
-        console.print(_details(answer))
-        return
-    if not answer.items:
-        console.print("nothing.")
-        return
-    console.print(_listing(item, answer))
-    if answer.next_cursor:
-        console.print(f"more: --cursor {answer.next_cursor}", highlight=False, soft_wrap=True)
-
-
-def _listing(item: type[Output], page: Page) -> Table:
-    names = [
-        name
-        for name, field in item.model_fields.items()
-        if name not in HIDDEN_COLUMNS
-        and not _is_structured(field.annotation)
-        and any(_cell(getattr(one, name)) for one in page.items)
-    ][:MOST_COLUMNS]
-    table = Table(*(name.replace("_", " ") for name in names))
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[0].no_wrap = True
-    for one in page.items:
-        table.add_row(*(_cell(getattr(one, name)) for name in names))
-    return table
-
-
-def _details(answer: Output) -> Table:
-    table = Table(show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name in type(answer).model_fields:
-        table.add_row(name.replace("_", " "), _cell(getattr(answer, name)))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, BaseModel):
-        return value.model_dump_json()
-    if isinstance(value, list) and value and isinstance(value[0], BaseModel):
-        return "\n".join(_cell(one) for one in value)
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, default=str)
-    return str(value)

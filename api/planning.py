@@ -26,6 +26,8 @@ READERS: Mapping[str, str] = {
     "jobs.stop": "jobs.get",
     "services.change": "services.get",
     "services.withdraw": "services.get",
+    "runs.change": "runs.get",
+    "runs.delete": "runs.get",
     "simulate.delete": "simulate.get",
     "projects.replace": "projects.get",
     "projects.delete": "projects.get",
@@ -89,7 +91,7 @@ def _validated(
 def _subject(asked: Input) -> str:
     named = [
         str(getattr(asked, name))
-        for name in ("project", "id", "model", "name", "environment", "version")
+        for name in ("project", "id", "dataset", "model", "name", "environment", "version")
         if getattr(asked, name, None) is not None
     ]
     return " ".join(named) or "your organization"

@@ -1,5 +1,6 @@
 """Models: registered versions of the exported artefact, and the champion among them."""
 
+import json
 from collections.abc import Iterator
 
 import dagster as dg
@@ -15,7 +16,7 @@ from resources.dagster_graphql import JOB_TAG, USER_TAG
 from resources.evidence import EvidenceStore
 from resources.gate import require_evidence
 from resources.object_store import ObjectStore, size_of
-from resources.registry import RegisteredVersion, registered_name
+from resources.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
 from resources.revision import project_revision, revision
 from resources.runtime import Superseded
 from resources.settings import Settings
@@ -80,6 +81,7 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     "orrery.project_revision": project_revision(project.file.parent).name,
                     "orrery.job_id": context.run.tags.get(JOB_TAG, ""),
                     "orrery.author": context.run.tags.get(USER_TAG, ""),
+                    TEST_METRICS_TAG: json.dumps(_test_metrics(trained)),
                     "dagster.run": f"{settings.dagster_url}/runs/{context.run.run_id}",
                 },
                 f"Registered by [this dagster_run]({settings.dagster_url}/runs/"
@@ -101,6 +103,12 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         )
 
     return model
+
+
+def _test_metrics(trained: dg.AssetMaterialization) -> dict[str, float]:
+    """What was measured on the held-out split."""
+    values = {k: v.value for k, v in trained.metadata.items() if k.startswith("test_")}
+    return {k: float(v) for k, v in values.items() if isinstance(v, (int, float))}
 
 
 def _declaration_of(trained: dg.AssetMaterialization) -> str:

@@ -41,6 +41,10 @@ def registered_name(project: str, model: str) -> str:
     return f"{project}.{model}"
 
 
+TEST_METRICS_TAG = "orrery.test_metrics"
+"""Metrics of the held-out split as JSON: what versions are compared by."""
+
+
 class Registry(MlflowConnection):
     """Models and their versions."""
 

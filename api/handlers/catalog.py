@@ -1,19 +1,19 @@
-"""Projects, datasets and models: what is declared, and what came of it."""
+"""Projects and models: what is declared, and what came of it."""
 
+import json
 from typing import Any
 
 from api.etags import etag_of
+from api.handlers.datasets import chosen
 from api.handlers.jobs import moment
 from api.operations import catalog as ops
 from api.operations.operation import Done, Page
 from api.paging import key_of, page_in_order, page_of
 from api.platform import Call
-from api.problems import Problem, not_found
-from assets.keys import asset_key, op_name
+from api.problems import Problem
+from assets.keys import op_name
 from projects.loading import LoadedProject
-from projects.nearest import hint
-from resources.dagster_events import Materialised
-from resources.registry import RegisteredVersion, registered_name
+from resources.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
 from scheduler import jobs
 from scheduler.states import ENDED, STATUSES
 
@@ -83,32 +83,9 @@ def delete_project(call: Call, asked: ops.ProjectName) -> Done:
     return Done(message=f"project {asked.project} is removed; what it made is kept")
 
 
-def list_datasets(call: Call, asked: ops.ListDatasets) -> Page[ops.Dataset]:
-    """Datasets of visible projects."""
-    found = [(p, name) for p in _chosen(call, asked.project) for name in p.declaration.datasets]
-    found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
-    return page_in_order(
-        found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _dataset(call, *pair)
-    )
-
-
-def dataset_versions(call: Call, asked: ops.ListDatasetVersions) -> Page[ops.DatasetVersion]:
-    """Versions of one dataset, newest first."""
-    project = call.platform.projects.find(call.principal, asked.project)
-    if asked.dataset not in project.declaration.datasets:
-        near = hint(asked.dataset, project.declaration.datasets)
-        raise not_found("dataset", asked.dataset, near)
-    made = call.platform.events.materialisations(
-        list(asset_key(project.name, "dataset", asked.dataset).path),
-        asked.limit + 1,
-        key_of(asked.cursor, int),
-    )
-    return page_of(made, asked.limit, lambda m: m.number, _dataset_version)
-
-
 def list_models(call: Call, asked: ops.ListModels) -> Page[ops.Model]:
     """Models of visible projects."""
-    found = [(p, name) for p in _chosen(call, asked.project) for name in p.declaration.models]
+    found = [(p, name) for p in chosen(call, asked.project) for name in p.declaration.models]
     found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
     return page_in_order(
         found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _model(call, *pair)
@@ -155,12 +132,6 @@ def _job(call: Call, project: LoadedProject, status: Any) -> jobs.Job | None:
     return found[0] if found else None
 
 
-def _chosen(call: Call, project: str | None) -> list[LoadedProject]:
-    projects = call.platform.projects
-    visible = projects.visible(call.principal)
-    return [p for p in visible if project in (None, projects.shown(p.name))]
-
-
 def _where(call: Call, project: LoadedProject) -> str:
     return "api" if call.platform.projects.is_of_api(project) else "file"
 
@@ -196,51 +167,6 @@ def _project(call: Call, project: LoadedProject) -> ops.Project:
     )
 
 
-def _dataset(call: Call, project: LoadedProject, name: str) -> ops.Dataset:
-    declared = project.declaration.datasets[name]
-    newest = call.platform.events.newest(list(asset_key(project.name, "dataset", name).path))
-    return ops.Dataset(
-        project=call.platform.projects.shown(project.name),
-        name=name,
-        source=declared.source,
-        label=declared.label,
-        version=_text(newest, "version"),
-        rows=_number(newest, "rows"),
-        task=_text(newest, "task") or None,
-        task_reason=_text(newest, "task_reason") or None,
-        updated_at=moment(newest.at) if newest else None,
-    )
-
-
-def _dataset_version(made: Materialised) -> ops.DatasetVersion:
-    return ops.DatasetVersion(
-        version=_text(made, "version") or "",
-        uri=_text(made, "uri") or "",
-        source=_text(made, "source") or None,
-        rows=_number(made, "rows"),
-        bytes=_number(made, "bytes"),
-        task=_text(made, "task") or None,
-        remarks=_remarks(made),
-        created_at=moment(made.at),
-        dagster_run_id=made.run_id,
-    )
-
-
-def _remarks(made: Materialised) -> list[ops.DatasetRemark]:
-    records = made.metadata.get("remarks") or []
-    shown = [{key: value for key, value in record.items() if value != ""} for record in records]
-    return [ops.DatasetRemark.model_validate(record) for record in shown]
-
-
-def _text(made: Materialised | None, key: str) -> str | None:
-    return str(made.metadata[key]) if made and key in made.metadata else None
-
-
-def _number(made: Materialised | None, key: str) -> int | None:
-    value = made.metadata.get(key) if made else None
-    return int(value) if isinstance(value, (int, float)) else None
-
-
 def _model(call: Call, project: LoadedProject, name: str) -> ops.Model:
     declared = project.declaration.models[name]
     registered = registered_name(project.name, name)
@@ -267,6 +193,7 @@ def _model_version(version: RegisteredVersion) -> ops.ModelVersion:
         run_id=version.run_id,
         url=version.url,
         created_at=moment(version.created_at),
+        test_metrics=json.loads(version.tags.get(TEST_METRICS_TAG, "{}")),
         job_id=version.tags.get("orrery.job_id") or None,
         created_by=version.tags.get("orrery.author") or None,
         git_revision=version.tags.get("git_revision", ""),

@@ -21,6 +21,7 @@ from scheduler.forecast import Forecast
 from scheduler.states import Kind
 
 NEEDED: dict[Kind, Permission] = {
+    "make": Permission("model", "execute"),
     "train": Permission("model", "execute"),
     "simulate": Permission("simulation", "execute"),
     "release": Permission("service", "update"),

@@ -1,4 +1,4 @@
-"""Operations on what is declared and what came of it: projects, datasets, models."""
+"""Operations on what is declared and what came of it: projects and models."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -73,69 +73,6 @@ class ReplaceProject(Input):
     """ETag of the project as it was read; a project changed since is not touched (412)."""
 
 
-class Dataset(Output):
-    """A declared dataset and its newest version."""
-
-    project: str
-    name: str
-    source: str
-    label: str | None
-    version: str | None = None
-    """Content hash of the newest version; null before the first."""
-    rows: int | None = None
-    task: str | None = None
-    """What the newest version is for: `classification` or `regression`; null without a label."""
-    task_reason: str | None = None
-    """Why: `declared`, or what the values of the label are like."""
-    updated_at: datetime | None = None
-
-
-class DatasetRemark(Output):
-    """Something that a version does not hold as its source has it."""
-
-    subject: str
-    """Name of a column or file."""
-    about: Literal["column", "file"]
-    action: Literal["left_out", "converted"]
-    count: int
-    """Values, rows or files concerned."""
-    reason: str
-    example: str | None = None
-    file: str | None = None
-    """File of the example."""
-    line: int | None = None
-    """Line of the example in its file."""
-
-
-class ListDatasets(Paged):
-    """Datasets that match."""
-
-    project: ShortName | None = None
-
-
-class ListDatasetVersions(Paged):
-    """Versions of one dataset."""
-
-    project: ShortName
-    dataset: ShortName
-
-
-class DatasetVersion(Output):
-    """One immutable version."""
-
-    version: str
-    uri: str
-    source: str | None = None
-    """Source that the declaration had when the version was made."""
-    rows: int | None
-    bytes: int | None
-    task: str | None = None
-    remarks: list[DatasetRemark] = []
-    """What was left out or converted, and why."""
-    created_at: datetime
-    dagster_run_id: str
-
-
 class Model(Output):
     """A declared model and where its versions stand."""
 
@@ -181,6 +118,8 @@ class ModelVersion(Output):
     run_id: str
     url: str
     created_at: datetime
+    test_metrics: dict[str, float] = {}
+    """Metrics of the held-out split."""
     job_id: str | None = None
     """Job that made it; null where it was made in Dagster itself."""
     created_by: str | None = None
@@ -244,25 +183,6 @@ PROJECTS_DELETE = Operation(
     cost="light",
     problems=("not-found", "conflict"),
 )
-DATASETS_LIST = Operation(
-    name="datasets.list",
-    method="GET",
-    path="/datasets",
-    summary="List datasets and their newest versions.",
-    input=ListDatasets,
-    output=Page[Dataset],
-    permission=Permission("project", "read"),
-)
-DATASETS_VERSIONS = Operation(
-    name="datasets.versions",
-    method="GET",
-    path="/datasets/{project}/{dataset}/versions",
-    summary="List the versions of a dataset, newest first.",
-    input=ListDatasetVersions,
-    output=Page[DatasetVersion],
-    permission=Permission("project", "read"),
-    problems=("not-found",),
-)
 MODELS_LIST = Operation(
     name="models.list",
     method="GET",
@@ -298,8 +218,6 @@ OPERATIONS = (
     PROJECTS_GET,
     PROJECTS_REPLACE,
     PROJECTS_DELETE,
-    DATASETS_LIST,
-    DATASETS_VERSIONS,
     MODELS_LIST,
     MODELS_GET,
     MODELS_VERSIONS,

@@ -1,0 +1,124 @@
+"""Datasets: what is declared, the versions that were made, and making one."""
+
+from api.handlers.jobs import job_view, moment
+from api.operations import datasets as ops
+from api.operations.jobs import Job
+from api.operations.operation import Page
+from api.ordering import Order, expected, launch, take
+from api.paging import key_of, page_in_order, page_of
+from api.platform import Call
+from api.problems import not_found
+from assets.keys import asset_key
+from jobs.turning import job_name
+from projects.loading import LoadedProject
+from projects.nearest import hint
+from resources.dagster_events import Materialised
+from resources.revision import revision
+
+
+def list_datasets(call: Call, asked: ops.ListDatasets) -> Page[ops.Dataset]:
+    """Datasets of visible projects."""
+    found = [(p, name) for p in chosen(call, asked.project) for name in p.declaration.datasets]
+    found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
+    return page_in_order(
+        found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _dataset(call, *pair)
+    )
+
+
+def dataset_versions(call: Call, asked: ops.ListDatasetVersions) -> Page[ops.DatasetVersion]:
+    """Versions of one dataset, newest first."""
+    project = _found(call, asked.project, asked.dataset)
+    made = call.platform.events.materialisations(
+        list(asset_key(project.name, "dataset", asked.dataset).path),
+        asked.limit + 1,
+        key_of(asked.cursor, int),
+    )
+    return page_of(made, asked.limit, lambda m: m.number, _dataset_version)
+
+
+def make(call: Call, asked: ops.MakeDataset) -> Job:
+    """Take a job that reads the source."""
+    order = make_order(call, asked)
+    return job_view(call, take(call, order, callback=asked.callback), order.expected)
+
+
+def make_order(call: Call, asked: ops.MakeDataset) -> Order:
+    """The order to make a version."""
+    project = _found(call, asked.project, asked.dataset)
+    name = asked.dataset
+    assets = [list(asset_key(project.name, "dataset", name).path)]
+    spec = {
+        "project": call.platform.projects.shown(project.name),
+        "dataset": name,
+        "source": project.declaration.datasets[name].source,
+        "git_revision": revision(),
+        "launch": launch(job_name("train", project.name), assets, {}),
+    }
+    return Order(
+        project.name,
+        "make",
+        name,
+        spec,
+        expected=expected(call, "make", project, name, {}),
+        max_seconds=asked.max_seconds,
+    )
+
+
+def chosen(call: Call, project: str | None) -> list[LoadedProject]:
+    """Visible projects; the one of that name where one is given."""
+    projects = call.platform.projects
+    visible = projects.visible(call.principal)
+    return [p for p in visible if project in (None, projects.shown(p.name))]
+
+
+def _found(call: Call, project: str, dataset: str) -> LoadedProject:
+    """The project that declares the dataset. Raises the problem `not-found`."""
+    found = call.platform.projects.find(call.principal, project)
+    if dataset not in found.declaration.datasets:
+        raise not_found("dataset", dataset, hint(dataset, found.declaration.datasets))
+    return found
+
+
+def _dataset(call: Call, project: LoadedProject, name: str) -> ops.Dataset:
+    declared = project.declaration.datasets[name]
+    newest = call.platform.events.newest(list(asset_key(project.name, "dataset", name).path))
+    return ops.Dataset(
+        project=call.platform.projects.shown(project.name),
+        name=name,
+        source=declared.source,
+        label=declared.label,
+        version=_text(newest, "version"),
+        rows=_number(newest, "rows"),
+        task=_text(newest, "task") or None,
+        task_reason=_text(newest, "task_reason") or None,
+        updated_at=moment(newest.at) if newest else None,
+    )
+
+
+def _dataset_version(made: Materialised) -> ops.DatasetVersion:
+    return ops.DatasetVersion(
+        version=_text(made, "version") or "",
+        uri=_text(made, "uri") or "",
+        source=_text(made, "source") or None,
+        rows=_number(made, "rows"),
+        bytes=_number(made, "bytes"),
+        task=_text(made, "task") or None,
+        remarks=_remarks(made),
+        created_at=moment(made.at),
+        dagster_run_id=made.run_id,
+    )
+
+
+def _remarks(made: Materialised) -> list[ops.DatasetRemark]:
+    records = made.metadata.get("remarks") or []
+    shown = [{key: value for key, value in record.items() if value != ""} for record in records]
+    return [ops.DatasetRemark.model_validate(record) for record in shown]
+
+
+def _text(made: Materialised | None, key: str) -> str | None:
+    return str(made.metadata[key]) if made and key in made.metadata else None
+
+
+def _number(made: Materialised | None, key: str) -> int | None:
+    value = made.metadata.get(key) if made else None
+    return int(value) if isinstance(value, (int, float)) else None
