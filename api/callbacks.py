@@ -8,6 +8,8 @@ partial write: a message is owed in the transaction of the change that it tells 
 """
 
 import asyncio
+import json
+import time
 from datetime import UTC, datetime
 
 import httpx
@@ -20,6 +22,7 @@ from api.platform import Platform
 from resources.control import ControlUnavailable
 from scheduler import deliveries
 from scheduler.deliveries import Delivery
+from scheduler.jobs import Job
 
 TIMEOUT_S = 15.0
 
@@ -79,3 +82,19 @@ class Callbacks:
     def _settle(self, delivery: Delivery, status: int | None, error: str) -> None:
         with self._platform.control.write() as connection:
             deliveries.settle(connection, delivery, status, error)
+
+
+def body_of(event: str, job: Job, platform: Platform) -> str:
+    """What a callback says, in the form of Standard Webhooks."""
+    told = {
+        "job_id": job.id,
+        "kind": job.kind,
+        "project": platform.projects.shown(job.project),
+        "name": job.name,
+        "status": job.status,
+        "message": job.message,
+        "verdict": job.verdict,
+        "made": job.made,
+    }
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return json.dumps({"type": event, "timestamp": at, "data": told})

@@ -6,7 +6,6 @@ and started anywhere: claims lapse, and a dagster_run that was started is found 
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from api.callbacks import Callbacks
+from api.callbacks import Callbacks, body_of
 from api.definitions_loader import DefinitionsLoader
 from api.endings import Ending, ending
 from api.platform import Platform
@@ -59,6 +58,9 @@ RETRY_WITHIN_S = 120.0
 DECIDED_WITHIN_S = 10.0
 """Dagster records a failure first, and a moment later whether it will repeat the dagster_run."""
 log = logging.getLogger(__name__)
+
+
+LIMITED_BY_ENGINE = ("train", "simulate")
 
 
 class Dispatcher:
@@ -196,6 +198,10 @@ class Dispatcher:
             if state is None:
                 await self._write(lambda c: self._proceed(c, job, "failed", message=GONE))
                 return
+            if _is_overdue(job):
+                reason = f"it ran longer than its max_seconds, {job.spec['max_seconds']:g}"
+                await self._write(lambda c: jobs.ask_to_stop(c, job, reason))
+                job = job._replace(stop_asked_at=time.time(), message=reason)
             if job.stop_asked_at is not None and state.status not in ("CANCELING", *ENDS):
                 await self._dagster.terminate(state.run_id)
             await run_in_threadpool(self._advance, job, state)
@@ -282,7 +288,7 @@ class Dispatcher:
             job.id,
             changed.callback,
             event,
-            _body(event, changed, self._platform),
+            body_of(event, changed, self._platform),
         )
 
     async def _tell(self) -> bool:
@@ -305,17 +311,9 @@ class Dispatcher:
         await run_in_threadpool(written)
 
 
-def _body(event: str, job: Job, platform: Platform) -> str:
-    """What a callback says, in the form of Standard Webhooks."""
-    told = {
-        "job_id": job.id,
-        "kind": job.kind,
-        "project": platform.projects.shown(job.project),
-        "name": job.name,
-        "status": job.status,
-        "message": job.message,
-        "verdict": job.verdict,
-        "made": job.made,
-    }
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"type": event, "timestamp": at, "data": told})
+def _is_overdue(job: Job) -> bool:
+    """Whether a job has run for longer than it may; engines keep their own limits."""
+    longest = job.spec.get("max_seconds")
+    if longest is None or job.kind in LIMITED_BY_ENGINE or job.started_at is None:
+        return False
+    return job.stop_asked_at is None and time.time() - job.started_at > longest

@@ -100,7 +100,11 @@ def take(
             project=order.project,
             kind=order.kind,
             name=order.name,
-            spec={**order.spec, "estimate": _kept(order.expected)},
+            spec={
+                **order.spec,
+                "max_seconds": order.max_seconds,
+                "estimate": _kept(order.expected),
+            },
             created_by=principal.user_id,
             key_id=principal.key_id,
             callback=callback,

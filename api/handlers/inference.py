@@ -1,6 +1,7 @@
 """Services: deploy, look, change, withdraw."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -42,7 +43,8 @@ def deploy_order(call: Call, asked: ops.DeployService) -> Order:
     wanted = _wanted(asked, project.declaration.services.get(asked.name))
     if asked.name not in project.declaration.services:
         call.platform.projects.changeable(call.principal, asked.project)
-    return _order(call, project, asked.name, wanted, asked.model_version)
+    order = _order(call, project, asked.name, wanted, asked.model_version)
+    return replace(order, max_seconds=asked.max_seconds)
 
 
 def list_services(call: Call, asked: ops.ListServices) -> Page[ops.Service]:
@@ -83,7 +85,8 @@ def change_order(call: Call, asked: ops.ChangeService) -> Order:
     if wanted != there:
         shown = call.platform.projects.shown(project.name)
         call.platform.projects.changeable(call.principal, shown)
-    return _order(call, project, name, wanted, asked.model_version)
+    order = _order(call, project, name, wanted, asked.model_version)
+    return replace(order, max_seconds=asked.max_seconds)
 
 
 def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:

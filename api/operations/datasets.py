@@ -87,7 +87,7 @@ class MakeDataset(Input):
     callback: CallbackUrl | None = None
     """Called once the job has ended."""
     max_seconds: MaxSeconds | None = None
-    """Longest time to reserve in a budget."""
+    """Time after which the job is stopped."""
     idempotency_key: OnceKey | None = None
 
 

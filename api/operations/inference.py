@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from accounts.roles import Permission
-from api.operations.jobs import CallbackUrl, Job
+from api.operations.jobs import CallbackUrl, Job, MaxSeconds
 from api.operations.operation import (
     Id,
     IfMatch,
@@ -98,6 +98,8 @@ class DeployService(Input):
     scale: Scale | None = None
     model_version: int | None = Field(default=None, ge=1)
     """Version to promote and serve, if its evidence passes the gate; by default the newest."""
+    max_seconds: MaxSeconds | None = None
+    """Time after which the release is stopped."""
     callback: CallbackUrl | None = None
     idempotency_key: OnceKey | None = None
 
@@ -110,6 +112,8 @@ class ChangeService(Input):
     scale: Scale | None = None
     model_version: int | None = Field(default=None, ge=1)
     """Version to promote and serve; its evidence must pass the gate."""
+    max_seconds: MaxSeconds | None = None
+    """Time after which the release is stopped."""
     if_match: IfMatch | None = None
     """ETag of the service as it was read; a service changed since is not touched (412)."""
 

@@ -1,0 +1,245 @@
+"""Every field of every answer has been seen with a value, on a platform whose loop has turned.
+
+A field that is null for ever is a promise that nobody keeps; the fields come from the table of
+operations, so a new one is asked for here until something fills it.
+"""
+
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from api.operations.operation import Output
+from api.operations.table import OPERATIONS
+from tests.waiting import until
+
+ENDED = ("succeeded", "failed", "stopped")
+UNSEEN = {
+    "Answer": "a language model answers, in test_asking",
+    "CallbackSecret": "made by test_callbacks",
+    "NewOrganization": "made by test_tenancy",
+}
+"""Outputs that other tests look at, because what makes them changes who may do what here."""
+UNSEEN_FIELDS = {
+    "NewApiKey.revoked_at": "a new key is not revoked",
+    "Service.message": "a release that was rolled back says why, in test_releases",
+}
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory, empty_mlflow_database):
+    from tests.api.conftest import Up
+
+    folder = tmp_path_factory.mktemp("outputs")
+    projects = folder / "projects"
+    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", projects)
+    (projects / "odd.yaml").write_text(
+        "project: odd\nowner: team:a\ndescription: Odd rows.\n"
+        "datasets: {rows: {source: 'files:odd.csv', label: kind}}\n"
+    )
+    rows = [f"{n}.5,{'ab'[n % 2]}" for n in range(40)]
+    (projects / "odd.csv").write_text("\n".join(["size,kind", *rows, "n/a?,a"]) + "\n")
+    (projects / "broken.yaml").write_text("project: broken\nowner: 7\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "declared"]):
+        author = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
+        subprocess.run(["git", *author, *command], cwd=projects, check=True)
+    made = Up(folder, {"ORRERY_CALLBACK_PRIVATE": "127.0.0.0/8", "ORRERY_PRICE_PROCESS_H": "1"})
+    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop()
+
+
+class Seen:
+    """Fields that had a value, as `Output.field`."""
+
+    def __init__(self, up) -> None:
+        self.api, self.fields = up.api, set()
+
+    def ask(self, name: str, headers=None, /, **fields: Any) -> Any:
+        """The answer of the operation, whose fields are noted."""
+        operation = next(o for o in OPERATIONS if o.name == name)
+        path = operation.path.format(**fields)
+        rest = {k: v for k, v in fields.items() if k not in operation.path_fields}
+        place = {"json": rest} if operation.has_body else {"params": rest}
+        answer = self.api.request(operation.method, path, headers=headers, **place)
+        assert answer.status_code == operation.status, f"{name}: {answer.text}"
+        self._note(operation.output, answer.json())
+        return answer.json()
+
+    def _note(self, kind: Any, value: Any) -> None:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            self._note_fields(kind, value)
+        elif get_origin(kind) in (Union, UnionType):
+            for alternative in get_args(kind):
+                if alternative is not NoneType and not isinstance(value, (str, int, float)):
+                    self._note(alternative, value)
+        elif isinstance(value, list) and get_args(kind):
+            for one in value:
+                self._note(get_args(kind)[0], one)
+        elif isinstance(value, dict) and get_args(kind):
+            for one in value.values():
+                self._note(get_args(kind)[1], one)
+
+    def _note_fields(self, kind: type[BaseModel], value: dict[str, Any]) -> None:
+        for name, field in kind.model_fields.items():
+            if value.get(name) not in (None, [], {}, ""):
+                self.fields.add(f"{kind.__name__}.{name}")
+                self._note(field.annotation, value[name])
+
+    def job(self, taken: dict[str, Any]) -> dict[str, Any]:
+        """The job, once it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.ask("jobs.get", id=taken["job_id"])
+            return found if found["status"] in ENDED else None
+
+        return until(ended)
+
+
+def promised() -> set[str]:
+    """Fields of every output in the table, nested ones included."""
+    found: set[str] = set()
+
+    def walk(kind: Any) -> None:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if kind.__name__ in UNSEEN:
+                return
+            for name, field in kind.model_fields.items():
+                if name == "next_cursor":
+                    continue
+                if (key := f"{kind.__name__}.{name}") not in found:
+                    found.add(key)
+                    walk(field.annotation)
+        for inner in get_args(kind):
+            walk(inner)
+
+    for operation in OPERATIONS:
+        assert issubclass(operation.output, Output)
+        if not operation.streams:
+            walk(operation.output)
+    return found
+
+
+def test_every_field_of_every_answer_has_a_value_somewhere(up, receiver):
+    seen = Seen(up)
+    _members_and_keys(seen)
+    _turn_the_loop(seen, receiver)
+    _change_by_an_agent(seen)
+    _read_everything(seen)
+    missing = sorted(promised() - seen.fields - set(UNSEEN_FIELDS))
+    assert not missing, "\n".join(missing)
+
+
+@pytest.fixture
+def receiver():
+    """Address that takes callbacks."""
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/called"
+    server.shutdown()
+    thread.join()
+
+
+def _members_and_keys(seen: Seen) -> None:
+    ask = seen.ask
+    budget = {"budget_gpu_h": 5.0, "budget_money": 50.0}
+    rights = {"role": "admin", "agents_may_change": True, "expires_in_days": 3}
+    key = ask("keys.create", name="ci", **rights, **budget)
+    confined = ask("keys.create", name="confined", projects=["flowers"])
+    mine = seen.api.headers["Authorization"]
+    seen.api.headers["Authorization"] = f"Bearer {confined['key']}"
+    ask("account.me")
+    seen.api.headers["Authorization"] = mine
+    ask("keys.revoke", id=confined["id"])
+    ask("keys.list")
+    user = ask("users.create", name="Ada", role="user", kind="person", email="ada@example.org")
+    ask("users.sign-in-link", id=user["id"])
+    ask("users.list")
+    ask("organizations.list")
+    seen.api.headers["Authorization"] = f"Bearer {key['key']}"
+    ask("account.me")
+
+
+def _turn_the_loop(seen: Seen, receiver: str) -> None:
+    ask, job = seen.ask, seen.job
+    made = job(ask("datasets.make", project="odd", dataset="rows", max_seconds=60))
+    assert made["status"] == "succeeded", made
+    ask("datasets.versions", project="odd", dataset="rows")
+    body = {"model": "classifier", "max_seconds": 600, "callback": receiver}
+    for _ in range(4):
+        trained = job(ask("train.submit", {"X-On-Behalf-Of": "ada"}, **body))
+        assert trained["status"] == "succeeded", trained
+    until(lambda: ask("callbacks.list")["items"][0]["delivered_at"])
+    ask("train.metrics", id=trained["job_id"], names=["loss"])
+    ask("train.recommend", model="classifier")
+    unheard = {"callback": "http://127.0.0.1:9/nobody", "hyperparameters": {"epochs": "many"}}
+    failed = job(ask("train.submit", **{**body, **unheard}))
+    assert failed["message"]
+    until(lambda: ask("callbacks.list")["items"][0]["last_error"])
+    simulated = job(ask("simulate.start", id="flowers.nudge", max_seconds=600))
+    assert simulated["verdict"] == "pass", simulated
+    service = {"project": "flowers", "name": "classifier-api", "max_seconds": 300}
+    deployed = job(ask("services.deploy", **service))
+    assert deployed["status"] == "succeeded", deployed
+    ask("services.predict", id="flowers.classifier-api", inputs=[[5.1, 3.5, 1.4, 0.2]])
+    until(lambda: ask("services.get", id="flowers.classifier-api")["answering"][0]["requests"])
+
+
+def _change_by_an_agent(seen: Seen) -> None:
+    ask = seen.ask
+    asked = {"tool": "train.submit", "params": {"model": "classifier", "max_seconds": 60}}
+    plan = ask("agent.execute", **asked)["preview"]["plan_hash"]
+    taken = ask("agent.execute", **asked, plan_hash=plan)
+    ask("agent.execute", tool="services.withdraw", params={"id": "flowers.classifier-api"})
+    ask("jobs.stop", id=taken["handle"])
+    seen.job({"job_id": taken["handle"]})
+    declared = {
+        "project": "remote",
+        "owner": "team:a",
+        "datasets": {"d": {"source": "sklearn:iris", "label": "target"}},
+        "models": {"m": {"trainer": "training.vision:train", "dataset": "d"}},
+    }
+    ask("projects.create", declaration=declared)
+    attack = {"kind": "linf_attack", "low": 0, "high": 8, "epsilons": [0.1]}
+    gate = {"robust_accuracy": {"at_most": 1.0}}
+    ask("simulate.create", project="remote", name="s", model="m", suite=attack, gate=gate)
+
+
+def _read_everything(seen: Seen) -> None:
+    ask = seen.ask
+    for name in ("projects", "datasets", "models", "services", "simulate", "experiments", "jobs"):
+        ask(f"{name}.list")
+    version = ask("models.get", project="flowers", model="classifier")["champion_version"]
+    ask("models.versions", project="flowers", model="classifier")
+    ask("models.evidence", project="flowers", model="classifier", version=version)
+    ask("projects.get", project="flowers")
+    experiments = ask("experiments.list")["items"]
+    experiment = next(e["id"] for e in experiments if e["project"] == "flowers")
+    run = ask("experiments.runs", id=experiment)["items"][0]
+    ask("runs.metrics", id=run["id"])
+    own = ask("experiments.start-run", id=experiment, name="own", parameters={"a": "1"})
+    ask("runs.add-file", id=own["id"], path="note.txt", text="hello")
+    ask("runs.files", id=own["id"])
+    ask("runs.log", id=own["id"], metrics=[{"name": "m", "value": 1.0}])
+    ask("runs.change", id=own["id"], tags={"a": "b"}, status="FINISHED")
+    ask("agent.tools")
+    ask("audit.search")
+    ask("audit.verify")
