@@ -30,4 +30,5 @@ class Principal:
         return self.projects is None or project in self.projects
 
     def __str__(self) -> str:
-        return f"{self.user_id} ({self.name})"
+        by_key = f" by {self.key_id}" if self.key_id else ""
+        return f"{self.user_id} ({self.name}){by_key}"

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from api.handlers.jobs import kept_of
+from api.handlers.orphans import ORPHANED, orphans
+from api.handlers.purging import KEPT, holdings_of
 from api.platform import Call
 from projects.loading import LoadedProject
 from scheduler import jobs
@@ -32,6 +34,8 @@ def consequences_of(call: Call, operation: str, asked: Any) -> Sentences:
 
 
 def _of_withdrawal(call: Call, asked: Any) -> Sentences:
+    if asked.id in orphans(call):
+        return [ORPHANED]
     project, name, _ = call.platform.projects.service(call.principal, asked.id)
     return [_owner(project), *_traffic(call, project, name)]
 
@@ -46,6 +50,14 @@ def _of_simulation(call: Call, asked: Any) -> Sentences:
             f"{', '.join(services) or 'no service'} serves"
         )
     return found
+
+
+def _of_deletion(call: Call, asked: Any) -> Sentences:
+    if not asked.purge:
+        return _of_project(call, asked)
+    projects = call.platform.projects
+    qualified = projects.qualified(call.principal.organization, asked.project)
+    return [*holdings_of(call, qualified).sentences(), KEPT, "a purge cannot be undone"]
 
 
 def _of_project(call: Call, asked: Any) -> Sentences:
@@ -92,7 +104,7 @@ def _job(job: Job) -> str:
 _FINDERS: Mapping[str, Callable[[Call, Any], Sentences]] = {
     "services.withdraw": _of_withdrawal,
     "simulate.delete": _of_simulation,
-    "projects.delete": _of_project,
+    "projects.delete": _of_deletion,
     "projects.replace": _of_project,
     "train.stop": _of_stop,
     "jobs.stop": _of_stop,

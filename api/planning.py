@@ -20,6 +20,7 @@ from api.operations.table import BY_NAME
 from api.ordering import Order, budget_of
 from api.performing import Handler
 from api.platform import Call, PreviewReached
+from api.problems import Problem
 
 READERS: Mapping[str, str] = {
     "train.stop": "train.get",
@@ -105,7 +106,12 @@ def _present(
         return None
     kind = BY_NAME[reader].input
     values = {name: getattr(asked, name) for name in kind.model_fields}
-    state = handlers[reader](call, kind.model_construct(**values)).model_dump(mode="json")
+    try:
+        state = handlers[reader](call, kind.model_construct(**values)).model_dump(mode="json")
+    except Problem as problem:
+        if problem.slug == "not-found":
+            return None  # Only what it left is there.
+        raise
     return {key: value for key, value in state.items() if key not in VOLATILE}
 
 

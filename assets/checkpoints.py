@@ -8,6 +8,7 @@ from dagster import AssetExecutionContext, MetadataValue
 from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
+from assets.recipe import adds_nothing, recipe_of
 from assets.step_log import StepLog
 from assets.training_record import begin, record, record_failure
 from assets.upstream import driver_of, job_identity, upstream
@@ -64,8 +65,10 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         description=f"{declared.description}\n\nState that training `{declared.trainer}` can "
         "resume from, and beside it the exported artefact: the bytes that are registered, "
         "attacked, gated and served. Progress is in the log; curves are here and in MLflow. A "
-        "killed training resumes from its newest whole checkpoint.",
+        "killed training resumes from its newest whole checkpoint. Where drift has started it and "
+        "nothing is new to learn from, it is skipped and says so.",
         metadata={"trainer": declared.trainer},
+        is_skippable=True,
     )
 
     @dg.multi_asset(name=op_name(project.name, "checkpoint", name), specs=[spec])
@@ -84,6 +87,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             needs = needs_of(declared, config)
             asked = _spec(project, name, config, needs, compute, job, dataset)
+            recipe = recipe_of(project, asked)
+            if adds_nothing(context, tracking, project, name, recipe):
+                return
             run = begin(context, tracking, settings, project, asked, dataset)
             log = StepLog(context)
             trained = _train(
@@ -119,6 +125,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     artefact_digest=trained.artefact_digest,
                     artefact_key=artefact_key,
                     mlflow_run_id=run.run_id,
+                    recipe=recipe,
                     ran_s=log.ran_s,
                     device=trained.device,
                     resumed_from=trained.resumed_from,

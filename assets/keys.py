@@ -33,6 +33,7 @@ def asset_spec(
     kinds: set[str],
     description: str,
     metadata: dict[str, Any] | None = None,
+    is_skippable: bool = False,
 ) -> dg.AssetSpec:
     """Spec that every asset of a project shares: group, owner, tags, and where it is declared."""
     return dg.AssetSpec(
@@ -40,6 +41,7 @@ def asset_spec(
         deps=deps,
         group_name=op_name(project.name),
         kinds=kinds,
+        skippable=is_skippable,
         owners=[project.declaration.owner],
         tags={"project": project.name, "family": family},
         description=description,

@@ -9,6 +9,7 @@ from dagster import AssetExecutionContext, MetadataValue
 from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, text_of
+from assets.recipe import RECIPE_TAG
 from assets.upstream import requested_at, upstream
 from engine.artefact import read_signature
 from projects.loading import LoadedProject
@@ -76,11 +77,12 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     "orrery.project": project.name,
                     "orrery.model": name,
                     "orrery.dataset_version": text_of(trained, "dataset_version"),
-                    "orrery.dataset_declaration": _declaration_of(trained),
+                    "orrery.dataset_declaration": _text(trained, "dataset_declaration"),
                     "git_revision": revision(),
                     "orrery.project_revision": project_revision(project.file.parent).name,
                     "orrery.job_id": context.run.tags.get(JOB_TAG, ""),
                     "orrery.author": context.run.tags.get(USER_TAG, ""),
+                    RECIPE_TAG: _text(trained, "recipe"),
                     TEST_METRICS_TAG: json.dumps(_test_metrics(trained)),
                     "dagster.run": f"{settings.dagster_url}/runs/{context.run.run_id}",
                 },
@@ -111,10 +113,9 @@ def _test_metrics(trained: dg.AssetMaterialization) -> dict[str, float]:
     return {k: float(v) for k, v in values.items() if isinstance(v, (int, float))}
 
 
-def _declaration_of(trained: dg.AssetMaterialization) -> str:
-    """Digest of the dataset's declaration; checkpoints of older platforms have none."""
-    known = "dataset_declaration" in trained.metadata
-    return text_of(trained, "dataset_declaration") if known else ""
+def _text(trained: dg.AssetMaterialization, name: str) -> str:
+    """Metadata of the checkpoint; those of older platforms have less."""
+    return text_of(trained, name) if name in trained.metadata else ""
 
 
 def build_champion(project: LoadedProject, name: str) -> dg.AssetsDefinition:

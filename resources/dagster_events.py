@@ -97,6 +97,17 @@ class DagsterEvents:
                 self._opened = self._opened or dg.DagsterInstance.get()
         return self._opened
 
+    def assets_of(self, project: str) -> list[Any]:
+        """Keys of the project's assets that have events. Raises EventsUnavailable."""
+        with self._answers():
+            return list(self.instance.get_asset_keys(prefix=[project]))
+
+    def forget_assets(self, project: str) -> None:
+        """Remove the events of the project's assets. Raises EventsUnavailable."""
+        if found := self.assets_of(project):
+            with self._answers():
+                self.instance.wipe_assets(found)
+
     def states(self, run_ids: Sequence[str]) -> list[RunState]:
         """States of the dagster_runs that exist. Raises EventsUnavailable."""
         import dagster as dg

@@ -17,6 +17,8 @@ from resources.mlflow_connection import MlflowConnection
 from resources.tracking import EXPERIMENT_TAGS, JOB_TAG
 
 PROJECT_TAG = "orrery.project"
+COUNTED = 1_000
+"""Runs of one page while they are counted."""
 
 
 class TrackedExperiment(NamedTuple):
@@ -218,6 +220,20 @@ class Experiments(MlflowConnection):
         """Mark the run as deleted. Raises TrackingUnavailable."""
         with self._answers():
             self._client.delete_run(run_id)
+
+    def count(self, experiment: str) -> int:
+        """How many runs the experiment has. Raises TrackingUnavailable."""
+        page = self.runs([experiment], limit=COUNTED)
+        total = len(page.runs)
+        while page.next:
+            page = self.runs([experiment], limit=COUNTED, cursor=page.next)
+            total += len(page.runs)
+        return total
+
+    def delete(self, experiment: str) -> None:
+        """Mark the experiment and its runs as deleted. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.delete_experiment(experiment)
 
     def files(self, run_id: str) -> list[KeptFile]:
         """Every file of the run, by path. Raises TrackingUnavailable."""

@@ -142,6 +142,21 @@ class Registry(MlflowConnection):
             found = self._client.search_model_versions(f"run_id = '{run_id}'")
         return [f"{version.name} version {version.version}" for version in found]
 
+    def models_of(self, prefix: str) -> dict[str, int]:
+        """Registered models whose names begin so, and how many versions each has.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            found = self._client.search_registered_models(f"name LIKE '{prefix}%'", 1000)
+        names = [model.name for model in found if model.name.startswith(prefix)]
+        return {name: len(self.versions(name)) for name in names}
+
+    def delete_model(self, name: str) -> None:
+        """Remove the model and its versions. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.delete_registered_model(name)
+
     def _aliases(self, name: str) -> dict[int, list[str]]:
         """Aliases by version: a search of MLflow gives versions without theirs."""
         found: dict[int, list[str]] = {}

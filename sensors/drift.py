@@ -6,6 +6,7 @@ import dagster as dg
 import numpy as np
 
 from assets.keys import op_name
+from assets.recipe import DRIFT, TRIGGER_TAG
 from engine.rows import read_rows
 from jobs.turning import job_name
 from projects.loading import LoadedProject
@@ -92,7 +93,8 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
         description=f"Starts `{job}` once per served version when the requests of `{name}` no "
         "longer look like what the version learned from: two-sample Kolmogorov-Smirnov test per "
         f"feature with Bonferroni correction, p < {SIGNIFICANCE} and a distance of at least "
-        f"{SMALLEST_DISTANCE}, from {FEWEST_ROWS} requests on.",
+        f"{SMALLEST_DISTANCE}, from {FEWEST_ROWS} requests on. Where nothing is new to learn from, "
+        "the training says so and is skipped.",
     )
     def on_drift(
         context: dg.SensorEvaluationContext,
@@ -116,9 +118,10 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
             return dg.SkipReason(f"no drift in {len(recent.inputs)} requests; nearest {drift}")
         context.log.info(str(drift))
         return dg.RunRequest(
-            # A retraining that gives the same bytes must not start another.
+            # A retraining that gives the same bytes, or has nothing new to learn, must not start
+            # another.
             run_key=f"{name}-{version.artefact_digest}",
-            tags={"trigger": "drift", "orrery/drift": str(drift)[:250]},
+            tags={TRIGGER_TAG: DRIFT, "orrery/drift": str(drift)[:250]},
         )
 
     return on_drift

@@ -6,16 +6,14 @@ from typing import Any
 from api.etags import etag_of
 from api.handlers.datasets import chosen
 from api.handlers.jobs import moment
+from api.handlers.purging import purge, require_idle
 from api.operations import catalog as ops
 from api.operations.operation import Done, Page
 from api.paging import key_of, page_in_order, page_of
 from api.platform import Call
-from api.problems import Problem
 from assets.keys import op_name
 from projects.loading import LoadedProject
 from resources.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
-from scheduler import jobs
-from scheduler.states import ENDED, STATUSES
 
 
 def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummary]:
@@ -67,14 +65,13 @@ def replace_project(call: Call, asked: ops.ReplaceProject) -> ops.Project:
     return _changed(call, made, before)
 
 
-def delete_project(call: Call, asked: ops.ProjectName) -> Done:
+def delete_project(call: Call, asked: ops.DeleteProject) -> Done:
     """Remove a project on which no job is at work."""
+    if asked.purge:
+        return purge(call, asked)
     projects = call.platform.projects
     before = projects.changeable(call.principal, asked.project)
-    for status in STATUSES:
-        if status not in ENDED and (job := _job(call, before, status)):
-            text = f"job {job.id} of project {asked.project!r} is {job.status}"
-            raise Problem("conflict", text, todo="Stop the job, or wait for its end.")
+    require_idle(call, before.name, asked.project)
     call.begin_change()
     projects.delete(call.principal, asked.project)
     with call.platform.control.write() as connection:
@@ -118,18 +115,6 @@ def _changed(call: Call, made: LoadedProject, before: LoadedProject | None) -> o
         )
     call.platform.declarations_changed()
     return _project(call, made)
-
-
-def _job(call: Call, project: LoadedProject, status: Any) -> jobs.Job | None:
-    with call.platform.control.read() as connection:
-        found = jobs.listed(
-            connection,
-            call.principal.organization,
-            projects=[project.name],
-            status=status,
-            limit=1,
-        )
-    return found[0] if found else None
 
 
 def _where(call: Call, project: LoadedProject) -> str:

@@ -1,13 +1,15 @@
 """Services: deploy, look, change, withdraw."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from sqlalchemy import Connection
 
 from api.etags import etag_of, require_match
 from api.handlers.jobs import job_view
+from api.handlers.orphans import orphan, orphan_view, orphans, reached
 from api.operations import inference as ops
 from api.operations.jobs import Job
 from api.operations.operation import Page
@@ -48,26 +50,42 @@ def deploy_order(call: Call, asked: ops.DeployService) -> Order:
 
 
 def list_services(call: Call, asked: ops.ListServices) -> Page[ops.Service]:
-    """Services of every visible project."""
-    found = [
-        (project, name)
+    """Services of every visible project, and those that no declaration names any more."""
+    found: list[tuple[str, Callable[[], ops.Service]]] = [
+        (_id(call, project, name), partial(_view, call, project, name))
         for project in call.platform.projects.visible(call.principal)
         if asked.project in (None, call.platform.projects.shown(project.name))
         for name, service in sorted(project.declaration.services.items())
         if asked.model in (None, service.model)
     ]
+    if asked.model is None:
+        found += [
+            (id, partial(orphan_view, call, id, status))
+            for id, status in orphans(call).items()
+            if asked.project in (None, id.partition(".")[0])
+        ]
     return page_in_order(
-        sorted(found, key=lambda pair: _id(call, *pair)),
-        asked,
-        lambda pair: _id(call, *pair),
-        lambda pair: _view(call, *pair),
+        sorted(found, key=lambda pair: pair[0]), asked, lambda pair: pair[0], lambda pair: pair[1]()
     )
 
 
 def get(call: Call, asked: ops.ServiceId) -> ops.Service:
     """One service."""
-    project, name, _ = call.platform.projects.service(call.principal, asked.id)
-    return _view(call, project, name)
+    found = _declared(call, asked.id)
+    if found is None:
+        return orphan_view(call, asked.id, orphan(call, asked.id))
+    return _view(call, *found)
+
+
+def _declared(call: Call, id: str) -> tuple[LoadedProject, str] | None:
+    """Project and name of a declared service, or None where no declaration names it."""
+    try:
+        project, name, _ = call.platform.projects.service(call.principal, id)
+    except Problem as problem:
+        if problem.slug == "not-found" and id in orphans(call):
+            return None
+        raise
+    return project, name
 
 
 def change(call: Call, asked: ops.ChangeService) -> Job:
@@ -91,8 +109,9 @@ def change_order(call: Call, asked: ops.ChangeService) -> Order:
 
 def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
     """Stop serving, and stop the releases of the service that are under way."""
-    project, name, _ = call.platform.projects.service(call.principal, asked.id)
-    before = _view(call, project, name)
+    before = get(call, asked)
+    shown_project, _, name = asked.id.partition(".")
+    project = call.platform.projects.qualified(call.principal.organization, shown_project)
     call.begin_change()
     shown = {"state": before.state, "answering": [a.version for a in before.answering]}
     # The runtime is called between two transactions: a cluster that hangs must not hold the lock
@@ -103,7 +122,7 @@ def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
         call.audited(connection, f"service/{asked.id}", before=shown, after={"asked": "withdraw"})
     call.platform.work_is_waiting()
     try:
-        call.platform.runtime.withdraw(f"{project.name}.{name}")
+        call.platform.runtime.withdraw(f"{project}.{name}")
     except (ClusterRefused, OSError) as error:
         outcome = {"withdrawn": False, "error": f"{type(error).__name__}: {error}"[:500]}
         with call.platform.control.write() as connection:
@@ -115,13 +134,13 @@ def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
 
 
 def _releases_under_way(
-    call: Call, connection: Connection, project: LoadedProject, name: str
+    call: Call, connection: Connection, project: str, name: str
 ) -> list[jobs.Job]:
     found = jobs.listed(
         connection,
         call.principal.organization,
         kind="release",
-        projects=[project.name],
+        projects=[project],
         name=name,
         limit=MOST_UNDER_WAY,
     )
@@ -241,21 +260,6 @@ def _view(call: Call, project: LoadedProject, name: str) -> ops.Service:
     content = json.dumps(
         [declared.model_dump(mode="json"), champion.version if champion else None], sort_keys=True
     )
-    found: dict[str, Any] = {}
-    if status is not None:
-        replicas = [
-            ops.Replica(version=r.version, state=r.state, restarts=r.restarts)
-            for r in status.replicas
-        ]
-        found = {
-            "state": status.state,
-            "answering": [ops.Answering(**each.model_dump()) for each in status.answering],
-            "target": status.target,
-            "serving": status.serving,
-            "weight": status.weight,
-            "message": status.message,
-            "replicas": replicas,
-        }
     return ops.Service(
         id=id,
         project=platform.projects.shown(project.name),
@@ -267,5 +271,5 @@ def _view(call: Call, project: LoadedProject, name: str) -> ops.Service:
         scale=declared.scale,
         declared_in="api" if platform.projects.is_of_api(project) else "file",
         etag=etag_of(content.encode()),
-        **{"state": "absent", **found},
+        **(reached(status) if status else {"state": "absent"}),
     )

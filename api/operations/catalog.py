@@ -57,6 +57,15 @@ class ListProjects(Paged):
     """A page of projects."""
 
 
+class DeleteProject(Input):
+    """A project to remove."""
+
+    project: ShortName
+    purge: bool = False
+    """Whether to end everything that it made too: services, model versions, dataset versions,
+    evidence and runs. It also ends what a project left whose file is gone."""
+
+
 class CreateProject(Input):
     """A project to create."""
 
@@ -176,8 +185,8 @@ PROJECTS_DELETE = Operation(
     name="projects.delete",
     method="DELETE",
     path="/projects/{project}",
-    summary="Remove a project that was created through the API; what it made is kept.",
-    input=ProjectName,
+    summary="Remove a project that was created through the API; what it made is kept, or purged.",
+    input=DeleteProject,
     output=Done,
     permission=Permission("project", "delete"),
     cost="light",

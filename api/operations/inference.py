@@ -70,7 +70,7 @@ class Service(Output):
     scale: Scale
     replicas: list[Replica] = []
     declared_in: str
-    """`file` where a file of the checkout declares it, else `api`."""
+    """`file` where a file of the checkout declares it, `api`, or `nowhere` for an orphaned one."""
     etag: str
 
 

@@ -45,6 +45,8 @@ def up(tmp_path_factory, empty_mlflow_database):
     )
     rows = [f"{n}.5,{'ab'[n % 2]}" for n in range(40)]
     (projects / "odd.csv").write_text("\n".join(["size,kind", *rows, "n/a?,a"]) + "\n")
+    flowers = (projects / "flowers.yaml").read_text()
+    (projects / "wilted.yaml").write_text(flowers.replace("project: flowers", "project: wilted"))
     (projects / "broken.yaml").write_text("project: broken\nowner: 7\n")
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "declared"]):
         author = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
@@ -156,6 +158,40 @@ def receiver():
     yield f"http://127.0.0.1:{server.server_port}/called"
     server.shutdown()
     thread.join()
+
+
+def test_what_a_removed_project_left_is_shown_as_orphaned_and_can_be_purged(up):
+    assert up.finished(up.launch("turn_wilted"))["status"] == "SUCCESS"
+    (up.state.parent / "projects" / "wilted.yaml").unlink()
+    path = "/inference/services/wilted.classifier-api"
+    until(lambda: up.api.get(path).json().get("declared_in") == "nowhere")
+    orphaned = up.api.get(path).json()
+    assert orphaned["message"].startswith("orphaned: ") and orphaned["answering"]
+    ids = {s["id"] for s in up.api.get("/inference/services").json()["items"]}
+    assert {"wilted.classifier-api"} == {i for i in ids if i.startswith("wilted.")}
+
+    asked = {"tool": "projects.delete", "params": {"project": "wilted", "purge": True}}
+    plan = up.api.post("/agent/execute", json=asked).raise_for_status().json()["preview"]
+    said = "\n".join(plan["consequences"])
+    for part in (
+        "service classifier-api stops",
+        "model wilted.classifier: 1 versions",
+        "1 runs in",
+    ):
+        assert part in said
+    purged = up.orrery("projects", "delete", "wilted", "--purge")
+    assert purged.returncode == 0, purged.stderr
+    assert "project wilted is purged" in purged.stdout
+    until(lambda: up.api.get(path).status_code == 404)
+    again = up.api.delete("/projects/wilted", params={"purge": True})
+    assert again.status_code == 404
+    assert not list((up.state / "objects" / "datasets").glob("wilted/*/*/version.json"))
+
+
+def test_a_project_whose_file_is_there_is_not_purged(up):
+    refused = up.api.delete("/projects/odd", params={"purge": True})
+    assert refused.status_code == 409
+    assert "declared in the file odd.yaml" in refused.json()["detail"]
 
 
 def _members_and_keys(seen: Seen) -> None:

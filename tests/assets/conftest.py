@@ -12,6 +12,7 @@ import pytest
 
 from api.processes import free_port
 from assets.keys import asset_key
+from assets.recipe import TRIGGER_TAG
 from definitions import definitions_of, doors
 from engine import lease
 from engine.orphan import die_with_parent
@@ -38,9 +39,15 @@ class Loop:
         return self.doors["tracking"]
 
     def materialize(
-        self, *families: str, job: str | None = None, **config: dict
+        self,
+        *families: str,
+        job: str | None = None,
+        trigger: str | None = None,
+        **config: dict,
     ) -> dg.ExecuteInProcessResult:
-        """Result of one dagster_run of the families' assets, for the job where one is named."""
+        """Result of one dagster_run of the families' assets, for the job and by the trigger where
+        they are named."""
+        tags = {JOB_TAG: job, TRIGGER_TAG: trigger}
         assets = list(definitions_of(self.project).assets or [])
         chosen = [key for a in assets for key in a.keys if key.path[1] in families]
         return dg.materialize(
@@ -50,7 +57,7 @@ class Loop:
             selection=dg.AssetSelection.assets(*chosen),
             run_config={"ops": {op: {"config": c} for op, c in config.items()}},
             raise_on_error=False,
-            tags={JOB_TAG: job} if job else None,
+            tags={name: value for name, value in tags.items() if value},
         )
 
     def failure_of(self, result: dg.ExecuteInProcessResult) -> str:

@@ -1,8 +1,10 @@
+import subprocess
 import threading
 
 import httpx
 import numpy as np
 import onnxruntime
+import pytest
 
 FAMILIES = ("dataset", "checkpoint", "model", "simulation", "champion", "service")
 
@@ -177,3 +179,32 @@ def test_an_earlier_version_can_be_promoted_again(loop):
     assert loop.tracking.aliased("flowers.classifier", "champion").version == 2
     loop.materialize("champion", flowers__champion__classifier={"model_version": 1})
     assert loop.tracking.aliased("flowers.classifier", "champion").version == 1
+
+
+def test_drift_with_nothing_new_to_learn_trains_nothing_and_succeeds(loop):
+    turn = ("dataset", "checkpoint", "model", "simulation", "champion")
+    loop.materialize(*turn)
+    again = loop.materialize(*turn, trigger="drift")
+    assert again.success
+    skipped = {e.step_key for e in again.all_events if e.event_type_value == "STEP_SKIPPED"}
+    assert "flowers__model__classifier" in skipped
+    assert len(loop.tracking.versions("flowers.classifier")) == 1
+
+
+@pytest.mark.parametrize("changed", ["seed", "hyperparameters", "code", "asked"])
+def test_what_differs_from_the_newest_version_is_trained_also_where_drift_asks(
+    loop, flowers, changed
+):
+    loop.materialize("dataset", "checkpoint", "model")
+    config: dict = {"seed": {"seed": 2}, "hyperparameters": {"hyperparameters": {"epochs": 2}}}
+    if changed == "code":
+        init = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+        for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+            subprocess.run([*init, *command], cwd=flowers, check=True)
+    loop.materialize(
+        "checkpoint",
+        "model",
+        trigger=None if changed == "asked" else "drift",
+        flowers__checkpoint__classifier=config.get(changed, {}),
+    )
+    assert len(loop.tracking.versions("flowers.classifier")) == 2

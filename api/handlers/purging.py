@@ -1,0 +1,128 @@
+"""Purging of a project: an end to everything that it made and nobody else needs."""
+
+from typing import NamedTuple
+
+from api.operations import catalog as ops
+from api.operations.operation import Done
+from api.platform import Call
+from api.problems import Problem, not_found
+from projects.loading import LoadedProject
+from scheduler import jobs
+from scheduler.states import GOING
+
+KEPT = (
+    "kept: artefacts and checkpoints, which other projects with the same bytes share; the jobs and "
+    "the audit; deleted runs, until MLflow's garbage collection"
+)
+
+
+class Holdings(NamedTuple):
+    """What a project has made."""
+
+    services: list[str]
+    """Services that the runtime keeps, without the project's name."""
+    models: dict[str, int]
+    """Registered models and how many versions they have."""
+    files: list[str]
+    """Keys of dataset versions and evidence in the object store."""
+    experiments: dict[str, int]
+    """Experiments by id, and how many runs they have."""
+    assets: int
+    """Assets of which Dagster keeps events."""
+
+    def sentences(self) -> list[str]:
+        """What purging ends, in sentences."""
+        found = [f"service {name} stops; its callers get no answer" for name in self.services]
+        found += [f"model {name}: {count} versions" for name, count in self.models.items()]
+        datasets = {"/".join(key.split("/")[2:4]) for key in self.files if _is_dataset(key)}
+        found += [f"dataset version {version[:60]}" for version in sorted(datasets)]
+        evidence = sum(not _is_dataset(key) for key in self.files)
+        found += [f"{evidence} records of evidence"] if evidence else []
+        runs = sum(self.experiments.values())
+        found += [f"{runs} runs in {len(self.experiments)} experiments"] if runs else []
+        found += [f"events of {self.assets} assets in Dagster"] if self.assets else []
+        return found
+
+
+def holdings_of(call: Call, qualified: str) -> Holdings:
+    """What the project of this name has made, whether it is declared or not."""
+    platform = call.platform
+    prefix = f"{qualified}."
+    statuses = platform.runtime.statuses()
+    services = [s.service.removeprefix(prefix) for s in statuses if s.service.startswith(prefix)]
+    files = [key for key, _ in platform.objects.keys(f"datasets/{qualified}/")]
+    files += [
+        key for key, _ in platform.objects.keys("evidence/") if key.split("/")[2] == qualified
+    ]
+    experiments = [e for e in platform.experiments.all() if e.project == qualified]
+    return Holdings(
+        services=sorted(services),
+        models=platform.tracking.models_of(prefix),
+        files=files,
+        experiments={e.id: platform.experiments.count(e.id) for e in experiments},
+        assets=len(platform.events.assets_of(qualified)),
+    )
+
+
+def purge(call: Call, asked: ops.DeleteProject) -> Done:
+    """End what the project made, and the project where the API created it."""
+    projects = call.platform.projects
+    qualified = projects.qualified(call.principal.organization, asked.project)
+    declared = _purgeable(call, asked.project, qualified)
+    holdings = holdings_of(call, qualified)
+    if declared is None and not any(holdings):
+        raise not_found("project", asked.project)
+    require_idle(call, qualified, asked.project)
+    call.begin_change()
+    _end(call, qualified, holdings)
+    if declared is not None:
+        projects.delete(call.principal, asked.project)
+    sentences = holdings.sentences()
+    with call.platform.control.write() as connection:
+        call.audited(connection, f"project/{asked.project}", before={"purged": sentences})
+    call.platform.declarations_changed()
+    return Done(message="\n".join([f"project {asked.project} is purged", *sentences, KEPT]))
+
+
+def require_idle(call: Call, qualified: str, shown: str) -> None:
+    """Raises the problem `conflict` while a job of the project is at work."""
+    with call.platform.control.read() as connection:
+        for status in GOING:
+            going = jobs.listed(
+                connection,
+                call.principal.organization,
+                projects=[qualified],
+                status=status,
+                limit=1,
+            )
+            if going:
+                text = f"job {going[0].id} of project {shown!r} is {status}"
+                raise Problem("conflict", text, todo="Stop the job, or wait for its end.")
+
+
+def _purgeable(call: Call, name: str, qualified: str) -> LoadedProject | None:
+    """The project where the API created it; None where nothing declares it any more."""
+    projects = call.platform.projects
+    if projects.by_name(qualified) is not None:
+        return projects.changeable(call.principal, name)
+    if not call.principal.may_see(name) or name in {b.name for b in projects.broken}:
+        raise not_found("project", name)
+    return None
+
+
+def _end(call: Call, qualified: str, holdings: Holdings) -> None:
+    """Services first: nothing that answers may lose what it answers with."""
+    platform = call.platform
+    for service in holdings.services:
+        platform.runtime.withdraw(f"{qualified}.{service}")
+    for model in holdings.models:
+        platform.tracking.delete_model(model)
+    for key in holdings.files:
+        platform.objects.delete(key)
+    for experiment in holdings.experiments:
+        platform.experiments.delete(experiment)
+    platform.events.forget_assets(qualified)
+
+
+def _is_dataset(key: str) -> bool:
+    return key.startswith("datasets/")

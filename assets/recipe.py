@@ -1,0 +1,54 @@
+"""What a training learns from: its recipe, by which a second training is known to add nothing."""
+
+import hashlib
+import json
+
+from dagster import AssetExecutionContext
+
+from projects.loading import LoadedProject
+from resources.registry import registered_name
+from resources.revision import project_revision, revision
+from resources.tracking import Tracking
+from training.contract import TrainingSpec
+
+RECIPE_TAG = "orrery.recipe"
+TRIGGER_TAG, DRIFT = "trigger", "drift"
+"""Tag of a dagster_run that a sensor started, and its value where requests have drifted."""
+
+
+def recipe_of(project: LoadedProject, asked: TrainingSpec) -> str:
+    """Digest of trainer, code, data, hyperparameters and seed: equal recipes give equal models,
+    as far as a trainer repeats itself."""
+    code = project_revision(project.file.parent)
+    parts = {
+        "trainer": asked.trainer,
+        "code": [code.name, code.diff, revision()],
+        "dataset": asked.dataset.version if asked.dataset else None,
+        "features": [asked.dataset.features, asked.dataset.label] if asked.dataset else None,
+        "hyperparameters": asked.hyperparameters,
+        "seed": asked.seed,
+        "workers": asked.workers,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def adds_nothing(
+    context: AssetExecutionContext,
+    tracking: Tracking,
+    project: LoadedProject,
+    model: str,
+    recipe: str,
+) -> bool:
+    """Whether the dagster_run reacts to drift and there is nothing new to learn, which the log
+    then says. Raises TrackingUnavailable."""
+    if context.run.tags.get(TRIGGER_TAG) != DRIFT:
+        return False
+    versions = tracking.versions(registered_name(project.name, model))
+    if not versions or versions[0].tags.get(RECIPE_TAG) != recipe:
+        return False
+    context.log.warning(
+        f"nothing new to learn: version {versions[0].version} was trained from the same data, "
+        "code, hyperparameters and seed. Add data that look like the requests, such as a dataset "
+        "with `source: requests:SERVICE`, and it will be trained again"
+    )
+    return True
