@@ -219,13 +219,13 @@ def _turn_the_loop(seen: Seen, receiver: str) -> None:
     made = job(ask("datasets.make", project="odd", dataset="rows", max_seconds=60))
     assert made["status"] == "succeeded", made
     ask("datasets.versions", project="odd", dataset="rows")
-    body = {"model": "classifier", "max_seconds": 600, "callback": receiver}
+    body = {"model": "flowers/classifier", "max_seconds": 600, "callback": receiver}
     for _ in range(4):
         trained = job(ask("train.submit", {"X-On-Behalf-Of": "ada"}, **body))
         assert trained["status"] == "succeeded", trained
     until(lambda: ask("callbacks.list")["items"][0]["delivered_at"])
     ask("train.metrics", id=trained["job_id"], names=["loss"])
-    ask("train.recommend", model="classifier")
+    ask("train.recommend", model="flowers/classifier")
     unheard = {"callback": "http://127.0.0.1:9/nobody", "hyperparameters": {"epochs": "many"}}
     failed = job(ask("train.submit", **{**body, **unheard}))
     assert failed["message"]
@@ -241,7 +241,7 @@ def _turn_the_loop(seen: Seen, receiver: str) -> None:
 
 def _change_by_an_agent(seen: Seen) -> None:
     ask = seen.ask
-    asked = {"tool": "train.submit", "params": {"model": "classifier", "max_seconds": 60}}
+    asked = {"tool": "train.submit", "params": {"model": "flowers/classifier", "max_seconds": 60}}
     plan = ask("agent.execute", **asked)["preview"]["plan_hash"]
     taken = ask("agent.execute", **asked, plan_hash=plan)
     ask("agent.execute", tool="services.withdraw", params={"id": "flowers.classifier-api"})
