@@ -5,7 +5,10 @@ function, or one of its own, as `TrainFastHyperparameters` for `train_fast`.
 """
 
 import ast
+import contextlib
+import functools
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import decode_source
@@ -21,6 +24,8 @@ from projects.nearest import hint
 CLASS = "Hyperparameters"
 FARTHEST = 8
 """Modules that a name is followed through."""
+PARSES = 5
+_PARSING = threading.Lock()
 
 
 class TrainerUnreadable(Exception):
@@ -93,7 +98,7 @@ class _Source(NamedTuple):
         """Raises TrainerUnreadable."""
         file = _file_of(module, declaration)
         try:
-            tree = ast.parse(decode_source(file.read_bytes()))
+            tree = _parsed(file.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise TrainerUnreadable(f"{file} cannot be read as Python: {error}") from error
         return cls(module, declaration, list(_statements(tree.body)))
@@ -140,7 +145,9 @@ class _Source(NamedTuple):
     def _imported(self, name: str) -> tuple["_Source", str] | None:
         """The module that the name is imported from, and its name there."""
         for line in self.body:
-            for alias in line.names if isinstance(line, ast.ImportFrom) else ():
+            if not isinstance(line, ast.ImportFrom):
+                continue
+            for alias in line.names:
                 if (alias.asname or alias.name) == name:
                     source = self._opened(self._origin(line))
                     return (source, alias.name) if source else None
@@ -149,9 +156,11 @@ class _Source(NamedTuple):
     def _module(self, name: str) -> "_Source | None":
         """The module that goes by the name here."""
         for line in self.body:
-            for alias in line.names if isinstance(line, (ast.Import, ast.ImportFrom)) else ():
+            if not isinstance(line, (ast.Import, ast.ImportFrom)):
+                continue
+            outer = f"{self._origin(line)}." if isinstance(line, ast.ImportFrom) else ""
+            for alias in line.names:
                 if (alias.asname or alias.name) == name:
-                    outer = f"{self._origin(line)}." if isinstance(line, ast.ImportFrom) else ""
                     return self._opened(f"{outer}{alias.name}")
         return None
 
@@ -164,6 +173,18 @@ class _Source(NamedTuple):
             return _Source.read(module, self.declaration)
         except TrainerUnreadable:
             return None
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(source: bytes) -> ast.Module:
+    """The module; raises as ast.parse does."""
+    # CPython 3.11 counts the depth of all threads' trees in one number, and raises SystemError
+    # where two threads build trees at once.
+    with _PARSING:
+        for _ in range(PARSES - 1):
+            with contextlib.suppress(SystemError):
+                return ast.parse(decode_source(source))
+        return ast.parse(decode_source(source))
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

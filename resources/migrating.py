@@ -22,13 +22,13 @@ def migrate_one_at_a_time() -> None:
     EnvironmentContext.__exit__ = _exit_alone
 
 
-def _enter_alone(context: EnvironmentContext) -> EnvironmentContext:
+def _enter_alone(self: EnvironmentContext) -> EnvironmentContext:
     _MIGRATING.acquire()
-    return _enter(context)
+    return _enter(self)
 
 
-def _exit_alone(context: EnvironmentContext, *raised: Any) -> None:
+def _exit_alone(self: EnvironmentContext, *raised: Any) -> None:
     try:
-        _exit(context, *raised)
+        _exit(self, *raised)
     finally:
         _MIGRATING.release()

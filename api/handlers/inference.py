@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -27,6 +28,7 @@ from resources.registry import RegisteredVersion, registered_name
 from resources.revision import revision
 from scheduler import jobs
 
+ABSENT: dict[str, Any] = {"state": "absent"}
 MOST_UNDER_WAY = 20
 """Newest releases of a service among which those under way are."""
 
@@ -271,5 +273,5 @@ def _view(call: Call, project: LoadedProject, name: str) -> ops.Service:
         scale=declared.scale,
         declared_in="api" if platform.projects.is_of_api(project) else "file",
         etag=etag_of(content.encode()),
-        **(reached(status) if status else {"state": "absent"}),
+        **(reached(status) if status else ABSENT),
     )

@@ -1,5 +1,7 @@
 """Orphaned services: they answer, and no declaration names them any more."""
 
+from typing import Any
+
 from api.operations import inference as ops
 from api.platform import Call
 from api.problems import not_found
@@ -50,7 +52,7 @@ def orphan_view(call: Call, id: str, status: ServiceStatus) -> ops.Service:
     )
 
 
-def reached(status: ServiceStatus) -> dict:
+def reached(status: ServiceStatus) -> dict[str, Any]:
     """What the runtime has reached, as the API shows it."""
     return {
         "state": status.state,

@@ -1,5 +1,9 @@
 """What a trainer declares of its hyperparameters, and what is refused before anything trains."""
 
+import gc
+import threading
+import time
+
 import pytest
 
 from projects.loading import InvalidProject, load_project
@@ -186,3 +190,41 @@ def test_a_suite_that_does_not_fit_its_model_is_refused(tmp_path, model, suite, 
     (problem,) = refused.value.problems
     assert (problem.line, problem.path) == (6, "simulations.s.suite")
     assert says in problem.message
+
+
+@pytest.fixture
+def collections_that_give_way():
+    """The fault of CPython needs one in the middle of a tree, where another thread goes on."""
+    before = gc.get_threshold()
+    gc.set_threshold(100)
+    gc.callbacks.append(_give_way)
+    yield
+    gc.callbacks.remove(_give_way)
+    gc.set_threshold(*before)
+
+
+def _give_way(*_):
+    time.sleep(0.0001)
+
+
+@pytest.mark.usefixtures("collections_that_give_way")
+def test_many_requests_read_trainers_at_once(tmp_path):
+    lines = "".join(f"    a{i}: float = {i}.5\n" for i in range(200))
+    failed = []
+
+    def read(number: int) -> None:
+        file = tmp_path / f"trainer_{number}.py"
+        for turn in range(5):
+            # Another text each time: what was read is remembered.
+            file.write_text(f"class Hyperparameters:\n{lines}x = {turn}\ndef train(config): ...")
+            try:
+                require_hyperparameters(f"trainer_{number}:train", {}, tmp_path / "lab.yaml")
+            except Exception as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {type(error) for error in failed} <= {UnusableHyperparameters}
