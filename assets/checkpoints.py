@@ -8,7 +8,7 @@ from dagster import AssetExecutionContext, MetadataValue
 from assets.failures import told
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
-from assets.recipe import adds_nothing, recipe_of
+from assets.recipe import adds_nothing, is_new_code, recipe_of
 from assets.step_log import StepLog
 from assets.training_record import begin, record, record_failure
 from assets.upstream import driver_of, job_identity, upstream
@@ -87,6 +87,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             needs = needs_of(declared, config)
             asked = _spec(project, name, config, needs, compute, job, dataset)
+            if settings.dry_run and is_new_code(tracking, project, name):
+                place = project.place(f"models.{name}.trainer")
+                asked = asked.model_copy(update={"dry_run": True, "declared_at": place})
             recipe = recipe_of(project, asked)
             if adds_nothing(context, tracking, project, name, recipe):
                 return

@@ -32,6 +32,17 @@ def recipe_of(project: LoadedProject, asked: TrainingSpec) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def is_new_code(tracking: Tracking, project: LoadedProject, model: str) -> bool:
+    """Whether no version of the model was made from the project's code as it is now.
+
+    Raises TrackingUnavailable.
+    """
+    code = project_revision(project.file.parent)
+    versions = tracking.versions(registered_name(project.name, model))
+    known = versions[0].tags.get("orrery.project_revision") if versions else None
+    return known != code.name or bool(code.diff)
+
+
 def adds_nothing(
     context: AssetExecutionContext,
     tracking: Tracking,

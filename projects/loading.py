@@ -55,6 +55,10 @@ class LoadedProject:
         """Name of the project."""
         return self.declaration.project
 
+    def place(self, path: str) -> str:
+        """Place of a part of the declaration, as errors name it: `file:line: path: `."""
+        return f"{_Document.read(self.file).problem(path, '')}"
+
     @property
     def base(self) -> Path:
         """Folder that relative data paths start at: the checkout for shipped projects, else the

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     dagster_uri: str = ""
     """Dagster webserver to forward to, started with `--path-prefix /dagster`; by default it runs
     inside the front door."""
+    dry_run: bool = True
+    """Whether a training of changed code begins with a dry run of seconds."""
     organization: str = "home"
     """Name of the first organization; it owns the projects of the checkout."""
     secret_file: Path | None = None

@@ -19,6 +19,8 @@ from tests.control import control, postgresql  # noqa: F401
 # Started in the background of a script, pytest ignores SIGINT, and Dagster then SIGTERM too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Seconds before each first training; tests/training/test_rehearsal.py has them.
+os.environ.setdefault("ORRERY_DRY_RUN", "false")
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -60,6 +60,10 @@ class TrainingSpec(JobSpec):
     tracking: MlflowRun | None = None
     environment: dict[str, str] = {}
     """Variables of the trainer's processes."""
+    dry_run: bool = False
+    """Whether a dry run comes before a fresh start."""
+    declared_at: str = ""
+    """Place of the trainer in the declaration, as errors name it."""
     ray_address: str | None = None
     """Cluster to join; without it several workers start a local one."""
     ray_storage: str = ""

@@ -18,11 +18,13 @@ from ray.train.torch import TorchTrainer
 
 from engine import lease
 from engine.artefact import read_signature, seal
+from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import history_of
 from engine.protocol import Refused, TryAgain, end_process, run_engine
 from training import journal, worker
 from training.contract import TrainingResult, TrainingSpec
 from training.data import split_arrays
+from training.rehearsal import rehearse
 
 RAY_START_ATTEMPTS = 3
 
@@ -36,9 +38,11 @@ def work(spec: TrainingSpec) -> TrainingResult:
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
     os.environ.update(spec.environment)
     torch.set_num_threads(spec.cpus_per_worker)
+    if spec.dry_run and CheckpointFolder(spec.workdir / CHECKPOINTS).newest_valid() is None:
+        rehearse(spec)
     use_gpu = is_on_gpus(spec)
-    outcome = _fit(spec, use_gpu)
-    return _gather(spec, outcome, "cuda" if use_gpu else "cpu")
+    outcome = fit(spec, use_gpu)
+    return gather(spec, outcome, "cuda" if use_gpu else "cpu")
 
 
 def is_on_gpus(spec: TrainingSpec) -> bool:
@@ -47,7 +51,11 @@ def is_on_gpus(spec: TrainingSpec) -> bool:
     return spec.gpus_per_worker > 0 and (is_elsewhere or torch.cuda.is_available())
 
 
-def _fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
+def fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
+    """What the trainer left: its newest checkpoint, and how it came there.
+
+    Raises Refused, TryAgain, and whatever the trainer raises.
+    """
     if spec.workers > 1:
         return _fit_on_ray(spec, use_gpu)
     outcome: dict[str, Any] = {}
@@ -137,7 +145,8 @@ def _config(spec: TrainingSpec) -> dict[str, Any]:
     return config
 
 
-def _gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> TrainingResult:
+def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> TrainingResult:
+    """The result: the export, its metrics on the held-out split, and pictures. Raises Refused."""
     # Loading these takes seconds, which the first training step need not wait for.
     from training.evaluation import draw_curves, evaluate
     from training.export import export
