@@ -25,6 +25,7 @@ import httpx
 
 from api.operations.operation import HEADERS, Input, Operation, Output
 from api.problems import ProblemDocument
+from resources.running import running
 from resources.settings import Settings
 
 TIMEOUT_S = 60.0
@@ -76,6 +77,7 @@ class Client:
         Raises NoKey.
         """
         settings = Settings()
+        settings = running(settings) or settings
         url, key = os.environ.get("ORRERY_URL"), os.environ.get("ORRERY_KEY")
         if key:
             return cls(url or settings.url, key)

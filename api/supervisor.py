@@ -11,6 +11,7 @@ import psutil
 
 from api.processes import ProcessPlan, environment, is_free, log_of, plans, start
 from engine import lease
+from resources.running import note_addresses
 from resources.settings import Settings
 
 READY_WITHIN_S = 120.0
@@ -79,6 +80,7 @@ class Supervisor:
                     f"port {plan.port} of {self._settings.host}, for {plan.name}, is taken by "
                     f"another program; stop it, or choose another port with {plan.port_setting}"
                 )
+        note_addresses(self._settings)
         for plan in wanted:
             self._kept.append(_Kept(plan, self._settings))
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine import lease
 from resources.doctor.finding import Finding, fine, missing, warning
+from resources.running import running
 from resources.settings import Settings
 
 FEWEST_CORES = 2
@@ -22,7 +22,8 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 def check_host(settings: Settings) -> Iterator[Finding]:
     """Whether `orrery up` can work here, or does."""
     yield _check_state(settings.state.absolute())
-    is_up = lease.holder(settings.state / "up") is not None
+    up = running(settings)
+    is_up, settings = up is not None, up or settings
     yield _check_port("front door", settings.host, settings.port, "ORRERY_PORT", is_up)
     yield _check_port("router", settings.host, settings.router_port, "ORRERY_ROUTER_PORT", is_up)
     yield _check_disk(settings.state.absolute())

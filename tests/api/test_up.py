@@ -1,5 +1,6 @@
 """`orrery up`: starts, turns the loop, survives what is killed, and stops."""
 
+import json
 import os
 import shutil
 import signal
@@ -149,6 +150,16 @@ def test_a_second_up_on_the_same_state_is_refused(up):
     refused = up.orrery("up")
     assert refused.returncode == 1
     assert "another process works" in refused.stderr
+
+
+def test_commands_in_another_shell_find_the_ports_of_the_running_instance(up, monkeypatch):
+    for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT"):
+        monkeypatch.delitem(up.env, name)
+    listed = up.orrery("projects", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    findings = {f["name"]: f for f in json.loads(up.orrery("doctor", "--json").stdout)}
+    assert f"port {up.url.rpartition(':')[2]} of" in findings["front door"]["message"]
+    assert findings["front door"]["state"] == findings["router"]["state"] == "ok"
 
 
 def test_services_are_listed(up):

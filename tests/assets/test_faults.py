@@ -105,6 +105,38 @@ def test_training_goes_on_while_mlflow_is_away_and_nothing_is_lost(tracked_loop,
     assert steps == list(range(1, 31))
 
 
+@pytest.mark.parametrize("refusal", ["run deleted", "files forbidden"])
+def test_a_finished_training_is_not_repeated_over_what_mlflow_refuses(loop, refusal):
+    loop.materialize("dataset")
+    slow = {"hyperparameters": {"epochs": 4, "epoch_s": 0.3}}
+    done = []
+    work = threading.Thread(
+        target=lambda: done.append(
+            loop.materialize("checkpoint", flowers__checkpoint__classifier=slow)
+        )
+    )
+    work.start()
+    jobs = loop.settings.state / "work"
+    while not any("epoch" in f.read_text() for f in jobs.glob("*/progress.jsonl")):
+        time.sleep(0.02)
+    client = loop.tracking._client
+    experiment = client.get_experiment_by_name("flowers")
+    (run,) = client.search_runs([experiment.experiment_id])
+    if refusal == "run deleted":
+        client.delete_run(run.info.run_id)
+    else:
+        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.write_text("in the way")
+    work.join(120)
+    (result,) = done
+    assert not [e for e in result.all_events if e.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert result.success, loop.failure_of(result)
+    kept = loop.metadata("checkpoint", "classifier")["mlflow_run_id"]
+    assert (kept != run.info.run_id) == (refusal == "run deleted")
+    assert len(client.get_metric_history(kept, "loss")) == 4
+
+
 def corrupt(path: Path) -> None:
     pq.write_table(pa.table({"a": [1.0], "target": [0]}), path)
     path.write_bytes(path.read_bytes()[:-20])

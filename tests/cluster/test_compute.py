@@ -184,6 +184,26 @@ def test_a_forgotten_job_leaves_nothing_in_the_bucket(compute, bucket):
     assert list(Bucket(f"{bucket}/jobs/{JOB}").walk()) == []
 
 
+def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path, bucket):
+    cluster.kueue.hold()
+    kinds = queue.model_copy(update={"gpu_kinds": "A100=NVIDIA-A100-SXM4-80GB, T4"})
+    compute = made(tmp_path, bucket, kinds)
+    Run(compute, spec(compute), needs=Needs(workers=2, gpus=1, gpu_kind="A100"))
+
+    found = until(lambda: ray_job(cluster))
+
+    group = found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    selected = group["template"]["spec"]["nodeSelector"]
+    assert selected == {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
+    assert compute.lack_of(Needs(workers=2, gpus=1, gpu_kind="T4")) == ""
+    lack = compute.lack_of(Needs(workers=2, gpus=1, gpu_kind="A10"))
+    assert "of kind A10; this cluster has A100, T4" in lack and "did you mean 'A100'" in lack
+
+
+def test_a_job_is_not_compared_with_the_machine_that_takes_it(queue, tmp_path, bucket):
+    assert made(tmp_path, bucket, queue).lack_of(Needs(workers=64, gpus=8, memory="2Ti")) == ""
+
+
 def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bucket):
     cluster.kueue.hold()
     needs = Needs(
