@@ -18,6 +18,8 @@ from accounts.tables import audit
 Decision = Literal["allowed", "denied"]
 START = "0" * 64
 POSTGRES_LOCK = 7_235_115
+WINDOW = 10_000
+"""Entries that one search looks through."""
 PAGE = 1_000
 
 
@@ -97,6 +99,14 @@ def record(
     return entry
 
 
+class Found(NamedTuple):
+    """Entries that match, and where to go on."""
+
+    entries: list[AuditEntry]
+    next: int | None
+    """Number before which the search goes on; None where it has reached the first entry."""
+
+
 def search(
     connection: Connection,
     organization: str,
@@ -109,10 +119,18 @@ def search(
     until: float | None = None,
     before_number: int | None = None,
     limit: int = 50,
-) -> list[AuditEntry]:
-    """Entries of the organization that match, newest first; words match anywhere in the text."""
+) -> Found:
+    """Entries of the organization that match, newest first; words match anywhere in the text.
+
+    At most `WINDOW` entries are looked through, so that the cost does not grow with the audit.
+    """
     c = audit.c
-    conditions = [c.organization_id == organization]
+    own = [c.organization_id == organization]
+    if before_number is not None:
+        own.append(c.number < before_number)
+    window = select(c.number).where(and_(*own)).order_by(c.number.desc())
+    lowest = connection.execute(window.offset(WINDOW - 1).limit(1)).scalar()
+    conditions = [*own, c.number >= lowest] if lowest is not None else own
     texts = ((c.actor, actor), (c.action, action), (c.object, object))
     conditions += [column.contains(text, autoescape=True) for column, text in texts if text]
     if decision:
@@ -121,10 +139,11 @@ def search(
         conditions.append(c.at >= since)
     if until is not None:
         conditions.append(c.at <= until)
-    if before_number is not None:
-        conditions.append(c.number < before_number)
-    found = select(audit).where(and_(*conditions)).order_by(c.number.desc()).limit(limit)
-    return [AuditEntry(*row) for row in connection.execute(found)]
+    query = select(audit).where(and_(*conditions)).order_by(c.number.desc()).limit(limit + 1)
+    found = [AuditEntry(*row) for row in connection.execute(query)]
+    if len(found) > limit:
+        return Found(found[:limit], found[limit - 1].number)
+    return Found(found, lowest)
 
 
 def verify(connection: Connection) -> Chain:

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    Index,
     Integer,
     String,
     Table,
@@ -82,7 +83,7 @@ audit = Table(
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("at", Float, nullable=False),
-    Column("organization_id", String(32), index=True),
+    Column("organization_id", String(32)),
     Column("actor", String(200), nullable=False),
     Column("on_behalf_of", String(200)),
     Column("action", String(80), nullable=False),
@@ -93,6 +94,7 @@ audit = Table(
     Column("after", Text),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
+    Index("ix_audit_of_organization", "organization_id", "number"),
 )
 answered = Table(
     "answered_requests",

@@ -32,10 +32,7 @@ def show(operation: Operation, answer: Output, *, as_json: bool) -> None:
     if item is None or not isinstance(answer, Page):
         console.print(_details(answer, list(type(answer).model_fields)))
         return
-    if not answer.items:
-        console.print("nothing.")
-        return
-    console.print(_listing(item, answer.items))
+    console.print(_listing(item, answer.items) if answer.items else "nothing.")
     if answer.next_cursor:
         console.print(f"more: --cursor {answer.next_cursor}", highlight=False, soft_wrap=True)
 

@@ -4,7 +4,15 @@ import importlib
 import sys
 
 NAMES = (
-    *("imports", "simulation", "steps", "datasets", "service", "start", "front_door", "cluster"),
+    "imports",
+    "simulation",
+    "steps",
+    "datasets",
+    "service",
+    "start",
+    "front_door",
+    "lists",
+    "cluster",
 )
 
 

@@ -68,7 +68,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="orrery-bench-") as name:
         folder = Path(name)
-        with _ours(folder) as (url, key), _bare(folder) as bare:
+        with ours(folder) as (url, key), _bare(folder) as bare:
             headers = {"Authorization": f"Bearer {key}"}
             client = httpx.Client(base_url=url, headers=headers, timeout=60)
             job = client.post("/train/jobs", json={"model": "balancer"}).json()["job_id"]
@@ -239,7 +239,8 @@ async def _follow(url: str, key: str, job: str) -> None:
 
 
 @contextmanager
-def _ours(folder: Path) -> Iterator[tuple[str, str]]:
+def ours(folder: Path) -> Iterator[tuple[str, str]]:
+    """Address and admin key of a front door that runs meanwhile."""
     port, state = free_port("127.0.0.1"), folder / "state"
     (folder / "projects").mkdir()
     (folder / "projects" / "bench.yaml").write_text(PROJECT)

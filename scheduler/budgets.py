@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from scheduler.jobs import usage
+from scheduler.jobs import Usage, usage
 
 
 class Prices(NamedTuple):
@@ -55,7 +55,11 @@ def accounts(
     connection: Connection, key_id: str, budget: Budget, prices: Prices
 ) -> dict[str, Account]:
     """The budget's accounts by their unit, `gpu_h` and `money`; without those that are endless."""
-    hours = usage(connection, key_id)
+    return accounts_of(usage(connection, key_id), budget, prices)
+
+
+def accounts_of(hours: Usage, budget: Budget, prices: Prices) -> dict[str, Account]:
+    """The accounts of a budget of which so much is used and reserved."""
     found: dict[str, Account] = {}
     if budget.gpu_h is not None:
         found["gpu_h"] = Account(budget.gpu_h, hours.gpu_h, hours.reserved_gpu_h)

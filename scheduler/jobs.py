@@ -307,15 +307,24 @@ class Usage(NamedTuple):
     reserved_process_h: float
 
 
+NOTHING = Usage(0.0, 0.0, 0.0, 0.0)
+
+
 def usage(connection: Connection, key_id: str) -> Usage:
     """Hours of the key's jobs: worked so far, and reserved up to their upper estimates."""
+    return usages(connection, [key_id]).get(key_id, NOTHING)
+
+
+def usages(connection: Connection, key_ids: Iterable[str]) -> dict[str, Usage]:
+    """Hours of the jobs of each key that has any."""
     c = jobs.c
     has_ended = c.status.in_(ENDED)
     ran = func.coalesce(c.ran_s, 0.0)
     expected = func.coalesce(c.expected_s, 0.0)
     left = case((has_ended, 0.0), (expected > ran, expected - ran), else_=0.0)
-    totals = select(
-        func.sum(c.gpus * ran), func.sum(ran), func.sum(c.gpus * left), func.sum(left)
-    ).where(c.key_id == key_id)
-    row = connection.execute(totals).one()
-    return Usage(*((seconds or 0.0) / 3600 for seconds in row))
+    sums = (func.sum(c.gpus * ran), func.sum(ran), func.sum(c.gpus * left), func.sum(left))
+    totals = select(c.key_id, *sums).where(c.key_id.in_(list(key_ids))).group_by(c.key_id)
+    return {
+        key: Usage(*((seconds or 0.0) / 3600 for seconds in row))
+        for key, *row in connection.execute(totals)
+    }

@@ -45,7 +45,7 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("organization_id", String(32), nullable=False, index=True),
+    Column("organization_id", String(32), nullable=False),
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
     Column("url", Text, nullable=False),
     Column("event", String(40), nullable=False),
@@ -58,4 +58,7 @@ deliveries = Table(
     Column("created_at", Float, nullable=False),
     Column("delivered_at", Float),
     Index("ix_deliveries_due", "state", "due_at"),
+    Index("ix_deliveries_of_organization", "organization_id", "id"),
+    Index("ix_deliveries_of_state", "organization_id", "state", "id"),
+    Index("ix_deliveries_of_job", "organization_id", "job_id", "id"),
 )

@@ -8,7 +8,7 @@ from accounts.audit import ChainBroken
 from api.handlers.jobs import moment
 from api.operations import audit as ops
 from api.operations.operation import Nothing, Page
-from api.paging import key_of, page_of
+from api.paging import cursor_of, key_of
 from api.platform import Call
 
 
@@ -25,9 +25,13 @@ def search_audit(call: Call, asked: ops.SearchAudit) -> Page[ops.AuditEntry]:
             since=asked.since.timestamp() if asked.since else None,
             until=asked.until.timestamp() if asked.until else None,
             before_number=key_of(asked.cursor, int),
-            limit=asked.limit + 1,
+            limit=asked.limit,
         )
-    return page_of(found, asked.limit, lambda e: e.number, _entry)
+    # A page may be empty and still have a next one: older entries were not looked through yet.
+    return Page(
+        items=[_entry(entry) for entry in found.entries],
+        next_cursor=cursor_of(found.next) if found.next is not None else None,
+    )
 
 
 def verify_audit(call: Call, _: Nothing) -> ops.AuditVerdict:

@@ -1,5 +1,6 @@
 """Jobs: submit, look, stop, metrics, recommendations."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from api.training_orders import declare, is_undeclared, order
 from api.training_runs import training_run
 from resources.experiments import LoggedRun, finite
 from scheduler import jobs
-from scheduler.budgets import Budget, accounts
+from scheduler.budgets import Account, Budget, accounts
 from scheduler.forecast import Forecast
 from scheduler.states import Kind
 
@@ -206,7 +207,11 @@ def budget_views(
     """How the key's budgets stand."""
     if key_id is None:
         return []
-    standing = accounts(connection, key_id, budget, call.platform.prices)
+    return shown_accounts(accounts(connection, key_id, budget, call.platform.prices))
+
+
+def shown_accounts(standing: Mapping[str, Account]) -> list[ops.BudgetAccount]:
+    """The accounts as the API shows them."""
     return [
         ops.BudgetAccount(
             unit=unit,  # type: ignore[arg-type]

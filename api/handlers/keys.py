@@ -7,14 +7,14 @@ from sqlalchemy import Connection
 from accounts import keys
 from accounts.roles import Role
 from api.handlers.accounts import member_of, require_reach
-from api.handlers.jobs import budget_views, moment
+from api.handlers.jobs import moment, shown_accounts
 from api.operations import keys as ops
 from api.operations.operation import Page
 from api.paging import key_of, page_of
 from api.platform import Call
 from api.problems import Problem, not_found
-from scheduler.budgets import Budget
-from scheduler.jobs import usage
+from scheduler.budgets import Budget, accounts_of
+from scheduler.jobs import NOTHING, Usage, usage, usages
 
 MANAGES_KEYS: tuple[Role, ...] = ("admin", "manager")
 
@@ -31,7 +31,8 @@ def list_keys(call: Call, asked: ops.ListKeys) -> Page[ops.ApiKey]:
         found = keys.listed(
             connection, principal.organization, mine, key_of(asked.cursor), asked.limit + 1
         )
-        shown = {key.id: _key(call, connection, key) for key in found[: asked.limit]}
+        hours = usages(connection, [key.id for key in found])
+        shown = {key.id: _key(call, hours.get(key.id, NOTHING), key) for key in found}
     return page_of(found, asked.limit, lambda k: k.id, lambda k: shown[k.id])
 
 
@@ -70,7 +71,7 @@ def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
         )
         after = {k: v for k, v in made._asdict().items() if k not in ("digest",)}
         call.audited(connection, f"key/{made.id}", after=after)
-        shown = _key(call, connection, made)
+        shown = _key(call, NOTHING, made)
     return ops.NewApiKey(key=token, **shown.model_dump())
 
 
@@ -92,7 +93,7 @@ def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
         call.audited(connection, f"key/{asked.id}", before={"revoked_at": key.revoked_at})
         ended = keys.find(connection, asked.id)
         assert ended
-        shown = _key(call, connection, ended)
+        shown = _key(call, usage(connection, ended.id), ended)
     call.platform.rights_changed()
     return shown
 
@@ -114,7 +115,7 @@ def _require_no_more(
             raise Problem("forbidden", text, todo=f"Name a {name} of at most that.")
 
 
-def _key(call: Call, connection: Connection, key: keys.ApiKey) -> ops.ApiKey:
+def _key(call: Call, hours: Usage, key: keys.ApiKey) -> ops.ApiKey:
     budget = Budget(key.budget_gpu_h, key.budget_money)
     return ops.ApiKey(
         id=key.id,
@@ -125,8 +126,8 @@ def _key(call: Call, connection: Connection, key: keys.ApiKey) -> ops.ApiKey:
         agents_may_change=key.agents_may_change,
         budget_gpu_h=key.budget_gpu_h,
         budget_money=key.budget_money,
-        used_gpu_h=round(usage(connection, key.id).gpu_h, 6),
-        budgets=budget_views(call, connection, key.id, budget),
+        used_gpu_h=round(hours.gpu_h, 6),
+        budgets=shown_accounts(accounts_of(hours, budget, call.platform.prices)),
         expires_at=moment(key.expires_at),
         revoked_at=moment(key.revoked_at),
         created_at=moment(key.created_at),

@@ -105,18 +105,41 @@ def test_a_search_finds_words_anywhere_and_nothing_of_others(control):
     with control.write() as connection:
         audit.record(connection, organization="other", actor="b", action="keys.create", object="k")
     with control.read() as connection:
-        found = audit.search(connection, "acme", action="create")
+        found = audit.search(connection, "acme", action="create").entries
     assert [entry.action for entry in found] == ["keys.create"]
 
 
 def test_a_search_takes_wildcards_as_letters(control):
     record(control, action="keys.create")
     with control.read() as connection:
-        assert audit.search(connection, "acme", action="%") == []
+        assert audit.search(connection, "acme", action="%").entries == []
 
 
 def test_before_and_after_are_kept(control):
     record(control, before={"role": "user"}, after={"role": "admin"})
     with control.read() as connection:
-        (entry,) = audit.search(connection, "acme")
+        (entry,) = audit.search(connection, "acme").entries
     assert (entry.before, entry.after) == ('{"role": "user"}', '{"role": "admin"}')
+
+
+def test_a_search_looks_through_a_window_and_says_where_it_goes_on(control, monkeypatch):
+    monkeypatch.setattr(audit, "WINDOW", 10)
+    with control.write() as connection:
+        for number in range(35):
+            audit.record(
+                connection,
+                organization="acme" if number % 2 else "other",
+                actor="ada",
+                action="rare" if number == 1 else "usual",
+                object=f"o/{number}",
+                decision="allowed",
+                reason="",
+            )
+        looked, before = [], None
+        while True:
+            found = audit.search(connection, "acme", action="rare", before_number=before)
+            looked.append([entry.object for entry in found.entries])
+            before = found.next
+            if before is None:
+                break
+    assert looked == [[], ["o/1"]]
