@@ -49,6 +49,7 @@ from serving.rollout import Failed, Rollout, Seen, Stopped, Variant, kept
 
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 HANDED_OVER_WITHIN_S = 10.0
+DRAINED_AFTER_POLLS = 5
 
 
 class ClusterRuntime:
@@ -266,11 +267,18 @@ class ClusterRuntime:
         """
         labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
         found = [(kind, each) for kind in KINDS_OF_A_SERVICE for each in self._found(kind, labels)]
-        notes = self._notes.read(service)
-        wanted = {v.version for v in kept(notes.record.rollout)} if notes else set()
+        if {_version_of(each) for _, each in found} - self._wanted(service):
+            # A gateway hears of the new shares a moment later, and would find nobody there.
+            time.sleep(DRAINED_AFTER_POLLS * self._settings.poll_s)
+        wanted = self._wanted(service)
         for kind, each in found:
-            if each["metadata"]["labels"][VERSION_LABEL] not in wanted:
+            if _version_of(each) not in wanted:
                 self._cluster.delete(kind, each["metadata"]["name"])
+
+    def _wanted(self, service: str) -> set[str]:
+        """Versions of the service that are kept."""
+        notes = self._notes.read(service)
+        return {v.version for v in kept(notes.record.rollout)} if notes else set()
 
     def _remove(self, service: str) -> None:
         """Delete all objects of the service."""
@@ -310,3 +318,7 @@ class _Teller:
             self._told = mark
             self._on_change(status)
         return status
+
+
+def _version_of(thing: dict[str, Any]) -> str:
+    return thing["metadata"]["labels"][VERSION_LABEL]
