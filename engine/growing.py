@@ -1,62 +1,110 @@
 """A file that grows, as objects of a bucket: each holds a part, and only the last is written again.
 
-An object cannot be appended to; written whole every time, a log of n bytes costs n squared.
+An object cannot be appended to; written whole every time, a log of n bytes costs n squared. Every
+writer has parts of its own under `NAME.parts/WRITER/`: one that does not know yet that another has
+taken over cannot overwrite what the other writes. The file is the parts of all writers in order.
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 from engine.bucket import Bucket
 
 PART_BYTES = 1 << 16
+MOST_BYTES = 1 << 20
+"""Of one read."""
 
 
 class GrowingFile:
-    """The copy in the bucket, under `NAME.parts/`. Its methods raise OSError."""
+    """One writer's copy of a file of this machine. Its methods raise OSError."""
 
-    def __init__(self, bucket: Bucket, name: str) -> None:
-        self._bucket, self._name = bucket, name
-        self._copied = 0
+    def __init__(self, bucket: Bucket, name: str, writer: str) -> None:
+        self._bucket, self._name, self._writer = bucket, name, writer
+        self._first = self._copied = 0
+
+    def fetch(self, file: Path) -> None:
+        """Write into the file what all writers have copied; what follows is this writer's."""
+        download(self._bucket, self._name, file)
+        self._first = file.stat().st_size if file.exists() else 0
 
     def upload(self, file: Path) -> None:
         """Write what the file has and the copy lacks."""
-        size = file.stat().st_size if file.exists() else 0
+        size = file.stat().st_size - self._first if file.exists() else 0
         if size <= self._copied:
             return
         with file.open("rb") as source:
             first = self._copied // PART_BYTES * PART_BYTES
-            source.seek(first)
+            source.seek(self._first + first)
             for start in range(first, size, PART_BYTES):
                 content = source.read(min(PART_BYTES, size - start))
                 self._bucket.put(self._key(start), content)
                 self._copied = start + len(content)
 
-    def download(self, file: Path) -> None:
-        """Write the whole copy into the file; nothing where there is no copy."""
-        keys = [key for key, _ in self._bucket.walk(f"{self._name}.parts/")]
-        if not keys:
-            return
-        with file.open("wb") as target:
-            for key in keys:
-                target.write(self._bucket.get(key))
-        self._copied = file.stat().st_size
-
-    def tail(self, offset: int, most: int = 1 << 20) -> bytes:
-        """What the copy has from the offset on, at most so many bytes."""
-        parts: list[bytes] = []
-        length = 0
-        while length < most:
-            start = (offset + length) // PART_BYTES * PART_BYTES
-            part = self._bucket.tail(self._key(start), offset + length - start)
-            parts.append(part)
-            length += len(part)
-            if (offset + length) % PART_BYTES or not part:
-                break
-        return b"".join(parts)
-
-    def size(self) -> int:
-        """Bytes of the copy."""
-        sizes = [size for _, size in self._bucket.walk(f"{self._name}.parts/")]
-        return sum(sizes)
-
     def _key(self, start: int) -> str:
-        return f"{self._name}.parts/{start // PART_BYTES:08d}"
+        return f"{_folder(self._name)}{self._writer}/{start // PART_BYTES:08d}"
+
+
+class GrowingReader:
+    """One reader's place in the copy of a file. Its methods raise OSError."""
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket, self._name = bucket, name
+        self._read: dict[str, int] = {}
+        self._unended: defaultdict[str, bytes] = defaultdict(bytes)
+
+    def skip(self) -> None:
+        """Pass over what is there already."""
+        self._read = dict(self._parts())
+
+    def read(self) -> bytes:
+        """What is new, at most about `MOST_BYTES`."""
+        return b"".join(content for _, content in self._new())
+
+    def lines(self) -> bytes:
+        """Whole lines that are new; the line that a writer has not ended waits."""
+        whole: list[bytes] = []
+        for writer, content in self._new():
+            lines, end, self._unended[writer] = (self._unended[writer] + content).rpartition(b"\n")
+            whole.append(lines + end)
+        return b"".join(whole)
+
+    def end(self, size: int) -> bytes:
+        """The last bytes, at most so many, whether they were read or not."""
+        found = b""
+        for key, _ in reversed(self._parts()):
+            found = self._bucket.get(key) + found
+            if len(found) >= size:
+                break
+        return found[-size:]
+
+    def _new(self) -> list[tuple[str, bytes]]:
+        """Each with its writer."""
+        found: list[tuple[str, bytes]] = []
+        length = 0
+        for key, size in self._parts():
+            if size <= self._read.get(key, 0):
+                continue
+            if length > MOST_BYTES:
+                break
+            content = self._bucket.tail(key, self._read.get(key, 0))
+            self._read[key] = self._read.get(key, 0) + len(content)
+            length += len(content)
+            found.append((key.split("/")[1], content))
+        return found
+
+    def _parts(self) -> list[tuple[str, int]]:
+        return list(self._bucket.walk(_folder(self._name)))
+
+
+def download(bucket: Bucket, name: str, file: Path) -> None:
+    """Write the whole copy into the file; nothing where there is no copy. Raises OSError."""
+    keys = [key for key, _ in bucket.walk(_folder(name))]
+    if not keys:
+        return
+    with file.open("wb") as target:
+        for key in keys:
+            target.write(bucket.get(key))
+
+
+def _folder(name: str) -> str:
+    return f"{name}.parts/"

@@ -1,5 +1,6 @@
 """Progress of a job: lines an engine appends and its driver follows."""
 
+import contextlib
 import json
 import sys
 import time
@@ -96,17 +97,23 @@ def follow(workdir: Path, offset: int = 0) -> Iterator[tuple[Progress, int]]:
     try:
         with (workdir / "progress.jsonl").open("rb") as file:
             file.seek(offset)
-            for line, size in parse(file.read()):
-                offset += size
-                yield line, offset
+            for line, end in parse(file.read()):
+                yield line, offset + end
     except FileNotFoundError:
         return
 
 
 def parse(content: bytes) -> list[tuple[Progress, int]]:
-    """Whole lines of the content, each with its bytes; the last may not be whole yet."""
-    lines = content.splitlines(keepends=True)
-    return [(Progress(**json.loads(line)), len(line)) for line in lines if line.endswith(b"\n")]
+    """Whole lines of the content, each with the place where it ends; the last may not be whole
+    yet, and one that a killed engine left half written is passed over."""
+    found: list[tuple[Progress, int]] = []
+    end = 0
+    for line in content.splitlines(keepends=True):
+        end += len(line)
+        if line.endswith(b"\n"):
+            with contextlib.suppress(ValueError, TypeError):
+                found.append((Progress(**json.loads(line)), end))
+    return found
 
 
 def history_of(workdir: Path) -> list[dict[str, float]]:

@@ -8,7 +8,7 @@ Its driver and it meet in a folder of the bucket:
     lease           written anew by the driver while it lives
     attempt         who works here now
     progress.jsonl.parts/, engine.log.parts/, checkpoints/   copied here every `SYNC_S` while the
-                    engine works
+                    engine works; of the first two every attempt has parts of its own
     outputs/        files that the result names
     result.json     written last
 
@@ -73,8 +73,11 @@ class Mirror:
 
     def __init__(self, bucket: Bucket, workdir: Path, attempt: Attempt) -> None:
         self._bucket, self._workdir, self._attempt = bucket, workdir, attempt
-        self._growing = {name: GrowingFile(bucket, name) for name in GROWING}
+        self._growing = {name: GrowingFile(bucket, name, attempt.writer) for name in GROWING}
         self._copied: set[str] = set()
+        self._known: set[str] = set()
+        """Checkpoints in the bucket that this attempt has found or made; others are of an attempt
+        that has taken over, and not this one's to delete."""
 
     def fetch(self) -> None:
         """Bring the spec, its inputs, and what an earlier attempt reached."""
@@ -82,11 +85,12 @@ class Mirror:
         self._bucket.download_folder("inputs", self._workdir / "inputs")
         self._bucket.download_folder(CHECKPOINTS, self._workdir / CHECKPOINTS)
         for folder in (self._workdir / CHECKPOINTS).glob("[0-9]*"):
+            self._known.add(folder.name)
             # An attempt that was killed leaves the last one half copied.
             if not is_sealed(folder):
                 shutil.rmtree(folder)
         for name, copy in self._growing.items():
-            copy.download(self._workdir / name)
+            copy.fetch(self._workdir / name)
         lease.renew(self._workdir)
         spec["workdir"] = str(self._workdir)
         write_atomically(self._workdir / "spec.json", json.dumps(spec))
@@ -123,11 +127,13 @@ class Mirror:
                 self._bucket.upload(file, f"{key}/{file.relative_to(folder)}")
             self._bucket.upload(folder / MANIFEST, f"{key}/{MANIFEST}")
             self._copied.add(key)
-            self._drop_all_but({each.name for each in found})
+            self._known.add(folder.name)
+            self._drop(self._known - {each.name for each in found})
 
-    def _drop_all_but(self, kept: set[str]) -> None:
+    def _drop(self, unwanted: set[str]) -> None:
         keys = [key for key, _ in self._bucket.walk(f"{CHECKPOINTS}/")]
-        self._bucket.delete(key for key in keys if key.split("/")[1] not in kept)
+        self._bucket.delete(key for key in keys if key.split("/")[1] in unwanted)
+        self._known -= unwanted
 
 
 class Watch:
@@ -164,8 +170,7 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
     """
     if _is_done(bucket):
         return 0
-    attempt = Attempt.of_environment()
-    attempt.begin(bucket)
+    attempt = Attempt.of_environment().begin(bucket)
     mirror, watch = Mirror(bucket, workdir, attempt), Watch(bucket, patience_s)
     mirror.fetch()
     with (workdir / "engine.log").open("ab") as output:

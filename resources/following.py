@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.bucket import Bucket
-from engine.growing import GrowingFile
+from engine.growing import GrowingReader
 from engine.output import Output, OutputPacer
 from engine.progress import Progress, parse
 from engine.protocol import JobSpec
@@ -35,9 +35,10 @@ class Following:
         self._settings, self._on_progress = cluster.settings, on_progress
         self._on_output, self._driver = on_output, driver
         self._progress, self._log = (
-            GrowingFile(bucket, n) for n in ("progress.jsonl", "engine.log")
+            GrowingReader(bucket, n) for n in ("progress.jsonl", "engine.log")
         )
-        self._offset, self._log_offset = self._progress.size(), self._log.size()
+        self._progress.skip()
+        self._log.skip()
         self._output = OutputPacer()
         self._shown = ""
         self._ran_s = 0.0
@@ -68,9 +69,8 @@ class Following:
     def _look(self, state: RayJobState) -> None:
         """Tell what is new; count the time that the job runs, and how long it has been silent."""
         now = time.monotonic()
-        lines = parse(self._progress.tail(self._offset))
-        for line, size in lines:
-            self._offset += size
+        lines = parse(self._progress.lines())
+        for line, _ in lines:
             self._on_progress(replace(line, ran_s=round(self._ran_s, 3)))
         self._show_output()
         said = state.message or diagnosis(self._cluster, self._name)
@@ -86,9 +86,7 @@ class Following:
         self._looked = now
 
     def _show_output(self, *, last: bool = False) -> None:
-        printed = self._log.tail(self._log_offset)
-        self._log_offset += len(printed)
-        self._output.add(printed)
+        self._output.add(self._log.read())
         if message := self._output.message(last=last):
             self._on_output(message)
 
@@ -102,7 +100,8 @@ class Following:
         return "\n".join(filter(None, said))
 
     def _refuse_what_takes_too_long(self, spec: JobSpec, stall_s: float) -> None:
-        now = time.monotonic()
+        # As of the last look: how long the look itself took, or this machine slept, is nobody's.
+        now = self._looked
         if now - self._moved > self._settings.stuck_s:
             raise JobRefused(f"the job cannot start: {self._shown}")
         if self._ran_s > spec.timeout_s:
@@ -121,5 +120,4 @@ class Following:
             self._renewed = now
 
     def _log_tail(self) -> str:
-        tail = self._log.tail(max(0, self._log.size() - LOG_TAIL_BYTES))
-        return tail.decode(errors="replace")
+        return self._log.end(LOG_TAIL_BYTES).decode(errors="replace")

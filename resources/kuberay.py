@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from engine.bucket import Bucket
 from engine.checkpoints import CHECKPOINTS
-from engine.growing import GrowingFile
+from engine.growing import download
 from engine.output import Output
 from engine.progress import Progress
 from engine.protocol import JobResult, JobSpec
@@ -195,7 +195,7 @@ class KubeRay:
         spec.workdir.mkdir(parents=True, exist_ok=True)
         bucket.download_folder("outputs", spec.workdir)
         for name in ("engine.log", "progress.jsonl"):
-            GrowingFile(bucket, name).download(spec.workdir / name)
+            download(bucket, name, spec.workdir / name)
         return result
 
     def _failure(self, bucket: Bucket) -> str:

@@ -83,7 +83,7 @@ def made(tmp_path, bucket, settings):
 
 def spec(compute, **told):
     return CountingSpec(
-        **{"job": JOB, "workdir": compute.workdir(JOB), "timeout_s": 60, "steps": 3, **told}
+        **{"job": JOB, "workdir": compute.workdir(JOB), "timeout_s": 300, "steps": 3, **told}
     )
 
 
@@ -92,7 +92,7 @@ class Run:
 
     def __init__(self, compute, asked, **how) -> None:
         self.said: list[str] = []
-        self.result: CountingResult | None = None
+        self._result: CountingResult | None = None
         self.error: BaseException | None = None
         self._interrupt: type[BaseException] | None = None
         self._thread = threading.Thread(target=self._go, args=(compute, asked, how), daemon=True)
@@ -100,7 +100,7 @@ class Run:
 
     def _go(self, compute, asked, how) -> None:
         try:
-            self.result = compute.run(MODULE, asked, CountingResult, self._hear, **how)
+            self._result = compute.run(MODULE, asked, CountingResult, self._hear, **how)
         except BaseException as error:
             self.error = error
 
@@ -108,6 +108,14 @@ class Run:
         self.said.append(str(line))
         if self._interrupt:
             raise self._interrupt
+
+    @property
+    def result(self) -> CountingResult:
+        """What the job made. Raises what its driver raised."""
+        if self.error is not None:
+            raise self.error
+        assert self._result is not None
+        return self._result
 
     def interrupt(self) -> None:
         self._interrupt = Cancelled
@@ -129,7 +137,7 @@ class Run:
         until(lambda: self.heard(text))
 
     def end(self):
-        self._thread.join(60)
+        self._thread.join(240)
         assert not self._thread.is_alive(), self.said
         return self
 
@@ -398,7 +406,7 @@ def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, queue, tmp_p
     swept = compute.end_abandoned(lambda run: run != "the-run")
 
     assert swept == [NAME]
-    assert ray_job(cluster) is None
+    until(lambda: ray_job(cluster) is None)
 
 
 def test_an_image_that_cannot_be_pulled_is_told_and_refused(compute, cluster):

@@ -23,12 +23,12 @@ def test_every_process_is_an_attempt_of_its_own_and_knows_its_ray_cluster(monkey
 
 def test_the_older_attempt_gives_way(bucket):
     older, newer = Attempt("cluster-a", "1"), Attempt("cluster-b", "2")
-    older.begin(bucket)
-    newer.begin(bucket)
+    older, newer = older.begin(bucket), newer.begin(bucket)
 
     newer.require_newest(bucket)
     with pytest.raises(Superseded, match="cluster-b"):
         older.require_newest(bucket)
+    assert older.writer < newer.writer
 
 
 def test_a_job_that_was_forgotten_by_its_head_is_not_begun_again(bucket):
@@ -42,8 +42,6 @@ def test_a_job_that_was_forgotten_by_its_head_is_not_begun_again(bucket):
 
 def test_outside_of_a_ray_cluster_a_job_may_begin_again(bucket):
     Attempt("", "1").begin(bucket)
-    again = Attempt("", "2")
-
-    again.begin(bucket)
+    again = Attempt("", "2").begin(bucket)
 
     again.require_newest(bucket)

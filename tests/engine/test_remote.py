@@ -9,7 +9,7 @@ import pytest
 
 from engine.artefact import seal
 from engine.bucket import Bucket
-from engine.growing import GrowingFile
+from engine.growing import GrowingReader
 from resources.settings import CHECKOUT
 from tests import buckets
 from tests.waiting import until
@@ -62,13 +62,13 @@ def test_a_checkpoint_that_was_copied_by_half_is_not_taken_up(bucket, start, tmp
 
 def test_an_engine_that_is_asked_twice_to_stop_copies_what_it_reached(bucket, start):
     process = start(steps=600, step_s=0.05)
-    until(lambda: GrowingFile(bucket, "progress.jsonl").size())
+    until(lambda: GrowingReader(bucket, "progress.jsonl").read())
 
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(60) == 143
-    steps = GrowingFile(bucket, "progress.jsonl").tail(0).decode().splitlines()
+    steps = GrowingReader(bucket, "progress.jsonl").read().splitlines()
     copied = {key.split("/")[1] for key, _ in bucket.walk("checkpoints/") if "manifest" in key}
     assert len(copied) >= len(steps) - 1
 
@@ -78,4 +78,4 @@ def test_a_job_whose_result_is_there_is_not_run_again(bucket, start):
 
     assert start(steps=600, step_s=1).wait(60) == 0
 
-    assert GrowingFile(bucket, "progress.jsonl").size() == 0
+    assert GrowingReader(bucket, "progress.jsonl").read() == b""
