@@ -18,6 +18,7 @@ from accounts.roles import Action, Permission
 from api.bodies import whole_body, with_body
 from api.dagster_gate import mutations_in, object_in
 from api.gates import Note, require, require_sight, with_headers
+from api.mlflow_page import is_page, with_choices
 from api.problems import Problem
 
 READ = Permission("experiment", "read")
@@ -47,6 +48,7 @@ GRAPHQL = "/mlflow/graphql"
 OWN = "orrery."
 """Tags that the platform writes, and trusts."""
 DROPPED = frozenset({b"authorization", b"cookie", b"x-api-key"})
+CACHES = frozenset({b"accept-encoding", b"if-none-match", b"if-modified-since"})
 
 
 class MlflowGate:
@@ -66,6 +68,8 @@ class MlflowGate:
         if OUTWARD.search(path):
             raise Problem("forbidden", f"{path} is a part of MLflow that is closed here")
         inner, body = with_headers(scope, DROPPED, {}), None
+        if is_page(scope):
+            inner, send = with_headers(inner, CACHES, {}), with_choices(send)
         if path == GRAPHQL:
             body = await _reading(scope, receive)
         elif method not in ("GET", "HEAD", "OPTIONS"):

@@ -129,7 +129,8 @@ def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
 def _load_mlflow(settings: Settings) -> ASGIApp:
     from resources.mlflow_server import server_app
 
-    os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = (
-        "*"  # The doorkeeper checks where requests are from.
-    )
+    # The doorkeeper checks where requests are from.
+    os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = "*"
+    # It would keep secrets of language models' providers, and call them.
+    os.environ["MLFLOW_ENABLE_AI_GATEWAY"] = "false"
     return server_app(settings.tracking_uri, settings.mlflow_artifacts, "/mlflow")

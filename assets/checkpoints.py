@@ -165,7 +165,8 @@ def _dataset(
     if broken:
         reasons = "\n".join(f"{claim.name}: {claim.message}" for claim in broken)
         raise JobRefused(
-            f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}"
+            f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}\n"
+            f"A mended source is read by `orrery datasets make {project.name} {name}`."
         )
     return found
 

@@ -95,9 +95,8 @@ def train(config: dict[str, Any]) -> None:
         vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         vectorization_mode="sync",
     )
-    sizes: Any = environment.single_observation_space, environment.single_action_space
-    observations = int(np.prod(sizes[0].shape))
-    policy = Policy(observations, int(sizes[1].n))
+    observations, actions = _sizes(environment, settings.environment)
+    policy = Policy(observations, actions)
     value = nn.Sequential(
         nn.Linear(observations, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1)
     )
@@ -125,6 +124,19 @@ def train(config: dict[str, Any]) -> None:
     environment.close()
 
 
+def _sizes(environment: VectorEnv, name: str) -> tuple[int, int]:
+    """Numbers of what is observed, and of actions. Raises ValueError for other spaces."""
+    seen, acts = environment.single_observation_space, environment.single_action_space
+    if not isinstance(seen, gymnasium.spaces.Box) or not np.issubdtype(seen.dtype, np.number):
+        raise ValueError(f"{name} is observed as {seen}, expected a Box of numbers")
+    if not isinstance(acts, gymnasium.spaces.Discrete) or acts.start != 0:
+        raise ValueError(
+            f"{name} is acted on by {acts}, expected Discrete actions that begin at 0: this "
+            "trainer learns which of several actions to take; train it with a trainer of your own"
+        )
+    return int(np.prod(seen.shape)), int(acts.n)
+
+
 def _collect(
     environment: VectorEnv,
     policy: Policy,
@@ -140,7 +152,8 @@ def _collect(
     seen, actions, log_probabilities, values, rewards, ends = [], [], [], [], [], []
     returns, running = [], np.zeros(count)
     with torch.no_grad():
-        for _ in range(steps):
+        for step in range(steps):
+            _require_numbers(observed, settings.environment, step)
             noise = settings.sensor_noise * torch.randn(observed.shape, generator=generator)
             shown = observed + noise
             logits = policy(shown)
@@ -170,6 +183,14 @@ def _collect(
         (advantage_TE + value_TE).flatten(),
         returns,
     )
+
+
+def _require_numbers(observed: torch.Tensor, name: str, step: int) -> None:
+    if not torch.isfinite(observed).all():
+        raise ValueError(
+            f"{name} was observed as {observed[~torch.isfinite(observed)][0]:g} at step {step} of "
+            "an iteration, expected finite numbers: mend the environment"
+        )
 
 
 def _advantages(

@@ -5,11 +5,14 @@ import json
 import os
 import sqlite3
 import time
+from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 import websockets
 
+from api import mlflow_page
 from api.dagster_gate import MUTATIONS, UNKNOWN, mutations_in
 from api.mlflow_gate import permission_for
 from api.problems import Problem
@@ -197,6 +200,21 @@ def test_a_viewer_reads_mlflow(viewer):
     answer = viewer.post(f"{API}/experiments/search", json={"max_results": 5})
     assert answer.status_code == 200, answer.text
     assert viewer.get("/mlflow/").status_code == 200
+
+
+def test_mlflow_opens_on_training_and_without_the_parts_that_are_closed(viewer):
+    page = viewer.get("/mlflow/", headers={"If-None-Match": "*"}).text
+    script = Path(mlflow.__file__).parent.joinpath("server/js/build/static/js")
+    code = "".join(file.read_text() for file in script.glob("*.js"))
+
+    assert page.index(mlflow_page.ADDED) < page.index('src="static-files/')
+    for key in (*mlflow_page.FIRST, *mlflow_page.ALWAYS):
+        assert f'"{key.removesuffix("_v1")}"' in code
+    for shown in ("data-assistant-ui", "demo-banner.launch", "/gateway", "/mcp-registry"):
+        assert any(shown in part for part in mlflow_page.HIDDEN)
+        assert shown in code
+    information = viewer.get("/mlflow/ajax-api/3.0/mlflow/server-info").json()
+    assert information["features_enabled"] == {"gateway": False}
 
 
 @pytest.mark.parametrize(
