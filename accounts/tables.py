@@ -47,7 +47,7 @@ keys = Table(
     "keys",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("name", String(200), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
@@ -59,6 +59,8 @@ keys = Table(
     Column("expires_at", Float),
     Column("revoked_at", Float),
     Column("created_at", Float, nullable=False),
+    Index("ix_keys_of_organization", "organization_id", "id"),
+    Index("ix_keys_of_user", "organization_id", "user_id", "id"),
 )
 sessions = Table(
     "sessions",

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from scheduler.jobs import Usage, usage
+from scheduler.usage import Usage, usage
 
 
 class Prices(NamedTuple):

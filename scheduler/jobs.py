@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
 
 from resources.control import new_id
+from scheduler import usage
 from scheduler.states import ENDED, GOING, Kind, Status
 from scheduler.tables import jobs
 
@@ -265,7 +266,12 @@ def proceed(
         .where(jobs.c.id == job.id, jobs.c.status.not_in(ENDED), jobs.c.status != status)
         .values(values)
     )
-    return job._replace(**values) if changed.rowcount else None
+    if not changed.rowcount:
+        return None
+    if status in ENDED and job.key_id:
+        worked = select(func.coalesce(jobs.c.ran_s, 0.0)).where(jobs.c.id == job.id)
+        usage.add(connection, job.key_id, job.gpus, connection.execute(worked).scalar_one())
+    return job._replace(**values)
 
 
 def succeeded_like(
@@ -287,44 +293,14 @@ def succeeded_like(
 
 def report(connection: Connection, job_id: str, progress: dict[str, Any]) -> None:
     """Keep the newest report of the job's engine."""
-    values = {"progress": progress}
+    c = jobs.c
+    values: dict[str, Any] = {"progress": progress}
     if progress.get("ran_s") is not None:
-        values["ran_s"] = progress["ran_s"]
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+        # What a job used is counted when it ends.
+        values["ran_s"] = case((c.status.in_(ENDED), c.ran_s), else_=progress["ran_s"])
+    connection.execute(update(jobs).where(c.id == job_id).values(values))
 
 
 def release(connection: Connection, job_id: str) -> None:
     """Let a job that was held be started now."""
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(due_at=time.time()))
-
-
-class Usage(NamedTuple):
-    """What jobs of a key have used, and what those that have not ended may still need."""
-
-    gpu_h: float
-    process_h: float
-    reserved_gpu_h: float
-    reserved_process_h: float
-
-
-NOTHING = Usage(0.0, 0.0, 0.0, 0.0)
-
-
-def usage(connection: Connection, key_id: str) -> Usage:
-    """Hours of the key's jobs: worked so far, and reserved up to their upper estimates."""
-    return usages(connection, [key_id]).get(key_id, NOTHING)
-
-
-def usages(connection: Connection, key_ids: Iterable[str]) -> dict[str, Usage]:
-    """Hours of the jobs of each key that has any."""
-    c = jobs.c
-    has_ended = c.status.in_(ENDED)
-    ran = func.coalesce(c.ran_s, 0.0)
-    expected = func.coalesce(c.expected_s, 0.0)
-    left = case((has_ended, 0.0), (expected > ran, expected - ran), else_=0.0)
-    sums = (func.sum(c.gpus * ran), func.sum(ran), func.sum(c.gpus * left), func.sum(left))
-    totals = select(c.key_id, *sums).where(c.key_id.in_(list(key_ids))).group_by(c.key_id)
-    return {
-        key: Usage(*((seconds or 0.0) / 3600 for seconds in row))
-        for key, *row in connection.execute(totals)
-    }

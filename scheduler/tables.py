@@ -16,7 +16,7 @@ jobs = Table(
     Column("message", Text, nullable=False),
     Column("spec", JSON, nullable=False),
     Column("created_by", String(40), nullable=False),
-    Column("key_id", String(40), index=True),
+    Column("key_id", String(40)),
     Column("callback", Text),
     Column("gpus", Integer, nullable=False),
     Column("expected_s", Float),
@@ -40,7 +40,16 @@ jobs = Table(
     Index("ix_jobs_of_kind_and_status", "organization_id", "kind", "status", "id"),
     Index("ix_jobs_of_project", "organization_id", "project", "id"),
     Index("ix_jobs_of_name", "organization_id", "name", "id"),
+    Index("ix_jobs_of_key", "key_id", "status"),
 )
+used = Table(
+    "used",
+    metadata,
+    Column("key_id", String(40), primary_key=True),
+    Column("gpu_s", Float, nullable=False),
+    Column("process_s", Float, nullable=False),
+)
+"""What the ended jobs of a key used, in seconds."""
 deliveries = Table(
     "deliveries",
     metadata,

@@ -14,7 +14,7 @@ from api.paging import key_of, page_of
 from api.platform import Call
 from api.problems import Problem, not_found
 from scheduler.budgets import Budget, accounts_of
-from scheduler.jobs import NOTHING, Usage, usage, usages
+from scheduler.usage import NOTHING, Usage, usage, usages
 
 MANAGES_KEYS: tuple[Role, ...] = ("admin", "manager")
 

@@ -1,11 +1,16 @@
+import importlib
 import threading
 import time
 
 import pytest
+from sqlalchemy import delete, text
 
 from scheduler import budgets, jobs
 from scheduler.budgets import Budget, BudgetExceeded, DurationUnknown, Prices
+from scheduler.tables import used
+from scheduler.usage import usage
 
+migration = importlib.import_module("resources.migrations.versions.0004_used_hours")
 PRICES = Prices(gpu_h=2.0, process_h=0.5)
 
 
@@ -44,7 +49,7 @@ def test_what_a_job_has_used_is_no_longer_reserved(control):
     with control.write() as connection:
         job = take(connection, gpus=2, expected_s=3600.0)
         jobs.report(connection, job.id, {"ran_s": 900.0})
-        found = jobs.usage(connection, "key_1")
+        found = usage(connection, "key_1")
         assert found.gpu_h == pytest.approx(0.5)
         assert found.reserved_gpu_h == pytest.approx(1.5)
 
@@ -56,7 +61,7 @@ def test_a_job_that_ended_counts_with_the_time_it_worked_and_not_with_its_queue(
         jobs.proceed(
             connection, job, "succeeded", started_at=now - 36_000, ended_at=now, ran_s=360.0
         )
-        found = jobs.usage(connection, "key_1")
+        found = usage(connection, "key_1")
         assert found.gpu_h == pytest.approx(0.1)
         assert found.reserved_gpu_h == 0.0
         admit(connection, Budget(gpu_h=1.5, money=None))
@@ -110,3 +115,34 @@ def test_two_jobs_at_once_do_not_both_fit_the_last_of_a_budget(control):
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["refused"] * 3 + ["taken"]
+
+
+def test_what_a_job_used_is_counted_once_when_it_ends(control):
+    with control.write() as connection:
+        take(connection, gpus=2)
+        (job,) = jobs.claim(connection, 1)
+        jobs.report(connection, job.id, {"ran_s": 900.0})
+        jobs.ask_to_stop(connection, job, "enough")
+        assert jobs.proceed(connection, job, "stopped")
+        assert jobs.proceed(connection, job, "failed", ran_s=3600.0) is None
+        jobs.report(connection, job.id, {"ran_s": 7200.0})
+        jobs.delete(connection, job)
+        assert usage(connection, "key_1") == pytest.approx((0.5, 0.25, 0.0, 0.0))
+
+
+def test_a_job_that_never_started_used_nothing(control):
+    with control.write() as connection:
+        job = take(connection)
+        assert jobs.ask_to_stop(connection, job, "no need").status == "stopped"
+        assert usage(connection, "key_1") == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_an_installation_keeps_what_its_jobs_used_before(control):
+    with control.write() as connection:
+        for ran_s in (1800.0, 3600.0):
+            jobs.proceed(connection, take(connection), "succeeded", ran_s=ran_s)
+        take(connection, expected_s=7200.0)
+        before = usage(connection, "key_1")
+        connection.execute(delete(used))
+        connection.execute(text(migration.SUMS))
+        assert usage(connection, "key_1") == before == pytest.approx((1.5, 1.5, 2.0, 2.0))
