@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+FAST := tests/accounts tests/engine tests/projects tests/scheduler tests/resources/datasets \
+	tests/test_definitions.py tests/test_imports.py
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 export DAGSTER_HOME := $(CURDIR)
 
@@ -20,8 +22,11 @@ up: setup ## start everything on this machine; Ctrl-C stops it
 down: ## stop what `make up` started
 	@$(BIN)/orrery down
 
-test: setup ## run the tests
-	@$(BIN)/pytest
+test: setup ## run the tests, or those of T=path::name
+	@$(BIN)/pytest $(T)
+
+test-fast: setup ## run the tests that start no server and no engine
+	@$(BIN)/pytest $(FAST)
 
 test-cluster: setup ## run the cluster's tests on the cluster of KUBECONFIG
 	@ORRERY_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster

@@ -11,16 +11,16 @@ from jobs.executors import executor_of
 from jobs.schedules import build_schedules
 from jobs.turning import build_jobs
 from projects.loading import LoadedProject
-from resources import doors as to
+from resources import adapters as to
 from resources.api_projects import ApiProjects
-from resources.cluster_settings import ClusterSettings
-from resources.datasets import DatasetStore
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
 from resources.declarations import Declarations
-from resources.evidence import EvidenceStore
-from resources.request_logs import RequestLogs
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import Settings
-from resources.sources import Sources
-from resources.tracking import Tracking
+from resources.storage.evidence import EvidenceStore
+from resources.storage.request_logs import RequestLogs
+from resources.tracking.adapter import Tracking
 from sensors.abandoned import on_abandoned
 from sensors.drift import build_drift_sensors
 from sensors.failures import on_failure

@@ -10,7 +10,7 @@ from accounts import audit, keys, organizations, sessions, users
 from accounts.secret import InstanceSecret
 from accounts.tables import audit as audit_table
 from accounts.tables import memberships
-from resources.control import Control
+from resources.database.control import Control
 
 SIGN_IN = "account.sign-in"
 """What the audit calls a sign-in."""

@@ -10,7 +10,7 @@ from accounts.roles import Role, weaker
 from accounts.secret import InstanceSecret, new_token
 from accounts.tables import keys, memberships, users
 from accounts.users import sight
-from resources.control import new_id
+from resources.database.control import new_id
 
 PREFIX = "orr"
 

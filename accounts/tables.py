@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from resources.control import metadata
+from resources.database.control import metadata
 
 organizations = Table(
     "organizations",

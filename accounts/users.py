@@ -11,7 +11,7 @@ from accounts import organizations
 from accounts.organizations import NameTaken
 from accounts.roles import Role, UserKind, weaker
 from accounts.tables import keys, memberships, sessions, users
-from resources.control import new_id
+from resources.database.control import new_id
 
 
 class User(NamedTuple):

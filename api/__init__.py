@@ -1,1 +1,2 @@
-"""FRONT DOOR: the command line, the processes of `orrery up`, and the demonstration."""
+"""The gateway: operations and their handlers, HTTP, access, agents, the UIs, jobs, and the command
+line."""

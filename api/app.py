@@ -15,30 +15,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accounts import audit
 from accounts.principal import Principal
-from api import pages
-from api.agents import Agents
-from api.asking import Asking
-from api.callbacks import Callbacks
-from api.dagster_gate import DagsterGate
-from api.dispatch import Dispatcher
-from api.doorkeeper import PREDICTION, PRINCIPAL, REQUEST_ID, Doorkeeper
+from api.access.identity import PRINCIPAL, Identity
+from api.access.sign_in import SignIn
+from api.agents.mcp import McpDoor
+from api.agents.natural_language import Asking
+from api.agents.tools import Agents
+from api.consoles.dagster import DagsterGate
+from api.consoles.mlflow import MlflowGate
+from api.consoles.mounting import dagster_ui, mlflow_ui
+from api.context import Platform
+from api.executor import Performer
 from api.handlers.table import HANDLERS, QUICK
-from api.identity import Identity
-from api.log_stream import LogStreams
-from api.mcp_door import McpDoor
-from api.mlflow_gate import MlflowGate
-from api.mounting import dagster_ui, mlflow_ui
+from api.http import pages
+from api.http.log_stream import LogStreams
+from api.http.middleware import PREDICTION, REQUEST_ID, Doorkeeper
+from api.http.routes import add_routes
+from api.jobs.callbacks import Callbacks
+from api.jobs.dispatcher import Dispatcher
 from api.operations.table import OPERATIONS
-from api.performing import Performer
-from api.platform import Platform
-from api.predictions import Predictions
+from api.predictions.forward import Predictions
 from api.problems import TYPES, FieldError, Problem
-from api.routes import add_routes
 from api.settings import FrontDoorSettings
-from api.sign_in import SignIn
 from projects.mistakes import located
-from resources.control import ControlUnavailable
-from resources.dagster_graphql import DagsterGraphql
+from resources.database.control import ControlUnavailable
+from resources.orchestration.graphql import DagsterGraphql
 from resources.settings import Settings
 
 log = logging.getLogger(__name__)

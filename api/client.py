@@ -25,7 +25,7 @@ import httpx
 
 from api.operations.operation import HEADERS, Input, Operation, Output
 from api.problems import ProblemDocument
-from resources.running import running
+from resources.running_instance import running
 from resources.settings import Settings
 
 TIMEOUT_S = 60.0

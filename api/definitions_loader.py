@@ -6,9 +6,9 @@ import logging
 
 from starlette.concurrency import run_in_threadpool
 
-from api.platform import Platform
-from resources.dagster_graphql import DagsterGraphql, DagsterUnavailable
+from api.context import Platform
 from resources.declarations import Declarations
+from resources.orchestration.graphql import DagsterGraphql, DagsterUnavailable
 
 WATCH_EVERY_S = 1.0
 PAUSE_S = 1.0

@@ -7,7 +7,7 @@ import sys
 import uvicorn
 
 from api.app import FrontDoor
-from api.protocol import ProblemProtocol
+from api.http.protocol import ProblemProtocol
 from api.settings import FrontDoorSettings
 from resources.settings import Settings
 

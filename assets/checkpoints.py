@@ -17,13 +17,13 @@ from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Dataset, Model
 from projects.trainers import require_hyperparameters
-from resources.claims import claims
-from resources.compute import Compute, JobRefused
-from resources.datasets import DatasetStore, DatasetVersion, declaration_digest
-from resources.needs import Needs
-from resources.object_store import ObjectStore, size_of
+from resources.compute.contract import Compute, JobRefused
+from resources.compute.requirements import Needs
+from resources.datasets.claims import claims
+from resources.datasets.store import DatasetStore, DatasetVersion, declaration_digest
 from resources.settings import Settings
-from resources.tracking import TrackedRun, Tracking
+from resources.storage.object_store import ObjectStore, size_of
+from resources.tracking.adapter import TrackedRun, Tracking
 from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
 
 

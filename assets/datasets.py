@@ -11,14 +11,14 @@ from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, picture
 from projects.loading import LoadedProject
 from projects.schema import Dataset
-from resources.claims import TEXTS, claim_names, claims
-from resources.datasets import DatasetStore, DatasetVersion
-from resources.plots import draw_profile
-from resources.pod_tags import pod_tags
-from resources.profiling import ColumnProfile
-from resources.remarks import Remark
+from resources.datasets.claims import TEXTS, claim_names, claims
+from resources.datasets.plots import draw_profile
+from resources.datasets.profiling import ColumnProfile
+from resources.datasets.remarks import Remark
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore, DatasetVersion
+from resources.orchestration.pod_tags import pod_tags
 from resources.revision import revision
-from resources.sources import Sources
 
 MOST_SHOWN = 100
 """Columns, and classes, that the page of a materialisation shows; the version's file has all."""

@@ -9,13 +9,13 @@ from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
 from engine.protocol import is_outage
 from projects.trainers import TrainerUnreadable, UnusableHyperparameters
-from resources.columns import UnusableColumns
-from resources.compute import JobLost, JobRefused
+from resources.compute.contract import JobLost, JobRefused
+from resources.datasets.columns import UnusableColumns
+from resources.datasets.sources import SourceUnreadable
 from resources.gate import GateRefused
-from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
-from resources.object_store import ObjectMissing
-from resources.runtime import DeploymentFailed, RuntimeAbsent
-from resources.sources import SourceUnreadable
+from resources.services.local import DeploymentFailed, RuntimeAbsent
+from resources.storage.object_store import ObjectMissing
+from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 
 FINAL = (
     ArtefactCorrupt,

@@ -13,15 +13,15 @@ from assets.recipe import RECIPE_TAG
 from assets.upstream import requested_at, upstream
 from engine.artefact import read_signature
 from projects.loading import LoadedProject
-from resources.dagster_graphql import JOB_TAG, USER_TAG
-from resources.evidence import EvidenceStore
 from resources.gate import require_evidence
-from resources.object_store import ObjectStore, size_of
-from resources.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
+from resources.orchestration.graphql import JOB_TAG, USER_TAG
 from resources.revision import project_revision, revision
-from resources.runtime import Superseded
+from resources.services.local import Superseded
 from resources.settings import Settings
-from resources.tracking import Tracking
+from resources.storage.evidence import EvidenceStore
+from resources.storage.object_store import ObjectStore, size_of
+from resources.tracking.adapter import Tracking
+from resources.tracking.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
 
 PROMOTED_AT = "orrery.promoted_at"
 """Tag of a champion: when its promotion was requested, in seconds since the epoch."""

@@ -6,9 +6,9 @@ import json
 from dagster import AssetExecutionContext
 
 from projects.loading import LoadedProject
-from resources.registry import registered_name
 from resources.revision import project_revision, revision
-from resources.tracking import Tracking
+from resources.tracking.adapter import Tracking
+from resources.tracking.registry import registered_name
 from training.contract import TrainingSpec
 
 RECIPE_TAG = "orrery.recipe"

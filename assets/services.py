@@ -14,14 +14,14 @@ from assets.step_log import StepLog
 from assets.upstream import driver_of, job_identity, made_here, requested_at
 from projects.loading import LoadedProject
 from projects.schema import Service
-from resources.compute import Compute
-from resources.evidence import EvidenceStore
+from resources.compute.contract import Compute
+from resources.compute.requirements import Needs
 from resources.gate import require_evidence
-from resources.needs import Needs
-from resources.object_store import ObjectStore, size_of
-from resources.registry import RegisteredVersion, registered_name
-from resources.runtime import DeploymentFailed, Runtime, answer_to_example
-from resources.tracking import Tracking
+from resources.services.local import DeploymentFailed, Runtime, answer_to_example
+from resources.storage.evidence import EvidenceStore
+from resources.storage.object_store import ObjectStore, size_of
+from resources.tracking.adapter import Tracking
+from resources.tracking.registry import RegisteredVersion, registered_name
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 
 TOLERANCE = 1e-4

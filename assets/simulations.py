@@ -13,12 +13,12 @@ from assets.step_log import StepLog
 from assets.upstream import driver_of, job_identity
 from projects.loading import LoadedProject
 from projects.schema import Criterion, Simulation
-from resources.compute import Compute
-from resources.datasets import DatasetStore
-from resources.evidence import EvidenceStore, KeptEvidence
-from resources.object_store import ObjectStore
-from resources.registry import RegisteredVersion
-from resources.tracking import Tracking
+from resources.compute.contract import Compute
+from resources.datasets.store import DatasetStore
+from resources.storage.evidence import EvidenceStore, KeptEvidence
+from resources.storage.object_store import ObjectStore
+from resources.tracking.adapter import Tracking
+from resources.tracking.registry import RegisteredVersion
 from simulations.contract import SimulationResult, SimulationSpec
 from simulations.evidence import MEAN, Evidence, Finding, judge
 

@@ -8,7 +8,7 @@ from dagster._core.events import DagsterEvent, EngineEventData
 
 from engine.output import Output
 from engine.progress import Progress
-from resources.dagster_events import OUTPUT, PROGRESS
+from resources.orchestration.events import OUTPUT, PROGRESS
 
 
 class StepLog:

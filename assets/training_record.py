@@ -10,11 +10,11 @@ from dagster import AssetExecutionContext
 from assets.keys import asset_key
 from engine.progress import history_of
 from projects.loading import LoadedProject
-from resources.datasets import DatasetVersion
-from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
+from resources.datasets.store import DatasetVersion
 from resources.revision import project_revision, revision
 from resources.settings import Settings
-from resources.tracking import HYPERPARAMETERS_TAG, TrackedDataset, TrackedRun, Tracking
+from resources.tracking.adapter import HYPERPARAMETERS_TAG, TrackedDataset, TrackedRun, Tracking
+from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 from training.contract import TrainingResult, TrainingSpec
 
 LONGEST_TAG = 5_000

@@ -9,9 +9,9 @@ import time
 import dagster as dg
 from dagster import AssetExecutionContext, AssetKey, AssetMaterialization, DagsterRunStatus
 
-from resources.compute import Driver
-from resources.control import made_at
-from resources.dagster_graphql import JOB_TAG
+from resources.compute.contract import Driver
+from resources.database.control import made_at
+from resources.orchestration.graphql import JOB_TAG
 
 CANCELLED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 

@@ -19,11 +19,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, select,
 
 from benchmarks import objects
 from benchmarks.measure import console, show
-from resources.cluster_settings import ClusterSettings
-from resources.control import Control, new_id
-from resources.needs import Needs
-from resources.service_objects import objects_of, route
-from resources.service_version import Version
+from resources.compute.requirements import Needs
+from resources.database.control import Control, new_id
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.manifests import objects_of, route
+from resources.services.cluster.version import Version
 from resources.settings import CHECKOUT
 from scheduler import jobs
 from scheduler.tables import jobs as jobs_table

@@ -14,10 +14,10 @@ from PIL import Image
 
 from benchmarks.measure import in_turns, show
 from projects.schema import Dataset
-from resources.object_store import ObjectStore
-from resources.profiling import profile_of
-from resources.request_logs import RequestLogs
-from resources.sources import Sources
+from resources.datasets.profiling import profile_of
+from resources.datasets.sources import Sources
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 
 REPEATS = 5
 COLUMNS, ROWS = 1_024, 2_000

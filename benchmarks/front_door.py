@@ -19,9 +19,9 @@ from typing import Any
 
 import httpx
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from benchmarks.measure import console, in_turns, show
-from resources.control import Control
+from resources.database.control import Control
 from resources.settings import CHECKOUT
 
 REPEATS = 3

@@ -18,7 +18,7 @@ from api.operations.operation import Operation, item_type
 from api.operations.table import OPERATIONS
 from benchmarks.front_door import ours
 from benchmarks.measure import console
-from resources.control import Control, new_id
+from resources.database.control import Control, new_id
 
 SIZES = (1_000, 100_000)
 REPEATS = 7

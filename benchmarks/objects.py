@@ -19,10 +19,10 @@ from typing import Any
 import boto3
 import httpx
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from benchmarks.measure import show
 from engine.artefact import seal
-from resources.object_store import ObjectStore
+from resources.storage.object_store import ObjectStore
 
 BUCKET = "orrery-bench"
 REPEATS = 6

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import torch
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from benchmarks.measure import console, in_turns, show
 from engine import lease
 from engine.protocol import write_atomically

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from benchmarks.measure import console, in_turns, show
 from resources.settings import CHECKOUT
 
@@ -203,7 +203,7 @@ def main() -> None:
 def _warm(bench: Bench) -> list[float]:
     log = (bench.state / "up.log").open("wb")
     up = subprocess.Popen(
-        [sys.executable, "-c", "from api.cli import main; main()", "up"],
+        [sys.executable, "-c", "from api.cli.main import main; main()", "up"],
         cwd=CHECKOUT,
         env=bench.env,
         stdout=log,

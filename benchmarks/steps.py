@@ -13,12 +13,12 @@ from torch.nn import functional
 from benchmarks.measure import in_turns, show, temporary_state
 from engine import lease
 from projects.loading import CHECKOUT, load_project
-from resources.datasets import DatasetStore
-from resources.local_compute import LocalCompute
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
+from resources.compute.local import LocalCompute
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
 from resources.settings import Settings
-from resources.sources import Sources
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 from training.contract import DatasetFiles, TrainingResult, TrainingSpec
 from training.vision import Reader
 

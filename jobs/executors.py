@@ -3,7 +3,7 @@
 import dagster as dg
 
 from projects.loading import LoadedProject
-from resources.cluster_settings import ClusterSettings
+from resources.kubernetes_api.settings import ClusterSettings
 
 
 def executor_of(project: LoadedProject, cluster: ClusterSettings) -> dg.ExecutorDefinition | None:

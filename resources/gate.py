@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.protocol import Contract
 from projects.loading import LoadedProject
-from resources.evidence import EvidenceStore
+from resources.storage.evidence import EvidenceStore
 from simulations.evidence import Finding, Verdict, judge, suite_digest
 
 

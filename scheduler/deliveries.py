@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
-from resources.control import new_id
+from resources.database.control import new_id
 from scheduler.tables import deliveries, jobs
 
 State = Literal["owed", "delivered", "given_up"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
 
-from resources.control import new_id
+from resources.database.control import new_id
 from scheduler import usage
 from scheduler.states import ENDED, GOING, Kind, Status
 from scheduler.tables import jobs

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
-from resources.control import metadata
+from resources.database.control import metadata
 
 jobs = Table(
     "jobs",

@@ -3,7 +3,7 @@
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
-from resources.compute import Compute
+from resources.compute.contract import Compute
 
 EVERY_S = 60
 WAITED_FOR = [

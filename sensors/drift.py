@@ -10,10 +10,10 @@ from assets.recipe import DRIFT, TRIGGER_TAG
 from engine.rows import read_rows
 from jobs.turning import job_name
 from projects.loading import LoadedProject
-from resources.datasets import DatasetStore
-from resources.registry import registered_name
-from resources.request_logs import RequestLogs
-from resources.tracking import Tracking
+from resources.datasets.store import DatasetStore
+from resources.storage.request_logs import RequestLogs
+from resources.tracking.adapter import Tracking
+from resources.tracking.registry import registered_name
 
 INTERVAL_S = 60
 FEWEST_ROWS = 100

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from resources.mlflow_connection import TrackingRefused, TrackingUnavailable
-from resources.tracking import Tracking
+from resources.tracking.adapter import Tracking
+from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 
 
 @dg.run_failure_sensor(

@@ -8,7 +8,7 @@ import dagster as dg
 from assets.keys import op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
-from resources.sources import SourceUnreachable, SourceUnreadable, watched_files
+from resources.datasets.sources import SourceUnreachable, SourceUnreadable, watched_files
 
 INTERVAL_S = 15
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api.processes import WARM_MODULES
+from api.processes.plan import WARM_MODULES
 from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT, Settings
 from tests.control import control, postgresql  # noqa: F401
@@ -33,7 +33,7 @@ def warm_server() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="orrery-test-") as folder:
         path = Path(folder, "warm.sock")
         server = subprocess.Popen(
-            [sys.executable, "-m", "resources.warm_server", str(path), *WARM_MODULES],
+            [sys.executable, "-m", "resources.compute.warm_server", str(path), *WARM_MODULES],
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from engine import lease
-from resources.control import Control
+from resources.database.control import Control
 from resources.settings import CHECKOUT
 
 

@@ -8,12 +8,12 @@ from accounts import keys, organizations, sessions, users
 from accounts.organizations import NameTaken
 from accounts.roles import ACTIONS, RESOURCES, ROLES, Permission, Role
 from accounts.users import LastAdmin, Member
+from api.context import Call
 from api.handlers.jobs import budget_views, moment
+from api.jobs.requests import budget_of
 from api.operations import accounts as ops
 from api.operations.operation import Done, Nothing, Page
-from api.ordering import budget_of
 from api.paging import key_of, page_in_order, page_of
-from api.platform import Call
 from api.problems import Problem, invalid, not_found
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from accounts import audit
 from accounts.audit import ChainBroken
+from api.context import Call
 from api.handlers.jobs import moment
 from api.operations import audit as ops
 from api.operations.operation import Nothing, Page
 from api.paging import cursor_of, key_of
-from api.platform import Call
 
 
 def search_audit(call: Call, asked: ops.SearchAudit) -> Page[ops.AuditEntry]:

@@ -1,10 +1,10 @@
 """Callbacks."""
 
+from api.context import Call
 from api.handlers.jobs import found_job, moment
 from api.operations import callbacks as ops
 from api.operations.operation import Page
 from api.paging import key_of, page_of
-from api.platform import Call
 from api.problems import not_found
 from scheduler import deliveries
 from scheduler.deliveries import Delivery

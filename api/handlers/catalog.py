@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from api.context import Call
 from api.etags import etag_of
 from api.handlers.datasets import chosen
 from api.handlers.jobs import moment
@@ -10,10 +11,9 @@ from api.handlers.purging import purge, require_idle
 from api.operations import catalog as ops
 from api.operations.operation import Done, Page
 from api.paging import key_of, page_in_order, page_of
-from api.platform import Call
 from assets.keys import op_name
 from projects.loading import LoadedProject
-from resources.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
+from resources.tracking.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
 
 
 def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummary]:

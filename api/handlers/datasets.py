@@ -1,18 +1,18 @@
 """Datasets: what is declared, the versions that were made, and making one."""
 
+from api.context import Call
 from api.handlers.jobs import job_view, moment
+from api.jobs.requests import Order, expected, launch, take
 from api.operations import datasets as ops
 from api.operations.jobs import Job
 from api.operations.operation import Page
-from api.ordering import Order, expected, launch, take
 from api.paging import key_of, page_in_order, page_of
-from api.platform import Call
 from api.problems import not_found
 from assets.keys import asset_key
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
-from resources.dagster_events import Materialised
+from resources.orchestration.events import Materialised
 from resources.revision import revision
 
 

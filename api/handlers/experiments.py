@@ -1,14 +1,14 @@
 """Experiments and their runs, in MLflow."""
 
+from api.context import Call
 from api.handlers.jobs import moment
 from api.handlers.runs import project_names, run_view
 from api.operations import experiments as ops
 from api.operations.operation import Page
 from api.operations.runs import Run
 from api.paging import cursor_of, key_of, page_of
-from api.platform import Call
 from api.problems import Problem, invalid, not_found
-from resources.experiments import (
+from resources.tracking.experiments import (
     BadCursor,
     ExperimentExists,
     TrackedExperiment,

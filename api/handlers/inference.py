@@ -8,24 +8,24 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from api.context import Call
 from api.etags import etag_of, require_match
 from api.handlers.jobs import job_view
 from api.handlers.orphans import orphan, orphan_view, orphans, reached
+from api.jobs.requests import Order, expected, launch, take
 from api.operations import inference as ops
 from api.operations.jobs import Job
 from api.operations.operation import Page
-from api.ordering import Order, expected, launch, take
 from api.paging import page_in_order
-from api.platform import Call
 from api.problems import FieldError, Problem, invalid
 from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.schema import Service
-from resources.cluster import ClusterRefused
 from resources.gate import GateRefused, require_evidence
-from resources.registry import RegisteredVersion, registered_name
+from resources.kubernetes_api.client import ClusterRefused
 from resources.revision import revision
+from resources.tracking.registry import RegisteredVersion, registered_name
 from scheduler import jobs
 
 ABSENT: dict[str, Any] = {"state": "absent"}

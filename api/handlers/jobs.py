@@ -7,15 +7,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from accounts.roles import Permission
+from api.context import Call
+from api.jobs.requests import take
+from api.jobs.training_requests import declare, is_undeclared, order
+from api.jobs.training_runs import training_run
 from api.operations import jobs as ops
 from api.operations.operation import Page
-from api.ordering import take
 from api.paging import key_of, page_of
-from api.platform import Call
 from api.problems import Problem, not_found
-from api.training_orders import declare, is_undeclared, order
-from api.training_runs import training_run
-from resources.experiments import LoggedRun, finite
+from resources.tracking.experiments import LoggedRun, finite
 from scheduler import jobs
 from scheduler.budgets import Account, Budget, accounts
 from scheduler.forecast import Forecast

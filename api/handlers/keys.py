@@ -6,12 +6,12 @@ from sqlalchemy import Connection
 
 from accounts import keys
 from accounts.roles import Role
+from api.context import Call
 from api.handlers.accounts import member_of, require_reach
 from api.handlers.jobs import moment, shown_accounts
 from api.operations import keys as ops
 from api.operations.operation import Page
 from api.paging import key_of, page_of
-from api.platform import Call
 from api.problems import Problem, not_found
 from scheduler.budgets import Budget, accounts_of
 from scheduler.usage import NOTHING, Usage, usage, usages

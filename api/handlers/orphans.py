@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from api.context import Call
 from api.operations import inference as ops
-from api.platform import Call
 from api.problems import not_found
 from projects.schema import Rollout, Scale
 from serving.contract import ServiceStatus

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from api.context import Call
 from api.operations import catalog as ops
 from api.operations.operation import Done
-from api.platform import Call
 from api.problems import Problem, not_found
 from projects.loading import LoadedProject
 from scheduler import jobs

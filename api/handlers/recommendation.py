@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
+from api.context import Call
 from api.handlers.jobs import estimate_of
+from api.jobs.requests import expected
+from api.jobs.training_requests import find_model
 from api.operations import recommendation as ops
-from api.ordering import expected
-from api.platform import Call
-from api.training_orders import find_model
-from resources.experiments import LoggedRun
-from resources.tracking import HYPERPARAMETERS_TAG
+from resources.tracking.adapter import HYPERPARAMETERS_TAG
+from resources.tracking.experiments import LoggedRun
 from scheduler.forecast import FEWEST
 
 OWN_PARAMETERS = ("seed", "job.trainer", "job.workers")

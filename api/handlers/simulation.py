@@ -4,22 +4,22 @@ import json
 import time
 from typing import Any
 
+from api.context import Call
 from api.etags import etag_of
 from api.handlers.jobs import job_view, moment
+from api.jobs.requests import Order, expected, launch, take
 from api.operations import simulation as ops
 from api.operations.jobs import Job
 from api.operations.operation import Done, Page
-from api.ordering import Order, expected, launch, take
 from api.paging import page_in_order
-from api.platform import Call
 from api.problems import Problem, not_found
 from assets.keys import asset_key, op_name
 from jobs.turning import job_name
 from projects.loading import LoadedProject
 from projects.schema import Simulation
 from resources.gate import judgements, may_serve
-from resources.registry import RegisteredVersion, registered_name
 from resources.revision import revision
+from resources.tracking.registry import RegisteredVersion, registered_name
 from scheduler import jobs
 from simulations.evidence import judge, suite_digest
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from api.executor import Handler
 from api.handlers import (
     accounts,
     audit,
@@ -16,7 +17,6 @@ from api.handlers import (
     runs,
     simulation,
 )
-from api.performing import Handler
 
 QUICK = frozenset({"train.get", "jobs.get"})
 """Operations that only read a row of the control database."""

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from engine.orphan import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.door import open_door
@@ -64,7 +64,7 @@ class Up:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from api.cli import main; main()", "up"],
+                [sys.executable, "-c", "from api.cli.main import main; main()", "up"],
                 cwd=CHECKOUT,
                 env=self.env,
                 stdout=log,
@@ -74,7 +74,7 @@ class Up:
             )
 
     def orrery(self, *arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-c", "from api.cli import main; main()", *arguments]
+        command = [sys.executable, "-c", "from api.cli.main import main; main()", *arguments]
         return subprocess.run(
             command,
             cwd=CHECKOUT,

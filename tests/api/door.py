@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 
 from api.app import FrontDoor
-from api.processes import free_port
-from api.protocol import ProblemProtocol
+from api.http.protocol import ProblemProtocol
+from api.processes.plan import free_port
 from api.settings import FrontDoorSettings
 from resources.settings import CHECKOUT, Settings
 from tests.waiting import until

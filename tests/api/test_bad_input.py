@@ -310,7 +310,7 @@ def test_a_budget_that_is_used_up(door):
 
 
 def test_a_locked_database_is_503_with_a_time_to_come_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("resources.control.BUSY_S", 0.2)
+    monkeypatch.setattr("resources.database.control.BUSY_S", 0.2)
     with open_door(tmp_path) as opened:
         path = tmp_path / "state" / "control.db"
         holder = sqlite3.connect(path, isolation_level=None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.test_jobs import ended
+from tests.api.jobs.test_jobs import ended
 from tests.waiting import until
 
 FLOWERS = Path(__file__).parent.parent / "data" / "flowers"

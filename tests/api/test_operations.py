@@ -4,15 +4,15 @@ import httpx
 import pytest
 import typer
 
-from api.agents import tool_of
+from api.agents.tools import tool_of
 from api.app import FrontDoor, openapi
-from api.cli import app as commands
+from api.cli.main import app as commands
 from api.operations.operation import HEADERS, KEY_FIELD
 from api.operations.table import BY_NAME, OPERATIONS
 from api.problems import ALWAYS, TYPES
 from api.settings import FrontDoorSettings
 from resources.settings import Settings
-from tests.api.mcp_client import by_mcp
+from tests.api.agents.mcp_client import by_mcp
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_the_document_is_served_to_anybody(door):
 
 
 def test_the_reference_in_the_docs_is_the_table():
-    from api.reference import markdown
+    from api.cli.reference import markdown
     from resources.settings import CHECKOUT
 
     kept = (CHECKOUT / "docs" / "api.md").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from api import router_client
-from api.router_client import Reply, RouterClient, RouterUnavailable
+from api.predictions import router_client
+from api.predictions.router_client import Reply, RouterClient, RouterUnavailable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 CHUNKED = b"HTTP/1.1 422 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from resources.tracking import JOB_TAG
+from resources.tracking.adapter import JOB_TAG
 from tests.waiting import until
 
 

@@ -148,9 +148,9 @@ ops:
 def test_declarations_and_run_configuration_give_back_every_json_value(values):
     from dagster_shared.yaml_utils import dump_run_config_yaml, load_run_config_yaml
 
-    import resources.instance
+    import resources.orchestration.instance
 
-    assert resources.instance
+    assert resources.orchestration.instance
     expected = json.dumps(values, sort_keys=True)
     assert json.dumps(parsed(dumped(values)), sort_keys=True) == expected
     assert json.dumps(parsed(json.dumps(values)), sort_keys=True) == expected

@@ -3,8 +3,8 @@
 import pytest
 
 from accounts import audit
-from resources.cluster import ClusterUnavailable
-from resources.runtime import LocalRuntime
+from resources.kubernetes_api.client import ClusterUnavailable
+from resources.services.local import LocalRuntime
 
 SERVICE = "/inference/services/flowers.classifier-api"
 

@@ -10,16 +10,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from assets.keys import asset_key
 from assets.recipe import TRIGGER_TAG
 from definitions import definitions_of, doors
 from engine import lease
 from engine.orphan import die_with_parent
 from projects.loading import LoadedProject, load_project
-from resources.dagster_graphql import JOB_TAG
+from resources.orchestration.graphql import JOB_TAG
 from resources.settings import Settings
-from resources.tracking import Tracking
+from resources.tracking.adapter import Tracking
 
 
 @dataclass

@@ -14,10 +14,10 @@ from PIL import Image
 from assets.datasets import build_dataset
 from projects.loading import LoadedProject
 from projects.schema import Dataset, Project
-from resources.datasets import DatasetStore
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
-from resources.sources import Sources
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 
 IMAGE = {"image": {"height": 8, "width": 8}, "label": "label"}
 

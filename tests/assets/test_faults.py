@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from engine.orphan import die_with_parent
 from projects.loading import load_project
-from resources.object_store import ObjectStore
+from resources.storage.object_store import ObjectStore
 
 SERVE = """
 import sys, uvicorn
-from resources.mlflow_server import server_app
+from resources.tracking.server import server_app
 uvicorn.run(server_app(sys.argv[1], sys.argv[2], ""), port=int(sys.argv[3]), log_level="warning")
 """
 

@@ -6,7 +6,7 @@ import threading
 import httpx
 import pytest
 
-from resources.control import made_at, new_id
+from resources.database.control import made_at, new_id
 from resources.gate import GateRefused, require_evidence
 from tests.waiting import until
 

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from resources.cluster_settings import ClusterSettings
-from resources.doctor.examination import examine
-from resources.pods import GPU
+from deploy.doctor.examination import examine
+from resources.kubernetes_api.pod_template import GPU
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import Settings
 from tests import buckets
 from tests.control import new_database

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from engine.bucket import Bucket
-from resources.cluster import Cluster, ClusterUnavailable
-from resources.cluster_settings import ClusterSettings
-from resources.compute import ATTEMPTS, Driver, JobLost, JobRefused
-from resources.kuberay import KubeRay
-from resources.needs import Needs
-from resources.ray_job import RAY_WORKER_MIB, name_of
+from resources.compute.contract import ATTEMPTS, Driver, JobLost, JobRefused
+from resources.compute.rayjob.adapter import KubeRay
+from resources.compute.rayjob.manifest import RAY_WORKER_MIB, name_of
+from resources.compute.requirements import Needs
+from resources.kubernetes_api.client import Cluster, ClusterUnavailable
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
 from tests import buckets
 from tests.cluster.counting import CountingResult, CountingSpec
@@ -485,7 +485,7 @@ def test_errors_of_the_api_server_that_pass_are_waited_out(status, compute, clus
 def test_an_api_server_that_stays_away_is_told_and_the_job_goes_on(compute, cluster, monkeypatch):
     run = Run(compute, spec(compute, steps=30, step_s=0.1))
     until(lambda: run.heard("step 2/30"))
-    monkeypatch.setattr("resources.cluster.ATTEMPTS", 2)
+    monkeypatch.setattr("resources.kubernetes_api.client.ATTEMPTS", 2)
     cluster.api.fail(503, times=1_000_000, path="rayjobs")
     assert isinstance(run.end().error, ClusterUnavailable)
     cluster.api.heal()

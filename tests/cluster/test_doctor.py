@@ -10,12 +10,12 @@ from dataclasses import asdict
 import pytest
 from botocore.exceptions import ClientError
 
-from resources import cluster as cluster_door
-from resources.cluster import Cluster
-from resources.cluster_settings import ClusterSettings
-from resources.doctor import store_checks
-from resources.doctor.finding import redacted
-from resources.pods import GPU
+from deploy.doctor import store_checks
+from deploy.doctor.finding import redacted
+from resources.kubernetes_api import client as cluster_door
+from resources.kubernetes_api.client import Cluster
+from resources.kubernetes_api.pod_template import GPU
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.api_server import ApiServer
@@ -311,7 +311,7 @@ def test_words_of_libraries_are_told_without_secrets(monkeypatch):
 
 def orrery(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", "from api.cli import main; main()", "doctor", *arguments],
+        [sys.executable, "-c", "from api.cli.main import main; main()", "doctor", *arguments],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.cluster import Cluster
+from resources.kubernetes_api.client import Cluster
 from tests.cluster.examined import found, named, the
 
 pytest_plugins = ("tests.cluster.examined",)

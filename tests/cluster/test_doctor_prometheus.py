@@ -4,7 +4,7 @@ from urllib.parse import unquote_plus
 
 import pytest
 
-from resources.pods import labels
+from resources.kubernetes_api.pod_template import labels
 from tests.cluster.examined import found, the
 
 pytest_plugins = ("tests.cluster.examined",)

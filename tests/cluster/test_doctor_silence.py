@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from resources.doctor import prometheus_checks, store_checks
+from deploy.doctor import prometheus_checks, store_checks
 from tests.cluster.examined import DATABASES, the
 
 pytest_plugins = ("tests.cluster.examined",)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from resources.cluster import Cluster
-from resources.cluster_settings import ClusterSettings
-from resources.image_builder import ImageBuilder
-from resources.runtime import DeploymentFailed
+from resources.kubernetes_api.client import Cluster
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.image_builder import ImageBuilder
+from resources.services.local import DeploymentFailed
 from tests.cluster.fixtures import ImagePlan, TestCluster
 from tests.waiting import until
 

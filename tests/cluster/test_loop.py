@@ -13,7 +13,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from engine.orphan import die_with_parent
-from resources.cluster_settings import ClusterSettings
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.fixtures import ImagePlan
@@ -113,7 +113,7 @@ def instance(environment):
 @pytest.fixture
 def daemon(environment, instance, tmp_path):
     """The Dagster daemon: it launches what is queued, and watches over it."""
-    argv = [sys.executable, "-m", "resources.dagster_daemon", "run", "-w", "workspace.yaml"]
+    argv = [sys.executable, "-m", "resources.orchestration.daemon", "run", "-w", "workspace.yaml"]
     log = tmp_path / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from resources.cluster_settings import ClusterSettings
-from resources.image_builder import Build, build_job
-from resources.needs import Needs
-from resources.pods import AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
-from resources.ray_job import ray_job
-from resources.service_objects import entrance, objects_of, route
-from resources.service_version import Version, object_name
+from resources.compute.rayjob.manifest import ray_job
+from resources.compute.requirements import Needs
+from resources.kubernetes_api.pod_template import AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.image_builder import Build, build_job
+from resources.services.cluster.manifests import entrance, objects_of, route
+from resources.services.cluster.version import Version, object_name
 from serving.contract import Release, RequestLogPlan
 from tests.deploy import manifests
 

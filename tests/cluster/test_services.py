@@ -20,17 +20,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engine import lease
 from engine.artefact import ONNX, SIGNATURE, Signature, TensorSignature, seal
-from resources.cluster import Cluster
-from resources.cluster_runtime import ClusterRuntime, Superseded
-from resources.cluster_settings import ClusterSettings
-from resources.compute import Driver
-from resources.needs import Needs
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
-from resources.runtime import DeploymentFailed
-from resources.service_directory import ServiceDirectory
-from resources.service_version import BUILT_BENTO, VERSION_LABEL, object_name
+from resources.compute.contract import Driver
+from resources.compute.requirements import Needs
+from resources.kubernetes_api.client import Cluster
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.adapter import ClusterRuntime, Superseded
+from resources.services.cluster.directory import ServiceDirectory
+from resources.services.cluster.version import BUILT_BENTO, VERSION_LABEL, object_name
+from resources.services.local import DeploymentFailed
 from resources.settings import CHECKOUT
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
 from tests import buckets
 from tests.cluster.fixtures import ImagePlan, TestCluster
@@ -338,7 +338,7 @@ def test_nothing_of_the_earlier_version_is_left(served):
 
 
 def test_a_bento_that_is_not_the_one_of_the_digest_is_not_served(served, monkeypatch):
-    monkeypatch.setattr("resources.cluster_runtime.pack", wrongly_packed)
+    monkeypatch.setattr("resources.services.cluster.adapter.pack", wrongly_packed)
 
     with pytest.raises(DeploymentFailed, match=r"does not start.*has hash .* expected 000000"):
         served.deploy(served.release(2))
@@ -848,7 +848,7 @@ def test_a_failed_build_is_told_with_its_log_and_built_anew_the_next_time(world,
 
 
 def test_a_bento_that_cannot_be_fetched_to_be_built_is_told(registry, monkeypatch):
-    monkeypatch.setattr("resources.cluster_runtime.pack", wrongly_packed)
+    monkeypatch.setattr("resources.services.cluster.adapter.pack", wrongly_packed)
 
     with pytest.raises(DeploymentFailed, match=r"was not built.* has hash .* expected 000000"):
         registry.deploy()

@@ -16,8 +16,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from resources.cluster import KINDS
-from resources.doctor.rights import Right
+from deploy.doctor.rights import Right
+from resources.kubernetes_api.client import KINDS
 from resources.settings import CHECKOUT
 
 KUBERNETES = CHECKOUT / "deploy" / "kubernetes"

@@ -17,9 +17,9 @@ from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import construct_dagster_k8s_job
 from kubernetes.client import ApiClient
 
-from resources.cluster_launcher import ClusterLauncher
-from resources.cluster_settings import ClusterSettings
-from resources.pods import AUTHORITIES, AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
+from resources.kubernetes_api.pod_template import AUTHORITIES, AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.orchestration.cluster_launcher import ClusterLauncher
 from tests.cluster.fixtures import kubeconfig
 from tests.deploy import manifests
 from tests.deploy.manifests import OVERLAYS, containers, overlay

@@ -2,10 +2,10 @@
 
 import pytest
 
-from resources.cluster_settings import ClusterSettings
-from resources.doctor.rights import Right, used_by_builds
-from resources.image_builder import Build, build_job
-from resources.pods import labels
+from deploy.doctor.rights import Right, used_by_builds
+from resources.kubernetes_api.pod_template import labels
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.image_builder import Build, build_job
 from tests.deploy import manifests
 from tests.deploy.manifests import of_kind
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from sqlalchemy import create_engine, text
 
-from resources.object_store import ObjectStore
 from resources.settings import CHECKOUT
+from resources.storage.object_store import ObjectStore
 from tests.deploy import composed, variables
 from tests.deploy.composed import FILE, ORRERY, SERVICES
 

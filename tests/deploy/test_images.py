@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from api.processes import environment
+from api.processes.plan import environment
 from resources.revision import revision
 from resources.settings import CHECKOUT, Settings
 
@@ -129,7 +129,7 @@ def test_the_context_is_what_the_product_consists_of():
         "import definitions; definitions.defs()",
         "import api.server",
         "import dagster._daemon.cli",
-        "import resources.instance",
+        "import resources.orchestration.instance",
     ],
 )
 def test_the_control_plane_needs_no_engine(statement, settings):

@@ -5,9 +5,9 @@ import re
 import pytest
 import yaml
 
-from resources.cluster_settings import ClusterSettings
-from resources.doctor.rights import Right, used
-from resources.pods import labels
+from deploy.doctor.rights import Right, used
+from resources.kubernetes_api.pod_template import labels
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
 from tests.deploy import manifests, variables
 from tests.deploy.manifests import COMPONENTS, OVERLAYS, containers, of_kind, overlay

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from api import manifests as printed
+from api.cli import manifests as printed
 from projects.loading import CHECKOUT
 from tests.deploy import manifests
 from tests.deploy.manifests import OVERLAYS, of_kind
@@ -105,7 +105,7 @@ def test_services_reach_no_database():
 
 def orrery(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-c", "from api.cli import main; main()", "manifests", *arguments],
+        [sys.executable, "-c", "from api.cli.main import main; main()", "manifests", *arguments],
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

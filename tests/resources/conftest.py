@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from projects.schema import Dataset
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
-from resources.sources import SourceRows, Sources
+from resources.datasets.sources import SourceRows, Sources
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 
 
 @pytest.fixture

@@ -15,22 +15,22 @@ from typer.testing import CliRunner
 
 from accounts import audit
 from accounts.tables import keys, organizations, users
-from api.cli import app
+from api.cli.main import app
 from assets.keys import asset_key
 from definitions import definitions_of, doors
+from deploy.migration.addresses import Addresses
+from deploy.migration.move import Move, at_rest
+from deploy.migration.verification import CannotMove
 from engine import lease
 from projects.loading import load_project
+from resources.adapters import object_store, request_logs
 from resources.api_projects import ApiProjects
-from resources.control import Control
-from resources.dagster_events import DagsterEvents
-from resources.datasets import DatasetStore
-from resources.doors import object_store, request_logs
-from resources.moving.addresses import Addresses
-from resources.moving.move import Move, at_rest
-from resources.moving.verification import CannotMove
-from resources.request_logs import RequestLogs
+from resources.database.control import Control
+from resources.datasets.store import DatasetStore
+from resources.orchestration.events import DagsterEvents
 from resources.settings import CHECKOUT, Settings
-from resources.tracking import TrackedDataset, Tracking
+from resources.storage.request_logs import RequestLogs
+from resources.tracking.adapter import TrackedDataset, Tracking
 from scheduler import jobs
 from scheduler.tables import jobs as jobs_table
 from tests import buckets

@@ -10,7 +10,7 @@ from scheduler.budgets import Budget, BudgetExceeded, DurationUnknown, Prices
 from scheduler.tables import used
 from scheduler.usage import usage
 
-migration = importlib.import_module("resources.migrations.versions.0004_used_hours")
+migration = importlib.import_module("resources.database.migrations.versions.0004_used_hours")
 PRICES = Prices(gpu_h=2.0, process_h=0.5)
 
 

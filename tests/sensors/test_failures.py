@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 from mlflow.tracking import MlflowClient
 
-from resources.tracking import Tracking
+from resources.tracking.adapter import Tracking
 from sensors.failures import on_failure
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import torch
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from engine import lease
 from engine.artefact import SIGNATURE, read_signature, seal
 from engine.protocol import write_atomically

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from engine.orphan import die_with_parent
 from serving.contract import MOST_ROWS
 from tests.waiting import until

@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from engine import lease
-from resources import runtime as module
-from resources.compute import Driver
-from resources.runtime import DeploymentFailed, LocalRuntime, RuntimeAbsent, Superseded
+from resources.compute.contract import Driver
+from resources.services import local as module
+from resources.services.local import DeploymentFailed, LocalRuntime, RuntimeAbsent, Superseded
 from resources.settings import CHECKOUT
 from tests.waiting import until
 
@@ -18,8 +18,8 @@ LONG_S = 3_600.0
 KILLED = """
 import sys
 from pathlib import Path
-from resources.compute import Driver
-from resources.runtime import LocalRuntime
+from resources.compute.contract import Driver
+from resources.services.local import LocalRuntime
 from serving.contract import Release
 release = Release.model_validate_json(sys.stdin.read())
 runtime = LocalRuntime(Path(sys.argv[1]), Path(sys.argv[1]))

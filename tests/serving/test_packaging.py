@@ -5,7 +5,7 @@ import sys
 import httpx
 import pytest
 
-from api.processes import free_port
+from api.processes.plan import free_port
 from engine.orphan import die_with_parent
 from engine.protocol import Refused
 from serving.packaging import package as package_here

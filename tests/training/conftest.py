@@ -6,11 +6,11 @@ import pytest
 
 from engine import lease
 from projects.loading import load_project
-from resources.datasets import DatasetStore
-from resources.local_compute import LocalCompute
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
-from resources.sources import Sources
+from resources.compute.local import LocalCompute
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 from training.contract import DatasetFiles, TrainingSpec
 
 

@@ -9,11 +9,11 @@ import onnxruntime
 import pytest
 
 from projects.schema import Dataset
-from resources.datasets import DatasetStore
-from resources.model_hub import HubUnavailable, NoSuchModel, resolve
-from resources.object_store import ObjectStore
-from resources.request_logs import RequestLogs
-from resources.sources import Sources
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
+from resources.tracking.model_hub import HubUnavailable, NoSuchModel, resolve
 from training.contract import DatasetFiles, TrainingResult
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

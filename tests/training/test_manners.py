@@ -11,7 +11,7 @@ import pytest
 from engine import lease
 from engine.output import MOST_BYTES
 from engine.progress import history_of
-from resources.compute import Driver, JobRefused
+from resources.compute.contract import Driver, JobRefused
 from resources.settings import CHECKOUT
 from tests.training.test_training import run
 from tests.waiting import until

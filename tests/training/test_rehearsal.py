@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from engine.rows import read_rows
-from resources.compute import JobRefused
+from resources.compute.contract import JobRefused
 from tests.training.test_training import run
 from training import rehearsal
 

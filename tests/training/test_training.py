@@ -7,7 +7,7 @@ import pytest
 
 from engine.artefact import sha256_of, verify
 from engine.progress import history_of
-from resources.compute import JobLost, JobRefused
+from resources.compute.contract import JobLost, JobRefused
 from training.contract import TrainingResult
 
 

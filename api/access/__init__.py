@@ -1,0 +1,1 @@
+"""Who sends a request, how people sign in, and what a declaration may name."""

@@ -1,0 +1,1 @@
+"""Tools for AI agents: what they are, what they would do, and doing it on consent."""

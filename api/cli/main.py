@@ -1,0 +1,244 @@
+"""The command line `orrery`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from api.cli.commands import add_commands
+from projects.loading import InvalidProject, load_projects
+from resources.settings import CHECKOUT, Settings
+
+app = typer.Typer(
+    help="Keep the loop turning: dataset, checkpoint, model, simulation, service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True, style="red")
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends with 130 and without a trace."""
+    os.environ["DAGSTER_HOME"] = str(CHECKOUT)
+    # A process started in the background of a script inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("ORRERY_DEBUG"):
+            raise
+        errors.print(str(error) or type(error).__name__, highlight=False, soft_wrap=True)
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@app.command()
+def up() -> None:
+    """Start and supervise everything on this machine; Ctrl-C stops it."""
+    from api.processes.plan import plans
+    from api.processes.supervisor import Supervisor
+
+    settings = Settings()
+    supervisor = Supervisor(settings, lambda text: console.print(text, highlight=False))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, supervisor.ask_to_stop)
+    try:
+        supervisor.start()
+        console.print("starting; this takes some seconds ...")
+        supervisor.wait_ready()
+        table = Table(show_header=False)
+        for plan in plans(settings):
+            table.add_row(plan.name, plan.shown or "running")
+        table.add_row("state and logs", str(settings.state.absolute()))
+        table.add_row("admin key", str(settings.admin_key_file.absolute()))
+        console.print(table)
+        _show_link(settings, again=False)
+        console.print("Ctrl-C, or `orrery down` from elsewhere, stops everything.")
+        supervisor.keep()
+    finally:
+        console.print("stopping ...")
+        supervisor.stop()
+    console.print("nothing is left running.")
+
+
+def _show_link(settings: Settings, *, again: bool) -> None:
+    """Print a link for the owner; without `again` only while nobody has ever signed in."""
+    from accounts.first_start import sign_in_link, was_entered
+    from api.context import Platform
+    from api.settings import FrontDoorSettings
+
+    platform = Platform(settings, FrontDoorSettings())
+    owner = platform.owner()
+    if again or not was_entered(platform.control):
+        link = sign_in_link(platform.control, platform.secret, owner, settings.url)
+        console.print(f"sign in, once, within the hour: {link}", highlight=False, soft_wrap=True)
+    platform.control.close()
+
+
+@app.command("sign-in-link")
+def make_sign_in_link() -> None:
+    """Make a link that signs the owner of this installation in, once."""
+    _show_link(Settings(), again=True)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `orrery up` started."""
+    from api.processes.supervisor import take_down
+
+    was_up = take_down(Settings())
+    console.print("stopped; nothing is left running." if was_up else "nothing is running.")
+
+
+@app.command()
+def demo() -> None:
+    """Turn the loop once on real data, refuse a bad model, and stop."""
+    from api.cli.demo import Demo
+
+    Demo(Settings(), console).run()
+
+
+@app.command()
+def check(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of project files.", show_default=False)
+    ] = None,
+) -> None:
+    """Check every project's declaration."""
+    try:
+        projects = load_projects(folders or Settings().project_folders)
+    except InvalidProject as error:
+        for problem in error.problems:
+            errors.print(str(problem), highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    for project in projects:
+        d = project.declaration
+        families = {
+            "dataset": d.datasets,
+            "model": d.models,
+            "simulation": d.simulations,
+            "service": d.services,
+        }
+        counts = [f"{len(f)} {name}{'s' * (len(f) != 1)}" for name, f in families.items()]
+        console.print(f"{project.name}: {', '.join(counts)}", highlight=False)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Look at what the settings name, and say what is missing and what to do."""
+    import json
+    from dataclasses import asdict
+
+    from deploy.doctor.examination import examine
+    from resources.kubernetes_api.settings import ClusterSettings
+
+    with errors.status("looking ..."):
+        found = list(examine(Settings(), ClusterSettings()))
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=2))  # noqa: T201
+    else:
+        table = Table("", "state", "what", "to do")
+        for each in found:
+            table.add_row(*map(escape, (each.name, each.state, each.message, each.todo)))
+        console.print(table, highlight=False)
+    if any(each.state == "missing" for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def manifests(
+    overlay: Annotated[str, typer.Option(help="Overlay of deploy/kubernetes.")] = "prod",
+    project: Annotated[str, typer.Option(help="Project of the service and the job.")] = "digits",
+) -> None:
+    """Print every object of a deployment, and of one service and one job, as YAML."""
+    from api.cli.manifests import stream
+
+    print(stream(overlay, project), end="")  # noqa: T201
+
+
+@app.command()
+def openapi(
+    markdown: Annotated[bool, typer.Option(help="Print the page of docs/api.md instead.")] = False,
+) -> None:
+    """Print the API's document (OpenAPI 3.1)."""
+    import json
+
+    if markdown:
+        from api.cli import reference
+        from api.operations.table import OPERATIONS
+
+        print(reference.markdown(OPERATIONS), end="")  # noqa: T201
+        return
+    from api.app import FrontDoor
+    from api.app import openapi as document_of
+    from api.settings import FrontDoorSettings
+
+    print(json.dumps(document_of(FrontDoor(Settings(), FrontDoorSettings()).api), indent=2))  # noqa: T201
+
+
+@app.command()
+def migrate(
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            exists=True,
+            file_okay=False,
+            help="State folder of the embedded default.",
+        ),
+    ],
+    check: Annotated[bool, typer.Option("--check", help="Only compare both sides.")] = False,
+) -> None:
+    """Move a state folder to the PostgreSQL and the bucket that the settings name."""
+    from deploy.migration.move import Move, at_rest
+
+    settings = Settings()
+    with at_rest(folder, settings.state), console.status("looking at both sides ...") as status:
+        move = Move(folder, settings, lambda what, done: status.update(f"{what} {done} ..."))
+        if not check:
+            move.run()
+        compared = list(move.compare())
+    table = Table("", "moved", "bytes", "SHA-256", "")
+    for each in compared:
+        if each.old_count or not each.is_same:
+            table.add_row(*each.cells)
+    console.print(table)
+    wrong = [each for each in compared if not each.is_same]
+    for each in wrong:
+        errors.print(str(each), highlight=False, soft_wrap=True)
+    if wrong:
+        raise typer.Exit(1)
+    console.print(f"all of {folder} is where the settings point, and the same.", soft_wrap=True)
+
+
+@app.command("sign-in")
+def sign_in(
+    url: Annotated[str, typer.Option(prompt=True, help="Address of the front door.")],
+    key: Annotated[str, typer.Option(prompt=True, hide_input=True, help="API key.")],
+) -> None:
+    """Keep an address and a key for later commands."""
+    from api.client import Client, keep_credentials
+    from api.operations import accounts
+    from api.operations.operation import Nothing
+
+    me = Client(url, key).call(accounts.ME, Nothing())
+    path = keep_credentials(url, key)
+    console.print(f"signed in as {me.name}, {me.role} of {me.organization}; kept in {path}")
+
+
+add_commands(app)

@@ -1,0 +1,1 @@
+"""The Dagster and MLflow UIs behind the sign-in."""

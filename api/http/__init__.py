@@ -1,0 +1,1 @@
+"""HTTP: the middleware before every request, routes, pages and streams."""

@@ -1,0 +1,319 @@
+"""The dispatcher: brings every job from queued to its end, and tells who asked to be told.
+
+Everything it knows lies in the control database and in Dagster, so it may be killed at any point
+and started anywhere: claims lapse, and a dagster_run that was started is found by its tag.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from api.context import Platform
+from api.definitions_loader import DefinitionsLoader
+from api.jobs.callbacks import Callbacks, body_of
+from api.jobs.endings import Ending, ending
+from api.jobs.training_runs import reached, runs_of
+from resources.database.control import ControlUnavailable
+from resources.orchestration.events import EventsUnavailable, RunState
+from resources.orchestration.graphql import (
+    JOB_TAG,
+    USER_TAG,
+    DagsterGraphql,
+    DagsterUnavailable,
+    LaunchRefused,
+    NotDefined,
+)
+from scheduler import deliveries, jobs
+from scheduler.jobs import Job
+from scheduler.states import ENDED, Status
+
+IDLE_S = 1.0
+REPORT_EVERY_S = 2.0
+BUSY_S = 0.25
+AT_ONCE = 10
+MOST_LOADS = 20
+"""Attempts of a job whose definitions do not load although they are declared."""
+STATUS: dict[str, Status] = {
+    "QUEUED": "starting",
+    "NOT_STARTED": "starting",
+    "STARTING": "starting",
+    "STARTED": "running",
+    "CANCELING": "stopping",
+    "SUCCESS": "succeeded",
+    "FAILURE": "failed",
+    "CANCELED": "stopped",
+}
+TOLD: frozenset[Status] = frozenset({"running", "succeeded", "failed", "stopped"})
+"""Changes that a callback tells of."""
+GONE = "its dagster_run was deleted"
+ENDS = ("SUCCESS", "FAILURE", "CANCELED")
+RETRY_WITHIN_S = 120.0
+"""How long a dagster_run that is to be repeated may stay without its repetition."""
+DECIDED_WITHIN_S = 10.0
+"""Dagster records a failure first, and a moment later whether it will repeat the dagster_run."""
+log = logging.getLogger(__name__)
+
+
+LIMITED_BY_ENGINE = ("train", "simulate")
+
+
+class Dispatcher:
+    """Works through jobs and callbacks until it is cancelled."""
+
+    def __init__(self, platform: Platform, dagster: DagsterGraphql, callbacks: Callbacks) -> None:
+        self._platform, self._dagster, self._callbacks = platform, dagster, callbacks
+        self._wake = asyncio.Event()
+        self._definitions = DefinitionsLoader(platform, dagster)
+        self._reported: dict[str, float] = {}
+
+    def wake(self) -> None:
+        """There is something to do. To be called in the loop's thread."""
+        self._wake.set()
+
+    def reload(self) -> None:
+        """Definitions have changed. To be called in the loop's thread."""
+        self._definitions.load_soon()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; a part that fails is tried again, and stops no other part."""
+        parts: list[Callable[[], Awaitable[bool]]] = [self._launch, self._follow, self._tell]
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(self._repeat(part))
+            group.create_task(self._definitions.load_when_changed())
+            group.create_task(self._definitions.watch())
+
+    async def _repeat(self, part: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            busy = False
+            try:
+                busy = await part()
+            except (ControlUnavailable, EventsUnavailable, DagsterUnavailable) as error:
+                log.warning("%s: %s", part.__name__.strip("_"), error)
+            except Exception:
+                log.exception("%s failed", part.__name__.strip("_"))
+            if not busy:
+                self._wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), IDLE_S)
+            else:
+                await asyncio.sleep(BUSY_S)
+
+    async def _launch(self) -> bool:
+        claimed = await run_in_threadpool(self._claim)
+        if claimed:
+            await self._definitions.bring()
+            await asyncio.gather(*(self._start(job) for job in claimed))
+        return bool(claimed)
+
+    def _claim(self) -> list[Job]:
+        # Reading first keeps an idle dispatcher from taking the writer's lock.
+        with self._platform.control.read() as connection:
+            if not jobs.has_due(connection):
+                return []
+        with self._platform.control.write() as connection:
+            return jobs.claim(connection, AT_ONCE)
+
+    async def _start(self, job: Job) -> None:
+        try:
+            run_id = await self._dagster.find(job.id) if job.attempts else None
+            if run_id is None and job.stop_asked_at is not None:
+                await self._write(lambda c: self._proceed(c, job, "stopped"))
+                return
+            if run_id is None:
+                run_id = await self._ask_dagster(job)
+        except NotDefined as error:
+            await self._await_definitions(job, error)
+            return
+        except LaunchRefused as error:
+            reason = str(error)
+            await self._write(lambda c: self._proceed(c, job, "failed", message=reason))
+            return
+        except DagsterUnavailable as error:
+            reason = str(error)
+            await self._write(lambda c: jobs.put_off(c, job, reason))
+            return
+        started = run_id
+        await self._write(lambda c: jobs.launched(c, job.id, started))
+
+    async def _await_definitions(self, job: Job, error: NotDefined) -> None:
+        """Put the job off while Dagster lacks what is declared; fail it where nothing declares it
+        any more."""
+        if await run_in_threadpool(self._is_declared, job) and job.attempts <= MOST_LOADS:
+            reason = f"waits for Dagster to load the definitions of {job.project}"
+            self._definitions.load_soon()
+            await self._write(lambda c: jobs.put_off(c, job, reason))
+            return
+        text = f"{job.project}.{job.name} is not declared any more ({error})"
+        await self._write(lambda c: self._proceed(c, job, "failed", message=text))
+
+    def _is_declared(self, job: Job) -> bool:
+        """Whether the project of the job declares what the job is about."""
+        project = self._platform.projects.by_name(job.project)
+        if project is None:
+            return False
+        declared = project.declaration
+        families = {
+            "train": declared.models,
+            "simulate": declared.simulations,
+            "release": declared.services,
+            "make": declared.datasets,
+        }
+        return job.name in families[job.kind]
+
+    async def _ask_dagster(self, job: Job) -> str:
+        launch = job.spec["launch"]
+        tags = {
+            JOB_TAG: job.id,
+            USER_TAG: job.created_by,
+            "orrery/organization": job.organization_id,
+        }
+        return await self._dagster.launch(
+            launch["job"], launch["assets"], launch["config"], tags, job.created_by
+        )
+
+    async def _follow(self) -> bool:
+        going = await run_in_threadpool(self._under_way)
+        if not going:
+            return False
+        states = await run_in_threadpool(
+            self._platform.events.states, [job.dagster_run_id or "" for job in going]
+        )
+        by_id = {state.run_id: state for state in states}
+        await asyncio.gather(
+            *(self._follow_job(job, by_id.get(job.dagster_run_id or "")) for job in going)
+        )
+        return True
+
+    async def _follow_job(self, job: Job, state: RunState | None) -> None:
+        """Bring one job forward; what stands in its way is no other job's business."""
+        try:
+            if state is None:
+                await self._write(lambda c: self._proceed(c, job, "failed", message=GONE))
+                return
+            if _is_overdue(job):
+                reason = f"it ran longer than its max_seconds, {job.spec['max_seconds']:g}"
+                await self._write(lambda c: jobs.ask_to_stop(c, job, reason))
+                job = job._replace(stop_asked_at=time.time(), message=reason)
+            if job.stop_asked_at is not None and state.status not in ("CANCELING", *ENDS):
+                await self._dagster.terminate(state.run_id)
+            await run_in_threadpool(self._advance, job, state)
+        except (ControlUnavailable, EventsUnavailable, DagsterUnavailable) as error:
+            log.warning("job %s has to wait: %s", job.id, error)
+        except Exception:
+            log.exception("job %s could not be followed", job.id)
+
+    def _under_way(self) -> list[Job]:
+        with self._platform.control.read() as connection:
+            return jobs.under_way(connection)
+
+    def _advance(self, job: Job, state: RunState) -> None:
+        status = STATUS.get(state.status, "starting")
+        if job.stop_asked_at is not None and status not in ENDED:
+            status = "stopping"
+        if status == "failed" and self._is_repeated(job, state):
+            return
+        self._report(job, state)
+        found: Ending | None = None
+        if status in ENDED:
+            found = ending(job, status, self._platform.events.outcome_of(state.run_id))
+            if job.stop_asked_at is not None and found.status == "failed":
+                found = found._replace(status="stopped", message=None)
+            status = found.status
+        message = found.message if found else None
+        if status == "stopped":
+            if job.kind == "release":
+                # Its driver may have been killed before it could.
+                self._platform.runtime.stop(f"{job.project}.{job.name}", runs_of(job)[0])
+            kept = reached(self._platform, job)
+            message = "; ".join(filter(None, (job.message, kept)))
+        if status == job.status and (state.started_at is None or job.started_at is not None):
+            return
+        with self._platform.control.write() as connection:
+            self._proceed(
+                connection,
+                job,
+                status,
+                # What stood in its way, such as definitions that had to load, does so no more.
+                message=message if message is not None or job.stop_asked_at else "",
+                started_at=state.started_at,
+                ended_at=state.ended_at,
+                ran_s=found.ran_s if found else None,
+                made=found.made if found else None,
+                verdict=found.verdict if found else None,
+            )
+
+    def _report(self, job: Job, state: RunState) -> None:
+        """Keep the newest progress of the job's work, looked up every `REPORT_EVERY_S`."""
+        now, is_over = time.monotonic(), state.status in ENDS
+        if not is_over and now - self._reported.get(job.id, 0.0) < REPORT_EVERY_S:
+            return
+        if state.status not in ("STARTED", *ENDS):
+            return
+        self._reported[job.id] = now
+        if is_over:
+            del self._reported[job.id]
+        progress = self._platform.events.progress_of(state.run_id)
+        if progress is None or progress == job.progress:
+            return
+        with self._platform.control.write() as connection:
+            jobs.report(connection, job.id, progress)
+
+    def _is_repeated(self, job: Job, state: RunState) -> bool:
+        """Whether the failed dagster_run is repeated, or that is still to be decided."""
+        if state.will_retry is False and job.stop_asked_at is None:
+            return False
+        if retry := self._platform.events.retry_of(state.run_id):
+            with self._platform.control.write() as connection:
+                jobs.retried(connection, job, retry)
+            return True
+        patience_s = RETRY_WITHIN_S if state.will_retry else DECIDED_WITHIN_S
+        return state.will_retry is not False and time.time() - (state.ended_at or 0) < patience_s
+
+    def _proceed(self, connection: Connection, job: Job, status: Status, **more: Any) -> None:
+        changed = jobs.proceed(connection, job, status, **more)
+        if changed is None or not changed.callback or status not in TOLD:
+            return
+        event = f"job.{status}"
+        deliveries.owe(
+            connection,
+            job.organization_id,
+            job.id,
+            changed.callback,
+            event,
+            body_of(event, changed, self._platform),
+        )
+
+    async def _tell(self) -> bool:
+        owed = await run_in_threadpool(self._owed)
+        await asyncio.gather(*(self._callbacks.send(delivery) for delivery in owed))
+        return bool(owed)
+
+    def _owed(self) -> list[deliveries.Delivery]:
+        with self._platform.control.read() as connection:
+            if not deliveries.has_due(connection):
+                return []
+        with self._platform.control.write() as connection:
+            return deliveries.claim(connection)
+
+    async def _write(self, change: Callable[[Connection], Any]) -> None:
+        def written() -> None:
+            with self._platform.control.write() as connection:
+                change(connection)
+
+        await run_in_threadpool(written)
+
+
+def _is_overdue(job: Job) -> bool:
+    """Whether a job has run for longer than it may; engines keep their own limits."""
+    longest = job.spec.get("max_seconds")
+    if longest is None or job.kind in LIMITED_BY_ENGINE or job.started_at is None:
+        return False
+    return job.stop_asked_at is None and time.time() - job.started_at > longest

@@ -1,0 +1,298 @@
+"""Orders to train: a declared model, or a trainer and data that are declared on the way."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.access.policy import is_allowed_trainer
+from api.context import Call
+from api.jobs.requests import Order, expected, launch
+from api.operations.jobs import JobResources, SubmitTraining
+from api.problems import FieldError, Problem, invalid, not_found
+from assets.keys import asset_key, op_name
+from jobs.turning import job_name
+from projects.loading import LoadedProject
+from projects.nearest import hint
+from projects.placement import Resources
+from projects.schema import Dataset, Model, Project
+from projects.trainers import (
+    TrainerUnreadable,
+    UnusableHyperparameters,
+    require_hyperparameters,
+)
+from resources.compute.requirements import Needs
+from resources.revision import revision
+from resources.settings import CHECKOUT
+from resources.tracking.model_hub import HubUnavailable, NoSuchModel, resolve
+
+ADHOC = "adhoc"
+"""Project of models that requests train without having declared them."""
+HUB = "hf:"
+HUB_TRAINER = "training.hub:train"
+HUB_HYPERPARAMETERS = {"epochs": 3, "learning_rate": 5.0e-5, "batch_size": 32}
+"""What fine-tuning starts from; a request replaces what it names."""
+TRAINER = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+URI = re.compile(r"^(sklearn|files|images|s3|sql|requests):")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The model to train, declared or about to be."""
+
+    project: LoadedProject
+    name: str
+    model: Model
+    dataset: Dataset | None
+
+
+def order(call: Call, asked: SubmitTraining) -> Order:
+    """The order, with the dataset version, the code revision and all values fixed.
+
+    Raises the problems `not-found`, `conflict`, `invalid`, `capacity`.
+    """
+    wanted = _wanted(call, asked)
+    project, model = wanted.project, wanted.model
+    resources = _resources(model.resources, asked.resources)
+    _require_capacity(call, model, resources)
+    hyperparameters = {**model.hyperparameters, **asked.hyperparameters}
+    _require_hyperparameters(project, model.trainer, hyperparameters)
+    dataset, is_made_first = _dataset(call, wanted, asked.dataset_version)
+    config: dict[str, Any] = {
+        "hyperparameters": dict(asked.hyperparameters),
+        **_changed(model.resources, resources),
+    }
+    if asked.seed is not None:
+        config["seed"] = asked.seed
+    if asked.max_seconds is not None:
+        config["timeout_s"] = asked.max_seconds
+    if dataset and dataset["version"]:
+        config["dataset_version"] = dataset["version"]
+    families = [("checkpoint", wanted.name), ("model", wanted.name)]
+    if is_made_first and model.dataset:
+        families.insert(0, ("dataset", model.dataset))
+    assets = [list(asset_key(project.name, f, n).path) for f, n in families]  # type: ignore[arg-type]
+    op = op_name(project.name, "checkpoint", wanted.name)
+    spec = {
+        "project": call.platform.projects.shown(project.name),
+        "model": wanted.name,
+        "trainer": model.trainer,
+        "dataset": dataset,
+        "hyperparameters": hyperparameters,
+        "seed": model.seed if asked.seed is None else asked.seed,
+        "resources": resources.model_dump(),
+        "git_revision": revision(),
+        "launch": launch(job_name("train", project.name), assets, {op: config}),
+    }
+    return Order(
+        project=project.name,
+        kind="train",
+        name=wanted.name,
+        spec=spec,
+        gpus=resources.workers * resources.gpus_per_worker,
+        expected=expected(call, "train", project, wanted.name, hyperparameters),
+        max_seconds=asked.max_seconds,
+    )
+
+
+def _require_hyperparameters(
+    project: LoadedProject, trainer: str, hyperparameters: dict[str, Any]
+) -> None:
+    """Raises the problem `invalid` for what the trainer does not take."""
+    try:
+        require_hyperparameters(trainer, hyperparameters, project.file)
+    except TrainerUnreadable as error:
+        raise invalid(str(error), "model") from error
+    except UnusableHyperparameters as error:
+        errors = [FieldError(field=f, message=m) for f, m in error.fields.items()]
+        raise Problem("invalid", str(error), errors=errors) from error
+
+
+def declare(call: Call, asked: SubmitTraining) -> None:
+    """Declare the model and the data of a request that names a trainer; once for equal requests."""
+    if not is_undeclared(asked.model):
+        return
+    name, model, dataset_name, dataset = _undeclared(call, asked)
+    projects, principal = call.platform.projects, call.principal
+    known = [projects.shown(p.name) for p in projects.visible(principal)]
+    project = asked.project or ADHOC
+    if project not in known:
+        if asked.project:
+            raise not_found("project", project, hint(project, known))
+        start = {"project": ADHOC, "owner": "team:adhoc", "description": "Trained by request."}
+        projects.create(principal, start)
+    found = projects.find(principal, project)
+    if dataset_name and dataset and dataset_name not in found.declaration.datasets:
+        part = dataset.model_dump(exclude_defaults=True)
+        projects.edit(principal, project, ("datasets", dataset_name), part)
+    if name not in found.declaration.models:
+        part = model.model_dump(exclude_defaults=True)
+        projects.edit(principal, project, ("models", name), part)
+        call.platform.declarations_changed()
+
+
+def is_undeclared(model: str) -> bool:
+    """Whether the reference names a trainer or a model of a hub, and not a declared model."""
+    return model.startswith(HUB) or TRAINER.fullmatch(model) is not None
+
+
+def find_model(call: Call, reference: str, project: str | None) -> tuple[LoadedProject, str]:
+    """Project and name of a declared model; raises `not-found`, or `conflict` for two of a name."""
+    projects, principal = call.platform.projects, call.principal
+    named, _, name = reference.rpartition("/")
+    if named and project and named != project:
+        raise invalid(f"got project {project!r} and model {reference!r}", "model")
+    wanted = named or project
+    if wanted:
+        found, _ = projects.model(principal, wanted, name)
+        return found, name
+    visible = projects.visible(principal)
+    having = [p for p in visible if name in p.declaration.models]
+    if not having:
+        models = [m for p in visible for m in p.declaration.models]
+        raise not_found("model", name, hint(name, models))
+    if len(having) > 1:
+        places = ", ".join(f"{projects.shown(p.name)}/{name}" for p in having)
+        raise Problem(
+            "conflict", f"{name!r} is a model of several projects", todo=f"One of: {places}"
+        )
+    return having[0], name
+
+
+def _wanted(call: Call, asked: SubmitTraining) -> Wanted:
+    if is_undeclared(asked.model):
+        return _about_to_be(call, asked)
+    project, name = find_model(call, asked.model, asked.project)
+    model = project.declaration.models[name]
+    if asked.dataset is not None and asked.dataset != model.dataset:
+        raise invalid(
+            f"model {name!r} is declared to learn from {model.dataset!r}; name its trainer "
+            f"{model.trainer!r} as the model to train on {asked.dataset!r}",
+            "dataset",
+        )
+    return Wanted(project, name, model, project.declaration.datasets.get(model.dataset or ""))
+
+
+def _about_to_be(call: Call, asked: SubmitTraining) -> Wanted:
+    """The project as it will be with the request's model in it."""
+    name, model, dataset_name, dataset = _undeclared(call, asked)
+    projects, principal = call.platform.projects, call.principal
+    project = asked.project or ADHOC
+    visible = {projects.shown(p.name): p for p in projects.visible(principal)}
+    if asked.project and asked.project not in visible:
+        raise not_found("project", project, hint(project, visible))
+    if asked.project:
+        projects.changeable(principal, asked.project)
+    there = visible.get(project)
+    if there is None:
+        empty = Project(
+            project=projects.qualified(principal.organization, project), owner="team:adhoc"
+        )
+        there = LoadedProject(CHECKOUT / "projects" / f"{project}.yaml", empty, {})
+    declared = dataset or there.declaration.datasets.get(dataset_name or "")
+    if dataset_name and declared is None:
+        raise not_found("dataset", dataset_name, hint(dataset_name, there.declaration.datasets))
+    return Wanted(there, name, model, declared)
+
+
+def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | None, Dataset | None]:
+    """Name and declaration of the model, and of the data where it is given by its URI."""
+    hyperparameters: dict[str, Any] = {}
+    trainer = asked.model
+    if asked.model.startswith(HUB):
+        try:
+            pretrained = resolve(asked.model.removeprefix(HUB))
+        except NoSuchModel as error:
+            raise not_found("model on the hub", asked.model, f": {error}") from error
+        except HubUnavailable as error:
+            raise Problem("unavailable", str(error), retry_after_s=30) from error
+        trainer = HUB_TRAINER
+        hyperparameters = {
+            "pretrained": pretrained.repository,
+            "revision": pretrained.revision,
+            **HUB_HYPERPARAMETERS,
+        }
+    elif not is_allowed_trainer(trainer, call.platform.front):
+        allowed = ", ".join(call.platform.front.trainer_packages)
+        raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")
+    dataset_name, dataset = _data(asked)
+    identity = hashlib.sha256(repr((trainer, hyperparameters, dataset_name)).encode()).hexdigest()[
+        :8
+    ]
+    last = re.split(r"[:./]", asked.model)[-1 if asked.model.startswith(HUB) else -2]
+    name = f"{re.sub(r'[^a-z0-9]+', '-', last.lower()).strip('-')[:30] or 'model'}-{identity}"
+    if not name[0].isalpha():
+        name = f"m-{name}"
+    model = Model(trainer=trainer, dataset=dataset_name, hyperparameters=hyperparameters)
+    return name, model, dataset_name, dataset
+
+
+def _data(asked: SubmitTraining) -> tuple[str | None, Dataset | None]:
+    if asked.dataset is None:
+        return None, None
+    if not URI.match(asked.dataset):
+        return asked.dataset, None
+    source = asked.dataset
+    if source.startswith("s3:"):
+        source = f"files:{source}"
+    scheme, _, rest = source.partition(":")
+    if scheme == "files" and "://" not in rest and not Path(rest).is_absolute():
+        source = f"files:{CHECKOUT / rest}"
+    label = asked.label or ("target" if scheme == "sklearn" else None)
+    try:
+        dataset = Dataset(source=source, label=label)
+    except ValueError as error:
+        raise invalid(f"got {asked.dataset!r}, expected a source: {error}", "dataset") from error
+    identity = hashlib.sha256(f"{source}\0{label}".encode()).hexdigest()[:8]
+    return f"{scheme}-{identity}", dataset
+
+
+def _dataset(call: Call, wanted: Wanted, version: str | None) -> tuple[dict[str, Any] | None, bool]:
+    """The data with its version, and whether the job must make the first version itself."""
+    name = wanted.model.dataset
+    if name is None or wanted.dataset is None:
+        return None, False
+    if version is None:
+        made = call.platform.events.newest(
+            list(asset_key(wanted.project.name, "dataset", name).path)
+        )
+        version = str(made.metadata["version"]) if made else None
+    else:
+        version = _known_version(call, wanted.project, name, version)
+    found = {"name": name, "source": wanted.dataset.source, "version": version}
+    return found, version is None
+
+
+def _known_version(call: Call, project: LoadedProject, name: str, version: str) -> str:
+    key = list(asset_key(project.name, "dataset", name).path)
+    for made in call.platform.events.materialisations(key, limit=1_000):
+        if str(made.metadata.get("version", "")).startswith(version):
+            return str(made.metadata["version"])
+    raise not_found("version of the dataset", f"{name} {version}")
+
+
+def _resources(declared: Resources, asked: JobResources) -> Resources:
+    values = asked.model_dump(exclude_none=True, exclude={"gpu"})
+    if asked.gpu:
+        number, _, kind = asked.gpu.partition("x")
+        count = int(number)
+        if asked.workers not in (None, count):
+            raise invalid(
+                f"got {asked.workers} workers and {count} GPUs, expected as many of each",
+                "resources.workers",
+            )
+        values |= {"workers": count, "gpus_per_worker": 1, "gpu_kind": kind or declared.gpu_kind}
+    return declared.model_copy(update=values)
+
+
+def _changed(declared: Resources, asked: Resources) -> dict[str, Any]:
+    given = asked.model_dump(exclude={"min_workers"})
+    return {name: value for name, value in given.items() if getattr(declared, name) != value}
+
+
+def _require_capacity(call: Call, model: Model, resources: Resources) -> None:
+    """Return unless the place where the job will run can never give it what it asks for."""
+    wanted = Needs.of(model.model_copy(update={"resources": resources}))
+    if lack := call.platform.compute.lack_of(wanted):
+        raise Problem("capacity", lack)

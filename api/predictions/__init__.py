@@ -1,0 +1,1 @@
+"""Predictions, passed on to the router of services."""

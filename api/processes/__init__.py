@@ -1,0 +1,1 @@
+"""The processes of `orrery up`, and who keeps them."""

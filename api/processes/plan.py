@@ -1,0 +1,179 @@
+"""The processes of `orrery up`: what they are, how they are started, and how one knows they are
+ready."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from engine import lease
+from engine.orphan import die_with_parent
+from resources.compute.warm_client import is_serving
+from resources.settings import CHECKOUT, Settings
+
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+WARM_MODULES = (
+    "dagster",
+    "dagster._cli",
+    "dagster._cli.api",
+    "dagster._cli.job",
+    "dagster._core.execution.api",
+    "definitions",
+    "mlflow",
+    "mlflow.onnx",
+    "mlflow.system_metrics.system_metrics_monitor",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "torch",
+    "torch._dynamo",
+    "torch.onnx",
+    "onnxscript",
+    "ray.train.torch",
+    "onnx",
+    "onnxruntime",
+    "sklearn.datasets",
+    "sklearn.metrics",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "deltalake",
+    "duckdb",
+    "gymnasium.envs.classic_control.cartpole",
+    "art.attacks.evasion",
+    "art.estimators.classification",
+    "bentoml",
+)
+
+
+@dataclass(frozen=True)
+class ProcessPlan:
+    """One process to keep running."""
+
+    name: str
+    argv: list[str]
+    is_ready: Callable[[], bool]
+    shown: str = ""
+    """Address a person may open."""
+    port: int | None = None
+    port_setting: str = ""
+    starts_runs: bool = False
+    """Whether it may start dagster_runs; such a process is ended before them."""
+
+
+def plans(settings: Settings) -> list[ProcessPlan]:
+    """Every process of the embedded default, in the order they are shown."""
+    python, host = [sys.executable, "-m"], settings.host
+    # Asked on this machine: the public address may lead through a proxy that is not there yet.
+    here = f"http://{EVERYWHERE.get(host, host)}"
+    services = settings.state.absolute() / "services"
+    return [
+        ProcessPlan(
+            "warm server",
+            [*python, "resources.compute.warm_server", str(settings.warm_socket), *WARM_MODULES],
+            lambda: is_serving(settings.warm_socket),
+        ),
+        ProcessPlan(
+            "reconciler and router",
+            [*python, "serving.reconciler", str(services), host, str(settings.router_port)],
+            lambda: _answers(f"{here}:{settings.router_port}/"),
+            f"{settings.router_url}/PROJECT.SERVICE/predict",
+            settings.router_port,
+            "ORRERY_ROUTER_PORT",
+        ),
+        ProcessPlan(
+            "front door",
+            [*python, "api.server"],
+            lambda: _answers(f"{here}:{settings.port}/ready"),
+            settings.url,
+            settings.port,
+            "ORRERY_PORT",
+            starts_runs=True,
+        ),
+        ProcessPlan(
+            "Dagster daemon",
+            [
+                *python,
+                "resources.orchestration.daemon",
+                "run",
+                "-w",
+                str(CHECKOUT / "workspace.yaml"),
+            ],
+            lambda: True,
+            starts_runs=True,
+        ),
+    ]
+
+
+def start(plan: ProcessPlan, settings: Settings) -> subprocess.Popen:
+    """The started process; its output goes to a log in the state folder."""
+    log = log_of(plan, settings)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            plan.argv,
+            cwd=CHECKOUT,
+            env=environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+
+
+def log_of(plan: ProcessPlan, settings: Settings) -> Path:
+    """File with the output of the process."""
+    return settings.state.absolute() / "processes" / f"{plan.name.replace(' ', '-')}.log"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Environment in which every process sees the same instance and the same settings."""
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(CHECKOUT),
+        "ORRERY_STATE": str(settings.state.absolute()),
+        "ORRERY_HOST": settings.host,
+        "ORRERY_PORT": str(settings.port),
+        "ORRERY_ROUTER_PORT": str(settings.router_port),
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "BENTOML_DO_NOT_TRACK": "True",
+        # Threads that spin while they wait slow two jobs on the same cores tenfold.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could bind the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(host: str) -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether `orrery up` keeps this state folder's processes."""
+    return lease.holder(settings.state / "up") is not None
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,1 @@
+"""Where engine jobs run: on this machine, or as RayJobs."""

@@ -1,0 +1,61 @@
+"""What this machine has, for jobs that run on it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from resources.compute.requirements import Needs
+
+UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+class Capacity(NamedTuple):
+    """GPUs and memory of a machine."""
+
+    gpus: list[str]
+    """Name of each GPU; empty text where the driver does not tell it."""
+    memory_bytes: int
+
+    def lack_of(self, needs: Needs) -> str:
+        """Why the machine can never give what is needed, in a sentence; empty where it can."""
+        fitting = [name for name in self.gpus if (needs.gpu_kind or "").lower() in name.lower()]
+        gpus = needs.workers * needs.gpus
+        if gpus > len(fitting):
+            kind = f" of kind {needs.gpu_kind}" if needs.gpu_kind else ""
+            there = ", ".join(self.gpus) if any(self.gpus) else str(len(self.gpus))
+            return f"the job asks for {gpus} GPUs{kind}; this machine has {there}"
+        memory = needs.workers * bytes_of(needs.memory)
+        if memory > self.memory_bytes:
+            return (
+                f"the job asks for {memory / 2**30:.0f} GiB of memory; this machine has "
+                f"{self.memory_bytes / 2**30:.0f}"
+            )
+        return ""
+
+
+def of_this_machine() -> Capacity:
+    """What the embedded default can give a job."""
+    devices = [p for p in Path("/dev").glob("nvidia[0-9]*") if p.name[6:].isdigit()]
+    return Capacity(_names(len(devices)), psutil.virtual_memory().total)
+
+
+def _names(devices: int) -> list[str]:
+    if not devices:
+        return []
+    try:
+        import pynvml
+    except ImportError:
+        return [""] * devices
+    try:
+        pynvml.nvmlInit()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+    except pynvml.NVMLError:
+        # Without the driver's library the devices count, and their kinds are not known.
+        return [""] * devices
+
+
+def bytes_of(memory: str) -> int:
+    """Bytes of an amount such as `2Gi`."""
+    return int(memory[:-2]) * UNITS[memory[-2:]]

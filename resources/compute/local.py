@@ -1,0 +1,331 @@
+"""The compute adapter of the embedded default: engine jobs as processes of this machine.
+
+timeout: a job stops after its own `timeout_s`, and after `stall_s` without a line of progress.
+retry: an engine that was killed, or that asks for it (exit code 75), is started again, and
+    resumes from its newest checkpoint; other failures are final.
+cancel: an interrupted driver terminates the engine's process group, and kills it after 10 s; an
+    engine whose driver vanished stops itself when its lease is old.
+duplicate: a job is its work directory: a running one is adopted, a finished one is read.
+partial write: `result.json` is renamed into place, and ends the job: what its process still does,
+    or has left in its process group, is ended with it.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from engine import lease
+from engine.output import Output, OutputFile, OutputPacer
+from engine.progress import Progress, follow
+from engine.protocol import EXIT_DONE, JobResult, JobSpec
+from resources.compute.capacity import of_this_machine
+from resources.compute.contract import (
+    ANY,
+    ATTEMPTS,
+    DELETED,
+    NOBODY,
+    Driver,
+    JobLost,
+    JobRefused,
+    ignore,
+)
+from resources.compute.requirements import Needs
+from resources.compute.warm_client import WarmUnavailable, fork, is_serving
+
+R = TypeVar("R", bound=JobResult)
+GRACE_S = 10.0
+POLL_S = 0.02
+LEASE_EVERY_S = 1.0
+DRIVER_EVERY_S = 5.0
+OUTPUT_EVERY_S = 0.2
+END_WITHIN_S = 5.0
+"""How long an engine may still run once its result is written."""
+LOG_TAIL_BYTES = 4_000
+
+
+class Process(Protocol):
+    """A running engine."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Exit code, or None while it runs."""
+        ...
+
+
+class _Adopted:
+    """An engine that an earlier driver started; its exit code is not known."""
+
+    def __init__(self, pid: int, workdir: Path) -> None:
+        self.pid, self._workdir = pid, workdir
+
+    def poll(self) -> int | None:
+        return None if lease.holder(self._workdir) else -1
+
+
+class LocalCompute:
+    """Runs engine jobs as local processes, warm where the warm server answers."""
+
+    def __init__(self, work: Path, warm_socket: Path, ray_address: str | None = None) -> None:
+        self._work, self._warm_socket, self.ray_address = work, warm_socket, ray_address
+        self._loading: dict[str, Process] = {}
+
+    def workdir(self, job: str) -> Path:
+        """Folder of the job."""
+        return self._work / job
+
+    def ray_storage(self, job: str) -> str:
+        """Where the checkpoints of several workers lie."""
+        return str(self.workdir(job) / "ray")
+
+    @contextmanager
+    def loading(self, module: str, job: str) -> Iterator[None]:
+        """While the job is being prepared, its engine loads its modules, if it starts cold.
+
+        An engine that `run` has not taken over at the end is stopped.
+        """
+        workdir = self.workdir(job)
+        if lease.holder(workdir) is None and not (workdir / "spec.json").exists():
+            workdir.mkdir(parents=True, exist_ok=True)
+            if not is_serving(self._warm_socket):
+                self._loading[job] = self._start_cold(module, workdir / "spec.json")
+        try:
+            yield
+        finally:
+            if process := self._loading.pop(job, None):
+                stop(process)
+
+    def run(
+        self,
+        module: str,
+        spec: JobSpec,
+        kind: type[R],
+        on_progress: Callable[[Progress], None],
+        on_output: Callable[[Output], None] = ignore,
+        stall_s: float = 1_800,
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> R:
+        """The result of `python -m MODULE SPEC`; the needs are used on a cluster alone.
+
+        Raises JobRefused or JobLost with the engine's own words or the tail of its log.
+        """
+        found = kind.read(spec.workdir)
+        if found is not None and found.failure is None:
+            return found
+        # Before the spec: an engine that waits for the spec looks at the lease next.
+        spec.workdir.mkdir(parents=True, exist_ok=True)
+        lease.renew(spec.workdir)
+        path, message = spec.write(), ""
+        for attempt in range(1, ATTEMPTS + 1):
+            (spec.workdir / "result.json").unlink(missing_ok=True)
+            code = self._attempt(module, spec, path, on_progress, on_output, stall_s, driver)
+            result = kind.read(spec.workdir)
+            if result is not None and result.failure is None:
+                return result
+            if result is not None and result.failure and result.failure.kind == "refused":
+                raise JobRefused(_explained(result.failure.message, result.failure.detail))
+            message = result.failure.message if result and result.failure else _died(code, spec)
+            on_progress(
+                Progress(time.time(), attempt, ATTEMPTS, "attempt", f"did not end well: {message}")
+            )
+            if code == 2:
+                raise JobRefused(message)
+        raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})")
+
+    def lack_of(self, needs: Needs) -> str:
+        """What this machine lacks; a Ray cluster that several workers join may have more."""
+        if self.ray_address is not None and needs.workers > 1:
+            return ""
+        return of_this_machine().lack_of(needs)
+
+    def forget(self, job: str) -> None:
+        """Remove the job's work directory, once everything in it is stored elsewhere."""
+        shutil.rmtree(self.workdir(job), ignore_errors=True)
+
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Nothing: an engine whose driver is gone ends itself."""
+        return []
+
+    def _attempt(
+        self,
+        module: str,
+        spec: JobSpec,
+        path: Path,
+        on_progress: Callable[[Progress], None],
+        on_output: Callable[[Output], None],
+        stall_s: float,
+        driver: Driver,
+    ) -> int:
+        lease.renew(spec.workdir)
+        progress_file = spec.workdir / "progress.jsonl"
+        offset = progress_file.stat().st_size if progress_file.exists() else 0
+        output = _OutputFollower(spec.workdir / "engine.log", on_output)
+        process = self._adopt(spec) or self._loaded(spec.job) or self._start(module, path)
+        try:
+            following = _Following(process, spec, offset, on_progress, output, driver)
+            return following.to_the_end(stall_s)
+        except BaseException:
+            stop(process)
+            raise
+        finally:
+            _end_what_is_left(process)
+            output.look(last=True)
+
+    def _loaded(self, job: str) -> Process | None:
+        process = self._loading.pop(job, None)
+        return process if process and process.poll() is None else None
+
+    def _adopt(self, spec: JobSpec) -> Process | None:
+        pid = lease.holder(spec.workdir)
+        return _Adopted(pid, spec.workdir) if pid else None
+
+    def _start(self, module: str, path: Path) -> Process:
+        with (path.parent / "engine.log").open("ab", buffering=0) as log:
+            try:
+                argv = [module, str(path)]
+                return fork(self._warm_socket, module, argv, dict(os.environ), log.fileno())
+            except WarmUnavailable:
+                return self._start_cold(module, path)
+
+    def _start_cold(self, module: str, path: Path) -> Process:
+        with (path.parent / "engine.log").open("ab", buffering=0) as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, str(path)],
+                # Threads that spin while they wait slow two jobs on the same cores tenfold.
+                env={"OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1", **os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+class _Following:
+    """One driver's view of an engine process, from its start or adoption to its end."""
+
+    def __init__(
+        self,
+        process: Process,
+        spec: JobSpec,
+        offset: int,
+        on_progress: Callable[[Progress], None],
+        output: "_OutputFollower",
+        driver: Driver,
+    ) -> None:
+        self._process, self._spec, self._offset = process, spec, offset
+        self._on_progress, self._output, self._driver = on_progress, output, driver
+        self._started = self._heard = self._renewed = self._checked = time.monotonic()
+        self._result_since: float | None = None
+
+    def to_the_end(self, stall_s: float) -> int:
+        """Exit code of the process. Raises JobRefused when it runs too long or says nothing."""
+        while True:
+            code = self._process.poll()
+            self._look()
+            if code is not None:
+                return code
+            if self._outlives_its_result():
+                stop(self._process)
+                return EXIT_DONE
+            self._refuse_what_takes_too_long(stall_s)
+            self._keep_up_with_the_driver()
+            time.sleep(POLL_S)
+
+    def _look(self) -> None:
+        for line, end in follow(self._spec.workdir, self._offset):
+            self._offset, self._heard = end, time.monotonic()
+            self._on_progress(replace(line, ran_s=round(time.monotonic() - self._started, 3)))
+        self._output.look()
+
+    def _outlives_its_result(self) -> bool:
+        """Whether the process waits for something although the job has its result."""
+        now = time.monotonic()
+        if self._result_since is None and (self._spec.workdir / "result.json").exists():
+            self._result_since = now
+        return self._result_since is not None and now - self._result_since > END_WITHIN_S
+
+    def _refuse_what_takes_too_long(self, stall_s: float) -> None:
+        now, limit_s = time.monotonic(), self._spec.timeout_s
+        if now - self._started > limit_s:
+            raise JobRefused(f"the job ran longer than {limit_s:.0f} s and was stopped")
+        if now - self._heard > stall_s:
+            raise JobRefused(
+                f"the job reported nothing for {stall_s:.0f} s and was stopped as hung; raise "
+                "`stall_timeout_s` in its declaration if its work needs longer pauses between two "
+                f"reports\n{_tail(self._spec.workdir / 'engine.log')}"
+            )
+
+    def _keep_up_with_the_driver(self) -> None:
+        """Tell the engine that its driver lives, and end it when nobody can ask for its end."""
+        now = time.monotonic()
+        if now - self._renewed > LEASE_EVERY_S:
+            lease.renew(self._spec.workdir)
+            self._renewed = now
+        if now - self._checked > DRIVER_EVERY_S:
+            self._checked = now
+            if self._driver.is_deleted():
+                raise JobRefused(DELETED)
+
+
+class _OutputFollower:
+    """Shows what the engine prints while it runs."""
+
+    def __init__(self, log: Path, show: Callable[[Output], None]) -> None:
+        self._file, self._show, self._pacer = OutputFile(log), show, OutputPacer()
+        self._due = time.monotonic()
+
+    def look(self, *, last: bool = False) -> None:
+        """Show what was printed since the last look, a few times in a second at most."""
+        if self._show is ignore or (not last and time.monotonic() < self._due):
+            return
+        self._due = time.monotonic() + OUTPUT_EVERY_S
+        self._pacer.add(*self._file.new())
+        if message := self._pacer.message(last=last):
+            self._show(message)
+
+
+def _end_what_is_left(process: Process) -> None:
+    """Kill what the engine has started and left in its process group."""
+    if process.poll() is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def stop(process: Process) -> None:
+    """Terminate the process group, kill what is left of it after the grace, and wait."""
+    for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+        end = time.monotonic() + patience_s
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                return
+            time.sleep(POLL_S)
+
+
+def _died(code: int, spec: JobSpec) -> str:
+    how = f"was killed by signal {-code}" if code < -1 else f"ended with code {code}"
+    return f"the engine process {how} without a result\n{_tail(spec.workdir / 'engine.log')}"
+
+
+def _explained(message: str, detail: str) -> str:
+    return f"{message}\n{detail}" if detail else message
+
+
+def _tail(log: Path) -> str:
+    try:
+        return log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
+    except FileNotFoundError:
+        return ""

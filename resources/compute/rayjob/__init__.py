@@ -1,0 +1,1 @@
+"""Engine jobs as RayJobs of a cluster."""

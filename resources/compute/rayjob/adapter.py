@@ -1,0 +1,217 @@
+"""The compute door of a cluster: each engine job is a RayJob, and meets its driver in the bucket.
+
+timeout: none while the job waits for a queue, a node or an image; `timeout_s` once it runs, and
+    `stall_s` without a line of progress.
+retry: a lost job (node gone, pod deleted or evicted, engine killed, exit code 75) is asked for
+    again up to `ATTEMPTS` times, and goes on from its newest checkpoint; being pre-empted by
+    Kueue is no attempt.
+cancel: a cancelled dagster_run deletes the RayJob. A driver that is only lost leaves it, for its
+    retry to adopt; without one the engine ends when the lease has not changed for `lease_s`.
+duplicate: the RayJob's name is the job's identity; a second driver adopts what runs.
+partial write: results count when `result.json`, written last, is in the bucket.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.bucket import Bucket
+from engine.checkpoints import CHECKPOINTS
+from engine.growing import download
+from engine.output import Output
+from engine.progress import Progress
+from engine.protocol import JobResult, JobSpec
+from engine.remote import WORKDIR, relocated
+from projects.nearest import hint
+from resources.compute.contract import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused, ignore
+from resources.compute.rayjob.manifest import RUN_LABEL, name_of, ray_job
+from resources.compute.rayjob.state import RayJobState
+from resources.compute.rayjob.watcher import Following
+from resources.compute.requirements import Needs
+from resources.kubernetes_api.client import AlreadyThere, Cluster, ClusterRefused
+
+R = TypeVar("R", bound=JobResult)
+GONE_WITHIN_S = 180.0
+
+
+class KubeRay:
+    """Runs engine jobs as RayJobs."""
+
+    ray_address: str | None = "auto"
+
+    def __init__(self, work: Path, objects: str, cluster: Cluster) -> None:
+        self._work, self._objects, self._cluster = work, objects.rstrip("/"), cluster
+        self._settings = cluster.settings
+
+    def workdir(self, job: str) -> Path:
+        """Folder of the job on this machine; the engine's own is elsewhere."""
+        return self._work / job
+
+    def ray_storage(self, job: str) -> str:
+        """Where the checkpoints of several workers lie."""
+        return f"{self._objects}/jobs/{job}/ray"
+
+    @contextmanager
+    def loading(self, module: str, job: str) -> Iterator[None]:
+        """Nothing to load beforehand: the engine's modules are on another machine."""
+        yield
+
+    def run(
+        self,
+        module: str,
+        spec: JobSpec,
+        kind: type[R],
+        on_progress: Callable[[Progress], None],
+        on_output: Callable[[Output], None] = ignore,
+        stall_s: float = 1_800,
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> R:
+        """The result of `python -m MODULE SPEC`, run on the cluster; its files lie in the work
+        directory.
+
+        Raises JobRefused or JobLost with the engine's own words or what the cluster says, and
+        ClusterUnavailable or another OSError while cluster or bucket cannot be reached: the job
+        goes on, and the same call adopts it.
+        """
+        bucket, name = self._bucket(spec.job), name_of(spec.job)
+        if found := self._result(bucket, spec, kind):
+            return found
+        wanted = ray_job(spec.job, module, bucket.uri, driver.run, needs, self._settings)
+        message = ""
+        try:
+            for attempt in range(1, ATTEMPTS + 1):
+                self._begin(bucket, spec, wanted)
+                following = Following(self._cluster, bucket, name, on_progress, on_output, driver)
+                message = following.to_the_end(spec, stall_s)
+                if found := self._result(bucket, spec, kind):
+                    self._cluster.delete("RayJob", name)
+                    return found
+                self._cluster.delete("RayJob", name)
+                message = self._failure(bucket) or message
+                lost = Progress(time.time(), attempt, ATTEMPTS, "attempt", f"was lost: {message}")
+                on_progress(lost)
+        except JobRefused:
+            self._cluster.delete("RayJob", name)
+            raise
+        except (OSError, JobLost):
+            # It goes on without its driver, and waits to be adopted.
+            raise
+        except BaseException:
+            if driver.is_cancelled():
+                self._cluster.delete("RayJob", name)
+                self._keep_checkpoints(bucket, spec)
+            raise
+        raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; the job's folder: {bucket.uri})")
+
+    def lack_of(self, needs: Needs) -> str:
+        """A kind of GPU that the cluster does not have; how much there is, its queues decide."""
+        kinds = self._settings.gpu_labels
+        if needs.gpu_kind is None or needs.gpu_kind in kinds:
+            return ""
+        known = ", ".join(kinds) or "none"
+        return (
+            f"the job asks for GPUs of kind {needs.gpu_kind}; this cluster has {known}"
+            f"{hint(needs.gpu_kind, kinds)} (ORRERY_CLUSTER_GPU_KINDS)"
+        )
+
+    def forget(self, job: str) -> None:
+        """Remove everything of the job, once what it made is stored elsewhere."""
+        self._cluster.delete("RayJob", name_of(job))
+        bucket = self._bucket(job)
+        bucket.delete([key for key, _ in bucket.walk()])
+        shutil.rmtree(self.workdir(job), ignore_errors=True)
+
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Names of RayJobs and run pods' Jobs whose dagster_run nobody waits for, now deleted."""
+        ended = []
+        for kind, label in (("RayJob", RUN_LABEL), ("Job", "dagster/run-id")):
+            for found in self._cluster.find(kind, label):
+                name, run = found["metadata"]["name"], found["metadata"]["labels"][label]
+                is_over = kind == "Job" and not (found.get("status") or {}).get("active")
+                if not is_over and not is_wanted(run):
+                    self._cluster.delete(kind, name)
+                    ended.append(name)
+        return ended
+
+    def _bucket(self, job: str) -> Bucket:
+        return Bucket(f"{self._objects}/jobs/{job}")
+
+    def _begin(self, bucket: Bucket, spec: JobSpec, wanted: dict[str, Any]) -> None:
+        """See to it that the RayJob is there: adopted, or asked for."""
+        end = time.monotonic() + GONE_WITHIN_S
+        while True:
+            found = self._cluster.get("RayJob", wanted["metadata"]["name"])
+            if found is not None and not RayJobState.of(found).is_over:
+                return
+            if found is None:
+                self._write(bucket, spec)
+                try:
+                    self._cluster.create(wanted)
+                except AlreadyThere:
+                    continue
+                except ClusterRefused as error:
+                    raise JobRefused(str(error)) from error
+                return
+            # One that ended without a result, or that is being deleted, gives up its name first.
+            self._cluster.delete("RayJob", wanted["metadata"]["name"])
+            if time.monotonic() > end:
+                raise JobLost(f"RayJob {wanted['metadata']['name']} does not go away")
+            time.sleep(min(0.2, self._settings.poll_s))
+
+    def _write(self, bucket: Bucket, spec: JobSpec) -> None:
+        """Put the spec and what it names into the job's folder."""
+        bucket.delete(["result.json"])
+        bucket.put("lease", b"asked for")
+        told = spec.model_dump(mode="json")
+        for field, value in told.items():
+            if field != "workdir" and isinstance(value, str) and _is_input(value, spec.workdir):
+                path = Path(value)
+                target = f"inputs/{field}"
+                if path.is_dir():
+                    bucket.upload_folder(path, target)
+                else:
+                    bucket.upload(path, target)
+                told[field] = f"{WORKDIR}{target}"
+        told = relocated(told, f"{spec.workdir}/", WORKDIR)
+        bucket.put("spec.json", json.dumps(told).encode())
+
+    def _result(self, bucket: Bucket, spec: JobSpec, kind: type[R]) -> R | None:
+        """The result with its files in the work directory, or None where there is none, or where
+        another attempt may do better. Raises JobRefused."""
+        try:
+            told = json.loads(bucket.get("result.json"))
+        except FileNotFoundError:
+            return None
+        result = kind.model_validate(relocated(told, WORKDIR, f"{spec.workdir}/"))
+        if result.failure is not None:
+            if result.failure.kind == "refused":
+                raise JobRefused(f"{result.failure.message}\n{result.failure.detail}".strip())
+            return None
+        spec.workdir.mkdir(parents=True, exist_ok=True)
+        bucket.download_folder("outputs", spec.workdir)
+        for name in ("engine.log", "progress.jsonl"):
+            download(bucket, name, spec.workdir / name)
+        return result
+
+    def _failure(self, bucket: Bucket) -> str:
+        """What the engine itself said of its end."""
+        try:
+            failure = json.loads(bucket.get("result.json"))["failure"]
+        except FileNotFoundError:
+            return ""
+        return str(failure["message"])
+
+    def _keep_checkpoints(self, bucket: Bucket, spec: JobSpec) -> None:
+        """Bring what a cancelled job had reached into the work directory."""
+        bucket.download_folder(CHECKPOINTS, spec.workdir / CHECKPOINTS)
+
+
+def _is_input(value: str, workdir: Path) -> bool:
+    """Whether the text names a file of this machine that the engine needs a copy of."""
+    path = Path(value)
+    return path.is_absolute() and not path.is_relative_to(workdir) and path.exists()

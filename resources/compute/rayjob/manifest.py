@@ -1,0 +1,146 @@
+"""The RayJob of one engine job, as KubeRay reads it."""
+
+from typing import Any
+
+from engine.attempt import PID_FILE, RAY_CLUSTER
+from resources.compute.requirements import Needs
+from resources.kubernetes_api.pod_template import environment, labels, pod_spec, resources_of
+from resources.kubernetes_api.settings import ClusterSettings
+
+RAY_VERSION = "2.60.0"
+KEPT_AFTER_END_S = 600
+GRACE_S = 60
+STOP_S = 45
+PID = "/tmp/engine.pid"  # noqa: S108
+RAY_HEAD_MIB = 3 * 1024
+"""What Ray's own processes take of a head: 2,743 MiB of an idle one (ray-project/kuberay#4288)."""
+RAY_WORKER_MIB = 1024
+MIB_OF = {"Mi": 1, "Gi": 1 << 10, "Ti": 1 << 20}
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+JOB_LABEL = "orrery/job"
+MODULE_LABEL = "orrery/engine"
+RUN_LABEL = "orrery/run"
+
+
+def name_of(job: str) -> str:
+    """Name of the job's RayJob: the same for every attempt and every driver."""
+    return f"orrery-{job}"
+
+
+def ray_job(
+    job: str, module: str, uri: str, run: str, needs: Needs, cluster: ClusterSettings
+) -> dict[str, Any]:
+    """The RayJob that runs the module on the job's folder in the bucket.
+
+    One worker is the head itself: a job of one process needs no second pod. More workers are pods
+    of a group; the head keeps them together, and exports and evaluates what they made. What is
+    declared is the engine's; Ray's own processes get theirs besides.
+    """
+    queue = needs.queue or cluster.queue
+    queued = {QUEUE_LABEL: queue} if queue else {}
+    priority = {PRIORITY_LABEL: needs.priority} if queue and needs.priority else {}
+    spec: dict[str, Any] = {
+        "entrypoint": f"python -m engine.remote {uri} {module} {cluster.lease_s:g}",
+        "submissionMode": "HTTPMode",
+        "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
+        "backoffLimit": 0,
+        "rayClusterSpec": _ray_cluster(job, needs, cluster),
+    }
+    if queue:
+        # Kueue takes it over from here.
+        spec["suspend"] = True
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {
+            "name": name_of(job),
+            "namespace": cluster.namespace,
+            "labels": {
+                **labels("job"),
+                JOB_LABEL: job,
+                MODULE_LABEL: module,
+                RUN_LABEL: run,
+                **queued,
+                **priority,
+            },
+        },
+        "spec": spec,
+    }
+
+
+def _ray_cluster(job: str, needs: Needs, cluster: ClusterSettings) -> dict[str, Any]:
+    is_one = needs.workers == 1
+    head_params = {"dashboard-host": "0.0.0.0"} | ({} if is_one else {"num-cpus": "0"})  # noqa: S104
+    memory = _more(needs.memory, RAY_HEAD_MIB)
+    size = resources_of(needs.cpus, memory, needs.gpus) if is_one else resources_of(1, memory)
+    head = _template("ray-head", job, size, needs, cluster, is_placed=is_one)
+    _let_it_stop(head["spec"]["containers"][0])
+    found: dict[str, Any] = {
+        "rayVersion": RAY_VERSION,
+        "headGroupSpec": {"rayStartParams": head_params, "template": head},
+    }
+    if not is_one:
+        each = resources_of(needs.cpus, _more(needs.memory, RAY_WORKER_MIB), needs.gpus)
+        found["enableInTreeAutoscaling"] = False
+        found["workerGroupSpecs"] = [
+            {
+                "groupName": "workers",
+                "replicas": needs.workers,
+                "minReplicas": needs.min_workers,
+                "maxReplicas": needs.workers,
+                "rayStartParams": {},
+                "template": _template("ray-worker", job, each, needs, cluster, is_placed=True),
+            }
+        ]
+    return found
+
+
+def _gpu_selector(needs: Needs, cluster: ClusterSettings) -> dict[str, str]:
+    """The label of nodes that have GPUs of the kind; Kueue chooses its flavor by it."""
+    if not needs.gpus or needs.gpu_kind is None:
+        return {}
+    return {cluster.gpu_label: cluster.gpu_labels.get(needs.gpu_kind, needs.gpu_kind)}
+
+
+def _more(memory: str, mib: int) -> str:
+    """The declared memory, and so many MiB."""
+    return f"{int(memory[:-2]) * MIB_OF[memory[-2:]] + mib}Mi"
+
+
+def _let_it_stop(head: dict[str, Any]) -> None:
+    """Tell the engine before Ray is told: when the pod goes, Ray kills the job without a word."""
+    stop = ["python", "-m", "engine.stopping", PID, str(STOP_S)]
+    head["lifecycle"] = {"preStop": {"exec": {"command": stop}}}
+    # The last is for a RayJob that is deleted: KubeRay has Ray stop the job.
+    told = {PID_FILE: PID, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    cluster = {"fieldRef": {"fieldPath": "metadata.labels['ray.io/cluster']"}}
+    head["env"] += [*environment(told), {"name": RAY_CLUSTER, "valueFrom": cluster}]
+
+
+def _template(
+    name: str,
+    job: str,
+    resources: dict[str, Any],
+    needs: Needs,
+    cluster: ClusterSettings,
+    is_placed: bool,
+) -> dict[str, Any]:
+    spec = pod_spec(
+        name,
+        needs.image or cluster.training_image,
+        resources,
+        cluster,
+        environment=environment(needs.environment),
+        # Ray's processes share tensors there, and the node's own has 64 MiB.
+        secret=cluster.engine_secret,
+        memory_folders=["/dev/shm"],  # noqa: S108
+    )
+    spec["terminationGracePeriodSeconds"] = GRACE_S
+    selector = {**needs.node_selector, **_gpu_selector(needs, cluster)}
+    if is_placed and selector:
+        spec["nodeSelector"] = selector
+    if is_placed and needs.tolerations:
+        spec["tolerations"] = needs.tolerations
+    return {"metadata": {"labels": {**labels("job"), JOB_LABEL: job}}, "spec": spec}

@@ -1,0 +1,1 @@
+"""The control database, its migrations, and what databases need of their clients."""

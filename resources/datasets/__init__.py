@@ -1,0 +1,1 @@
+"""Datasets: where they are read from, what they are checked for, and their immutable versions."""

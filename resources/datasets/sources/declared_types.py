@@ -1,0 +1,253 @@
+"""What a declaration says of types, missing values and columns, done to the rows of any source."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import pyarrow as pa
+
+from projects.dataset import ColumnType, Dataset, NullWord, Reading
+from projects.nearest import hint
+from resources.datasets.arrow import pc
+from resources.datasets.columns import UnusableColumns, is_number, plain
+from resources.datasets.remarks import Remark
+from resources.datasets.sources.rows import SourceRows, SourceUnreadable
+from resources.datasets.sources.text_columns import (
+    DATE,
+    DIGITS,
+    MOMENT,
+    NUMBER,
+    TIME,
+    TRUE_WORDS,
+    ZONED,
+    Place,
+    TextColumn,
+    is_any,
+    times_of,
+    trimmed,
+    without_plus,
+)
+
+TRUTH = r"^([tT][rR][uU][eE]|[fF][aA][lL][sS][eE]|[yY][eE][sS]|[nN][oO]|[yYnNtTfF10])$"
+EXPECTED: dict[ColumnType, str] = {
+    "number": "a number",
+    "integer": "a whole number of 64 bits",
+    "text": "text",
+    "boolean": "true or false, yes or no, 1 or 0",
+    "date": "a date such as 2024-12-31",
+    "time": "a time of day such as 23:59:59",
+    "timestamp": "a time such as 2024-12-31T23:59:59, with or without a zone such as +01:00",
+}
+
+
+def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
+    """The rows in plain types with the declared missing values and types, and of the declared
+    columns only; nothing is remarked on columns that are not wanted.
+
+    Raises SourceUnreadable that names the column, and the nearest name for one that is not there.
+    """
+    read, source = declared.read, f"{declared.source:.80}"
+    table, remarks = plain_as_declared(rows.table, read, source)
+    remarks = [*rows.remarks, *remarks]
+    _require_known(read, table.column_names, {r.subject for r in remarks}, source)
+    table = table.select(_kept(read, table.column_names, declared.label))
+    wanted = [
+        remark
+        for remark in remarks
+        if remark.about == "file" or _kept(read, [remark.subject], declared.label)
+    ]
+    return replace(rows, table=table, remarks=tuple(wanted))
+
+
+def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Table, list[Remark]]:
+    """The table in plain types, with the declared missing values and types, and remarks on what
+    changed without a declaration.
+
+    Raises SourceUnreadable that begins with where the table is from and names the column.
+    """
+    try:
+        table, remarks = plain(_with_declared_texts(table, read))
+    except UnusableColumns as error:
+        raise SourceUnreadable(f"{where}: {error}") from error
+    types = types_of(read, table.column_names)
+    columns = []
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        column = without_words(values, read.nulls)
+        if name in types:
+            column = _in_type(name, column, types[name], where)
+        columns.append(column)
+    if columns:
+        table = pa.Table.from_arrays(columns, table.column_names)
+    return table, [remark for remark in remarks if remark.subject not in types]
+
+
+def _with_declared_texts(table: pa.Table, read: Reading) -> pa.Table:
+    """The table with declared texts as such, before large numbers lose digits as plain ones."""
+    types = types_of(read, table.column_names)
+    columns = []
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        is_exact = pa.types.is_integer(values.type) or pa.types.is_decimal(values.type)
+        is_text = is_exact and types.get(name) == "text"
+        columns.append(values.cast(pa.string()) if is_text else values)
+    return pa.Table.from_arrays(columns, schema=None, names=table.column_names) if types else table
+
+
+def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:
+    """Declared type by the name of each column that has one; an exact name is before a pattern."""
+    found = {}
+    for name in names:
+        patterns = [p for p in read.types if fnmatchcase(name, p)]
+        if name in read.types or patterns:
+            found[name] = read.types[name if name in read.types else patterns[0]]
+    return found
+
+
+def without_words(column: pa.ChunkedArray, words: list[NullWord]) -> pa.ChunkedArray:
+    """The column with nulls in place of the words, and of numbers equal to them."""
+    if not words:
+        return column
+    if pa.types.is_string(column.type):
+        is_missing = pc.is_in(trimmed(column), pa.array([str(word) for word in words]))
+    elif is_number(column.type) and not pa.types.is_boolean(column.type):
+        numbers = [number for word in words if (number := _number(word)) is not None]
+        is_missing = pc.is_in(
+            column.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64())
+        )
+    else:
+        return column
+    if not pc.any(is_missing).as_py():
+        return column
+    return pc.if_else(is_missing, pa.scalar(None, column.type), column)
+
+
+def of_text(column: TextColumn, kind: ColumnType) -> pa.ChunkedArray:
+    """The text in the declared type.
+
+    Raises SourceUnreadable that names the first value that is not of the type.
+    """
+    if kind == "text":
+        return column.values
+    pattern, convert = _OF_TEXT[kind]
+    values = trimmed(column.values)
+    row = _first_wrong(values, pattern, convert)
+    if row is None:
+        return convert(values)
+    word = column.values[row].as_py()
+    raise SourceUnreadable(
+        f"{column.place_of(row)}: column {column.name!r} has {word!r:.80}, expected "
+        f"{EXPECTED[kind]}, as declared under read: types; correct the value, or declare read: "
+        f"{{nulls: [{word!r:.80}]}} where it is a missing one"
+    )
+
+
+def _number(word: NullWord) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _require_known(read: Reading, names: list[str], gone: set[str], source: str) -> None:
+    """Raises SourceUnreadable for a column that is not there; one that is left out anyway may be
+    kept or dropped by name."""
+    for key in ("types", "keep", "drop"):
+        known = names if key == "types" else [*names, *gone]
+        for pattern in getattr(read, key):
+            if not any(name == pattern or fnmatchcase(name, pattern) for name in known):
+                raise SourceUnreadable(
+                    f"{source} has no column {pattern!r}, which read: {key} names"
+                    f"{hint(pattern, names)}"
+                )
+
+
+def _kept(read: Reading, names: list[str], label: str | None) -> list[str]:
+    if read.keep:
+        return [n for n in names if n == label or _is_named(n, read.keep)]
+    return [n for n in names if not _is_named(n, read.drop)]
+
+
+def _is_named(name: str, patterns: list[str]) -> bool:
+    return name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedArray:
+    if pa.types.is_string(column.type):
+        text = TextColumn(name, column, False, lambda row: Place(where, None))
+        return of_text(text, kind)
+    wanted = _ARROW[kind]
+    if column.type == wanted or (kind == "timestamp" and pa.types.is_timestamp(column.type)):
+        return column
+    try:
+        if kind == "boolean" and is_number(column.type):
+            return _only_bits(column).cast(wanted)
+        return column.cast(wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SourceUnreadable(
+            f"{where}: column {name!r} is of type {column.type}, expected "
+            f"{EXPECTED[kind]} in every row, as declared under read: types: {error}"
+        ) from error
+
+
+def _only_bits(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pc.all(pc.is_in(column, pa.array([0, 1, None]).cast(column.type))).as_py() is False:
+        raise pa.ArrowInvalid("a value is neither 0 nor 1")
+    return column
+
+
+def _first_wrong(
+    values: pa.ChunkedArray, pattern: str, convert: Callable[[pa.ChunkedArray], pa.ChunkedArray]
+) -> int | None:
+    """Row of the first value that is not of the pattern, or else cannot be converted."""
+    wrong = pc.index(pc.match_substring_regex(values, pattern), False).as_py()
+    if wrong >= 0:
+        return wrong
+    try:
+        convert(values)
+    except pa.ArrowInvalid:
+        low, high = 0, len(values)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if _fails(values[low:middle], convert) else (middle, high)
+        return low
+    return None
+
+
+def _fails(values: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> bool:
+    try:
+        convert(values)
+    except pa.ArrowInvalid:
+        return True
+    return False
+
+
+def _truth(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    truth = pc.is_in(pc.utf8_lower(values), pa.array([*TRUE_WORDS, "1"]))
+    return pc.if_else(pc.is_valid(values), truth, None)
+
+
+def _moments(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(pa.timestamp("us", "UTC" if is_any(values, ZONED) else None))
+
+
+def _seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    nanoseconds = times_of(values).cast(pa.int64())
+    return pc.divide(nanoseconds.cast(pa.float64()), 1e9)
+
+
+_ARROW: dict[ColumnType, pa.DataType] = {
+    "number": pa.float64(),
+    "integer": pa.int64(),
+    "text": pa.string(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "time": pa.float64(),
+    "timestamp": pa.timestamp("us"),
+}
+_OF_TEXT: dict[ColumnType, tuple[str, Callable[[pa.ChunkedArray], pa.ChunkedArray]]] = {
+    "number": (NUMBER, lambda values: without_plus(values).cast(pa.float64())),
+    "integer": (DIGITS, lambda values: without_plus(values).cast(pa.int64())),
+    "boolean": (TRUTH, _truth),
+    "date": (DATE, lambda values: values.cast(pa.date32())),
+    "time": (TIME, _seconds),
+    "timestamp": (f"{DATE}|{MOMENT}|{ZONED}", _moments),
+}

@@ -1,0 +1,69 @@
+"""What is recorded of a dataset version, and of the declaration that it was made by."""
+
+import hashlib
+from typing import Any
+
+from engine.protocol import Contract
+from projects.dataset import Dataset, Task
+from resources.datasets.profiling import Profile
+from resources.datasets.remarks import Remark
+
+SHAPING = {"source", "label", "task", "image", "read", "split", "watch"}
+"""Parts of a declaration that shape the rows of a version, or what is learned from them."""
+
+
+class SplitContent(Contract):
+    """What one split of a version holds."""
+
+    rows: int
+    class_counts: dict[str, int] = {}
+    """Rows by class, where the label has classes."""
+
+
+class DatasetVersion(Contract):
+    """One immutable version of a dataset, as the declaration that it was last made by reads it."""
+
+    project: str
+    name: str
+    version: str
+    """SHA-256 over the Arrow IPC stream of the rows, the split included."""
+    uri: str
+    train: list[str]
+    test: list[str]
+    """Parquet files of each split."""
+    features: list[str]
+    label: str | None
+    classes: list[str]
+    bytes: int
+    profile: Profile
+    task: Task | None = None
+    """What is predicted; None without a label."""
+    task_reason: str = ""
+    """Why it is this task: `declared`, or what the values of the label are like."""
+    splits: dict[str, SplitContent] = {}
+    """By `train` and `test`; empty in versions that were written without."""
+    remarks: list[Remark] = []
+    """What was left out or converted."""
+    source: str = ""
+    """The declared source; empty in versions that were written without."""
+    declaration_digest: str = ""
+    """`declaration_digest` of the declaration; empty in versions that were written without."""
+    code_revision: str = ""
+    """Revision of the code that read the rows."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.profile.rows
+
+    def model_post_init(self, context: Any) -> None:
+        """Versions that were written without a task had classes or a number to predict."""
+        if self.task is None and self.label is not None:
+            task = "classification" if self.classes else "regression"
+            object.__setattr__(self, "task", task)
+
+
+def declaration_digest(declared: Dataset) -> str:
+    """SHA-256 over the parts of the declaration that shape rows or what is learned from them."""
+    shown = declared.model_dump_json(include=SHAPING, exclude_defaults=True)
+    return hashlib.sha256(shown.encode()).hexdigest()

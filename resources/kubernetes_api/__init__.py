@@ -1,0 +1,1 @@
+"""The Kubernetes API: its client, its settings, and what every pod has in common."""

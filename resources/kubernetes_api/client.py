@@ -1,0 +1,302 @@
+"""The door to a Kubernetes cluster: objects as the API writes them, in one namespace.
+
+Everything is read anew when it is asked for. Nothing is watched, so that no broken watch can lose
+what happened.
+
+timeout: `CALL_S` a call.
+retry: 429, 500, 502, 503, 504 and broken connections are tried again up to `ATTEMPTS` times with
+    growing pauses, or when `Retry-After` says; then ClusterUnavailable.
+cancel: a call is one request; nothing is left when it is interrupted.
+duplicate: objects have names of their own choice: a second `create` raises AlreadyThere, `apply`
+    gives the object the same content, `delete` of what is gone does nothing.
+partial write: the API stores an object whole or not at all.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from resources.kubernetes_api.settings import ClusterSettings
+
+CALL_S = 30
+ATTEMPTS = 6
+LONGEST_PAUSE_S = 10.0
+PASSING = (429, 500, 502, 503, 504)
+PAGE = 500
+MANAGER = "orrery"
+JSON = "application/json, */*"
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+KINDS = {
+    "Pod": ("api/v1", "pods"),
+    "Service": ("api/v1", "services"),
+    "Event": ("api/v1", "events"),
+    "ConfigMap": ("api/v1", "configmaps"),
+    "Secret": ("api/v1", "secrets"),
+    "Node": ("api/v1", "nodes"),
+    "Namespace": ("api/v1", "namespaces"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
+    "RayJob": ("apis/ray.io/v1", "rayjobs"),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways"),
+    "ScaledObject": ("apis/keda.sh/v1alpha1", "scaledobjects"),
+    "LocalQueue": ("apis/kueue.x-k8s.io/v1beta2", "localqueues"),
+    "Workload": ("apis/kueue.x-k8s.io/v1beta2", "workloads"),
+    "WorkloadPriorityClass": ("apis/kueue.x-k8s.io/v1beta2", "workloadpriorityclasses"),
+}
+CLUSTER_WIDE = {"Namespace", "Node", "StorageClass", "WorkloadPriorityClass"}
+LOADING = threading.Lock()
+
+
+class ClusterUnavailable(OSError):
+    """The API server does not answer; the same call may work later."""
+
+
+class ClusterRefused(Exception):
+    """The API server refuses what was asked for."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class AlreadyThere(ClusterRefused):
+    """An object of that name exists, or has changed since it was read."""
+
+
+class NotThere(ClusterRefused):
+    """There is no such object, or no such kind."""
+
+
+class Cluster:
+    """Objects of one namespace."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self.settings, self.namespace = settings, settings.namespace
+
+    def within(self, namespace: str) -> "Cluster":
+        """The same cluster's objects in another namespace."""
+        return Cluster(self.settings.model_copy(update={"namespace": namespace}))
+
+    def create(self, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """The new object. Raises AlreadyThere, ClusterRefused or ClusterUnavailable."""
+        return self._call("POST", self._path(thing["kind"]), body=thing)
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The object, or None."""
+        try:
+            return self._call("GET", self._path(kind, name))
+        except NotThere:
+            return None
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether there is such an object; its content is not asked for."""
+        path = self._path(kind, name)
+        try:
+            self._request("GET", path, {}, None, "application/json", accept=METADATA_ONLY)
+        except NotThere:
+            return False
+        return True
+
+    def find(self, kind: str, labels: str = "", fields: str = "") -> Iterator[dict[str, Any]]:
+        """Objects with the labels, as a selector writes them."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": PAGE, "continue": ""}
+        while True:
+            page = self._call("GET", self._path(kind), {k: v for k, v in query.items() if v})
+            yield from page["items"]
+            query["continue"] = page["metadata"].get("continue", "")
+            if not query["continue"]:
+                return
+
+    def apply(self, thing: Mapping[str, Any]) -> dict[str, Any]:
+        """The object, which now has this content; made where it was not (server-side apply)."""
+        path = self._path(thing["kind"], thing["metadata"]["name"])
+        query = {"fieldManager": MANAGER, "force": "true"}
+        return self._call("PATCH", path, query, thing, "application/apply-patch+yaml")
+
+    def merge(self, kind: str, name: str, change: Mapping[str, Any]) -> dict[str, Any]:
+        """The object with the change merged in (RFC 7386). Raises NotThere."""
+        return self._call(
+            "PATCH", self._path(kind, name), {}, change, "application/merge-patch+json"
+        )
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove the object and what it owns; one that is gone is no error."""
+        try:
+            self._call("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
+        except NotThere:
+            return
+
+    def log(self, pod: str, lines: int = 50) -> str:
+        """Last lines of a pod's container; empty where it never ran."""
+        try:
+            path = f"{self._path('Pod', pod)}/log"
+            return self._request("GET", path, {"tailLines": lines}, None, "").decode(
+                errors="replace"
+            )
+        except ClusterRefused:
+            return ""
+
+    def events(self, name: str) -> list[str]:
+        """What the cluster says of the object of this name, oldest first."""
+        found = sorted(
+            self.find("Event", fields=f"involvedObject.name={name}"),
+            key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "",
+        )
+        return [f"{e.get('reason', '')}: {e.get('message', '')}" for e in found]
+
+    def may(self, verb: str, kind: str, subresource: str = "") -> bool:
+        """Whether this process may do that in the namespace."""
+        prefix, plural = KINDS[kind]
+        group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
+        resource = {"verb": verb, "group": group, "resource": plural, "namespace": self.namespace}
+        resource |= {"subresource": subresource} if subresource else {}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": resource},
+        }
+        answer = self._call(
+            "POST", "apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review
+        )
+        return bool(answer["status"]["allowed"])
+
+    def who(self) -> str:
+        """Name of the user that this process is to the cluster; empty where it does not say."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        try:
+            answer = self._call(
+                "POST", "apis/authentication.k8s.io/v1/selfsubjectreviews", body=review
+            )
+        except ClusterRefused:
+            return ""
+        return str(answer["status"]["userInfo"].get("username", ""))
+
+    def serves(self, kind: str) -> bool:
+        """Whether the cluster knows the kind in the version that is used here."""
+        prefix, plural = KINDS[kind]
+        try:
+            found = self._call("GET", prefix)
+        except NotThere:
+            return False
+        return any(each["name"] == plural for each in found["resources"])
+
+    def version(self) -> tuple[int, int]:
+        """Major and minor version of the API server."""
+        found = self._call("GET", "version")
+        return int(found["major"]), int("".join(c for c in found["minor"] if c.isdigit()))
+
+    def _path(self, kind: str, name: str = "") -> str:
+        prefix, plural = KINDS[kind]
+        within = "" if kind in CLUSTER_WIDE else f"/namespaces/{self.namespace}"
+        return f"{prefix}{within}/{plural}" + (f"/{name}" if name else "")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        kind: str = "application/json",
+    ) -> dict[str, Any]:
+        return json.loads(self._request(method, path, query or {}, body, kind))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        kind: str,
+        accept: str = JSON,
+    ) -> bytes:
+        """What the API answers, after as many attempts as passing errors need."""
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            answer, problem = self._once(method, path, query, body, kind, accept)
+            if answer is not None and answer.status < 400:
+                return answer.data
+            if answer is not None and answer.status not in PASSING:
+                raise _refusal(answer.status, f"{method} {path}", answer.data)
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(_pause_s(attempt, answer))
+        raise ClusterUnavailable(
+            f"the Kubernetes API did not do {method} {path} in {ATTEMPTS} attempts: {problem}"
+        )
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: Any,
+        kind: str,
+        accept: str,
+    ) -> tuple[Any, str]:
+        """Answer and problem of one attempt."""
+        import urllib3
+        from kubernetes.client.rest import ApiException
+
+        headers = {"Accept": accept, "Content-Type": kind}
+        try:
+            answer = self._client.call_api(
+                f"/{path}",
+                method,
+                query_params=list(query.items()),
+                header_params=headers if kind else {"Accept": "*/*"},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=CALL_S,
+            )
+            return answer, ""
+        except ApiException as error:
+            answer = _Answer(error)
+            return answer, f"{error.status} {error.reason}"
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return None, f"{type(error).__name__}: {error}"
+
+    @cached_property
+    def _client(self) -> Any:
+        from kubernetes import client, config
+
+        with LOADING:
+            made = client.Configuration()
+            if self.settings.kubeconfig:
+                config.load_kube_config(str(self.settings.kubeconfig), client_configuration=made)
+            else:
+                config.load_incluster_config(client_configuration=made)
+            # Retries are here, where they know what may be repeated.
+            made.retries = False  # pyright: ignore[reportAttributeAccessIssue]
+            return client.ApiClient(made)
+
+
+class _Answer:
+    """An answer that the client has raised."""
+
+    def __init__(self, error: Any) -> None:
+        body = error.body or b""
+        self.status: int = error.status or 503
+        self.data: bytes = body if isinstance(body, bytes) else str(body).encode()
+        self.headers: Mapping[str, str] = error.headers or {}
+
+
+def _refusal(status: int, what: str, body: bytes) -> ClusterRefused:
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = body.decode(errors="replace")[:500]
+    kind = {404: NotThere, 409: AlreadyThere}.get(status, ClusterRefused)
+    return kind(status, f"the Kubernetes API refused {what} ({status}): {message}")
+
+
+def _pause_s(attempt: int, answer: Any) -> float:
+    """Seconds before the next attempt: what the server asks for, or doubling from 0.2 s."""
+    asked = answer.headers.get("Retry-After", "") if answer is not None else ""
+    return min(float(asked) if asked.isdigit() else 0.2 * 2**attempt, LONGEST_PAUSE_S)

@@ -1,0 +1,90 @@
+"""What every pod of the platform has in common: no rights, no root, no writable image."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resources.kubernetes_api.settings import ClusterSettings
+
+STATE = "/var/lib/orrery"
+USER = 10001
+GPU = "nvidia.com/gpu"
+AUTHORITIES = "/etc/orrery/ca"
+"""Folder of `ca.crt`, the authorities that a private database or bucket is known by."""
+AUTHORITIES_VOLUME = {"name": "ca", "configMap": {"name": "orrery-ca", "optional": True}}
+AUTHORITIES_MOUNT = {"name": "ca", "mountPath": AUTHORITIES, "readOnly": True}
+SECURE_POD = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+SECURE_CONTAINER = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def labels(component: str) -> dict[str, str]:
+    """Labels by which objects of the platform are found."""
+    return {"app.kubernetes.io/managed-by": "orrery", "app.kubernetes.io/component": component}
+
+
+def resources_of(cpus: float, memory: str, gpus: int = 0) -> dict[str, Any]:
+    """Requests and limits: memory and GPUs are bounded, idle processor time is free to use."""
+    whole: dict[str, Any] = {"memory": memory} | ({GPU: gpus} if gpus else {})
+    return {"requests": {"cpu": f"{cpus:g}", **whole}, "limits": whole}
+
+
+def environment(variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Environment variables as a container names them."""
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def sources(cluster: ClusterSettings, secret: str) -> list[dict[str, Any]]:
+    """Where the platform's own settings and secrets come from."""
+    return [{"configMapRef": {"name": cluster.config_map}}, {"secretRef": {"name": secret}}]
+
+
+def pod_spec(
+    name: str,
+    image: str,
+    resources: Mapping[str, Any],
+    cluster: ClusterSettings,
+    *,
+    command: Sequence[str] = (),
+    environment: Sequence[Mapping[str, Any]] = (),
+    memory_folders: Sequence[str] = (),
+    secret: str = "",
+) -> dict[str, Any]:
+    """A pod of one container, which may write to its state folder and to /tmp alone."""
+    folders = {"state": STATE, "tmp": "/tmp"}  # noqa: S108
+    in_memory = {f"memory-{i}": path for i, path in enumerate(memory_folders)}
+    container: dict[str, Any] = {
+        "name": name,
+        "image": image,
+        "env": list(environment),
+        "envFrom": sources(cluster, secret or cluster.secret),
+        "resources": dict(resources),
+        "securityContext": SECURE_CONTAINER,
+        "volumeMounts": [
+            *({"name": name, "mountPath": path} for name, path in (folders | in_memory).items()),
+            AUTHORITIES_MOUNT,
+        ],
+    }
+    if command:
+        container["command"] = list(command)
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "securityContext": SECURE_POD,
+        "containers": [container],
+        "volumes": [
+            *({"name": volume, "emptyDir": {}} for volume in folders),
+            *({"name": volume, "emptyDir": {"medium": "Memory"}} for volume in in_memory),
+            AUTHORITIES_VOLUME,
+        ],
+    }
+    if cluster.pull_secrets:
+        spec["imagePullSecrets"] = cluster.pull_secrets
+    return spec

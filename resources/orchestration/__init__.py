@@ -1,0 +1,1 @@
+"""Dagster's instance, daemon, launchers, events and GraphQL: all that touches its insides."""

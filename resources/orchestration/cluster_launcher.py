@@ -1,0 +1,100 @@
+"""Starts each dagster_run as a pod of its own: small, without a GPU, and never waiting for one.
+
+timeout: run monitoring fails a dagster_run whose pod does not start in time; its Job is then
+    deleted by the sweep, lest it start late.
+retry: dagster_k8s repeats a failed call; run monitoring starts a lost dagster_run again.
+cancel: the Job is deleted, and its pod is told to end.
+duplicate: the Job is named by the dagster_run's id, and takes no second attempt (backoffLimit 0).
+partial write: a launch that fails fails the dagster_run, and leaves no Job.
+"""
+
+from typing import Any, Self
+
+from dagster import DagsterRun
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._serdes import ConfigurableClassData
+from dagster_k8s.job import get_job_name_from_run_id
+from dagster_k8s.launcher import K8sRunLauncher
+from typing_extensions import override
+
+from resources.kubernetes_api.client import Cluster, ClusterRefused
+from resources.kubernetes_api.pod_template import (
+    AUTHORITIES_MOUNT,
+    AUTHORITIES_VOLUME,
+    SECURE_CONTAINER,
+    SECURE_POD,
+    STATE,
+    labels,
+    resources_of,
+)
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.settings import CHECKOUT
+
+KEPT_AFTER_END_S = 3_600
+GRACE_S = 60
+
+
+class ClusterLauncher(K8sRunLauncher):
+    """dagster_k8s' launcher, which knows a dagster_run's pod from one it could not ask about."""
+
+    cluster: Cluster
+
+    @classmethod
+    def of(cls, cluster: ClusterSettings, inst_data: ConfigurableClassData | None) -> Self:
+        """The launcher of the namespace."""
+        made = cls(
+            service_account_name=cluster.service_account,
+            # Only kept by dagster_k8s: `dagster.yaml` is part of the image.
+            instance_config_map=cluster.config_map,
+            dagster_home=str(CHECKOUT),
+            job_image=cluster.control_image,
+            image_pull_policy="IfNotPresent",
+            image_pull_secrets=cluster.pull_secrets,
+            load_incluster_config=cluster.kubeconfig is None,
+            kubeconfig_file=str(cluster.kubeconfig) if cluster.kubeconfig else None,
+            job_namespace=cluster.namespace,
+            env_config_maps=[cluster.config_map],
+            env_secrets=[cluster.secret],
+            labels=labels("run"),
+            resources=resources_of(0.25, "1Gi"),
+            security_context=SECURE_CONTAINER,
+            fail_pod_on_run_failure=True,
+            volumes=[
+                {"name": "state", "emptyDir": {}},
+                {"name": "tmp", "emptyDir": {}},
+                AUTHORITIES_VOLUME,
+            ],
+            volume_mounts=[
+                {"name": "state", "mountPath": STATE},
+                {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+                AUTHORITIES_MOUNT,
+            ],
+            run_k8s_config={
+                "pod_spec_config": {
+                    "securityContext": SECURE_POD,
+                    "terminationGracePeriodSeconds": GRACE_S,
+                },
+                "job_spec_config": {"ttlSecondsAfterFinished": KEPT_AFTER_END_S},
+            },
+            inst_data=inst_data,
+        )
+        made.cluster = Cluster(cluster)
+        return made
+
+    @classmethod
+    @override
+    def config_type(cls) -> Any:
+        return {}
+
+    @override
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """FAILED only for a pod that is known to be gone: Dagster fails the dagster_run at any
+        other answer than RUNNING, and an API server that does not answer is no reason."""
+        name = get_job_name_from_run_id(run.run_id)
+        try:
+            job = self.cluster.get("Job", name)
+        except (OSError, ClusterRefused) as error:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"not known: {error}")
+        if job is None:
+            return CheckRunHealthResult(WorkerStatus.FAILED, f"Job {name} is gone")
+        return super().check_run_worker_health(run)

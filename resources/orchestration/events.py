@@ -1,0 +1,286 @@
+"""The door to what Dagster has recorded: the state of dagster_runs, their logs, materialisations.
+
+timeout: the database's own.
+retry: none; what cannot be read is raised as EventsUnavailable.
+cancel, duplicate, partial write: nothing is written here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from resources.database.lock import OPENING
+
+MOST_LINES = 500
+NEWEST = 20
+BLOCKED = "DagsterAssetCheckFailedError"
+"""What Dagster raises in a step whose work is done and whose blocking check does not hold."""
+PROGRESS, OUTPUT = "orrery/progress", "orrery/output"
+"""Keys of the metadata by which an engine's reports are told from Dagster's own events."""
+
+
+class EventsUnavailable(Exception):
+    """Dagster's storage cannot be read; the same call may work later."""
+
+
+class RunState(NamedTuple):
+    """How far a dagster_run is."""
+
+    run_id: str
+    status: str
+    started_at: float | None
+    ended_at: float | None
+    parent_run_id: str | None
+    will_retry: bool | None
+    """Whether Dagster will repeat it; None while that is not decided, and for one that is well."""
+
+
+class Line(NamedTuple):
+    """One line of a dagster_run's log."""
+
+    number: int
+    """Rises along the log."""
+    at: float
+    kind: str
+    """`log`, `event`, `progress`, `output` or `error`."""
+    step: str
+    text: str
+    progress: dict[str, Any] | None = None
+    """Numbers of a line of progress, as an engine reported them (engine.progress)."""
+
+
+class CheckResult(NamedTuple):
+    """One evaluation of an asset check."""
+
+    asset: list[str]
+    name: str
+    passed: bool
+    text: str
+    outcome: str | None
+    """`pass`, `fail` or `inconclusive`, where the check is a criterion of a gate."""
+
+
+class Outcome(NamedTuple):
+    """What a dagster_run has left."""
+
+    made: dict[str, dict[str, Any]]
+    """Metadata by the family of the asset: dataset, checkpoint, model, simulation, ..."""
+    checks: list[CheckResult]
+    stopped_by_checks: bool
+    """Whether nothing failed but checks: every step did its work."""
+    failure: str
+    """Why it failed, in the words of its steps; empty where it did not."""
+
+
+class Materialised(NamedTuple):
+    """One materialisation of an asset."""
+
+    number: int
+    at: float
+    run_id: str
+    metadata: dict[str, Any]
+
+
+class DagsterEvents:
+    """Reads Dagster's storage."""
+
+    def __init__(self) -> None:
+        self._opened: Any = None
+
+    @property
+    def instance(self) -> Any:
+        """The instance, opened at first use."""
+        if self._opened is None:
+            with OPENING:
+                import dagster as dg
+
+                self._opened = self._opened or dg.DagsterInstance.get()
+        return self._opened
+
+    def assets_of(self, project: str) -> list[Any]:
+        """Keys of the project's assets that have events. Raises EventsUnavailable."""
+        with self._answers():
+            return list(self.instance.get_asset_keys(prefix=[project]))
+
+    def forget_assets(self, project: str) -> None:
+        """Remove the events of the project's assets. Raises EventsUnavailable."""
+        if found := self.assets_of(project):
+            with self._answers():
+                self.instance.wipe_assets(found)
+
+    def states(self, run_ids: Sequence[str]) -> list[RunState]:
+        """States of the dagster_runs that exist. Raises EventsUnavailable."""
+        import dagster as dg
+
+        if not run_ids:
+            return []
+        with self._answers():
+            records = self.instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids)))
+        return [_state(record) for record in records]
+
+    def retry_of(self, run_id: str) -> str | None:
+        """The newest dagster_run that repeats this one, or None. Raises EventsUnavailable."""
+        import dagster as dg
+
+        with self._answers():
+            tags = {"dagster/parent_run_id": run_id}
+            found = self.instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
+        return found[0].run_id if found else None
+
+    def lines(self, run_id: str, after: int) -> list[Line]:
+        """Lines of the log behind the number, at most `MOST_LINES`. Raises EventsUnavailable."""
+        from dagster._core.event_api import EventLogCursor
+
+        cursor = EventLogCursor.from_storage_id(after).to_string() if after else None
+        with self._answers():
+            page = self.instance.get_records_for_run(run_id, cursor=cursor, limit=MOST_LINES)
+        return [_line(record.storage_id, record.event_log_entry) for record in page.records]
+
+    def outcome_of(self, run_id: str) -> Outcome:
+        """What the dagster_run has made, checked and failed at. Raises EventsUnavailable."""
+        import dagster as dg
+
+        kinds = {
+            dg.DagsterEventType.ASSET_MATERIALIZATION,
+            dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+            dg.DagsterEventType.STEP_FAILURE,
+            dg.DagsterEventType.RUN_FAILURE,
+        }
+        with self._answers():
+            page = self.instance.get_records_for_run(run_id, of_type=kinds, limit=MOST_LINES)
+        return _outcome(page.records)
+
+    def progress_of(self, run_id: str) -> dict[str, Any] | None:
+        """The newest progress of the dagster_run's work, or None. Raises EventsUnavailable."""
+        import dagster as dg
+
+        with self._answers():
+            page = self.instance.get_records_for_run(
+                run_id, of_type=dg.DagsterEventType.ENGINE_EVENT, limit=NEWEST, ascending=False
+            )
+        for record in page.records:
+            event = record.event_log_entry.dagster_event
+            reported = event.event_specific_data.metadata if event else {}
+            if PROGRESS in reported:
+                return reported[PROGRESS].value
+        return None
+
+    def newest(self, key: list[str]) -> Materialised | None:
+        """The newest materialisation of the asset, or None. Raises EventsUnavailable."""
+        found = self.materialisations(key, limit=1)
+        return found[0] if found else None
+
+    def materialisations(
+        self, key: list[str], limit: int, before: int | None = None
+    ) -> list[Materialised]:
+        """Materialisations of the asset, newest first. Raises EventsUnavailable."""
+        import dagster as dg
+
+        wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(key), before_storage_id=before)
+        with self._answers():
+            page = self.instance.fetch_materializations(wanted, limit=limit)
+        return [_materialised(record) for record in page.records]
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            yield
+        except (DBAPIError, OSError) as error:
+            raise EventsUnavailable(f"Dagster's storage cannot be read: {error}") from error
+
+
+def _outcome(records: Sequence[Any]) -> Outcome:
+    made: dict[str, dict[str, Any]] = {}
+    checks: list[CheckResult] = []
+    failures: list[str] = []
+    of_checks = 0
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        kind = event.event_type_value
+        if kind == "ASSET_MATERIALIZATION":
+            materialised = event.step_materialization_data.materialization
+            metadata = {k: getattr(v, "value", None) for k, v in materialised.metadata.items()}
+            made[materialised.asset_key.path[1]] = metadata
+        elif kind == "ASSET_CHECK_EVALUATION":
+            checks.append(_check_result(event.asset_check_evaluation_data))
+        elif kind == "STEP_FAILURE":
+            error = event.step_failure_data.error
+            of_checks += bool(error and error.cls_name == BLOCKED)
+            failures.append(_failure(event))
+        elif not failures:
+            failures.append(event.message or "no reason was recorded")
+    return Outcome(
+        made, checks, bool(failures) and of_checks == len(failures), next(iter(failures), "")
+    )
+
+
+def _check_result(data: Any) -> CheckResult:
+    outcome = data.metadata.get("outcome")
+    return CheckResult(
+        list(data.asset_key.path),
+        data.check_name,
+        data.passed,
+        data.description or "",
+        str(outcome.value) if outcome else None,
+    )
+
+
+def _state(record: Any) -> RunState:
+    run = record.dagster_run
+    return RunState(
+        run.run_id,
+        run.status.value,
+        record.start_time,
+        record.end_time,
+        run.parent_run_id,
+        {"true": True, "false": False}.get(run.tags.get("dagster/will_retry", "")),
+    )
+
+
+def _line(number: int, entry: Any) -> Line:
+    event, step = entry.dagster_event, entry.step_key or ""
+    if event is None:
+        kind = "error" if entry.level >= 40 else "log"
+        return Line(number, entry.timestamp, kind, step, entry.user_message)
+    reported = event.event_specific_data.metadata if event.is_engine_event else {}
+    if OUTPUT in reported:
+        return Line(number, entry.timestamp, "output", step, event.message)
+    if PROGRESS in reported:
+        numbers = reported[PROGRESS].value
+        return Line(number, entry.timestamp, "progress", step, event.message, numbers)
+    kind = "error" if event.is_failure else "event"
+    text = event.message or event.event_type_value
+    told: Callable[[], str] | None = _TOLD.get(event.event_type_value)
+    return Line(number, entry.timestamp, kind, step, told(event) if told else text)  # type: ignore[call-arg]
+
+
+def _failure(event: Any) -> str:
+    data = event.step_failure_data
+    failure = data.user_failure_data
+    if failure and failure.description:
+        return failure.description
+    return data.error.message.strip() if data.error else event.message
+
+
+def _check(event: Any) -> str:
+    check = event.asset_check_evaluation_data
+    outcome = "holds" if check.passed else "does not hold"
+    return f"{check.check_name} {outcome}: {check.description or ''}".rstrip(": ")
+
+
+_TOLD: dict[str, Any] = {"STEP_FAILURE": _failure, "ASSET_CHECK_EVALUATION": _check}
+
+
+def _plain(value: Any) -> Any:
+    """A metadata entry as Python has it, tables as their records."""
+    found = getattr(value, "value", None)
+    records = getattr(found, "records", None)
+    return [dict(record.data) for record in records] if records is not None else found
+
+
+def _materialised(record: Any) -> Materialised:
+    made = record.asset_materialization
+    metadata = {key: _plain(value) for key, value in made.metadata.items()}
+    return Materialised(record.storage_id, record.timestamp, record.run_id, metadata)

@@ -1,0 +1,127 @@
+"""What `dagster.yaml` names: where Dagster keeps its state and how it starts dagster_runs.
+
+Each class is a factory that is never made itself: the settings decide what it gives.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dagster._core.launcher.base import RunLauncher
+from dagster._core.run_coordinator import RunCoordinator
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.compute_log_manager import ComputeLogManager
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from typing_extensions import override
+
+from engine import lease
+from engine.bucket import BucketSettings
+from resources.database.migration_lock import migrate_one_at_a_time
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.orchestration.local_launcher import LocalLauncher
+from resources.orchestration.run_config_text import use_core_schema
+from resources.orchestration.run_coordinator import AttributingCoordinator
+from resources.settings import Settings
+
+LOG_UPLOAD_EVERY_S = 10
+DEQUEUE_EVERY_S = 1
+RUNS_OF_A_MACHINE = 4
+RUNS_OF_A_CLUSTER = 64
+use_core_schema()
+migrate_one_at_a_time()
+
+
+def _state(*parts: str) -> str:
+    return str(Settings().state.absolute().joinpath(*parts))
+
+
+class Factory(ConfigurableClass):
+    """What all of them share: no configuration in `dagster.yaml`. Dagster wants each to be a
+    subclass of what it makes."""
+
+    @classmethod
+    @override
+    def config_type(cls) -> Any:
+        return {}
+
+
+class InstanceStorage(Factory, DagsterStorage):
+    """Storage of runs, events and schedules."""
+
+    @classmethod
+    @override
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """PostgreSQL where the settings name it, else SQLite in the state folder."""
+        if url := Settings().dagster_storage:
+            from resources.orchestration.postgresql_storage import open_storage
+
+            return open_storage(url, inst_data)
+        from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+
+        # Processes that create the tables at the same time spoil each other's migrations.
+        with lease.alone(Path(_state("dagster.lock"))):
+            return DagsterSqliteStorage.from_local(_state("dagster"), inst_data=inst_data)
+
+
+class InstanceArtifacts(Factory, LocalArtifactStorage):
+    """Dagster's small files, in the state folder."""
+
+    @classmethod
+    @override
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        return LocalArtifactStorage(_state("dagster"), inst_data=inst_data)
+
+
+class InstanceLogs(Factory, ComputeLogManager):
+    """Output of steps."""
+
+    @classmethod
+    @override
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """In the bucket of the object store where there is one, else in the state folder."""
+        root = Settings().object_root
+        if "://" not in root:
+            return LocalComputeLogManager(_state("logs"), inst_data=inst_data)
+        from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
+
+        place = urlsplit(root)
+        return S3ComputeLogManager(
+            bucket=place.netloc,
+            prefix="/".join(filter(None, [place.path.strip("/"), "compute-logs"])),
+            local_dir=_state("logs"),
+            upload_interval=LOG_UPLOAD_EVERY_S,
+            upload_extra_args=BucketSettings().write_arguments or None,
+            inst_data=inst_data,
+        )
+
+
+class InstanceCoordinator(Factory, RunCoordinator):
+    """Queue of dagster_runs."""
+
+    @classmethod
+    @override
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """One that lets as many run at once as the settings say."""
+        by_default = RUNS_OF_A_CLUSTER if ClusterSettings().is_used else RUNS_OF_A_MACHINE
+        return AttributingCoordinator(
+            max_concurrent_runs=Settings().runs_at_once or by_default,
+            dequeue_interval_seconds=DEQUEUE_EVERY_S,
+            inst_data=inst_data,
+        )
+
+
+class InstanceLauncher(Factory, RunLauncher):
+    """Starter of dagster_runs."""
+
+    @classmethod
+    @override
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
+        """Run pods where the settings name a cluster, else processes of this machine."""
+        cluster = ClusterSettings()
+        if not cluster.is_used:
+            return LocalLauncher(inst_data=inst_data)
+        from resources.orchestration.cluster_launcher import ClusterLauncher
+
+        return ClusterLauncher.of(cluster, inst_data)

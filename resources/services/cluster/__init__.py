@@ -1,0 +1,1 @@
+"""Services on a cluster: objects, roll-out, pods and images."""

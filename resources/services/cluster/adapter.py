@@ -1,0 +1,324 @@
+"""The adapter of services on a cluster: a Deployment for each version, traffic by weights.
+
+timeout: a version must be ready within its Deployment's progress deadline, besides the steps of
+    the canary.
+retry: Kubernetes starts a dying pod again; a version that dies at its start again and again, does
+    not become ready, or answers with errors, is rolled back. A driver that is lost in the middle
+    leaves what it reached, and its retry goes on from there.
+cancel: a cancelled deployment gives the traffic back to the version before.
+duplicate: objects are named by service and version, and applied; a release equal to the serving
+    one changes nothing. Of two releases at once the one that was requested later goes on, and the
+    driver of the other raises Superseded.
+partial write: what is decided is noted before it is done, and done again by whoever goes on; the
+    version before keeps its objects until the new one has all traffic.
+"""
+
+import contextlib
+import hashlib
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.fetch import pack
+from resources.compute.contract import ANY, NOBODY, Driver
+from resources.compute.requirements import Needs
+from resources.kubernetes_api.client import Cluster, ClusterRefused, NotThere
+from resources.kubernetes_api.pod_status import is_rolled_out
+from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.directory import ServiceDirectory
+from resources.services.cluster.image_builder import ImageBuilder
+from resources.services.cluster.manifests import KINDS_OF_A_SERVICE, objects_of, route
+from resources.services.cluster.pods import Conduct, Start, VersionPods
+from resources.services.cluster.rollout import ClusterRollout
+from resources.services.cluster.rollout_notes import NoteBook
+from resources.services.cluster.version import (
+    SERVICE_LABEL,
+    VERSION_LABEL,
+    Version,
+    object_name,
+    version_name,
+)
+from resources.services.local import DeploymentFailed, Superseded
+from resources.storage.object_store import ObjectStore
+from serving.contract import Release, ServiceStatus
+from serving.rollout import Failed, Rollout, Seen, Stopped, Variant, kept
+
+OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+HANDED_OVER_WITHIN_S = 10.0
+DRAINED_AFTER_POLLS = 5
+
+
+class ClusterRuntime:
+    """Deploys services to a namespace."""
+
+    def __init__(self, cluster: Cluster, objects: ObjectStore, request_logs: Path) -> None:
+        self._cluster, self._objects = cluster, objects
+        self._settings: ClusterSettings = cluster.settings
+        self._directory, self._notes = ServiceDirectory(cluster), NoteBook(cluster)
+        self.request_logs = request_logs
+
+    def bento_home(self, workdir: Path) -> Path:
+        """Folder of the BentoML store that packages."""
+        return workdir / "bentoml"
+
+    def deploy(
+        self,
+        release: Release,
+        on_change: Callable[[ServiceStatus], None],
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> ServiceStatus:
+        """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
+        mark, variant = self._mark_of(release, needs), Variant(release.version)
+        if self._is_reached(release, mark) and (status := self.status(release.service)):
+            return status
+        released = release.model_copy(update={"request": release.request or driver.run})
+        version = self._stored(released, needs, mark)
+        rollout = ClusterRollout(self._cluster, release.service, variant)
+        tell = _Teller(self, release, on_change)
+        try:
+            self._make(version, rollout.begin(version))
+            self._carry_out(version, rollout, tell)
+        except Superseded:
+            self._clear(release.service)
+            raise
+        except (DeploymentFailed, ClusterRefused) as error:
+            self._end(rollout, Failed(variant=variant, why=str(error)))
+            with contextlib.suppress(Superseded):
+                tell()
+            raise DeploymentFailed(str(error)) from error
+        except OSError:
+            # Its retry goes on from here.
+            raise
+        except BaseException:
+            if driver.is_cancelled():
+                self._end(rollout, Stopped(why=f"the release of {release.version} was stopped"))
+            raise
+        self._clear(release.service)
+        return tell()
+
+    def status(self, service: str) -> ServiceStatus | None:
+        """What the service has reached, or None when the cluster knows none of that name."""
+        return self._directory.status(service)
+
+    def statuses(self) -> list[ServiceStatus]:
+        """Status of every service."""
+        return self._directory.statuses()
+
+    def endpoint(self, service: str) -> str | None:
+        """One of the addresses, drawn by their shares; None when nothing answers."""
+        found = self.endpoints(service)
+        return random.choices(list(found), list(found.values()))[0] if found else None
+
+    def endpoints(self, service: str) -> dict[str, int]:
+        """Percent of the requests that processes of the platform send to each address."""
+        return self._directory.endpoints(service)
+
+    def withdraw(self, service: str) -> None:
+        """Stop serving; requests in progress are answered first."""
+        self._remove(service)
+
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        notes = self._notes.read(service)
+        if notes is None or notes.record.request != run:
+            return
+        target = notes.record.rollout.target
+        if target is not None and notes.record.rollout.outcome == "under_way":
+            rollout = ClusterRollout(self._cluster, service, target)
+            self._end(rollout, Stopped(why=f"the release of {target.version} was stopped"))
+
+    def _is_reached(self, release: Release, mark: str) -> bool:
+        """Whether the very release has all traffic, and its objects are there."""
+        notes = self._notes.read(release.service)
+        if notes is None or notes.record.mark != mark:
+            return False
+        rollout, variant = notes.record.rollout, Variant(release.version)
+        is_reached = rollout.outcome == "reached" and rollout.target == rollout.serving == variant
+        name = version_name(release.service, release.version)
+        return is_reached and self._cluster.get("Deployment", name) is not None
+
+    def _mark_of(self, release: Release, needs: Needs) -> str:
+        """What tells apart releases of one version; where its bytes lie is no matter."""
+        s = self._settings
+        version = Version(release, needs, "", "", "", "", self._image(needs), bool(s.registry))
+        made = [objects_of(version, s), route(release.service, {}, s), s.registry]
+        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _image(self, needs: Needs) -> str:
+        """What answers, or what images that answer are built on."""
+        return needs.image or self._settings.serving_image
+
+    def _stored(self, release: Release, needs: Needs, mark: str) -> Version:
+        """The version, whose Bento is in the bucket, and in an image where there is a registry."""
+        service, image, is_built_in = release.service, self._image(needs), False
+        with tempfile.TemporaryDirectory(prefix="bento-") as folder:
+            archive = Path(folder, "bento.tar")
+            digest = pack(release.bento, archive)
+            # Pods of another archive of this version may start again, and find theirs.
+            key = f"bentos/{service}/{release.version}/{digest}.tar"
+            uri = self._objects.put_file(archive, key)
+        if self._settings.registry:
+            builder, is_built_in = ImageBuilder(self._cluster), True
+            image = builder.build(object_name(service), release.version, uri, digest, image)
+        return Version(
+            release=release,
+            needs=needs,
+            mark=mark,
+            bento_uri=uri,
+            bento_digest=digest,
+            requests_uri=self._objects.uri(f"requests/{service}"),
+            image=image,
+            is_built_in=is_built_in,
+        )
+
+    def _make(self, version: Version, rollout: Rollout) -> None:
+        """Apply the version's objects, and delete those that it has no more."""
+        made, release = objects_of(version, self._settings), version.release
+        serving = rollout.serving.version if rollout.serving else None
+        if release.most_replicas > release.replicas:
+            # As many as have the traffic now: the autoscaler goes on from there.
+            scaled = self._cluster.get("Deployment", version.name)
+            if not scaled and serving:
+                scaled = self._cluster.get("Deployment", version_name(release.service, serving))
+            if scaled:
+                replicas = min(scaled["spec"]["replicas"], release.most_replicas)
+                made[0]["spec"]["replicas"] = max(replicas, release.replicas)
+        # First: KEDA refuses what another autoscaler still has.
+        for kind in set(OPTIONAL) - {thing["kind"] for thing in made}:
+            self._cluster.delete(kind, version.name)
+        for thing in made:
+            self._apply(thing)
+
+    def _apply(self, thing: dict[str, Any]) -> None:
+        """Apply the object; KEDA may not have heard yet that the autoscaler before is gone."""
+        end = time.monotonic() + HANDED_OVER_WITHIN_S
+        while True:
+            try:
+                self._cluster.apply(thing)
+                return
+            except ClusterRefused:
+                if thing["kind"] != "ScaledObject" or time.monotonic() > end:
+                    raise
+            time.sleep(self._settings.poll_s)
+
+    def _carry_out(self, version: Version, rollout: ClusterRollout, tell: "_Teller") -> None:
+        """Give the version more and more of the traffic, for as long as it does well.
+
+        Raises DeploymentFailed with the words of the pods, or Superseded.
+        """
+        pods = self._pods(version)
+        start, conduct = Start(pods, self._settings.stuck_s), Conduct(pods)
+        step: int | None = None
+        while True:
+            found = self._deployments(version)
+            state = rollout.advance(self._seen(found, version))
+            reached = state.candidate.step if state.candidate else None
+            if reached != step:
+                step, conduct = reached, Conduct(pods)
+            rollout.lead(state)
+            if state.outcome == "reached":
+                return
+            if (own := found.get(version.release.version)) is None:
+                raise DeploymentFailed(f"Deployment {version.name} is gone: somebody deleted it")
+            if state.candidate is None or step is None:
+                if fault := start.fault(own):
+                    raise DeploymentFailed(f"{version.name} {fault}: {start.said}")
+                tell(start.said)
+            else:
+                tell()
+                if fault := conduct.fault():
+                    raise DeploymentFailed(
+                        f"version {version.release.version} {fault} at "
+                        f"{state.candidate.steps[step]} % of the traffic"
+                    )
+            time.sleep(self._settings.poll_s)
+
+    def _deployments(self, version: Version) -> dict[str, dict[str, Any]]:
+        """Deployments of the service by their versions."""
+        labels = f"{SERVICE_LABEL}={object_name(version.release.service)}"
+        found = self._cluster.find("Deployment", labels)
+        return {each["metadata"]["labels"][VERSION_LABEL]: each for each in found}
+
+    def _seen(self, found: dict[str, dict[str, Any]], version: Version) -> Seen:
+        ready = {v for v, each in found.items() if each.get("status", {}).get("readyReplicas")}
+        own = found.get(version.release.version)
+        is_whole = own is not None and is_rolled_out(own, version.release.replicas)
+        return Seen(
+            ready=frozenset(map(Variant, ready)),
+            whole=frozenset({Variant(version.release.version)} if is_whole else ()),
+        )
+
+    def _end(self, rollout: ClusterRollout, event: Failed | Stopped) -> None:
+        """Give all traffic back to the version that served, and take the new one away."""
+        with contextlib.suppress(Superseded):
+            rollout.lead(rollout.advance(event))
+        self._clear(rollout.service)
+
+    def _clear(self, service: str) -> None:
+        """Delete the objects of versions that are not kept.
+
+        Whoever makes objects of a version has noted it before; so what is found first and is not
+        in the notes after that belongs to nobody.
+        """
+        labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
+        found = [(kind, each) for kind in KINDS_OF_A_SERVICE for each in self._found(kind, labels)]
+        if {_version_of(each) for _, each in found} - self._wanted(service):
+            # A gateway hears of the new shares a moment later, and would find nobody there.
+            time.sleep(DRAINED_AFTER_POLLS * self._settings.poll_s)
+        wanted = self._wanted(service)
+        for kind, each in found:
+            if _version_of(each) not in wanted:
+                self._cluster.delete(kind, each["metadata"]["name"])
+
+    def _wanted(self, service: str) -> set[str]:
+        """Versions of the service that are kept."""
+        notes = self._notes.read(service)
+        return {v.version for v in kept(notes.record.rollout)} if notes else set()
+
+    def _remove(self, service: str) -> None:
+        """Delete all objects of the service."""
+        labels = f"{SERVICE_LABEL}={object_name(service)}"
+        for kind in KINDS_OF_A_SERVICE:
+            for each in self._found(kind, labels):
+                self._cluster.delete(kind, each["metadata"]["name"])
+
+    def _found(self, kind: str, labels: str) -> list[dict[str, Any]]:
+        """Objects of the kind; of every kind, whatever the settings are now, where the cluster
+        knows it."""
+        with contextlib.suppress(NotThere):
+            return list(self._cluster.find(kind, labels))
+        return []
+
+    def _pods(self, version: Version) -> VersionPods:
+        return VersionPods(self._cluster, version.selector)
+
+
+class _Teller:
+    """Reports to whoever waits what has changed. Raises Superseded when the service is gone."""
+
+    def __init__(
+        self, runtime: ClusterRuntime, release: Release, on_change: Callable[[ServiceStatus], None]
+    ) -> None:
+        self._runtime, self._release, self._on_change = runtime, release, on_change
+        self._told: tuple | None = None
+
+    def __call__(self, message: str = "") -> ServiceStatus:
+        status = self._runtime.status(self._release.service)
+        if status is None:
+            raise Superseded(f"{self._release.service} is gone: somebody withdrew it")
+        if message:
+            status = status.model_copy(update={"message": message})
+        mark = (status.state, status.weight, status.message)
+        if mark != self._told:
+            self._told = mark
+            self._on_change(status)
+        return status
+
+
+def _version_of(thing: dict[str, Any]) -> str:
+    return thing["metadata"]["labels"][VERSION_LABEL]

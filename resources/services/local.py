@@ -1,0 +1,295 @@
+"""The adapter of the service runtime on one machine: releases are files that the reconciler reads.
+
+timeout: `deploy` waits `READY_WITHIN_S` for the new version, besides the canary's own steps; a
+    release that takes longer is stopped.
+retry: the reconciler starts a dying process again with growing pauses; a version that does not
+    start three times, or that answers with errors, is rolled back. A driver that was killed leaves
+    its release, which goes on, and its retry follows it.
+cancel: an interrupted driver stops its release: all traffic returns to the version before.
+duplicate: a release equal to the running one changes nothing. Of two releases at once the one that
+    was requested later wins, and the driver of the other raises Superseded.
+partial write: a release is renamed into place.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+
+from engine import lease
+from engine.protocol import write_atomically
+from resources.compute.contract import ANY, NOBODY, Driver
+from resources.compute.requirements import Needs
+from serving.contract import STOP, Release, ServiceStatus, StopOrder
+
+READY_WITHIN_S = 120.0
+ABSENT_WITHIN_S = 30.0
+"""How long a reconciler that is being started anew is waited for."""
+POLL_S = 0.05
+NOT_KNOWN_YET = (404, 502, 503, 504)
+
+
+class RuntimeAbsent(Exception):
+    """No reconciler is at work, so nothing can be served."""
+
+
+class DeploymentFailed(Exception):
+    """The new version did not take over; the earlier one still has the traffic."""
+
+
+class Superseded(DeploymentFailed):
+    """Another version of the service was released later, or the service was withdrawn."""
+
+
+class Runtime(Protocol):
+    """What steps need of the place where services run."""
+
+    request_logs: Path
+
+    def bento_home(self, workdir: Path) -> Path:
+        """Folder of the BentoML store that a packaging job with this work directory uses."""
+        ...
+
+    def deploy(
+        self,
+        release: Release,
+        on_change: Callable[[ServiceStatus], None],
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> ServiceStatus:
+        """Status once the release has all traffic.
+
+        Raises DeploymentFailed, Superseded, RuntimeAbsent, or OSError. Interrupted by a driver that
+        is cancelled, it gives all traffic back to the version before.
+        """
+        ...
+
+    def status(self, service: str) -> ServiceStatus | None:
+        """What the service has reached, or None."""
+        ...
+
+    def statuses(self) -> list[ServiceStatus]:
+        """Status of every service."""
+        ...
+
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on.
+
+        For a driver that cannot do it: it was killed before it was cancelled. Raises OSError.
+        """
+        ...
+
+    def withdraw(self, service: str) -> None:
+        """Stop serving."""
+        ...
+
+    def endpoint(self, service: str) -> str | None:
+        """Address of predictions for processes of the platform, or None when nothing answers."""
+        ...
+
+    def endpoints(self, service: str) -> dict[str, int]:
+        """Percent of the requests that processes of the platform send to each address."""
+        ...
+
+
+class LocalRuntime:
+    """Writes releases for the reconciler, and waits for what it reaches."""
+
+    def __init__(self, services: Path, request_logs: Path) -> None:
+        self._services = services
+        self.request_logs = request_logs
+
+    def bento_home(self, workdir: Path) -> Path:
+        """Folder of the BentoML store, which all services share."""
+        return self._services.parent / "bentoml"
+
+    def deploy(
+        self,
+        release: Release,
+        on_change: Callable[[ServiceStatus], None],
+        needs: Needs = ANY,
+        driver: Driver = NOBODY,
+    ) -> ServiceStatus:
+        """Status once the release has all traffic; of the needs nothing is used here.
+
+        Raises RuntimeAbsent when no reconciler runs (the release is kept for when one does),
+        Superseded when another release is later, DeploymentFailed when it was rolled back or did
+        not become ready in time. Interrupted, it stops the release.
+        """
+        folder, run = self._services / release.service, driver.run or uuid.uuid4().hex
+        try:
+            return self._follow(folder, self._write(folder, release, run), on_change)
+        except (DeploymentFailed, RuntimeAbsent, OSError):
+            raise
+        except BaseException:
+            self.stop(release.service, run)
+            raise
+
+    def _write(self, folder: Path, release: Release, run: str) -> Release:
+        """The release as the reconciler gets it. Raises Superseded."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with lease.alone(folder / ".lock"):
+            present = _read(folder)
+            asked_at = release.asked_at or time.time()
+            if present is not None and present.asked_at > asked_at:
+                raise Superseded(
+                    f"{release.service} {release.version} gives way to {present.version}, which "
+                    "was released later"
+                )
+            request = self._request(present, run)
+            released = release.model_copy(update={"asked_at": asked_at, "request": request})
+            write_atomically(folder / "release.json", released.model_dump_json(indent=2))
+        return released
+
+    def _request(self, present: Release | None, run: str) -> str:
+        """Identity of the request: that of the driver, unless its release was refused before."""
+        if present is None or _run_of(present) != run:
+            return run
+        status = self.status(present.service)
+        is_refused = status and status.state == "rolled_back" and status.request == present.request
+        return f"{run}/{uuid.uuid4().hex[:8]}" if is_refused else present.request
+
+    def _follow(
+        self, folder: Path, release: Release, on_change: Callable[[ServiceStatus], None]
+    ) -> ServiceStatus:
+        patience_s = READY_WITHIN_S + release.step_s * len(release.canary)
+        end, seen, heard = time.monotonic() + patience_s, None, float("-inf")
+        while (now := time.monotonic()) < end:
+            if lease.holder(self._services) is not None:
+                heard = now
+            elif now - heard > ABSENT_WITHIN_S:
+                raise RuntimeAbsent(
+                    f"no reconciler is running, so {release.service} {release.version} is packaged "
+                    "but does not serve; start `orrery up`, which takes it up, and materialise "
+                    "this again"
+                )
+            present = _require_current(_read(folder), release)
+            status = self.status(release.service)
+            if status is not None and status.request == present.request:
+                bare = status.model_copy(update={"answering": []})
+                if bare != seen:
+                    on_change(status)
+                    seen = bare
+                if status.state == "rolled_back":
+                    raise DeploymentFailed(f"{release.service}: {status.message}")
+                if status.state == "serving":
+                    return status
+            time.sleep(POLL_S)
+        reason = f"{release.version} did not serve within {patience_s:.0f} s"
+        self._stop(folder, release, reason)
+        raise DeploymentFailed(
+            f"{release.service}: {reason}, so its release was stopped; see the logs in "
+            f"{folder / 'logs'}"
+        )
+
+    def _stop(self, folder: Path, release: Release, reason: str) -> None:
+        """Have the reconciler give all traffic back to the version before."""
+        order = StopOrder(request=release.request, reason=reason)
+        write_atomically(folder / STOP, order.model_dump_json())
+
+    def stop(self, service: str, run: str) -> None:
+        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        folder = self._services / service
+        present = _read(folder)
+        if present is not None and _run_of(present) == run:
+            self._stop(folder, present, f"the release of {present.version} was stopped")
+
+    def status(self, service: str) -> ServiceStatus | None:
+        """What the reconciler has reached, or None when it knows no such service."""
+        try:
+            content = (self._services / service / "status.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        status = ServiceStatus.model_validate_json(content)
+        if status.answering and lease.holder(self._services) is None:
+            # The router and all replicas ended with the reconciler.
+            return status.model_copy(update={"answering": [], "replicas": []})
+        return status
+
+    def statuses(self) -> list[ServiceStatus]:
+        """Status of every service."""
+        names = sorted(path.parent.name for path in self._services.glob("*/status.json"))
+        return [status for name in names if (status := self.status(name))]
+
+    def withdraw(self, service: str) -> None:
+        """Stop serving; requests in progress are answered first."""
+        folder = self._services / service
+        if not folder.exists():
+            return
+        with lease.alone(folder / ".lock"):
+            (folder / "release.json").unlink(missing_ok=True)
+            (folder / STOP).unlink(missing_ok=True)
+
+    def endpoint(self, service: str) -> str | None:
+        """The service at the router, or None when nothing answers."""
+        return next(iter(self.endpoints(service)), None)
+
+    def endpoints(self, service: str) -> dict[str, int]:
+        """The service at the router, which knows the shares; nothing where no version answers."""
+        status = self.status(service)
+        return {status.url: 100} if status and status.answering else {}
+
+
+def _read(folder: Path) -> Release | None:
+    """The release in the folder, or None."""
+    try:
+        return Release.model_validate_json((folder / "release.json").read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _run_of(release: Release) -> str:
+    """The driver that the request is from."""
+    return release.request.partition("/")[0]
+
+
+def _require_current(present: Release | None, release: Release) -> Release:
+    """The present release, which asks for the same as this one. Raises Superseded."""
+    if present is None:
+        raise Superseded(f"{release.service} was withdrawn")
+    same = present.model_copy(update={"request": release.request, "asked_at": release.asked_at})
+    if same != release:
+        raise Superseded(
+            f"{release.service} {release.version} gives way to {present.version}, which was "
+            "released later"
+        )
+    return present
+
+
+def answer_to_example(
+    url: str | None, model_version: int, patience_s: float = 0.0
+) -> dict[str, Any]:
+    """What the model version at the address of predictions answers to its own example.
+
+    The example is a page of its own (`/example`), so it is no request of a client and is not
+    logged. A service that proxies do not know yet, or where another version has a share of the
+    traffic, is called again for so long. Raises DeploymentFailed when there is no answer.
+    """
+    if url is None:
+        raise DeploymentFailed("the service does not answer: somebody withdrew it")
+    page = f"{url.removesuffix('/predict')}/example"
+    end = time.monotonic() + patience_s
+    with httpx.Client(timeout=10) as client:
+        while True:
+            try:
+                answer = client.get(page).raise_for_status().json()
+                if answer["model_version"] == model_version:
+                    return answer
+                problem = f"answers with version {answer['model_version']} of the model"
+            except (httpx.HTTPError, ValueError) as error:
+                problem = f"does not answer: {error}"
+                if not _may_pass(error):
+                    raise DeploymentFailed(f"{page} {problem}") from error
+            if time.monotonic() > end:
+                raise DeploymentFailed(f"{page} {problem}, expected version {model_version}")
+            time.sleep(POLL_S)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is an error of proxies that do not know the service yet, not of the service."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code in NOT_KNOWN_YET
+    return isinstance(error, httpx.TransportError)

@@ -1,0 +1,1 @@
+"""Files: the object store, and what is kept in it besides datasets."""

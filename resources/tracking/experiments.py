@@ -1,0 +1,303 @@
+"""The door to MLflow's experiments as people and programs use them: look, compare, log.
+
+timeout, retry: the client's, as set where it connects.
+cancel: a run that nobody ends stays RUNNING.
+duplicate: a run created twice is two runs; a metric logged twice at one step has two values.
+partial write: a batch of metrics is one transaction of MLflow.
+"""
+
+import math
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resources.tracking.adapter import EXPERIMENT_TAGS, JOB_TAG
+from resources.tracking.connection import MlflowConnection
+
+PROJECT_TAG = "orrery.project"
+COUNTED = 1_000
+"""Runs of one page while they are counted."""
+
+
+class TrackedExperiment(NamedTuple):
+    """An experiment of MLflow."""
+
+    id: str
+    name: str
+    project: str
+    url: str
+    created_at: float
+
+
+class LoggedRun(NamedTuple):
+    """An mlflow_run and its newest values."""
+
+    id: str
+    experiment_id: str
+    name: str
+    status: str
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    started_at: float | None
+    ended_at: float | None
+    url: str
+
+
+class LoggedValue(NamedTuple):
+    """One value of a metric."""
+
+    name: str
+    value: float
+    step: int
+    at: float
+
+
+class KeptFile(NamedTuple):
+    """A file of a run."""
+
+    path: str
+    bytes: int | None
+
+
+class Listing(NamedTuple):
+    """A page of runs."""
+
+    runs: list[LoggedRun]
+    next: str | None
+
+
+class ExperimentExists(Exception):
+    """An experiment of this name is there already."""
+
+
+class BadCursor(Exception):
+    """A place in a list that MLflow does not know."""
+
+
+class Experiments(MlflowConnection):
+    """MLflow's experiments, runs and metrics."""
+
+    def __init__(self, uri: str, artifacts: str, ui: str) -> None:
+        super().__init__(uri)
+        self._artifacts, self._ui = artifacts, ui
+
+    def all(self) -> list[TrackedExperiment]:
+        """Every experiment that belongs to a project, newest first.
+
+        Raises TrackingUnavailable.
+        """
+        found: list[TrackedExperiment] = []
+        token: str | None = None
+        with self._answers():
+            while True:
+                page = self._client.search_experiments(max_results=500, page_token=token)
+                found += [self._experiment(e) for e in page if e.name != "Default"]
+                token = page.token
+                if not token:
+                    return found
+
+    def find(self, experiment_id: str) -> TrackedExperiment | None:
+        """The experiment, or None. Raises TrackingUnavailable."""
+        return next((e for e in self.all() if e.id == experiment_id), None)
+
+    def require_new(self, project: str, name: str) -> None:
+        """Return when there is no such experiment. Raises ExperimentExists."""
+        with self._answers():
+            found = self._client.get_experiment_by_name(f"{project}/{name}")
+        if found is not None:
+            raise ExperimentExists(f"project {project} has an experiment {name!r} already")
+
+    def create(self, project: str, name: str) -> TrackedExperiment:
+        """A further experiment of the project. Raises ExperimentExists or TrackingUnavailable."""
+        full = f"{project}/{name}"
+        self.require_new(project, name)
+        with self._answers():
+            tags = {**EXPERIMENT_TAGS, PROJECT_TAG: project}
+            created = self._client.create_experiment(full, f"{self._artifacts}/{full}", tags)
+            return self._experiment(self._client.get_experiment(created))
+
+    def runs(
+        self,
+        experiments: Sequence[str],
+        *,
+        limit: int,
+        cursor: str | None = None,
+        status: str | None = None,
+        tags: dict[str, str] | None = None,
+        metric: str | None = None,
+        ascending: bool = False,
+    ) -> Listing:
+        """Runs of the experiments, newest first or the best of the metric first.
+
+        Raises BadCursor or TrackingUnavailable.
+        """
+        conditions = [f"attributes.status = '{status}'"] if status else []
+        conditions += [f"tags.`{key}` = '{value}'" for key, value in (tags or {}).items()]
+        order = ["attributes.start_time DESC"]
+        if metric:
+            order = [f"metrics.`{metric}` {'ASC' if ascending else 'DESC'}"]
+        if cursor and not re.fullmatch(r"[A-Za-z0-9_=+/-]{1,2000}", cursor):
+            raise BadCursor("the cursor is none of this list")
+        with self._answers():
+            try:
+                page = self._client.search_runs(
+                    list(experiments),
+                    " and ".join(conditions),
+                    max_results=limit,
+                    order_by=order,
+                    page_token=cursor,
+                )
+            except (ValueError, TypeError, KeyError) as error:
+                raise BadCursor("the cursor is none of this list") from error
+        return Listing([self._run(run) for run in page], page.token or None)
+
+    def of_job(self, identity: str) -> LoggedRun | None:
+        """The run of the engine job with this identity, or None.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            ids = [e.experiment_id for e in self._client.search_experiments(max_results=1_000)]
+        found = self.runs(ids, limit=1, tags={JOB_TAG: identity}).runs
+        return found[0] if found else None
+
+    def run(self, run_id: str) -> LoggedRun | None:
+        """The run, or None. Raises TrackingUnavailable."""
+        from mlflow.exceptions import MlflowException
+
+        with self._answers():
+            try:
+                found = self._client.get_run(run_id)
+                return self._run(found) if found.info.lifecycle_stage == "active" else None
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def start_run(self, experiment: str, name: str, user: str, parameters: dict[str, str]) -> str:
+        """Id of a new run. Raises TrackingUnavailable."""
+        from mlflow.entities import Param
+
+        with self._answers():
+            tags = {"mlflow.user": user}
+            run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
+            if parameters:
+                logged = [Param(key, value) for key, value in parameters.items()]
+                self._client.log_batch(run_id, params=logged)
+        return run_id
+
+    def log(self, run_id: str, values: Sequence[LoggedValue]) -> None:
+        """Record the values. Raises TrackingUnavailable."""
+        from mlflow.entities import Metric
+
+        with self._answers():
+            metrics = [Metric(v.name, v.value, int(v.at * 1000), v.step) for v in values]
+            self._client.log_batch(run_id, metrics=metrics)
+
+    def change(
+        self, run_id: str, *, status: str | None, name: str | None, tags: dict[str, str | None]
+    ) -> None:
+        """Set and remove tags, rename the run, and end it, in this order.
+
+        Raises TrackingUnavailable.
+        """
+        known = self.run(run_id)
+        with self._answers():
+            for key, value in tags.items():
+                if value is not None:
+                    self._client.set_tag(run_id, key, value)
+                elif known and key in known.tags:
+                    self._client.delete_tag(run_id, key)
+            if name is not None:
+                self._client.update_run(run_id, name=name)
+            if status is not None:
+                self._client.set_terminated(run_id, status)
+
+    def delete_run(self, run_id: str) -> None:
+        """Mark the run as deleted. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.delete_run(run_id)
+
+    def count(self, experiment: str) -> int:
+        """How many runs the experiment has. Raises TrackingUnavailable."""
+        page = self.runs([experiment], limit=COUNTED)
+        total = len(page.runs)
+        while page.next:
+            page = self.runs([experiment], limit=COUNTED, cursor=page.next)
+            total += len(page.runs)
+        return total
+
+    def delete(self, experiment: str) -> None:
+        """Mark the experiment and its runs as deleted. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.delete_experiment(experiment)
+
+    def files(self, run_id: str) -> list[KeptFile]:
+        """Every file of the run, by path. Raises TrackingUnavailable."""
+        found, folders = [], [""]
+        with self._answers():
+            while folders:
+                for entry in self._client.list_artifacts(run_id, folders.pop() or None):
+                    if entry.is_dir:
+                        folders.append(entry.path)
+                    else:
+                        found.append(KeptFile(entry.path, entry.file_size))
+        return sorted(found)
+
+    def add_file(self, run_id: str, path: str, content: bytes) -> None:
+        """Keep the bytes under the path; an earlier file of the path is replaced.
+
+        Raises TrackingUnavailable.
+        """
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as scratch, self._answers():
+            file = Path(scratch, name)
+            file.write_bytes(content)
+            self._client.log_artifact(run_id, str(file), folder or None)
+
+    def curves(self, run: LoggedRun, names: Sequence[str]) -> dict[str, list[LoggedValue]]:
+        """Series of the run's metrics in the order of their steps. Raises TrackingUnavailable."""
+        wanted = [name for name in run.metrics if not names or name in names]
+        with self._answers():
+            return {
+                name: sorted(
+                    (
+                        LoggedValue(name, m.value, m.step, m.timestamp / 1000)
+                        for m in self._client.get_metric_history(run.id, name)
+                    ),
+                    key=lambda value: (value.step, value.at),
+                )
+                for name in wanted
+            }
+
+    def _experiment(self, found: Any) -> TrackedExperiment:
+        return TrackedExperiment(
+            id=found.experiment_id,
+            name=found.name,
+            project=found.tags.get(PROJECT_TAG) or found.name.partition("/")[0],
+            url=f"{self._ui}/#/experiments/{found.experiment_id}",
+            created_at=(found.creation_time or 0) / 1000,
+        )
+
+    def _run(self, found: Any) -> LoggedRun:
+        info, data = found.info, found.data
+        return LoggedRun(
+            id=info.run_id,
+            experiment_id=info.experiment_id,
+            name=info.run_name or "",
+            status=info.status,
+            parameters=dict(data.params),
+            metrics=dict(data.metrics),
+            tags=dict(data.tags),
+            started_at=info.start_time / 1000 if info.start_time else None,
+            ended_at=info.end_time / 1000 if info.end_time else None,
+            url=f"{self._ui}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
+        )
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,204 @@
+"""The adapter to MLflow's registry: versions of models, their aliases and tags.
+
+timeout, retry: as for `resources.tracking.adapter`.
+cancel: a version is registered once its files are logged; what was logged before is not read.
+duplicate: an artefact of an mlflow_run has one version.
+partial write: artefact files are logged before the version points at them.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.artefact import ONNX, Signature
+from resources.tracking.connection import MlflowConnection
+
+DIGEST_TAG = "orrery.artefact_digest"
+REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A model version of the registry."""
+
+    name: str
+    version: int
+    run_id: str
+    artefact_digest: str
+    artefact_key: str
+    url: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...] = ()
+    created_at: float = 0.0
+    """Seconds since the epoch."""
+
+
+def registered_name(project: str, model: str) -> str:
+    """Name of the model in the registry."""
+    return f"{project}.{model}"
+
+
+TEST_METRICS_TAG = "orrery.test_metrics"
+"""Metrics of the held-out split as JSON: what versions are compared by."""
+
+
+class Registry(MlflowConnection):
+    """Models and their versions."""
+
+    def __init__(self, uri: str, ui: str) -> None:
+        super().__init__(uri)
+        self._ui = ui
+
+    def register(
+        self,
+        name: str,
+        artefact: Path,
+        artefact_digest: str,
+        artefact_key: str,
+        run_id: str,
+        signature: Signature,
+        tags: dict[str, str],
+        description: str,
+    ) -> RegisteredVersion:
+        """The model version of this artefact from this mlflow_run: found, or registered.
+
+        Raises TrackingUnavailable.
+        """
+        for version in self.versions(name):
+            if version.run_id == run_id and version.artefact_digest == artefact_digest:
+                return version
+        with self._answers():
+            self._log_model(name, artefact, run_id, signature)
+            newest = max(
+                self._client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"),
+                key=lambda v: int(v.version),
+            )
+            more = {DIGEST_TAG: artefact_digest, "orrery.artefact_key": artefact_key, **tags}
+            for key, value in more.items():
+                self._client.set_model_version_tag(name, newest.version, key, value)
+            self._client.update_model_version(name, newest.version, description)
+        return self.version(name, int(newest.version))
+
+    def _log_model(self, name: str, artefact: Path, run_id: str, signature: Signature) -> None:
+        import numpy as np
+        import onnx
+        from mlflow import onnx as flavor
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        def spec(tensor: Any) -> Schema:
+            return Schema([TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape), tensor.name)])
+
+        example = np.array(
+            json.loads((artefact / "input_example.json").read_bytes()), signature.input.dtype
+        )
+        experiment = self._client.get_run(run_id).info.experiment_id
+        logged = self._client.create_logged_model(experiment, "model", source_run_id=run_id)
+        with self._as_default_store():
+            Model.log(
+                None,
+                flavor=flavor,
+                model_id=logged.model_id,
+                registered_model_name=name,
+                await_registration_for=60,
+                run_id=run_id,
+                onnx_model=onnx.load(artefact / ONNX),
+                onnx_execution_providers=["CPUExecutionProvider"],
+                signature=ModelSignature(spec(signature.input), spec(signature.output)),
+                input_example={signature.input.name: example},
+                pip_requirements=list(REQUIREMENTS),
+            )
+
+    @contextmanager
+    def _as_default_store(self) -> Iterator[None]:
+        """Model.log has no argument for the store; it reads the process's default."""
+        import mlflow
+
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self.uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)
+
+    def version(self, name: str, version: int) -> RegisteredVersion:
+        """A model version. Raises TrackingUnavailable when there is none."""
+        with self._answers():
+            return self._registered(self._client.get_model_version(name, str(version)))
+
+    def versions(self, name: str) -> list[RegisteredVersion]:
+        """All versions of the model, newest first."""
+        with self._answers():
+            found = self._client.search_model_versions(f"name = '{name}'")
+            aliases = self._aliases(name) if found else {}
+        return sorted((self._registered(v, aliases) for v in found), key=lambda v: -v.version)
+
+    def versions_of_run(self, run_id: str) -> list[str]:
+        """Names of the model versions that the run made. Raises TrackingUnavailable."""
+        with self._answers():
+            found = self._client.search_model_versions(f"run_id = '{run_id}'")
+        return [f"{version.name} version {version.version}" for version in found]
+
+    def models_of(self, prefix: str) -> dict[str, int]:
+        """Registered models whose names begin so, and how many versions each has.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            found = self._client.search_registered_models(f"name LIKE '{prefix}%'", 1000)
+        names = [model.name for model in found if model.name.startswith(prefix)]
+        return {name: len(self.versions(name)) for name in names}
+
+    def delete_model(self, name: str) -> None:
+        """Remove the model and its versions. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.delete_registered_model(name)
+
+    def _aliases(self, name: str) -> dict[int, list[str]]:
+        """Aliases by version: a search of MLflow gives versions without theirs."""
+        found: dict[int, list[str]] = {}
+        for alias, version in self._client.get_registered_model(name).aliases.items():
+            found.setdefault(int(version), []).append(alias)
+        return found
+
+    def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
+        """The version the alias points at, or None. Raises TrackingUnavailable."""
+        from mlflow.exceptions import MlflowException
+
+        with self._answers():
+            try:
+                return self._registered(self._client.get_model_version_by_alias(name, alias))
+            except MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+
+    def point(self, name: str, alias: str, version: int) -> None:
+        """Move the alias to the version. Raises TrackingUnavailable."""
+        with self._answers():
+            self._client.set_registered_model_alias(name, alias, str(version))
+
+    def tag_version(self, name: str, version: int, tags: dict[str, str]) -> None:
+        """Set tags of a model version. Raises TrackingUnavailable."""
+        with self._answers():
+            for key, value in tags.items():
+                self._client.set_model_version_tag(name, str(version), key, value)
+
+    def _registered(
+        self, found: Any, aliases: Mapping[int, list[str]] | None = None
+    ) -> RegisteredVersion:
+        named = found.aliases if aliases is None else aliases.get(int(found.version), [])
+        return RegisteredVersion(
+            name=found.name,
+            version=int(found.version),
+            run_id=found.run_id,
+            artefact_digest=found.tags.get(DIGEST_TAG, ""),
+            artefact_key=found.tags.get("orrery.artefact_key", ""),
+            url=f"{self._ui}/#/models/{found.name}/versions/{found.version}",
+            tags=dict(found.tags),
+            aliases=tuple(sorted(named)),
+            created_at=found.creation_timestamp / 1000,
+        )

@@ -1,0 +1,45 @@
+"""What a request may not have run on the cluster."""
+
+import pytest
+
+from api.access.policy import refuse_what_requests_may_not
+from api.problems import Problem
+from api.settings import FrontDoorSettings
+from projects.schema import Project
+
+
+def project(**placement):
+    return Project.model_validate(
+        {
+            "project": "p",
+            "owner": "team:a",
+            "models": {"m": {"trainer": "training.vision:train", "placement": placement}},
+        }
+    )
+
+
+@pytest.mark.parametrize("image", ["evil:1", "team/trainers-evil:1", "team"])
+def test_an_image_that_is_not_allowed_is_refused(image):
+    front = FrontDoorSettings(images="team/trainers")
+
+    with pytest.raises(Problem) as refused:
+        refuse_what_requests_may_not(project(image=image), front)
+
+    assert refused.value.errors[0].field == "models.m.placement.image"
+
+
+@pytest.mark.parametrize("image", ["team/trainers/vision:2", "team/trainers:1"])
+def test_an_allowed_image_may_be_named(image):
+    refuse_what_requests_may_not(project(image=image), FrontDoorSettings(images="team/trainers"))
+
+
+@pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONPATH", "AWS_ENDPOINT_URL", "PATH"])
+def test_a_variable_that_changes_what_code_runs_is_refused(variable):
+    with pytest.raises(Problem) as refused:
+        refuse_what_requests_may_not(project(environment={variable: "x"}), FrontDoorSettings())
+
+    assert refused.value.errors[0].field == "models.m.placement.environment"
+
+
+def test_a_variable_of_how_fast_code_runs_may_be_named():
+    refuse_what_requests_may_not(project(environment={"OMP_NUM_THREADS": "2"}), FrontDoorSettings())

@@ -1,0 +1,201 @@
+"""Agents: previews before changes, plans that hold or are refused."""
+
+import pytest
+
+from tests.api.agents.mcp_client import by_mcp
+
+
+@pytest.fixture(scope="module")
+def agent(door):
+    """A client whose agents may change things."""
+    return door.with_role("user", agents_may_change=True)
+
+
+@pytest.fixture(scope="module")
+def reader(door):
+    """A client of a key made without saying more: its agents only read."""
+    return door.with_role("user")
+
+
+def execute(client, tool, plan_hash=None, **params):
+    body = {"tool": tool, "params": params}
+    if plan_hash:
+        body["plan_hash"] = plan_hash
+    return client.post("/agent/execute", json=body)
+
+
+def preview(client, tool, **params) -> dict:
+    return execute(client, tool, **params).raise_for_status().json()["preview"]
+
+
+def test_an_agent_only_reads_unless_its_key_says_more(reader):
+    told = reader.get("/agent/tools").json()
+    assert told["read_only"]
+    assert not any(tool["changes"] for tool in told["tools"])
+
+
+def test_a_reading_key_is_refused_a_change_with_what_to_do(reader):
+    refused = execute(reader, "train.submit", model="classifier")
+    assert refused.status_code == 403
+    assert "agents_may_change" in refused.json()["todo"]
+
+
+def test_every_tool_has_schemas_of_both_sides(agent):
+    for tool in agent.get("/agent/tools").json()["tools"]:
+        assert tool["input_schema"]["type"] == "object"
+        assert tool["output_schema"]["properties"]
+
+
+def test_a_change_is_first_only_previewed(door, agent):
+    before = door.admin.get("/jobs").json()["items"]
+    told = execute(agent, "train.submit", model="classifier").json()
+    assert told["status"] == "preview"
+    assert told["preview"]["resolved"]["job"]["hyperparameters"]
+    assert door.admin.get("/jobs").json()["items"] == before
+
+
+def test_a_preview_says_why_it_knows_no_cost(agent):
+    plan = preview(agent, "train.submit", model="classifier")
+    assert plan["cost"]["seconds"] is None
+    assert "not enough history" in plan["cost"]["why"]
+
+
+def test_an_agreed_plan_is_carried_out_once(agent):
+    plan = preview(agent, "train.submit", model="classifier", seed=5)
+    first = execute(agent, "train.submit", plan["plan_hash"], model="classifier", seed=5).json()
+    second = execute(agent, "train.submit", plan["plan_hash"], model="classifier", seed=5).json()
+    assert first["status"] == "done"
+    assert first["handle"] == second["handle"]
+    agent.delete(f"/train/jobs/{first['handle']}")
+
+
+def test_a_plan_for_other_parameters_is_refused(agent):
+    plan = preview(agent, "train.submit", model="classifier", seed=1)
+    refused = execute(agent, "train.submit", plan["plan_hash"], model="classifier", seed=2)
+    assert refused.status_code == 409
+    assert refused.json()["type"] == "/problems/stale-plan"
+
+
+def test_a_plan_whose_ground_has_changed_is_refused(door):
+    manager = door.with_role("manager", agents_may_change=True)
+    declaration = {"project": "ground", "owner": "team:a"}
+    manager.post("/projects", json={"declaration": declaration}).raise_for_status()
+    plan = preview(manager, "projects.delete", project="ground")
+    changed = {**declaration, "description": "changed meanwhile"}
+    manager.put("/projects/ground", json={"declaration": changed}).raise_for_status()
+    refused = execute(manager, "projects.delete", plan["plan_hash"], project="ground")
+    assert refused.json()["type"] == "/problems/stale-plan"
+    assert manager.get("/projects/ground").status_code == 200
+
+
+def test_a_plan_of_somebody_elses_organization_is_worth_nothing(door, agent):
+    plan = preview(agent, "train.submit", model="classifier")
+    other = door.organization_admin("elsewhere")
+    refused = execute(other, "train.submit", plan["plan_hash"], model="classifier")
+    assert refused.json()["type"] == "/problems/stale-plan"
+
+
+def test_wrong_parameters_are_named_with_the_nearest_right_one(agent):
+    refused = execute(agent, "train.submit", modle="classifier")
+    errors = {e["field"]: e["message"] for e in refused.json()["errors"]}
+    assert "did you mean 'model'" in errors["modle"]
+    assert "model" in errors
+
+
+def test_an_unknown_tool_is_answered_with_the_nearest(agent):
+    assert "train.submit" in execute(agent, "train.sumbit").json()["detail"]
+
+
+def test_a_budget_is_part_of_the_preview(door):
+    client = door.with_role("user", agents_may_change=True, budget_gpu_h=2.0)
+    plan = preview(client, "train.submit", model="classifier")
+    (budget,) = plan["quota"]["budgets"]
+    assert (budget["unit"], budget["limit"], budget["used"]) == ("gpu_h", 2.0, 0.0)
+    assert (budget["left"], budget["needed"]) == (2.0, 0.0)
+
+
+def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(door, agent):
+    plan = preview(agent, "train.submit", model="classifier", seed=9)
+    body = {
+        "tool": "train.submit",
+        "params": {"model": "classifier", "seed": 9},
+        "plan_hash": plan["plan_hash"],
+    }
+    made = agent.post("/agent/execute", json=body, headers={"X-On-Behalf-Of": "grace"}).json()
+    entry = door.admin.get("/audit", params={"object": made["handle"]}).json()["items"][0]
+    assert entry["on_behalf_of"] == "grace"
+    agent.delete(f"/train/jobs/{made['handle']}")
+
+
+def test_a_reading_tool_answers_structured_over_mcp(door):
+    async def use(client):
+        return await client.call_tool("projects.list", {})
+
+    answer = by_mcp(door.url, door.key("viewer"), use)
+    assert not answer.is_error
+    assert answer.structured_content["items"][0]["project"] == "flowers"
+
+
+def test_a_change_over_mcp_is_previewed_and_then_done(door):
+    async def use(client):
+        asked = {"model": "classifier", "seed": 11}
+        first = await client.call_tool("train.submit", asked)
+        plan = first.structured_content["preview"]["plan_hash"]
+        return first, await client.call_tool("train.submit", {**asked, "plan_hash": plan})
+
+    first, second = by_mcp(door.url, door.key("user", agents_may_change=True), use)
+    assert first.structured_content["status"] == "preview"
+    assert second.structured_content["status"] == "done"
+    door.admin.delete(f"/train/jobs/{second.structured_content['handle']}")
+
+
+def test_an_mcp_tool_error_tells_what_to_change(door):
+    async def use(client):
+        return await client.call_tool("train.get", {"idd": "x"})
+
+    answer = by_mcp(door.url, door.key("viewer"), use)
+    assert answer.is_error
+    assert "idd" in answer.content[0].text
+
+
+def test_an_mcp_client_of_a_viewer_sees_no_changing_tool(door):
+    async def use(client):
+        return [tool.name for tool in (await client.list_tools()).tools]
+
+    names = by_mcp(door.url, door.key("viewer"), use)
+    assert "projects.list" in names
+    assert "train.submit" not in names
+
+
+def test_mcp_needs_a_key(door):
+    assert door.client(None).post("/mcp", json={}).status_code == 401
+
+
+def test_without_an_endpoint_a_sentence_is_told_what_to_set_up(agent):
+    refused = agent.post("/agent/ask", json={"question": "what serves?"})
+    assert refused.status_code == 501
+    assert "ORRERY_ASK_URL" in refused.json()["todo"]
+
+
+def test_too_little_history_is_said_and_nothing_is_guessed(agent):
+    told = agent.get("/train/recommendation", params={"model": "classifier"}).json()
+    assert not told["enough_history"]
+    assert "not enough history" in told["message"]
+    assert told["hyperparameters"] == {}
+
+
+def test_a_recommendation_rests_on_the_best_of_past_runs(door, agent):
+    client = door.platform.experiments._client
+    experiment = client.create_experiment("flowers")
+    runs = []
+    for rate, accuracy in ((0.1, 0.7), (0.01, 0.9), (0.001, 0.8)):
+        run = client.create_run(experiment, tags={"orrery.model": "classifier"}).info.run_id
+        client.log_param(run, "learning_rate", rate)
+        client.log_metric(run, "test_accuracy", accuracy)
+        client.set_terminated(run)
+        runs.append(run)
+    told = agent.get("/train/recommendation", params={"model": "classifier"}).json()
+    assert told["enough_history"]
+    assert told["hyperparameters"]["learning_rate"] == 0.01
+    assert told["based_on"][0] == runs[1]
+    assert set(told["based_on"]) == set(runs)
