@@ -24,11 +24,11 @@ from api.consoles.dagster import DagsterGate
 from api.consoles.mlflow import MlflowGate
 from api.consoles.mounting import dagster_ui, mlflow_ui
 from api.context import Platform
-from api.executor import Performer
+from api.executor import Executor
 from api.handlers.table import HANDLERS, QUICK
 from api.http import pages
 from api.http.log_stream import LogStreams
-from api.http.middleware import PREDICTION, REQUEST_ID, Doorkeeper
+from api.http.middleware import PREDICTION, REQUEST_ID, AuthenticationMiddleware
 from api.http.routes import add_routes
 from api.jobs.callbacks import Callbacks
 from api.jobs.dispatcher import Dispatcher
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class FrontDoor:
-    """Everything behind the doorkeeper, by the first part of the path."""
+    """Everything behind the middleware, by the first part of the path."""
 
     def __init__(
         self, settings: Settings, front: FrontDoorSettings, *, preload: bool = True
@@ -57,11 +57,11 @@ class FrontDoor:
         self.dagster, self.mlflow = dagster_ui(settings), mlflow_ui(settings)
         self.graphql = DagsterGraphql(self.dagster.client, "/dagster")
         self.streams = LogStreams()
-        self.performer = Performer(
+        self.executor = Executor(
             self.platform, HANDLERS, {"train.logs": self.streams.follow}, QUICK
         )
-        self.predictions = Predictions(self.performer)
-        self.agents = Agents(self.performer)
+        self.predictions = Predictions(self.executor)
+        self.agents = Agents(self.executor)
         self.mcp = McpDoor(self.agents, settings)
         self.dispatcher = Dispatcher(self.platform, self.graphql, Callbacks(self.platform))
         self.api = self._api()
@@ -71,10 +71,10 @@ class FrontDoor:
             "mcp": self.mcp,
         }
 
-    def guarded(self) -> Doorkeeper:
-        """The application, behind its doorkeeper."""
+    def guarded(self) -> AuthenticationMiddleware:
+        """The application, behind its middleware."""
         front = self.platform.front
-        return Doorkeeper(
+        return AuthenticationMiddleware(
             self,
             self.identity,
             largest_body=front.request_bytes,
@@ -103,7 +103,7 @@ class FrontDoor:
             openapi_url=None,
             lifespan=self._lifespan,
         )
-        add_routes(app, OPERATIONS, self.performer)
+        add_routes(app, OPERATIONS, self.executor)
         app.include_router(SignIn(self.platform, self.identity).router())
         _add_pages(app, self)
         app.add_exception_handler(Problem, _on_problem)
@@ -111,7 +111,7 @@ class FrontDoor:
         app.add_exception_handler(HTTPException, _on_http)
         app.add_exception_handler(ControlUnavailable, _on_locked)
         app.add_exception_handler(Exception, _on_failure)
-        self.performer.bind("agent.ask", Asking(self.platform.front, self.agents).ask)
+        self.executor.bind("agent.ask", Asking(self.platform.front, self.agents).ask)
         return app
 
     @contextlib.asynccontextmanager

@@ -43,7 +43,7 @@ BEYOND_PROJECTS = frozenset(
 log = logging.getLogger(__name__)
 
 
-class Performer:
+class Executor:
     """Performs operations for the REST routes and the agent tools alike."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Performer:
         """Events of the operation, once it is sure that there are some. Raises Problem."""
         await self.admit(call, operation)
         events = self._streamers[operation.name](call, asked)
-        with told():
+        with translated_errors():
             first = await anext(events)
         return _rejoined(first, events)
 
@@ -111,7 +111,7 @@ class Performer:
             log.warning("a denial could not be audited: %s: %s", call.principal, reason)
 
     def _handled(self, call: Call, operation: Operation, asked: Input) -> Output:
-        with told():
+        with translated_errors():
             require_sense(asked)
             if not operation.changes or call.is_preview:
                 return self.handlers[operation.name](call, asked)
@@ -169,7 +169,7 @@ def _refusal(call: Call, operation: Operation) -> str | None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """What doors raise, as problems."""
     try:
         yield

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
-from assets.failures import told
+from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
 from assets.recipe import adds_nothing, is_new_code, recipe_of
@@ -18,7 +18,7 @@ from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Dataset, Model
 from projects.trainers import require_hyperparameters
 from resources.compute.contract import Compute, JobRefused
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.datasets.claims import claims
 from resources.datasets.store import DatasetStore, DatasetVersion, declaration_digest
 from resources.settings import Settings
@@ -83,10 +83,10 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
         job = job_identity(context, key)
-        with told(), compute.loading("training.main", job):
+        with translated_errors(), compute.loading("training.main", job):
             dataset = _dataset(context, project, name, config, datasets)
-            needs = needs_of(declared, config)
-            asked = _spec(project, name, config, needs, compute, job, dataset)
+            requirements = requirements_of(declared, config)
+            asked = _spec(project, name, config, requirements, compute, job, dataset)
             if settings.dry_run and is_new_code(tracking, project, name):
                 place = project.place(f"models.{name}.trainer")
                 asked = asked.model_copy(update={"dry_run": True, "declared_at": place})
@@ -103,7 +103,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 tracking,
                 run,
                 asked,
-                needs,
+                requirements,
                 declared.stall_timeout_s,
             )
             # A result without failure has them all.
@@ -184,9 +184,9 @@ def _unlike(name: str, version: DatasetVersion, declared: Dataset) -> str:
     )
 
 
-def needs_of(declared: Model, config: TrainingConfig) -> Needs:
+def requirements_of(declared: Model, config: TrainingConfig) -> Requirements:
     """What the declared training needs, with what this dagster_run changes about it."""
-    return Needs.of(
+    return Requirements.of(
         declared,
         workers=config.workers,
         gpus=config.gpus_per_worker,
@@ -200,7 +200,7 @@ def _spec(
     project: LoadedProject,
     model: str,
     config: TrainingConfig,
-    needs: Needs,
+    requirements: Requirements,
     compute: Compute,
     job: str,
     dataset: DatasetVersion | None,
@@ -222,11 +222,11 @@ def _spec(
         python_path=[str(project.file.parent), str(CHECKOUT)],
         hyperparameters=hyperparameters,
         seed=declared.seed if config.seed is None else config.seed,
-        workers=needs.workers,
-        min_workers=needs.min_workers,
-        gpus_per_worker=needs.gpus,
-        cpus_per_worker=int(needs.cpus),
-        environment=needs.environment,
+        workers=requirements.workers,
+        min_workers=requirements.min_workers,
+        gpus_per_worker=requirements.gpus,
+        cpus_per_worker=int(requirements.cpus),
+        environment=requirements.environment,
         dataset=_files(dataset) if dataset else None,
         ray_address=compute.ray_address,
         ray_storage=compute.ray_storage(job),
@@ -241,7 +241,7 @@ def _train(
     tracking: Tracking,
     run: TrackedRun,
     asked: TrainingSpec,
-    needs: Needs,
+    requirements: Requirements,
     stall_s: float,
 ) -> TrainingResult:
     followed = MlflowRun(uri=tracking.told_uri, run_id=run.run_id, experiment_id=run.experiment_id)
@@ -253,7 +253,7 @@ def _train(
             log.progress,
             log.output,
             stall_s,
-            needs,
+            requirements,
             driver_of(context),
         )
     except OSError:

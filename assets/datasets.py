@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
-from assets.failures import told
+from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, picture
 from projects.loading import LoadedProject
@@ -56,7 +56,7 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         datasets: dg.ResourceParam[DatasetStore],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
-        with told():
+        with translated_errors():
             rows = sources.read(project.name, declared, project.base)
             version = datasets.write(project.name, name, declared, rows, revision())
         context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")

@@ -38,7 +38,7 @@ PAUSES_S = (2, 5, 15, 30, 60)
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Raise the adapters' errors as dg.Failure (final) or dg.RetryRequested (an outage)."""
     try:
         yield

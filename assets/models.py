@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
-from assets.failures import told
+from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, text_of
 from assets.recipe import RECIPE_TAG
@@ -62,7 +62,7 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         tracking: dg.ResourceParam[Tracking],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
-        with told():
+        with translated_errors():
             trained = upstream(context, trained_key)
             digest = text_of(trained, "artefact_digest")
             folder = objects.fetch_folder(text_of(trained, "artefact_key"), digest)
@@ -146,7 +146,7 @@ def build_champion(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         tracking: dg.ResourceParam[Tracking],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
-        with told():
+        with translated_errors():
             version = version_of(context, project, name, config, tracking)
             verdicts = require_evidence(project, name, version.artefact_digest, evidence)
             verdict = "\n".join(map(str, verdicts))

@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 from dagster import AssetExecutionContext, MetadataValue
 
-from assets.failures import told
+from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, text_of
 from assets.step_log import StepLog
@@ -15,7 +15,7 @@ from assets.upstream import driver_of, job_identity, made_here, requested_at
 from projects.loading import LoadedProject
 from projects.schema import Service
 from resources.compute.contract import Compute
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.gate import require_evidence
 from resources.services.local import DeploymentFailed, Runtime, answer_to_example
 from resources.storage.evidence import EvidenceStore
@@ -80,7 +80,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         runtime: dg.ResourceParam[Runtime],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
-        with told():
+        with translated_errors():
             version = _version(context, config, project, declared.model, tracking)
             require_evidence(project, declared.model, version.artefact_digest, evidence)
             job = job_identity(context, key)
@@ -113,7 +113,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 lambda s: context.log.info(
                     f"{s.service}: {s.state}, {s.weight} % of the traffic {s.message}".rstrip()
                 ),
-                Needs.of_service(declared),
+                Requirements.of_service(declared),
                 driver_of(context),
             )
             difference = _difference(runtime.endpoint(full_name), version, packaged)

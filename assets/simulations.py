@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
-from assets.failures import told
+from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures
 from assets.models import VersionConfig, version_of
@@ -72,7 +72,7 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         tracking: dg.ResourceParam[Tracking],
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
-        with told():
+        with translated_errors():
             version = version_of(context, project, declared.model, config, tracking)
             job = job_identity(context, key)
             spec = _spec(project, name, job, version, compute, datasets, objects, config.timeout_s)

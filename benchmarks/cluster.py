@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, select,
 
 from benchmarks import objects
 from benchmarks.measure import console, show
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.database.control import Control, new_id
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.manifests import objects_of, route
@@ -215,7 +215,7 @@ def _version(service: str) -> Version:
     )
     return Version(
         release=release,
-        needs=Needs(),
+        requirements=Requirements(),
         mark="0123456789ab",
         bento_uri="s3://b/bento",
         bento_digest="0" * 64,

@@ -51,10 +51,10 @@ def _bare() -> float:
             loss.backward()
             optimizer.step()
         marks.append(time.perf_counter())
-    return _pace(marks)
+    return _rate_limit(marks)
 
 
-def _pace(marks: list[float]) -> float:
+def _rate_limit(marks: list[float]) -> float:
     steps = -(-1347 // BATCH) * (EPOCHS - 2)
     return steps / (marks[-2] - marks[0])
 
@@ -95,4 +95,4 @@ def _platform(state: Path, dataset: DatasetFiles) -> float:
         TrainingResult,
         lambda line: marks.append(line.at) if line.metrics else None,
     )
-    return _pace(marks)
+    return _rate_limit(marks)

@@ -96,7 +96,7 @@ class Bucket:
 
     def _put(self, key: str, content: bytes, condition: dict[str, str]) -> str:
         arguments = {**self._settings.write_arguments, **condition}
-        with self._told(key):
+        with self._translated_errors(key):
             answer = self._client.put_object(
                 Bucket=self.name, Key=self._at(key), Body=content, **arguments
             )
@@ -104,14 +104,14 @@ class Bucket:
 
     def get(self, key: str) -> bytes:
         """Content of an object."""
-        with self._told(key):
+        with self._translated_errors(key):
             answer = self._client.get_object(Bucket=self.name, Key=self._at(key))
             return answer["Body"].read()
 
     def sha256(self, key: str) -> str:
         """Hexadecimal SHA-256 of an object's content, as it is read back."""
         digest = hashlib.sha256()
-        with self._told(key):
+        with self._translated_errors(key):
             body = self._client.get_object(Bucket=self.name, Key=self._at(key))["Body"]
             for chunk in body.iter_chunks(MEBIBYTE):
                 digest.update(chunk)
@@ -120,7 +120,7 @@ class Bucket:
     def tail(self, key: str, offset: int) -> bytes:
         """What an object has from the offset on; empty where it is not longer, or not there."""
         try:
-            with self._told(key):
+            with self._translated_errors(key):
                 answer = self._client.get_object(
                     Bucket=self.name, Key=self._at(key), Range=f"bytes={offset}-"
                 )
@@ -130,7 +130,7 @@ class Bucket:
 
     def upload(self, file: Path, key: str) -> None:
         """Write a file as an object, in parts where it is large."""
-        with self._told(key):
+        with self._translated_errors(key):
             self._client.upload_file(
                 str(file),
                 self.name,
@@ -141,13 +141,13 @@ class Bucket:
 
     def download(self, key: str, file: Path) -> None:
         """Write an object's content as a file."""
-        with self._told(key):
+        with self._translated_errors(key):
             self._client.download_file(self.name, self._at(key), str(file), Config=self._transfer)
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none."""
         try:
-            with self._told(key):
+            with self._translated_errors(key):
                 return self._client.head_object(Bucket=self.name, Key=self._at(key))[
                     "ContentLength"
                 ]
@@ -157,7 +157,7 @@ class Bucket:
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Key and bytes of every object under the prefix, in order; a thousand a call."""
         pages = self._client.get_paginator("list_objects_v2")
-        with self._told(prefix):
+        with self._translated_errors(prefix):
             for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix)):
                 for found in page.get("Contents", ()):
                     yield found["Key"].removeprefix(self._at("")), found["Size"]
@@ -165,7 +165,7 @@ class Bucket:
     def etags(self, prefix: str = "") -> dict[str, str]:
         """What tells one content from another, by key of every object under the prefix."""
         pages = self._client.get_paginator("list_objects_v2")
-        with self._told(prefix):
+        with self._translated_errors(prefix):
             return {
                 found["Key"].removeprefix(self._at("")): found["ETag"]
                 for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix))
@@ -177,7 +177,7 @@ class Bucket:
         pending = [{"Key": self._at(key)} for key in keys]
         for first in range(0, len(pending), MOST_KEYS_OF_A_DELETE):
             some = pending[first : first + MOST_KEYS_OF_A_DELETE]
-            with self._told(some[0]["Key"]):
+            with self._translated_errors(some[0]["Key"]):
                 answer = self._client.delete_objects(
                     Bucket=self.name, Delete={"Objects": some, "Quiet": True}
                 )
@@ -231,7 +231,7 @@ class Bucket:
         )
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
+    def _translated_errors(self, key: str) -> Iterator[None]:
         """Raise the client's errors as OSError that says which object and what to do."""
         from boto3.exceptions import S3UploadFailedError
         from botocore.exceptions import BotoCoreError, ClientError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from engine.protocol import write_atomically
 
 LARGEST_WEIGHT = 256

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from serving.contract import Release, ReplicaStatus
 
 READY_WITHIN_S = 60.0

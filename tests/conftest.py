@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.processes.plan import WARM_MODULES
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT, Settings
 from tests.control import control, postgresql  # noqa: F401
 

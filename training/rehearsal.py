@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from engine.artefact import ONNX, PROGRAM
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from engine.protocol import JobResult, Refused, end_process, run_engine
 from training.contract import DatasetFiles, TrainingSpec
 from training.data import SPLITS, brought_here

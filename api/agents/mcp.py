@@ -126,7 +126,7 @@ class McpDoor:
     def _call_of(self, context: Any, operation: str) -> Call:
         scope = context.request.scope
         asked_for = context.request.headers.get("X-On-Behalf-Of")
-        return Call(self._agents.performer.platform, scope[PRINCIPAL], operation, asked_for)
+        return Call(self._agents.executor.platform, scope[PRINCIPAL], operation, asked_for)
 
 
 def _input_schema(operation: Operation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from api.agents import plans
 from api.agents.planning import preview
 from api.context import Call
-from api.executor import Performer, require_sense, told
+from api.executor import Executor, require_sense, translated_errors
 from api.jobs.idempotency import kept_answer
 from api.operations.agents import Execute, Executed, Preview, Tool, Tools
 from api.operations.jobs import Job
@@ -23,10 +23,10 @@ from projects.nearest import hint
 class Agents:
     """The tools of every caller."""
 
-    def __init__(self, performer: Performer) -> None:
-        self.performer = performer
-        performer.bind("agent.tools", self._tools)
-        performer.bind("agent.execute", self.execute)
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        executor.bind("agent.tools", self._tools)
+        executor.bind("agent.execute", self.execute)
 
     def offered(self, call: Call) -> list[Operation]:
         """Operations that the caller's agents may use."""
@@ -54,7 +54,7 @@ class Agents:
             params.setdefault("callback", asked.callback)
         made = validated(operation, params)
         inner = replace(call, operation=operation.name, idempotency_key=None)
-        await self.performer.admit(inner, operation)
+        await self.executor.admit(inner, operation)
         if operation.changes and asked.plan_hash is None:
             plan = await run_in_threadpool(self._planned, inner, operation, made)
             return Executed(tool=asked.tool, status="preview", preview=plan)
@@ -63,12 +63,12 @@ class Agents:
             if done is not None:
                 return _executed(asked.tool, "already_done", done)
             inner = replace(inner, idempotency_key=_key_of(asked.plan_hash))
-        result = await self.performer.perform(inner, operation, made)
+        result = await self.executor.perform(inner, operation, made)
         return _executed(asked.tool, "done", result)
 
     def _planned(self, call: Call, operation: Operation, asked: Input) -> Preview:
-        with told():
-            plan, content = preview(call, operation, asked, self.performer.handlers)
+        with translated_errors():
+            plan, content = preview(call, operation, asked, self.executor.handlers)
             with call.platform.control.write() as connection:
                 digest = plans.keep(connection, call, content)
         return plan.model_copy(update={"plan_hash": digest})
@@ -83,15 +83,15 @@ class Agents:
             content, is_fresh = plans.content_of(connection, call, digest)
         kept = kept_answer(call, _key_of(digest))
         if kept is not None:
-            return self.performer.replayed(call, operation, kept)
+            return self.executor.replayed(call, operation, kept)
         if not is_fresh:
             raise Problem(
                 "stale-plan",
                 f"the plan {digest[:12]} is older than {plans.LIFE_S / 60:.0f} minutes",
                 todo="Call without plan_hash, look at the new preview, and call with its hash.",
             )
-        with told():
-            _, present = preview(call, operation, asked, self.performer.handlers)
+        with translated_errors():
+            _, present = preview(call, operation, asked, self.executor.handlers)
         if present != content:
             raise Problem(
                 "stale-plan",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from api.processes.plan import environment
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.compute.warm_client import WarmChild, WarmUnavailable, fork
 from resources.orchestration.events import OUTPUT, PROGRESS
 from resources.settings import CHECKOUT, Settings

@@ -16,7 +16,7 @@ from projects.loading import LoadedProject, load_project
 from projects.nearest import hint
 from projects.schema import Service
 from resources.compute.rayjob.manifest import ray_job
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.manifests import entrance, objects_of, route
 from resources.services.cluster.version import Version
@@ -89,15 +89,15 @@ class Example:
         """Objects of a service that has just been released for the first time."""
         name, declared = next(iter(self.project.declaration.services.items()))
         full_name = f"{self.project.name}.{name}"
-        needs = Needs.of_service(declared)
+        requirements = Requirements.of_service(declared)
         version = Version(
             release=_release(full_name, declared),
-            needs=needs,
+            requirements=requirements,
             mark=MARK,
             bento_uri=f"{self._objects}/bentos/{full_name}/{VERSION}/{DIGEST}.tar",
             bento_digest=DIGEST,
             requests_uri=f"{self._objects}/requests/{full_name}",
-            image=needs.image or self._cluster.serving_image,
+            image=requirements.image or self._cluster.serving_image,
             is_built_in=False,
         )
         found = [*objects_of(version, self._cluster), entrance(version, self._cluster, {})]
@@ -109,7 +109,7 @@ class Example:
         """The RayJob of a training job."""
         model = next(iter(self.project.declaration.models.values()))
         uri = f"{self._objects}/jobs/{JOB}"
-        return ray_job(JOB, "training.main", uri, RUN, Needs.of(model), self._cluster)
+        return ray_job(JOB, "training.main", uri, RUN, Requirements.of(model), self._cluster)
 
     @property
     def _objects(self) -> str:

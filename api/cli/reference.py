@@ -29,7 +29,7 @@ def _group(name: str, members: list[Operation]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for o in members:
-        needs = str(o.permission) if o.permission else "a sign-in"
+        right = str(o.permission) if o.permission else "a sign-in"
         fields = ", ".join(
             f"**{_wire(n)}**" if f.is_required() else _wire(n)
             for n, f in o.input.model_fields.items()
@@ -37,7 +37,7 @@ def _group(name: str, members: list[Operation]) -> str:
         )
         tool = ("changes" if o.changes else "reads") if o.for_agents else ""
         lines.append(
-            f"| `{o.method} {o.path}` | `orrery {o.group} {o.verb}` | {needs} | {o.summary} "
+            f"| `{o.method} {o.path}` | `orrery {o.group} {o.verb}` | {right} | {o.summary} "
             f"| {fields} | {tool} |"
         )
     return "\n".join([*lines, ""])

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.consoles.forwarding import Forward
 from api.problems import Problem
-from resources.database.lock import OPENING
+from resources.database.lock import OPENING_LOCK
 from resources.orchestration.graphql import DagsterUnavailable
 from resources.settings import CHECKOUT, Settings
 
@@ -118,7 +118,7 @@ def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
 
     from resources.orchestration.schema import upgrade_storage
 
-    with OPENING:
+    with OPENING_LOCK:
         instance = resources.enter_context(DagsterInstance.get())
         upgrade_storage(instance, Settings())
     target = WorkspaceFileTarget(paths=[str(CHECKOUT / "workspace.yaml")])
@@ -129,7 +129,7 @@ def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
 def _load_mlflow(settings: Settings) -> ASGIApp:
     from resources.tracking.server import server_app
 
-    # The doorkeeper checks where requests are from.
+    # The middleware checks where requests are from.
     os.environ["MLFLOW_SERVER_ALLOWED_HOSTS"] = "*"
     # It would keep secrets of language models' providers, and call them.
     os.environ["MLFLOW_ENABLE_AI_GATEWAY"] = "false"

@@ -1,4 +1,4 @@
-"""The doorkeeper: every request passes here first. Who is it, is it one too many, is it forged?
+"""The authentication middleware: who sends a request, is it one too many, is it forged?
 
 What belongs behind the sign-in is reached with a Principal in the scope, or not at all.
 """
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from accounts.principal import Principal
 from api.access.identity import PRINCIPAL, Credentials, Identity, credentials_in
 from api.bodies import replayed
-from api.http.rate_limit import Pace
+from api.http.rate_limit import RateLimit
 from api.problems import Problem
 from resources.database.control import ControlUnavailable
 from serving.contract import LARGEST_BODY as LARGEST_PREDICTION
@@ -36,7 +36,7 @@ UI_BODY_BYTES = 10_000_000
 UNLIMITED = re.compile(r"^/mlflow/(ajax-)?api/[23]\.0/(mlflow-artifacts/|mlflow/upload-artifact$)")
 """Files on their way to the artifact store are as large as they are."""
 PREDICTION = re.compile(r"^/inference/services/([A-Za-z0-9][A-Za-z0-9_.-]{0,120})/predict$")
-"""Paths of predictions, with the service; they have a pace and a largest body of their own."""
+"""Paths of predictions, with the service; they have limits of their own."""
 REQUEST_ID = "orrery.request_id"
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -63,7 +63,7 @@ class _Answer:
             self.has_ended = True
 
 
-class Doorkeeper:
+class AuthenticationMiddleware:
     """Wraps the whole front door."""
 
     def __init__(
@@ -78,8 +78,11 @@ class Doorkeeper:
     ) -> None:
         self._app, self._identity = app, identity
         self._largest_body = largest_body
-        self._pace, self._failures = Pace(requests_per_minute), Pace(FAILURES_PER_MINUTE)
-        self._predictions = Pace(predictions_per_minute)
+        self._rate_limit, self._failures = (
+            RateLimit(requests_per_minute),
+            RateLimit(FAILURES_PER_MINUTE),
+        )
+        self._predictions = RateLimit(predictions_per_minute)
         self._on_denied = on_denied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +110,7 @@ class Doorkeeper:
         path = scope["path"]
         client = (scope.get("client") or ("unknown", 0))[0]
         if OPEN.match(path):
-            self._hurry_not(self._pace, f"open/{client}")
+            self._require_rate(self._rate_limit, f"open/{client}")
             self._refuse_forged_form(scope)
             return
         headers = scope["headers"]
@@ -117,21 +120,21 @@ class Doorkeeper:
                 raise Problem("unauthenticated", f"{path} needs a sign-in")
             principal = await self._principal(credentials)
         except Problem:
-            self._hurry_not(self._failures, f"failed/{client}")
+            self._require_rate(self._failures, f"failed/{client}")
             raise
         if credentials.is_session:
             refuse_forged(scope)
-        pace = self._predictions if PREDICTION.match(path) else self._pace
-        self._hurry_not(pace, principal.key_id or principal.user_id)
+        limit = self._predictions if PREDICTION.match(path) else self._rate_limit
+        self._require_rate(limit, principal.key_id or principal.user_id)
         scope[PRINCIPAL] = principal
 
     async def _principal(self, credentials: Credentials) -> Principal:
         known = self._identity.remembered(credentials)
         return known or await run_in_threadpool(self._identity.principal, credentials)
 
-    def _hurry_not(self, pace: Pace, who: str) -> None:
-        if wait_s := pace.wait_s(who):
-            text = f"more than {pace.per_minute} requests in a minute"
+    def _require_rate(self, limit: RateLimit, who: str) -> None:
+        if wait_s := limit.wait_s(who):
+            text = f"more than {limit.per_minute} requests in a minute"
             raise Problem("rate-limited", text, retry_after_s=ceil(wait_s))
 
     def _refuse_forged_form(self, scope: Scope) -> None:

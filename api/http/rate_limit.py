@@ -1,6 +1,6 @@
 """How fast one caller may ask: a token bucket each (Turner, 1986).
 
-Counted in this process: with several front doors, each grants the whole pace.
+Counted in this process: with several front doors, each grants the whole limit.
 """
 
 import time
@@ -8,7 +8,7 @@ import time
 MOST_CALLERS = 50_000
 
 
-class Pace:
+class RateLimit:
     """So many requests a minute, in bursts of as many."""
 
     def __init__(self, per_minute: int) -> None:
@@ -17,7 +17,7 @@ class Pace:
         self._left: dict[str, tuple[float, float]] = {}
 
     def wait_s(self, who: str) -> float:
-        """0 where the request is within the pace, and counted; else seconds until one is."""
+        """0 where the request is within the limit, and counted; else seconds until one is."""
         now = time.monotonic()
         left, at = self._left.get(who, (float(self.per_minute), now))
         left = min(float(self.per_minute), left + (now - at) * self._per_s)

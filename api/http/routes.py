@@ -11,7 +11,7 @@ from pydantic import ConfigDict, create_model
 
 from api.access.identity import PRINCIPAL
 from api.context import Call
-from api.executor import Performer
+from api.executor import Executor
 from api.operations.operation import HEADERS, KEY_FIELD, OnceKey, Operation
 from api.problems import ALWAYS, documented
 
@@ -19,12 +19,12 @@ KEY_HELP = "The same key again gets the same answer, and nothing is done twice."
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def add_routes(app: FastAPI, operations: tuple[Operation, ...], performer: Performer) -> None:
+def add_routes(app: FastAPI, operations: tuple[Operation, ...], executor: Executor) -> None:
     """Add one route for every operation."""
     for operation in operations:
         app.add_api_route(
             operation.path,
-            _endpoint(operation, performer),
+            _endpoint(operation, executor),
             methods=[operation.method],
             operation_id=operation.name,
             summary=operation.summary,
@@ -32,14 +32,14 @@ def add_routes(app: FastAPI, operations: tuple[Operation, ...], performer: Perfo
             tags=[operation.group],
             status_code=operation.status,
             response_class=Response,
-            dependencies=[Depends(_admission(operation, performer))],
+            dependencies=[Depends(_admission(operation, executor))],
             responses=_responses(operation),
         )
 
 
 def _described(operation: Operation) -> str:
-    needs = f"Needs {operation.permission}." if operation.permission else "Needs a sign-in."
-    return f"{operation.summary}\n\n{needs}"
+    right = f"Needs {operation.permission}." if operation.permission else "Needs a sign-in."
+    return f"{operation.summary}\n\n{right}"
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
@@ -57,37 +57,37 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     return {operation.status: answer, **documented([*ALWAYS, *operation.problems])}
 
 
-def _admission(operation: Operation, performer: Performer) -> Callable[[Request], Awaitable[None]]:
+def _admission(operation: Operation, executor: Executor) -> Callable[[Request], Awaitable[None]]:
     """Asked before the request is looked into: whoever may not, learns nothing of its mistakes."""
 
     async def admission(request: Request) -> None:
-        await performer.admit(_call(operation, performer, request), operation)
+        await executor.admit(_call(operation, executor, request), operation)
 
     return admission
 
 
-def _call(operation: Operation, performer: Performer, request: Request) -> Call:
+def _call(operation: Operation, executor: Executor, request: Request) -> Call:
     return Call(
-        performer.platform,
+        executor.platform,
         request.scope[PRINCIPAL],
         operation.name,
         request.headers.get("X-On-Behalf-Of"),
     )
 
 
-def _endpoint(operation: Operation, performer: Performer) -> Callable[..., Awaitable[Response]]:
+def _endpoint(operation: Operation, executor: Executor) -> Callable[..., Awaitable[Response]]:
     async def endpoint(request: Request, **parts: Any) -> Response:
         values = dict(parts)
         for whole in ("query", "body"):
             if (given := values.pop(f"the_{whole}", None)) is not None:
                 values |= {name: getattr(given, name) for name in type(given).model_fields}
         key = values.pop(KEY_FIELD, None) if operation.is_keyed else None
-        call = replace(_call(operation, performer, request), idempotency_key=key)
+        call = replace(_call(operation, executor, request), idempotency_key=key)
         asked = operation.input.model_construct(**values)
         if operation.streams:
-            events = await performer.stream(call, operation, asked)
+            events = await executor.stream(call, operation, asked)
             return StreamingResponse(events, 200, STREAM_HEADERS, "text/event-stream")
-        answer = await performer.perform(call, operation, asked)
+        answer = await executor.perform(call, operation, asked)
         etag = getattr(answer, "etag", None)
         return Response(
             answer.__pydantic_serializer__.to_json(answer),

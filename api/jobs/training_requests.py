@@ -22,7 +22,7 @@ from projects.trainers import (
     UnusableHyperparameters,
     require_hyperparameters,
 )
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.revision import revision
 from resources.settings import CHECKOUT
 from resources.tracking.model_hub import HubUnavailable, NoSuchModel, resolve
@@ -293,6 +293,6 @@ def _changed(declared: Resources, asked: Resources) -> dict[str, Any]:
 
 def _require_capacity(call: Call, model: Model, resources: Resources) -> None:
     """Return unless the place where the job will run can never give it what it asks for."""
-    wanted = Needs.of(model.model_copy(update={"resources": resources}))
+    wanted = Requirements.of(model.model_copy(update={"resources": resources}))
     if lack := call.platform.compute.lack_of(wanted):
         raise Problem("capacity", lack)

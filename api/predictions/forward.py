@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from api.access.identity import PRINCIPAL
 from api.bodies import whole_body
 from api.context import Call
-from api.executor import Performer, told
+from api.executor import Executor, translated_errors
 from api.http.middleware import PREDICTION
 from api.operations.inference import PREDICT, Predict, Prediction
 from api.predictions.router_client import Reply, RouterClient, RouterUnavailable
@@ -40,11 +40,11 @@ class _Addresses(NamedTuple):
 class Predictions:
     """Performs `services.predict`, for the REST route and for tools."""
 
-    def __init__(self, performer: Performer) -> None:
-        self._performer = performer
+    def __init__(self, executor: Executor) -> None:
+        self._performer = executor
         self._router = RouterClient()
         self._remembered: dict[tuple[str, frozenset[str] | None, str], _Addresses] = {}
-        performer.bind(PREDICT.name, self.predict)
+        executor.bind(PREDICT.name, self.predict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, whose path is one of predictions. Raises Problem."""
@@ -109,7 +109,7 @@ class Predictions:
 
 
 def _addresses(call: Call, service: str) -> dict[str, int]:
-    with told():
+    with translated_errors():
         project, name, _ = call.platform.projects.service(call.principal, service)
         return call.platform.runtime.endpoints(f"{project.name}.{name}")
 

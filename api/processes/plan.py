@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from engine import lease
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.compute.warm_client import is_serving
 from resources.settings import CHECKOUT, Settings
 

@@ -17,7 +17,7 @@ from deploy.migration.objects import Objects, set_logs_apart
 from deploy.migration.sqlite_files import SqliteFiles, read_only
 from deploy.migration.verification import CannotMove, Compared
 from engine import lease
-from resources.database.lock import OPENING
+from resources.database.lock import OPENING_LOCK
 from resources.settings import Settings
 
 POSTGRESQL = "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
@@ -104,7 +104,7 @@ class Move:
                 create_sqlalchemy_engine_with_retry,
             )
 
-            with OPENING:
+            with OPENING_LOCK:
                 engine = create_sqlalchemy_engine_with_retry(settings.mlflow_uri)
                 _safe_initialize_tables(engine)
                 engine.dispose()

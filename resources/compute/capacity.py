@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import psutil
 
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 
 UNITS = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
@@ -17,15 +17,17 @@ class Capacity(NamedTuple):
     """Name of each GPU; empty text where the driver does not tell it."""
     memory_bytes: int
 
-    def lack_of(self, needs: Needs) -> str:
+    def lack_of(self, requirements: Requirements) -> str:
         """Why the machine can never give what is needed, in a sentence; empty where it can."""
-        fitting = [name for name in self.gpus if (needs.gpu_kind or "").lower() in name.lower()]
-        gpus = needs.workers * needs.gpus
+        fitting = [
+            name for name in self.gpus if (requirements.gpu_kind or "").lower() in name.lower()
+        ]
+        gpus = requirements.workers * requirements.gpus
         if gpus > len(fitting):
-            kind = f" of kind {needs.gpu_kind}" if needs.gpu_kind else ""
+            kind = f" of kind {requirements.gpu_kind}" if requirements.gpu_kind else ""
             there = ", ".join(self.gpus) if any(self.gpus) else str(len(self.gpus))
             return f"the job asks for {gpus} GPUs{kind}; this machine has {there}"
-        memory = needs.workers * bytes_of(needs.memory)
+        memory = requirements.workers * bytes_of(requirements.memory)
         if memory > self.memory_bytes:
             return (
                 f"the job asks for {memory / 2**30:.0f} GiB of memory; this machine has "

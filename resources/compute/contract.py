@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from engine.output import Output
 from engine.progress import Progress
 from engine.protocol import JobResult, JobSpec
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 
 R = TypeVar("R", bound=JobResult)
 ATTEMPTS = 3
@@ -40,7 +40,7 @@ class Driver:
 
 
 NOBODY = Driver()
-ANY = Needs()
+ANY = Requirements()
 DELETED = "its dagster_run was deleted while the job ran, so the job was ended"
 
 
@@ -73,13 +73,13 @@ class Compute(Protocol):
         on_progress: Callable[[Progress], None],
         on_output: Callable[[Output], None] = ignore,
         stall_s: float = 1_800,
-        needs: Needs = ANY,
+        requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> R:
         """The result of `python -m MODULE SPEC`. Raises JobRefused, JobLost, or OSError."""
         ...
 
-    def lack_of(self, needs: Needs) -> str:
+    def lack_of(self, requirements: Requirements) -> str:
         """Why the place can never give a job what it needs; empty where it may."""
         ...
 

@@ -38,7 +38,7 @@ from resources.compute.contract import (
     JobRefused,
     ignore,
 )
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.compute.warm_client import WarmUnavailable, fork, is_serving
 
 R = TypeVar("R", bound=JobResult)
@@ -112,7 +112,7 @@ class LocalCompute:
         on_progress: Callable[[Progress], None],
         on_output: Callable[[Output], None] = ignore,
         stall_s: float = 1_800,
-        needs: Needs = ANY,
+        requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> R:
         """The result of `python -m MODULE SPEC`; the needs are used on a cluster alone.
@@ -142,11 +142,11 @@ class LocalCompute:
                 raise JobRefused(message)
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})")
 
-    def lack_of(self, needs: Needs) -> str:
+    def lack_of(self, requirements: Requirements) -> str:
         """What this machine lacks; a Ray cluster that several workers join may have more."""
-        if self.ray_address is not None and needs.workers > 1:
+        if self.ray_address is not None and requirements.workers > 1:
             return ""
-        return of_this_machine().lack_of(needs)
+        return of_this_machine().lack_of(requirements)
 
     def forget(self, job: str) -> None:
         """Remove the job's work directory, once everything in it is stored elsewhere."""
@@ -172,8 +172,8 @@ class LocalCompute:
         output = _OutputFollower(spec.workdir / "engine.log", on_output)
         process = self._adopt(spec) or self._loaded(spec.job) or self._start(module, path)
         try:
-            following = _Following(process, spec, offset, on_progress, output, driver)
-            return following.to_the_end(stall_s)
+            watcher = _Watcher(process, spec, offset, on_progress, output, driver)
+            return watcher.to_the_end(stall_s)
         except BaseException:
             stop(process)
             raise
@@ -210,7 +210,7 @@ class LocalCompute:
             )
 
 
-class _Following:
+class _Watcher:
     """One driver's view of an engine process, from its start or adoption to its end."""
 
     def __init__(

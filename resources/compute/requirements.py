@@ -8,7 +8,7 @@ from projects.schema import Model, Service
 
 
 @dataclass(frozen=True)
-class Needs:
+class Requirements:
     """Workers of one job, what each of them gets, and where they may run."""
 
     workers: int = 1
@@ -29,7 +29,7 @@ class Needs:
     priority: str | None = None
 
     @classmethod
-    def of(cls, model: Model, **changes: Any) -> "Needs":
+    def of(cls, model: Model, **changes: Any) -> "Requirements":
         """What the declared training needs, with what one dagster_run changes about it."""
         resources, place = model.resources, model.placement
         declared: dict[str, Any] = {
@@ -44,7 +44,7 @@ class Needs:
         return cls(**declared, min_workers=fewest, **_placed(place))
 
     @classmethod
-    def of_service(cls, service: Service) -> "Needs":
+    def of_service(cls, service: Service) -> "Requirements":
         """What each replica of the declared service needs."""
         resources = service.resources
         return cls(cpus=resources.cpus, memory=resources.memory, **_placed(service.placement))

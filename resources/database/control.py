@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from engine import lease
-from resources.database.lock import OPENING
+from resources.database.lock import OPENING_LOCK
 from resources.database.postgresql import leave_read_only_servers
 
 BUSY_S = 5.0
@@ -61,7 +61,7 @@ class Control:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that reads. Raises ControlUnavailable."""
-        with self._told(), self._connected().connect() as connection:
+        with self._translated_errors(), self._connected().connect() as connection:
             yield connection
 
     @contextmanager
@@ -72,7 +72,7 @@ class Control:
         when it writes. Raises ControlUnavailable.
         """
         engine = self._connected().execution_options(writes=True)
-        with self._told(), engine.begin() as connection:
+        with self._translated_errors(), engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -86,13 +86,13 @@ class Control:
         with self._lock:
             if self._engine is None:
                 engine = _engine(self.url)
-                with self._told(), OPENING:
+                with self._translated_errors(), OPENING_LOCK:
                     migrate(engine, self.url)
                 self._engine = engine
             return self._engine
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except OperationalError as error:

@@ -6,4 +6,4 @@ threads of one process that open databases at once migrate each other's.
 
 import threading
 
-OPENING = threading.RLock()
+OPENING_LOCK = threading.RLock()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from resources.database.lock import OPENING
+from resources.database.lock import OPENING_LOCK
 
 MOST_LINES = 500
 NEWEST = 20
@@ -91,7 +91,7 @@ class DagsterEvents:
     def instance(self) -> Any:
         """The instance, opened at first use."""
         if self._opened is None:
-            with OPENING:
+            with OPENING_LOCK:
                 import dagster as dg
 
                 self._opened = self._opened or dg.DagsterInstance.get()

@@ -22,7 +22,7 @@ import httpx
 from engine import lease
 from engine.protocol import write_atomically
 from resources.compute.contract import ANY, NOBODY, Driver
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from serving.contract import STOP, Release, ServiceStatus, StopOrder
 
 READY_WITHIN_S = 120.0
@@ -57,7 +57,7 @@ class Runtime(Protocol):
         self,
         release: Release,
         on_change: Callable[[ServiceStatus], None],
-        needs: Needs = ANY,
+        requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
         """Status once the release has all traffic.
@@ -110,7 +110,7 @@ class LocalRuntime:
         self,
         release: Release,
         on_change: Callable[[ServiceStatus], None],
-        needs: Needs = ANY,
+        requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
         """Status once the release has all traffic; of the needs nothing is used here.

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.mlflow_errors import is_refusal
-from resources.database.lock import OPENING
+from resources.database.lock import OPENING_LOCK
 from resources.tracking.database import create_database
 
 
@@ -34,7 +34,7 @@ class MlflowConnection:
         return self._connected
 
     def _connect(self) -> Any:
-        with OPENING:
+        with OPENING_LOCK:
             # MLflow takes these from the environment alone; its own defaults wait four minutes.
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
             os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")

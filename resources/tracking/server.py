@@ -8,7 +8,7 @@ import os
 import warnings
 from typing import Any
 
-from resources.database.lock import OPENING
+from resources.database.lock import OPENING_LOCK
 from resources.tracking.database import upgrade_database
 
 PREFIX_VARIABLE = "_MLFLOW_STATIC_PREFIX"
@@ -16,7 +16,7 @@ PREFIX_VARIABLE = "_MLFLOW_STATIC_PREFIX"
 
 def server_app(uri: str, artifacts: str, prefix: str) -> Any:
     """The ASGI application, under the path prefix; one per process."""
-    with OPENING:
+    with OPENING_LOCK:
         upgrade_database(uri)
         return _loaded(uri, artifacts, prefix)
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from api.processes.plan import free_port
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.door import open_door
 from tests.waiting import until

@@ -31,7 +31,7 @@ def test_names_and_routes_are_unique():
 
 
 def test_every_operation_is_performed_by_something(front_door):
-    assert front_door.performer.performed == set(BY_NAME)
+    assert front_door.executor.performed == set(BY_NAME)
 
 
 def test_the_document_has_exactly_the_operations(document):

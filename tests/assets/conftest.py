@@ -15,7 +15,7 @@ from assets.keys import asset_key
 from assets.recipe import TRIGGER_TAG
 from definitions import definitions_of, doors
 from engine import lease
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from projects.loading import LoadedProject, load_project
 from resources.orchestration.graphql import JOB_TAG
 from resources.settings import Settings

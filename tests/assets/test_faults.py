@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.processes.plan import free_port
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from projects.loading import load_project
 from resources.storage.object_store import ObjectStore
 

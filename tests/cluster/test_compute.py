@@ -11,7 +11,7 @@ from engine.bucket import Bucket
 from resources.compute.contract import ATTEMPTS, Driver, JobLost, JobRefused
 from resources.compute.rayjob.adapter import KubeRay
 from resources.compute.rayjob.manifest import RAY_WORKER_MIB, name_of
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import Cluster, ClusterUnavailable
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
@@ -196,25 +196,27 @@ def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path,
     cluster.kueue.hold()
     kinds = queue.model_copy(update={"gpu_kinds": "A100=NVIDIA-A100-SXM4-80GB, T4"})
     compute = made(tmp_path, bucket, kinds)
-    Run(compute, spec(compute), needs=Needs(workers=2, gpus=1, gpu_kind="A100"))
+    Run(compute, spec(compute), requirements=Requirements(workers=2, gpus=1, gpu_kind="A100"))
 
     found = until(lambda: ray_job(cluster))
 
     group = found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     selected = group["template"]["spec"]["nodeSelector"]
     assert selected == {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
-    assert compute.lack_of(Needs(workers=2, gpus=1, gpu_kind="T4")) == ""
-    lack = compute.lack_of(Needs(workers=2, gpus=1, gpu_kind="A10"))
+    assert compute.lack_of(Requirements(workers=2, gpus=1, gpu_kind="T4")) == ""
+    lack = compute.lack_of(Requirements(workers=2, gpus=1, gpu_kind="A10"))
     assert "of kind A10; this cluster has A100, T4" in lack and "did you mean 'A100'" in lack
 
 
 def test_a_job_is_not_compared_with_the_machine_that_takes_it(queue, tmp_path, bucket):
-    assert made(tmp_path, bucket, queue).lack_of(Needs(workers=64, gpus=8, memory="2Ti")) == ""
+    assert (
+        made(tmp_path, bucket, queue).lack_of(Requirements(workers=64, gpus=8, memory="2Ti")) == ""
+    )
 
 
 def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bucket):
     cluster.kueue.hold()
-    needs = Needs(
+    requirements = Requirements(
         workers=3,
         min_workers=2,
         cpus=4,
@@ -225,7 +227,7 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
         tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
         priority="high",
     )
-    Run(made(tmp_path, bucket, queue), spec(compute), needs=needs)
+    Run(made(tmp_path, bucket, queue), spec(compute), requirements=requirements)
 
     found = until(lambda: ray_job(cluster))
 
@@ -410,7 +412,7 @@ def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, queue, tmp_p
 
 
 def test_an_image_that_cannot_be_pulled_is_told_and_refused(compute, cluster):
-    run = Run(compute, spec(compute), needs=Needs(image="nowhere:1")).end()
+    run = Run(compute, spec(compute), requirements=Requirements(image="nowhere:1")).end()
 
     assert isinstance(run.error, JobRefused)
     assert "ImagePull" in str(run.error)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets

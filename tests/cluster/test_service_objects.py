@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from resources.compute.rayjob.manifest import ray_job
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.pod_template import AUTHORITIES_MOUNT, AUTHORITIES_VOLUME
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.image_builder import Build, build_job
@@ -28,7 +28,7 @@ RICH = PLAIN.model_copy(
         "queue": "training",
     }
 )
-NEEDS = Needs(
+NEEDS = Requirements(
     workers=3,
     min_workers=2,
     cpus=2,
@@ -42,7 +42,7 @@ NEEDS = Needs(
 LOG = RequestLogPlan(folder=Path("/requests"), sample=0.5, megabytes=8)
 
 
-def version(service=SERVICE, needs=NEEDS, is_built_in=False, **release) -> Version:
+def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **release) -> Version:
     asked = {
         "service": service,
         "version": "v1234-0123456789ab",
@@ -58,7 +58,7 @@ def version(service=SERVICE, needs=NEEDS, is_built_in=False, **release) -> Versi
     }
     return Version(
         release=Release(**asked | release),
-        needs=needs,
+        requirements=requirements,
         mark="0123456789abcdef",
         bento_uri="s3://bucket/bento.tar",
         bento_digest="0" * 64,
@@ -80,14 +80,16 @@ def everything(cluster=PLAIN, **how):
         route(made.release.service, weights, cluster),
         build_job(build, cluster),
         *(
-            ray_job("0123456789abcdef0123", "training.main", "s3://b/j", "run", needs, cluster)
-            for needs in (made.needs, Needs())
+            ray_job(
+                "0123456789abcdef0123", "training.main", "s3://b/j", "run", requirements, cluster
+            )
+            for requirements in (made.requirements, Requirements())
         ),
     )
 
 
 SHAPES = {
-    "plain": everything(needs=Needs(), most_replicas=1, request_log=None),
+    "plain": everything(requirements=Requirements(), most_replicas=1, request_log=None),
     "scaled": everything(),
     "keda": everything(RICH),
     "built in": everything(RICH, is_built_in=True),
@@ -211,10 +213,10 @@ def test_the_builder_has_no_secret_at_all():
 
 
 def test_the_request_log_is_shipped_by_a_sidecar_that_ends_last():
-    fetching, shipping = pod()["initContainers"]
+    fetching, upload = pod()["initContainers"]
 
     assert "restartPolicy" not in fetching
-    assert shipping["restartPolicy"] == "Always"
+    assert upload["restartPolicy"] == "Always"
 
 
 def test_a_version_is_placed_where_it_was_declared():

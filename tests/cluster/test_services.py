@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engine import lease
 from engine.artefact import ONNX, SIGNATURE, Signature, TensorSignature, seal
 from resources.compute.contract import Driver
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.adapter import ClusterRuntime, Superseded
@@ -394,7 +394,7 @@ def test_a_canary_that_dies_is_rolled_back(served):
 
 def test_an_image_that_cannot_be_pulled_is_told_and_refused(served):
     with pytest.raises(DeploymentFailed, match="ImagePull"):
-        served.deploy(served.release(2), needs=Needs(image="nowhere:1"))
+        served.deploy(served.release(2), requirements=Requirements(image="nowhere:1"))
 
     assert any("ImagePull" in message for _, _, message in served.told[:-1])
     assert served.answering() == 1
@@ -614,7 +614,7 @@ def test_a_release_equal_to_the_serving_one_changes_nothing(served):
 
 def test_a_rolled_back_service_takes_its_own_version_again(served):
     with pytest.raises(DeploymentFailed):
-        served.deploy(served.release(2), needs=Needs(image="nowhere:1"))
+        served.deploy(served.release(2), requirements=Requirements(image="nowhere:1"))
 
     with Load(served) as load:
         status = served.deploy(served.release(1))

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from api.processes.plan import free_port
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from serving.contract import MOST_ROWS
 from tests.waiting import until
 

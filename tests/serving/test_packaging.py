@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.processes.plan import free_port
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from engine.protocol import Refused
 from serving.packaging import package as package_here
 

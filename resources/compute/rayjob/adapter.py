@@ -30,8 +30,8 @@ from projects.nearest import hint
 from resources.compute.contract import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused, ignore
 from resources.compute.rayjob.manifest import RUN_LABEL, name_of, ray_job
 from resources.compute.rayjob.state import RayJobState
-from resources.compute.rayjob.watcher import Following
-from resources.compute.requirements import Needs
+from resources.compute.rayjob.watcher import Watcher
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import AlreadyThere, Cluster, ClusterRefused
 
 R = TypeVar("R", bound=JobResult)
@@ -68,7 +68,7 @@ class KubeRay:
         on_progress: Callable[[Progress], None],
         on_output: Callable[[Output], None] = ignore,
         stall_s: float = 1_800,
-        needs: Needs = ANY,
+        requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> R:
         """The result of `python -m MODULE SPEC`, run on the cluster; its files lie in the work
@@ -81,13 +81,13 @@ class KubeRay:
         bucket, name = self._bucket(spec.job), name_of(spec.job)
         if found := self._result(bucket, spec, kind):
             return found
-        wanted = ray_job(spec.job, module, bucket.uri, driver.run, needs, self._settings)
+        wanted = ray_job(spec.job, module, bucket.uri, driver.run, requirements, self._settings)
         message = ""
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 self._begin(bucket, spec, wanted)
-                following = Following(self._cluster, bucket, name, on_progress, on_output, driver)
-                message = following.to_the_end(spec, stall_s)
+                watcher = Watcher(self._cluster, bucket, name, on_progress, on_output, driver)
+                message = watcher.to_the_end(spec, stall_s)
                 if found := self._result(bucket, spec, kind):
                     self._cluster.delete("RayJob", name)
                     return found
@@ -108,15 +108,15 @@ class KubeRay:
             raise
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; the job's folder: {bucket.uri})")
 
-    def lack_of(self, needs: Needs) -> str:
+    def lack_of(self, requirements: Requirements) -> str:
         """A kind of GPU that the cluster does not have; how much there is, its queues decide."""
         kinds = self._settings.gpu_labels
-        if needs.gpu_kind is None or needs.gpu_kind in kinds:
+        if requirements.gpu_kind is None or requirements.gpu_kind in kinds:
             return ""
         known = ", ".join(kinds) or "none"
         return (
-            f"the job asks for GPUs of kind {needs.gpu_kind}; this cluster has {known}"
-            f"{hint(needs.gpu_kind, kinds)} (ORRERY_CLUSTER_GPU_KINDS)"
+            f"the job asks for GPUs of kind {requirements.gpu_kind}; this cluster has {known}"
+            f"{hint(requirements.gpu_kind, kinds)} (ORRERY_CLUSTER_GPU_KINDS)"
         )
 
     def forget(self, job: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from engine.attempt import PID_FILE, RAY_CLUSTER
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.pod_template import environment, labels, pod_spec, resources_of
 from resources.kubernetes_api.settings import ClusterSettings
 
@@ -29,7 +29,7 @@ def name_of(job: str) -> str:
 
 
 def ray_job(
-    job: str, module: str, uri: str, run: str, needs: Needs, cluster: ClusterSettings
+    job: str, module: str, uri: str, run: str, requirements: Requirements, cluster: ClusterSettings
 ) -> dict[str, Any]:
     """The RayJob that runs the module on the job's folder in the bucket.
 
@@ -37,16 +37,16 @@ def ray_job(
     of a group; the head keeps them together, and exports and evaluates what they made. What is
     declared is the engine's; Ray's own processes get theirs besides.
     """
-    queue = needs.queue or cluster.queue
+    queue = requirements.queue or cluster.queue
     queued = {QUEUE_LABEL: queue} if queue else {}
-    priority = {PRIORITY_LABEL: needs.priority} if queue and needs.priority else {}
+    priority = {PRIORITY_LABEL: requirements.priority} if queue and requirements.priority else {}
     spec: dict[str, Any] = {
         "entrypoint": f"python -m engine.remote {uri} {module} {cluster.lease_s:g}",
         "submissionMode": "HTTPMode",
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
         "backoffLimit": 0,
-        "rayClusterSpec": _ray_cluster(job, needs, cluster),
+        "rayClusterSpec": _ray_cluster(job, requirements, cluster),
     }
     if queue:
         # Kueue takes it over from here.
@@ -70,38 +70,46 @@ def ray_job(
     }
 
 
-def _ray_cluster(job: str, needs: Needs, cluster: ClusterSettings) -> dict[str, Any]:
-    is_one = needs.workers == 1
+def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings) -> dict[str, Any]:
+    is_one = requirements.workers == 1
     head_params = {"dashboard-host": "0.0.0.0"} | ({} if is_one else {"num-cpus": "0"})  # noqa: S104
-    memory = _more(needs.memory, RAY_HEAD_MIB)
-    size = resources_of(needs.cpus, memory, needs.gpus) if is_one else resources_of(1, memory)
-    head = _template("ray-head", job, size, needs, cluster, is_placed=is_one)
+    memory = _more(requirements.memory, RAY_HEAD_MIB)
+    size = (
+        resources_of(requirements.cpus, memory, requirements.gpus)
+        if is_one
+        else resources_of(1, memory)
+    )
+    head = _template("ray-head", job, size, requirements, cluster, is_placed=is_one)
     _let_it_stop(head["spec"]["containers"][0])
     found: dict[str, Any] = {
         "rayVersion": RAY_VERSION,
         "headGroupSpec": {"rayStartParams": head_params, "template": head},
     }
     if not is_one:
-        each = resources_of(needs.cpus, _more(needs.memory, RAY_WORKER_MIB), needs.gpus)
+        each = resources_of(
+            requirements.cpus, _more(requirements.memory, RAY_WORKER_MIB), requirements.gpus
+        )
         found["enableInTreeAutoscaling"] = False
         found["workerGroupSpecs"] = [
             {
                 "groupName": "workers",
-                "replicas": needs.workers,
-                "minReplicas": needs.min_workers,
-                "maxReplicas": needs.workers,
+                "replicas": requirements.workers,
+                "minReplicas": requirements.min_workers,
+                "maxReplicas": requirements.workers,
                 "rayStartParams": {},
-                "template": _template("ray-worker", job, each, needs, cluster, is_placed=True),
+                "template": _template(
+                    "ray-worker", job, each, requirements, cluster, is_placed=True
+                ),
             }
         ]
     return found
 
 
-def _gpu_selector(needs: Needs, cluster: ClusterSettings) -> dict[str, str]:
+def _gpu_selector(requirements: Requirements, cluster: ClusterSettings) -> dict[str, str]:
     """The label of nodes that have GPUs of the kind; Kueue chooses its flavor by it."""
-    if not needs.gpus or needs.gpu_kind is None:
+    if not requirements.gpus or requirements.gpu_kind is None:
         return {}
-    return {cluster.gpu_label: cluster.gpu_labels.get(needs.gpu_kind, needs.gpu_kind)}
+    return {cluster.gpu_label: cluster.gpu_labels.get(requirements.gpu_kind, requirements.gpu_kind)}
 
 
 def _more(memory: str, mib: int) -> str:
@@ -123,24 +131,24 @@ def _template(
     name: str,
     job: str,
     resources: dict[str, Any],
-    needs: Needs,
+    requirements: Requirements,
     cluster: ClusterSettings,
     is_placed: bool,
 ) -> dict[str, Any]:
     spec = pod_spec(
         name,
-        needs.image or cluster.training_image,
+        requirements.image or cluster.training_image,
         resources,
         cluster,
-        environment=environment(needs.environment),
+        environment=environment(requirements.environment),
         # Ray's processes share tensors there, and the node's own has 64 MiB.
         secret=cluster.engine_secret,
         memory_folders=["/dev/shm"],  # noqa: S108
     )
     spec["terminationGracePeriodSeconds"] = GRACE_S
-    selector = {**needs.node_selector, **_gpu_selector(needs, cluster)}
+    selector = {**requirements.node_selector, **_gpu_selector(requirements, cluster)}
     if is_placed and selector:
         spec["nodeSelector"] = selector
-    if is_placed and needs.tolerations:
-        spec["tolerations"] = needs.tolerations
+    if is_placed and requirements.tolerations:
+        spec["tolerations"] = requirements.tolerations
     return {"metadata": {"labels": {**labels("job"), JOB_LABEL: job}}, "spec": spec}

@@ -19,7 +19,7 @@ LEASE_EVERY_S = 10.0
 LOG_TAIL_BYTES = 4_000
 
 
-class Following:
+class Watcher:
     """One driver's view of a RayJob, from its start or adoption to its end."""
 
     def __init__(

@@ -25,7 +25,7 @@ from typing import Any
 
 from engine.fetch import pack
 from resources.compute.contract import ANY, NOBODY, Driver
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import Cluster, ClusterRefused, NotThere
 from resources.kubernetes_api.pod_status import is_rolled_out
 from resources.kubernetes_api.settings import ClusterSettings
@@ -69,15 +69,15 @@ class ClusterRuntime:
         self,
         release: Release,
         on_change: Callable[[ServiceStatus], None],
-        needs: Needs = ANY,
+        requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
         """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
-        mark, variant = self._mark_of(release, needs), Variant(release.version)
+        mark, variant = self._mark_of(release, requirements), Variant(release.version)
         if self._is_reached(release, mark) and (status := self.status(release.service)):
             return status
         released = release.model_copy(update={"request": release.request or driver.run})
-        version = self._stored(released, needs, mark)
+        version = self._stored(released, requirements, mark)
         rollout = ClusterRollout(self._cluster, release.service, variant)
         tell = _Teller(self, release, on_change)
         try:
@@ -142,20 +142,22 @@ class ClusterRuntime:
         name = version_name(release.service, release.version)
         return is_reached and self._cluster.get("Deployment", name) is not None
 
-    def _mark_of(self, release: Release, needs: Needs) -> str:
+    def _mark_of(self, release: Release, requirements: Requirements) -> str:
         """What tells apart releases of one version; where its bytes lie is no matter."""
         s = self._settings
-        version = Version(release, needs, "", "", "", "", self._image(needs), bool(s.registry))
+        version = Version(
+            release, requirements, "", "", "", "", self._image(requirements), bool(s.registry)
+        )
         made = [objects_of(version, s), route(release.service, {}, s), s.registry]
         return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _image(self, needs: Needs) -> str:
+    def _image(self, requirements: Requirements) -> str:
         """What answers, or what images that answer are built on."""
-        return needs.image or self._settings.serving_image
+        return requirements.image or self._settings.serving_image
 
-    def _stored(self, release: Release, needs: Needs, mark: str) -> Version:
+    def _stored(self, release: Release, requirements: Requirements, mark: str) -> Version:
         """The version, whose Bento is in the bucket, and in an image where there is a registry."""
-        service, image, is_built_in = release.service, self._image(needs), False
+        service, image, is_built_in = release.service, self._image(requirements), False
         with tempfile.TemporaryDirectory(prefix="bento-") as folder:
             archive = Path(folder, "bento.tar")
             digest = pack(release.bento, archive)
@@ -167,7 +169,7 @@ class ClusterRuntime:
             image = builder.build(object_name(service), release.version, uri, digest, image)
         return Version(
             release=release,
-            needs=needs,
+            requirements=requirements,
             mark=mark,
             bento_uri=uri,
             bento_digest=digest,

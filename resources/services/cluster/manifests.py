@@ -119,17 +119,19 @@ def _deployment(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
 
 
 def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
-    needs = version.needs
+    requirements = version.requirements
     spec = pod_spec(
         "predict",
         version.image,
-        resources_of(needs.cpus, needs.memory),
+        resources_of(requirements.cpus, requirements.memory),
         cluster,
         command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
         environment=[
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            *environment({"PREDICT_HOST": "$(POD_IP)", **needs.environment, **_log_of(version)}),
+            *environment(
+                {"PREDICT_HOST": "$(POD_IP)", **requirements.environment, **_log_of(version)}
+            ),
         ],
     )
     answering = spec["containers"][0]
@@ -150,11 +152,11 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         spec["initContainers"].append(_beside("fetch", cluster, fetching))
     if version.release.request_log:
         target = f"{version.requests_uri}/$(POD_NAME)"
-        shipping = _beside("request-log", cluster, ["engine.shipping", REQUESTS, target])
-        shipping["env"] = answering["env"][1:2]
+        upload = _beside("request-log", cluster, ["engine.log_upload", REQUESTS, target])
+        upload["env"] = answering["env"][1:2]
         # A sidecar: it is told to end once nothing is answered, and logged, any more.
-        shipping["restartPolicy"] = "Always"
-        spec["initContainers"].append(shipping)
+        upload["restartPolicy"] = "Always"
+        spec["initContainers"].append(upload)
     _place(spec, version, cluster)
     return spec
 
@@ -174,11 +176,11 @@ def _beside(name: str, cluster: ClusterSettings, module: list[str]) -> dict[str,
 
 
 def _place(spec: dict[str, Any], version: Version, cluster: ClusterSettings) -> None:
-    needs = version.needs
-    if needs.node_selector:
-        spec["nodeSelector"] = needs.node_selector
-    if needs.tolerations:
-        spec["tolerations"] = needs.tolerations
+    requirements = version.requirements
+    if requirements.node_selector:
+        spec["nodeSelector"] = requirements.node_selector
+    if requirements.tolerations:
+        spec["tolerations"] = requirements.tolerations
     spec["topologySpreadConstraints"] = [
         {
             "maxSkew": 1,

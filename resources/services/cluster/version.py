@@ -4,7 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 from resources.kubernetes_api.pod_template import STATE, labels
 from serving.contract import Release
 
@@ -21,7 +21,7 @@ class Version:
     """One version of a service: what is released, and where its bytes are."""
 
     release: Release
-    needs: Needs
+    requirements: Requirements
     mark: str
     """What tells apart releases of the version."""
     bento_uri: str

@@ -25,7 +25,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from api.access.oidc import Oidc, OidcFailed
 from api.processes.plan import free_port
 from api.settings import FrontDoorSettings
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from tests.api.door import Door, open_door
 from tests.waiting import until
 

@@ -9,7 +9,7 @@ import time
 import psutil
 
 from api.processes.plan import free_port
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
 
 

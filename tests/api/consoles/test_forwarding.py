@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api.processes.plan import free_port
-from engine.orphan import die_with_parent
+from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.consoles.test_consoles import TERMINATE, forbidden, graphql, talk
 from tests.api.door import open_door

@@ -3,7 +3,7 @@
 import pytest
 
 from resources.compute.capacity import Capacity
-from resources.compute.requirements import Needs
+from resources.compute.requirements import Requirements
 
 GIB = 2**30
 
@@ -11,17 +11,25 @@ GIB = 2**30
 @pytest.mark.parametrize(
     ("gpus", "needs", "lack"),
     [
-        ([], Needs(workers=1), ""),
-        ([], Needs(workers=1, gpus=1), "1 GPUs; this machine has 0"),
-        (["NVIDIA A100-SXM4"], Needs(workers=1, gpus=1), ""),
-        (["NVIDIA A100-SXM4"], Needs(workers=1, gpus=1, gpu_kind="a100"), ""),
-        (["NVIDIA A100-SXM4"], Needs(workers=2, gpus=1), "asks for 2 GPUs"),
-        (["Tesla T4", "Tesla T4"], Needs(workers=1, gpus=2, gpu_kind="A100"), "of kind A100"),
-        (["Tesla T4", "NVIDIA A100"], Needs(workers=1, gpus=2, gpu_kind="A100"), "of kind A100"),
-        ([], Needs(workers=2, memory="9Gi"), "18 GiB of memory; this machine has 16"),
+        ([], Requirements(workers=1), ""),
+        ([], Requirements(workers=1, gpus=1), "1 GPUs; this machine has 0"),
+        (["NVIDIA A100-SXM4"], Requirements(workers=1, gpus=1), ""),
+        (["NVIDIA A100-SXM4"], Requirements(workers=1, gpus=1, gpu_kind="a100"), ""),
+        (["NVIDIA A100-SXM4"], Requirements(workers=2, gpus=1), "asks for 2 GPUs"),
+        (
+            ["Tesla T4", "Tesla T4"],
+            Requirements(workers=1, gpus=2, gpu_kind="A100"),
+            "of kind A100",
+        ),
+        (
+            ["Tesla T4", "NVIDIA A100"],
+            Requirements(workers=1, gpus=2, gpu_kind="A100"),
+            "of kind A100",
+        ),
+        ([], Requirements(workers=2, memory="9Gi"), "18 GiB of memory; this machine has 16"),
     ],
 )
-def test_a_machine_names_what_it_lacks(gpus, needs, lack):
-    said = Capacity(gpus, 16 * GIB).lack_of(needs)
+def test_a_machine_names_what_it_lacks(gpus, requirements, lack):
+    said = Capacity(gpus, 16 * GIB).lack_of(requirements)
     assert lack in said
     assert bool(lack) == bool(said)

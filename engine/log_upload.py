@@ -1,4 +1,4 @@
-"""Ship the files of a folder to a bucket as they grow: `python -m engine.shipping FOLDER URI`.
+"""Upload the files of a folder to a bucket as they grow: `python -m engine.log_upload FOLDER URI`.
 
 It runs beside a service, whose request log is the data of the next turn.
 timeout, retry: the bucket's; a file that could not be sent is sent at the next time.
@@ -18,10 +18,10 @@ from engine.bucket import Bucket
 EVERY_S = 5.0
 BYTES_A_SECOND = 1_000_000
 """Most that is sent in the long run: a long log is sent less often."""
-log = logging.getLogger("engine.shipping")
+log = logging.getLogger("engine.log_upload")
 
 
-class Shipping:
+class LogUpload:
     """A folder and what of it is in the bucket."""
 
     def __init__(self, folder: Path, bucket: Bucket) -> None:
@@ -44,14 +44,14 @@ class Shipping:
 def main(argv: list[str]) -> int:
     """Send until told to stop."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    shipping = Shipping(Path(argv[1]), Bucket(argv[2]))
+    upload = LogUpload(Path(argv[1]), Bucket(argv[2]))
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     is_last, sent = False, 0
     while True:
         try:
-            sent = shipping.send()
+            sent = upload.send()
         except OSError as error:
             log.warning("the log has to wait: %s", error)
         if is_last:
