@@ -36,7 +36,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions.merge(
         dg.Definitions(
             sensors=[on_failure, on_abandoned],
-            resources=doors(settings),
+            resources=adapters(settings),
             executor=dg.in_process_executor,
         ),
         *map(definitions_of, projects),
@@ -61,8 +61,8 @@ def definitions_of(project: LoadedProject) -> dg.Definitions:
     )
 
 
-def doors(settings: Settings) -> dict[str, object]:
-    """The doors to outside systems, by the name that steps ask for."""
+def adapters(settings: Settings) -> dict[str, object]:
+    """The adapters to outside systems, by the name that steps ask for."""
     cluster = ClusterSettings()
     objects = to.object_store(settings)
     request_logs = RequestLogs(to.request_logs(settings), objects)

@@ -1,4 +1,4 @@
-"""What the front door works with: settings, the control database, and the doors behind it."""
+"""What the front door works with: settings, the control database, and the adapters behind it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

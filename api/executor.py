@@ -170,7 +170,7 @@ def _refusal(call: Call, operation: Operation) -> str | None:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """What doors raise, as problems."""
+    """What adapters raise, as problems."""
     try:
         yield
     except AWAY as error:

@@ -1,4 +1,4 @@
-"""The door to a bucket of any S3-compatible server: objects under an `s3://bucket/prefix`.
+"""The adapter to a bucket of any S3-compatible server: objects under an `s3://bucket/prefix`.
 
 timeout: `connect_timeout_s` for a connection, `read_timeout_s` of silence while reading.
 retry: a call that failed for a passing reason (5xx, 503 SlowDown, a broken connection) is

@@ -1,4 +1,4 @@
-"""The door to projects that were created through the API, in a folder that processes share.
+"""The adapter to projects that were created through the API, in a folder that processes share.
 
 Where the object store is a bucket, they lie there, and the folder is this machine's copy: every
 front door, daemon and run pod declares the same.

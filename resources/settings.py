@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     secret_file: Path | None = None
     """File of the instance's secret, the same for every front door; by default it is made in the
     state folder."""
+    warm_server: Path | None = None
+    """Socket of a warm server that several instances on one machine share; by default `orrery up`
+    starts one of its own."""
     revision: str = ""
     """Revision of the code, where git cannot tell it: in an image."""
     runs_at_once: int | None = Field(default=None, ge=1)
@@ -120,6 +123,8 @@ class Settings(BaseSettings):
     def warm_socket(self) -> Path:
         """Socket of the warm server; beside the temporary files where the state folder's path is
         longer than a socket's may be."""
+        if self.warm_server:
+            return self.warm_server
         beside = self.state.absolute() / "warm.sock"
         if len(str(beside)) <= LONGEST_SOCKET_PATH:
             return beside

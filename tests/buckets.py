@@ -1,4 +1,4 @@
-"""A real S3 server in this process, for doors that speak S3."""
+"""A real S3 server in this process, for adapters that speak S3."""
 
 import functools
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What tests share: a state folder of their own, the doors over it, and small real projects."""
+"""What tests share: a state folder of their own, the adapters over it, and small real projects."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The door to an OpenID Connect provider: authorization code with PKCE (RFC 7636, OIDC Core 3.1).
+"""The adapter to an OpenID Connect provider: authorization code with PKCE (RFC 7636, OIDC Core).
 
 timeout: `TIMEOUT_S` a call.
 retry: none; the person tries again.

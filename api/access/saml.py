@@ -1,4 +1,4 @@
-"""The door to a SAML 2.0 identity provider, as its service provider (Web Browser SSO Profile).
+"""The adapter to a SAML 2.0 identity provider, as its service provider (Web Browser SSO Profile).
 
 timeout, retry: no call is made; the browser carries every message.
 cancel: an attempt that is not finished is void after ten minutes.

@@ -80,7 +80,7 @@ def _file_of(project: str) -> Path:
 
 @dataclass(frozen=True)
 class Example:
-    """A project's first service and first model, as the doors would ask a cluster for them."""
+    """A project's first service and first model, as the adapters would ask a cluster for them."""
 
     project: LoadedProject
     deployed: list[dict[str, Any]]

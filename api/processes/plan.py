@@ -70,12 +70,13 @@ def plans(settings: Settings) -> list[ProcessPlan]:
     # Asked on this machine: the public address may lead through a proxy that is not there yet.
     here = f"http://{EVERYWHERE.get(host, host)}"
     services = settings.state.absolute() / "services"
+    warm_server = ProcessPlan(
+        "warm server",
+        [*python, "resources.compute.warm_server", str(settings.warm_socket), *WARM_MODULES],
+        lambda: is_serving(settings.warm_socket),
+    )
     return [
-        ProcessPlan(
-            "warm server",
-            [*python, "resources.compute.warm_server", str(settings.warm_socket), *WARM_MODULES],
-            lambda: is_serving(settings.warm_socket),
-        ),
+        *([] if settings.warm_server else [warm_server]),
         ProcessPlan(
             "reconciler and router",
             [*python, "serving.reconciler", str(services), host, str(settings.router_port)],

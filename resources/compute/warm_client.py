@@ -1,4 +1,4 @@
-"""The door to the warm server, a process with the heavy modules loaded that forks on request.
+"""The adapter to the warm server, a process with the heavy modules loaded that forks on request.
 
 timeout: a request is answered within 5 s; a child runs as long as it wants.
 retry: none; a client that cannot connect starts a cold process instead.

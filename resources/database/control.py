@@ -1,4 +1,4 @@
-"""The door to the control database: accounts, jobs, callbacks and audit, in SQLite or PostgreSQL.
+"""The adapter to the control database: accounts, jobs, callbacks, audit; SQLite or PostgreSQL.
 
 timeout: a writer waits `BUSY_S` for the lock of SQLite, a connection `CONNECT_S` for PostgreSQL.
 retry: none here; `ControlUnavailable` becomes 503 with `Retry-After` at the front door.

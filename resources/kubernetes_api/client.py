@@ -1,4 +1,4 @@
-"""The door to a Kubernetes cluster: objects as the API writes them, in one namespace.
+"""The adapter to a Kubernetes cluster: objects as the API writes them, in one namespace.
 
 Everything is read anew when it is asked for. Nothing is watched, so that no broken watch can lose
 what happened.

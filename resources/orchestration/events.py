@@ -1,4 +1,4 @@
-"""The door to what Dagster has recorded: the state of dagster_runs, their logs, materialisations.
+"""The adapter to what Dagster has recorded: dagster_runs, their logs, materialisations.
 
 timeout: the database's own.
 retry: none; what cannot be read is raised as EventsUnavailable.

@@ -1,4 +1,4 @@
-"""The door to Dagster's webserver, over GraphQL: start dagster_runs, stop them, load definitions.
+"""The adapter to Dagster's webserver, over GraphQL: start and stop dagster_runs, load definitions.
 
 timeout: `TIMEOUT_S` a call; `RELOAD_S` for loading the definitions anew.
 retry: none here; the dispatcher asks again, after looking whether the first call did its work.

@@ -1,4 +1,4 @@
-"""Starts dagster_runs as processes of this machine; the door to run processes.
+"""Starts dagster_runs as processes of this machine; the adapter to run processes.
 
 timeout: run monitoring fails a dagster_run whose process does not start in time.
 retry: run monitoring starts a lost dagster_run again; this door launches once.

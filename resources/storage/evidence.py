@@ -1,4 +1,4 @@
-"""The door to evidence: what simulations measured, kept by the hash of what they measured.
+"""The adapter to evidence: what simulations measured, kept by the hash of what they measured.
 
 timeout, retry, cancel: the object store's.
 duplicate: evidence of the same artefact and suite has one place, and equal content.

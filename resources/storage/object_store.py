@@ -1,4 +1,4 @@
-"""The door to the object store: files under a folder, or a bucket of any S3-compatible server.
+"""The adapter to the object store: files under a folder, or a bucket of any S3-compatible server.
 
 timeout, retry: the bucket's (engine.bucket); errors of local files are raised at once.
 cancel: an interrupted write leaves a draft that nothing reads and the next write replaces.

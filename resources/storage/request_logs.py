@@ -1,4 +1,4 @@
-"""The door to request logs: what services were asked lately.
+"""The adapter to request logs: what services were asked lately.
 
 timeout, retry, cancel: local files have none; those in a bucket, where pods ship theirs, have the
     bucket's.

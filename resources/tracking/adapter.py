@@ -1,4 +1,4 @@
-"""The door to MLflow: experiments, their runs, and the registry of model versions.
+"""The adapter to MLflow: experiments, their runs, and the registry of model versions.
 
 timeout: MLFLOW_HTTP_REQUEST_TIMEOUT (here 30 s) a call.
 retry: MLflow repeats failed HTTP calls (here 3 times, with growing pauses); what still fails is

@@ -1,4 +1,4 @@
-"""The door to MLflow's experiments as people and programs use them: look, compare, log.
+"""The adapter to MLflow's experiments as people and programs use them: look, compare, log.
 
 timeout, retry: the client's, as set where it connects.
 cancel: a run that nobody ends stays RUNNING.

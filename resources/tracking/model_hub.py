@@ -1,4 +1,4 @@
-"""The door to the Hugging Face hub: which commit a model's name means now.
+"""The adapter to the Hugging Face hub: which commit a model's name means now.
 
 timeout: `TIMEOUT_S` a call.
 retry: none; whoever asks is told to come again.

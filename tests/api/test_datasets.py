@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from assets.datasets import build_dataset
-from definitions import doors
+from definitions import adapters
 from projects.loading import load_project
 from tests.api.door import open_door
 
@@ -31,7 +31,7 @@ def door(tmp_path_factory):
         made = dg.materialize(
             [build_dataset(load_project(file), "songs")],
             instance=opened.platform.events.instance,
-            resources=doors(opened.platform.settings),
+            resources=adapters(opened.platform.settings),
         )
         assert made.success
         yield opened

@@ -27,12 +27,12 @@ automation: {{retrain: {{on: [new_data]}}}}
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database):
+def up(tmp_path_factory, empty_mlflow_database, warm_server):
     from tests.api.conftest import Up
 
     folder = tmp_path_factory.mktemp("declarations")
     shutil.copytree(FLOWERS, folder / "projects")
-    made = Up(folder)
+    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
     shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
     made.start()
     made.wait_ready()

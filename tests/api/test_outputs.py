@@ -33,7 +33,7 @@ UNSEEN_FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database):
+def up(tmp_path_factory, empty_mlflow_database, warm_server):
     from tests.api.conftest import Up
 
     folder = tmp_path_factory.mktemp("outputs")
@@ -51,7 +51,12 @@ def up(tmp_path_factory, empty_mlflow_database):
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "declared"]):
         author = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
         subprocess.run(["git", *author, *command], cwd=projects, check=True)
-    made = Up(folder, {"ORRERY_CALLBACK_PRIVATE": "127.0.0.0/8", "ORRERY_PRICE_PROCESS_H": "1"})
+    environment = {
+        "ORRERY_CALLBACK_PRIVATE": "127.0.0.0/8",
+        "ORRERY_PRICE_PROCESS_H": "1",
+        "ORRERY_WARM_SERVER": str(warm_server),
+    }
+    made = Up(folder, environment)
     shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
     made.start()
     made.wait_ready()

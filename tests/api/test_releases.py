@@ -19,7 +19,7 @@ LASTING = "rollout: {canary: [10, 100], step_s: 3600}"
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database):
+def up(tmp_path_factory, empty_mlflow_database, warm_server):
     """An instance whose service stays in the first step of a canary."""
     from tests.api.conftest import Up
 
@@ -27,7 +27,7 @@ def up(tmp_path_factory, empty_mlflow_database):
     shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
     file = folder / "projects" / "flowers.yaml"
     file.write_text(file.read_text().replace("rollout: {canary: [50, 100], step_s: 0.2}", LASTING))
-    made = Up(folder)
+    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
     shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
     made.start()
     made.wait_ready()

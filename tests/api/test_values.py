@@ -52,7 +52,7 @@ DELICATE = {
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database):
+def up(tmp_path_factory, empty_mlflow_database, warm_server):
     from tests.api.conftest import Up
 
     folder = tmp_path_factory.mktemp("values")
@@ -61,7 +61,7 @@ def up(tmp_path_factory, empty_mlflow_database):
     declared.write_text(
         declared.read_text().replace("flowers_training:train", "flowers_training:record")
     )
-    made = Up(folder)
+    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
     shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
     made.start()
     made.wait_ready()

@@ -13,7 +13,7 @@ import pytest
 from api.processes.plan import free_port
 from assets.keys import asset_key
 from assets.recipe import TRIGGER_TAG
-from definitions import definitions_of, doors
+from definitions import adapters, definitions_of
 from engine import lease
 from engine.parent_death import die_with_parent
 from projects.loading import LoadedProject, load_project
@@ -31,12 +31,12 @@ class Loop:
     instance: dg.DagsterInstance
 
     @property
-    def doors(self) -> dict[str, Any]:
-        return doors(self.settings)
+    def adapters(self) -> dict[str, Any]:
+        return adapters(self.settings)
 
     @property
     def tracking(self) -> Tracking:
-        return self.doors["tracking"]
+        return self.adapters["tracking"]
 
     def materialize(
         self,
@@ -53,7 +53,7 @@ class Loop:
         return dg.materialize(
             assets,
             instance=self.instance,
-            resources=self.doors,
+            resources=self.adapters,
             selection=dg.AssetSelection.assets(*chosen),
             run_config={"ops": {op: {"config": c} for op, c in config.items()}},
             raise_on_error=False,

@@ -21,7 +21,7 @@ def serving(loop, flowers):
 
 
 def log_requests(loop, shift: float) -> None:
-    version = loop.doors["datasets"].read(
+    version = loop.adapters["datasets"].read(
         "flowers", "iris", loop.metadata("dataset", "iris")["version"]
     )
     rows = read_rows([*version.train, *version.test], version.features).to_pylist()
@@ -38,7 +38,7 @@ def tick(loop):
     (sensor,) = build_drift_sensors(loop.project)
     names = ("datasets", "tracking", "request_logs")
     context = dg.build_sensor_context(
-        instance=loop.instance, resources={name: loop.doors[name] for name in names}
+        instance=loop.instance, resources={name: loop.adapters[name] for name in names}
     )
     return sensor(context)
 

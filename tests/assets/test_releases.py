@@ -42,7 +42,7 @@ def pinned(loop, version):
 
 
 def answering(loop):
-    status = loop.doors["runtime"].status(SERVICE)
+    status = loop.adapters["runtime"].status(SERVICE)
     return [(a.model_version, a.percent) for a in status.answering]
 
 
@@ -107,7 +107,7 @@ def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_releas
 ):
     everything = ("dataset", "checkpoint", "model", "simulation", "champion", "service")
     assert loop.materialize(*everything).success
-    before = loop.doors["runtime"].status(SERVICE)
+    before = loop.adapters["runtime"].status(SERVICE)
 
     result = loop.materialize(*everything)
 
@@ -117,7 +117,7 @@ def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_releas
     assert loop.metadata("champion", "classifier")["promotion"] == (
         "nothing new to promote: version 2 has the same bytes as the champion, version 1"
     )
-    after = loop.doors["runtime"].status(SERVICE)
+    after = loop.adapters["runtime"].status(SERVICE)
     assert [r.pid for r in after.replicas] == [r.pid for r in before.replicas]
     assert answering(loop) == [(1, 100)]
 
@@ -125,7 +125,7 @@ def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_releas
 def test_the_probes_of_a_deployment_are_no_requests_of_the_service(one_version, reconciler):
     loop = one_version
     assert loop.materialize("service").success
-    url = loop.doors["runtime"].endpoint(SERVICE)
+    url = loop.adapters["runtime"].endpoint(SERVICE)
     mark = [1.0, 2.0, 3.0, 4.0]
     httpx.post(url, json={"inputs": [mark]}).raise_for_status()
     folder = loop.settings.state / "requests" / SERVICE
@@ -144,7 +144,7 @@ def test_the_gate_refuses_with_the_findings_of_each_simulation(loop):
         "dataset", "checkpoint", "model", "simulation", flowers__checkpoint__classifier=wrong
     )
     digest = loop.tracking.version("flowers.classifier", 1).artefact_digest
-    evidence = loop.doors["evidence"]
+    evidence = loop.adapters["evidence"]
 
     with pytest.raises(GateRefused) as refused:
         require_evidence(loop.project, "classifier", digest, evidence)

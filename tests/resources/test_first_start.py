@@ -9,8 +9,8 @@ from resources.settings import CHECKOUT
 CODE = {
     "dagster": "import dagster as dg\nwith dg.DagsterInstance.get() as i: i.get_runs(limit=1)",
     "mlflow": (
-        "from definitions import doors\nfrom resources.settings import Settings\n"
-        "doors(Settings())['tracking'].versions('none')"
+        "from definitions import adapters\nfrom resources.settings import Settings\n"
+        "adapters(Settings())['tracking'].versions('none')"
     ),
 }
 

@@ -17,7 +17,7 @@ from accounts import audit
 from accounts.tables import keys, organizations, users
 from api.cli.main import app
 from assets.keys import asset_key
-from definitions import definitions_of, doors
+from definitions import adapters, definitions_of
 from deploy.migration.addresses import Addresses
 from deploy.migration.move import Move, at_rest
 from deploy.migration.verification import CannotMove
@@ -72,7 +72,7 @@ def _materialise(settings):
             result = dg.materialize(
                 assets,
                 instance=instance,
-                resources=doors(settings),
+                resources=adapters(settings),
                 selection=dg.AssetSelection.assets(IRIS, summary.key),
             )
             assert result.success

@@ -1,4 +1,4 @@
-"""The compute door of a cluster: each engine job is a RayJob, and meets its driver in the bucket.
+"""The compute adapter of a cluster: an engine job is a RayJob that meets its driver in the bucket.
 
 timeout: none while the job waits for a queue, a node or an image; `timeout_s` once it runs, and
     `stall_s` without a line of progress.

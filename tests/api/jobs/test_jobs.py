@@ -24,12 +24,12 @@ ENDED = ("succeeded", "failed", "stopped")
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database):
+def up(tmp_path_factory, empty_mlflow_database, warm_server):
     from tests.api.conftest import Up
 
     folder = tmp_path_factory.mktemp("jobs")
     shutil.copytree(Path(__file__).parents[2] / "data" / "flowers", folder / "projects")
-    made = Up(folder)
+    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
     made.env["ORRERY_CALLBACK_PRIVATE"] = "127.0.0.0/8"
     shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
     made.start()
