@@ -64,6 +64,14 @@ class Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = RESOLVERS
 
+    def stale_possible_simple_keys(self) -> None:
+        """Forget keys whose line has ended. YAML also forgets one after 1,024 characters, where
+        JSON, which is read here as YAML, has no limit."""
+        if self.flow_level:
+            for key in self.possible_simple_keys.values():
+                key.index = self.index
+        super().stale_possible_simple_keys()
+
 
 Loader.add_constructor(f"{_PREFIX}int", _integer)
 Loader.add_constructor(f"{_PREFIX}str", _text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -145,6 +145,7 @@ ops:
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
+@example({"long" * 1000: {"longer" * 1000: None}})
 def test_declarations_and_run_configuration_give_back_every_json_value(values):
     from dagster_shared.yaml_utils import dump_run_config_yaml, load_run_config_yaml
 
