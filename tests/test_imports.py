@@ -23,6 +23,7 @@ ROOMS = (
     "accounts",
     "api",
     "assets",
+    "deploy",
     "engine",
     "jobs",
     "projects",

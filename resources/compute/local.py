@@ -10,10 +10,8 @@ partial write: `result.json` is renamed into place, and ends the job: what its p
     or has left in its process group, is ended with it.
 """
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from engine import lease
 from engine.output import Output, OutputFile, OutputPacer
@@ -38,11 +36,11 @@ from resources.compute.contract import (
     JobRefused,
     ignore,
 )
+from resources.compute.process_group import Process, kill_rest, stop
 from resources.compute.requirements import Requirements
 from resources.compute.warm_client import WarmUnavailable, fork, is_serving
 
 R = TypeVar("R", bound=JobResult)
-GRACE_S = 10.0
 POLL_S = 0.02
 LEASE_EVERY_S = 1.0
 DRIVER_EVERY_S = 5.0
@@ -50,16 +48,6 @@ OUTPUT_EVERY_S = 0.2
 END_WITHIN_S = 5.0
 """How long an engine may still run once its result is written."""
 LOG_TAIL_BYTES = 4_000
-
-
-class Process(Protocol):
-    """A running engine."""
-
-    pid: int
-
-    def poll(self) -> int | None:
-        """Exit code, or None while it runs."""
-        ...
 
 
 class _Adopted:
@@ -178,7 +166,7 @@ class LocalCompute:
             stop(process)
             raise
         finally:
-            _end_what_is_left(process)
+            kill_rest(process)
             output.look(last=True)
 
     def _loaded(self, job: str) -> Process | None:
@@ -292,27 +280,6 @@ class _OutputFollower:
         self._pacer.add(*self._file.new())
         if message := self._pacer.message(last=last):
             self._show(message)
-
-
-def _end_what_is_left(process: Process) -> None:
-    """Kill what the engine has started and left in its process group."""
-    if process.poll() is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def stop(process: Process) -> None:
-    """Terminate the process group, kill what is left of it after the grace, and wait."""
-    for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
-        end = time.monotonic() + patience_s
-        while time.monotonic() < end:
-            if process.poll() is not None:
-                return
-            time.sleep(POLL_S)
 
 
 def _died(code: int, spec: JobSpec) -> str:
