@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from api.processes.plan import plans
 from resources.compute.warm_client import WarmUnavailable, fork
-from resources.settings import CHECKOUT
+from resources.settings import CHECKOUT, Settings
 
 
 @pytest.fixture
@@ -86,3 +87,12 @@ def test_children_do_not_share_a_random_state(server, settings, tmp_path):
 def test_a_missing_server_is_said_to_be_missing(settings, tmp_path):
     with pytest.raises(WarmUnavailable):
         run(settings, tmp_path, "pass")
+
+
+def test_an_instance_that_shares_a_warm_server_starts_none(settings, monkeypatch, tmp_path):
+    assert "warm server" in [plan.name for plan in plans(Settings())]
+
+    monkeypatch.setenv("ORRERY_WARM_SERVER", str(tmp_path / "shared.sock"))
+
+    assert "warm server" not in [plan.name for plan in plans(Settings())]
+    assert Settings().warm_socket == tmp_path / "shared.sock"
