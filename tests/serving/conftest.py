@@ -184,6 +184,7 @@ class Load(threading.Thread):
 
     def __enter__(self) -> "Load":
         self.start()
+        until(lambda: self.answers)
         return self
 
     def __exit__(self, *_: object) -> None:
