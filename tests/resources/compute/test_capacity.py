@@ -9,7 +9,7 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("gpus", "needs", "lack"),
+    ("gpus", "requirements", "lack"),
     [
         ([], Requirements(workers=1), ""),
         ([], Requirements(workers=1, gpus=1), "1 GPUs; this machine has 0"),
