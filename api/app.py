@@ -1,4 +1,4 @@
-"""The front door's application: REST, agent tools, MCP, sign-in, and the UIs, on one port."""
+"""The gateway's application: REST, agent tools, MCP, sign-in, and the UIs, on one port."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from accounts import audit
 from accounts.principal import Principal
 from api.access.identity import PRINCIPAL, Identity
 from api.access.sign_in import SignIn
-from api.agents.mcp import McpDoor
+from api.agents.mcp import McpEndpoint
 from api.agents.natural_language import Asking
 from api.agents.tools import Agents
-from api.consoles.dagster import DagsterGate
-from api.consoles.mlflow import MlflowGate
+from api.consoles.dagster import DagsterProxy
+from api.consoles.mlflow import MlflowProxy
 from api.consoles.mounting import dagster_ui, mlflow_ui
 from api.context import Platform
 from api.executor import Executor
@@ -35,7 +35,7 @@ from api.jobs.dispatcher import Dispatcher
 from api.operations.table import OPERATIONS
 from api.predictions.forward import Predictions
 from api.problems import TYPES, FieldError, Problem
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from projects.mistakes import located
 from resources.database.control import ControlUnavailable
 from resources.orchestration.graphql import DagsterGraphql
@@ -44,15 +44,15 @@ from resources.settings import Settings
 log = logging.getLogger(__name__)
 
 
-class FrontDoor:
+class Gateway:
     """Everything behind the middleware, by the first part of the path."""
 
     def __init__(
-        self, settings: Settings, front: FrontDoorSettings, *, preload: bool = True
+        self, settings: Settings, gateway: GatewaySettings, *, preload: bool = True
     ) -> None:
         """With `preload` the UIs are loaded at the start, else when something first needs them."""
         self._preload = preload
-        self.platform = Platform(settings, front)
+        self.platform = Platform(settings, gateway)
         self.identity = Identity(self.platform)
         self.dagster, self.mlflow = dagster_ui(settings), mlflow_ui(settings)
         self.graphql = DagsterGraphql(self.dagster.client, "/dagster")
@@ -62,24 +62,24 @@ class FrontDoor:
         )
         self.predictions = Predictions(self.executor)
         self.agents = Agents(self.executor)
-        self.mcp = McpDoor(self.agents, settings)
+        self.mcp = McpEndpoint(self.agents, settings)
         self.dispatcher = Dispatcher(self.platform, self.graphql, Callbacks(self.platform))
         self.api = self._api()
-        self._gates: dict[str, ASGIApp] = {
-            "dagster": DagsterGate(self.dagster, self._note),
-            "mlflow": MlflowGate(self.mlflow, self._note),
+        self._routes: dict[str, ASGIApp] = {
+            "dagster": DagsterProxy(self.dagster, self._note),
+            "mlflow": MlflowProxy(self.mlflow, self._note),
             "mcp": self.mcp,
         }
 
     def guarded(self) -> AuthenticationMiddleware:
         """The application, behind its middleware."""
-        front = self.platform.front
+        gateway = self.platform.gateway
         return AuthenticationMiddleware(
             self,
             self.identity,
-            largest_body=front.request_bytes,
-            requests_per_minute=front.requests_per_minute,
-            predictions_per_minute=front.predictions_per_minute,
+            largest_body=gateway.request_bytes,
+            requests_per_minute=gateway.requests_per_minute,
+            predictions_per_minute=gateway.predictions_per_minute,
             on_denied=self._note_denial,
         )
 
@@ -91,7 +91,7 @@ class FrontDoor:
             await self.predictions(scope, receive, send)
         else:
             first = scope["path"].split("/", 2)[1]
-            await self._gates.get(first, self.api)(scope, receive, send)
+            await self._routes.get(first, self.api)(scope, receive, send)
 
     def _api(self) -> FastAPI:
         app = FastAPI(
@@ -111,7 +111,7 @@ class FrontDoor:
         app.add_exception_handler(HTTPException, _on_http)
         app.add_exception_handler(ControlUnavailable, _on_locked)
         app.add_exception_handler(Exception, _on_failure)
-        self.executor.bind("agent.ask", Asking(self.platform.front, self.agents).ask)
+        self.executor.bind("agent.ask", Asking(self.platform.gateway, self.agents).ask)
         return app
 
     @contextlib.asynccontextmanager
@@ -174,7 +174,7 @@ class FrontDoor:
             log.warning("a denial could not be audited: %s %s", principal, problem.detail)
 
 
-def _add_pages(app: FastAPI, door: FrontDoor) -> None:
+def _add_pages(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/", include_in_schema=False)
     def home(request: Request) -> Response:
         return pages.home(request.scope[PRINCIPAL])
@@ -199,7 +199,7 @@ def _add_pages(app: FastAPI, door: FrontDoor) -> None:
 
     @app.get("/ready", include_in_schema=False)
     async def ready() -> Response:
-        parts = {"dagster": door.dagster.is_ready(), "mlflow": door.mlflow.is_ready()}
+        parts = {"dagster": gateway.dagster.is_ready(), "mlflow": gateway.mlflow.is_ready()}
         return JSONResponse(parts, 200 if all(parts.values()) else 503)
 
 

@@ -1,4 +1,4 @@
-"""What the front door works with: settings, the control database, and the adapters behind it."""
+"""What the gateway works with: settings, the control database, and the adapters behind it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from accounts.first_start import Owner
 from accounts.principal import Principal
 from accounts.secret import InstanceSecret
 from api.projects import DeclaredProjects
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from resources import adapters
 from resources.compute.contract import Compute
 from resources.database.control import Control, secret_bytes
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class Platform:
-    """Every door that the front door opens, made at first use."""
+    """The adapters that the gateway works with, each made at first use."""
 
-    def __init__(self, settings: Settings, front: FrontDoorSettings) -> None:
-        self.settings, self.front = settings, front
+    def __init__(self, settings: Settings, gateway: GatewaySettings) -> None:
+        self.settings, self.gateway = settings, gateway
         self.control = Control(settings.control_url)
         self._key_names: dict[str, str] = {}
         self.work_is_waiting: Callable[[], None] = lambda: None
@@ -64,7 +64,7 @@ class Platform:
     @cached_property
     def projects(self) -> DeclaredProjects:
         """Declared projects, as each organization sees them."""
-        return DeclaredProjects(self.settings, self.front, self.first_organization)
+        return DeclaredProjects(self.settings, self.gateway, self.first_organization)
 
     @cached_property
     def events(self) -> DagsterEvents:
@@ -116,7 +116,7 @@ class Platform:
     @property
     def prices(self) -> Prices:
         """What an hour costs."""
-        return Prices(self.front.price_gpu_h, self.front.price_process_h)
+        return Prices(self.gateway.price_gpu_h, self.gateway.price_process_h)
 
 
 class PreviewReached(Exception):

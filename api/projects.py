@@ -20,7 +20,7 @@ from api.access.policy import refuse_what_requests_may_not
 from api.declaration_text import as_yaml, validated
 from api.etags import etag_of, require_match
 from api.problems import FieldError, Problem, invalid, not_found
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from engine import lease
 from engine.bucket import ChangedMeanwhile
 from projects.loading import InvalidProject, LoadedProject, load_project
@@ -46,8 +46,8 @@ DOUBLED = re.compile(r"[-_]{2}")
 class DeclaredProjects:
     """Projects of the checkout and of the API, loaded again when a file changes."""
 
-    def __init__(self, settings: Settings, front: FrontDoorSettings, first: str) -> None:
-        self._settings, self._front, self._first = settings, front, first
+    def __init__(self, settings: Settings, gateway: GatewaySettings, first: str) -> None:
+        self._settings, self._gateway, self._first = settings, gateway, first
         self._shared = ApiProjects(settings)
         self._lock = threading.Lock()
         self._declarations = Declarations(settings)
@@ -261,7 +261,7 @@ class DeclaredProjects:
         declared = {**document, "project": qualified}
         try:
             checked = validated(declared)
-            refuse_what_requests_may_not(checked, self._front)
+            refuse_what_requests_may_not(checked, self._gateway)
             text = as_yaml(declared)
             self._refuse_clash(qualified, name, is_new=is_new)
             self._load(text, suites or {})
@@ -313,7 +313,7 @@ class DeclaredProjects:
             except ChangedMeanwhile as error:
                 raise Problem(
                     "conflict",
-                    "another front door changed the project meanwhile",
+                    "another gateway changed the project meanwhile",
                     todo="Read the project again, and repeat the change.",
                 ) from error
 

@@ -1,4 +1,4 @@
-"""The front door as a process: `python -m api.server`."""
+"""The gateway as a process: `python -m api.server`."""
 
 import logging
 import os
@@ -6,9 +6,9 @@ import sys
 
 import uvicorn
 
-from api.app import FrontDoor
+from api.app import Gateway
 from api.http.protocol import ProblemProtocol
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from resources.settings import Settings
 
 STOP_WITHIN_S = 5
@@ -21,10 +21,10 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.umask(0o077)
     settings = Settings()
-    door = FrontDoor(settings, FrontDoorSettings())
-    door.platform.owner()
+    gateway = Gateway(settings, GatewaySettings())
+    gateway.platform.owner()
     config = uvicorn.Config(
-        door.guarded(),
+        gateway.guarded(),
         host=settings.host,
         port=settings.port,
         log_level="warning",

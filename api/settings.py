@@ -1,4 +1,4 @@
-"""Settings of the front door, from `ORRERY_*` variables: who may come in, and what it may reach."""
+"""Settings of the gateway, from `ORRERY_*` variables: who may come in, and what it may reach."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from accounts.roles import Role
 from resources.settings import CHECKOUT
 
 
-class FrontDoorSettings(BaseSettings):
+class GatewaySettings(BaseSettings):
     """What the API allows; the defaults deny whatever they can."""
 
     model_config = SettingsConfigDict(env_prefix="ORRERY_", frozen=True, extra="ignore")

@@ -1,5 +1,5 @@
 """How fast: ratios against the bare stack, each measured in one run.
 
-`python -m benchmarks [NAME ...]` runs start, steps, service, simulation, imports, front_door,
+`python -m benchmarks [NAME ...]` runs start, steps, service, simulation, imports, gateway,
 cluster (all by default).
 """

@@ -10,7 +10,7 @@ NAMES = (
     "datasets",
     "service",
     "start",
-    "front_door",
+    "gateway",
     "lists",
     "cluster",
 )

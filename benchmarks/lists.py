@@ -16,7 +16,7 @@ from rich.table import Table
 
 from api.operations.operation import Operation, item_type
 from api.operations.table import OPERATIONS
-from benchmarks.front_door import ours
+from benchmarks.gateway import ours
 from benchmarks.measure import console
 from resources.database.control import Control, new_id
 

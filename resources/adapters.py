@@ -1,4 +1,4 @@
-"""Which door leads to the embedded default, and which to a cluster."""
+"""The adapters of the embedded default or of a cluster, as the settings say."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """The adapter to projects that were created through the API, in a folder that processes share.
 
 Where the object store is a bucket, they lie there, and the folder is this machine's copy: every
-front door, daemon and run pod declares the same.
+gateway, daemon and run pod declares the same.
 
 timeout, retry: the bucket's. cancel: the next `pull` takes up what was missed.
 duplicate: a file has one key, and equal content is not fetched again. Of two processes that

@@ -31,19 +31,19 @@ class Settings(BaseSettings):
     """Control database (SQLAlchemy URL with its driver); by default SQLite in the state folder."""
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
-    """Port of the front door: the API, and the Dagster and MLflow UIs behind one sign-in."""
+    """Port of the gateway: the API, and the Dagster and MLflow UIs behind one sign-in."""
     router_port: int = Field(default=8080, ge=1, le=65535)
     public_url: str = ""
-    """Address at which people reach the front door, where it is not that of host and port."""
+    """Address at which people reach the gateway, where it is not that of host and port."""
     dagster_uri: str = ""
     """Dagster webserver to forward to, started with `--path-prefix /dagster`; by default it runs
-    inside the front door."""
+    inside the gateway."""
     dry_run: bool = True
     """Whether a training of changed code begins with a dry run of seconds."""
     organization: str = "home"
     """Name of the first organization; it owns the projects of the checkout."""
     secret_file: Path | None = None
-    """File of the instance's secret, the same for every front door; by default it is made in the
+    """File of the instance's secret, the same for every gateway; by default it is made in the
     state folder."""
     warm_server: Path | None = None
     """Socket of a warm server that several instances on one machine share; by default `orrery up`
@@ -101,7 +101,7 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """Address of the front door."""
+        """Address of the gateway."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
 
     @property

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from engine.protocol import Contract, JobResult, JobSpec
 
 MOST_ROWS = 65_536
-"""Most rows of one prediction request, at the router and at the front door alike."""
+"""Most rows of one prediction request, at the router and at the gateway alike."""
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of its largest body."""
 

@@ -46,7 +46,7 @@ def put(key: str, content: bytes) -> None:
 
 
 def fill(keys: Iterable[str]) -> None:
-    """Empty objects of many keys, put behind the server's back: by its door they take minutes."""
+    """Empty objects of many keys, put behind the server's back: by its API they take minutes."""
     from moto.s3.models import s3_backends
 
     backend = s3_backends["123456789012"]["aws"]

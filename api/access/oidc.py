@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 
 TIMEOUT_S = 15.0
 LEEWAY_S = 60
@@ -58,9 +58,12 @@ class Person(NamedTuple):
 class Oidc:
     """One provider."""
 
-    def __init__(self, front: FrontDoorSettings, callback: str) -> None:
-        self._issuer = front.oidc_issuer.rstrip("/")
-        self._id, self._secret = front.oidc_client_id, front.oidc_client_secret.get_secret_value()
+    def __init__(self, gateway: GatewaySettings, callback: str) -> None:
+        self._issuer = gateway.oidc_issuer.rstrip("/")
+        self._id, self._secret = (
+            gateway.oidc_client_id,
+            gateway.oidc_client_secret.get_secret_value(),
+        )
         self._callback = callback
         self._known: dict[str, Any] = {}
         self._known_at = 0.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.problems import FieldError, Problem
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from projects.schema import Project
 
 HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
@@ -16,16 +16,16 @@ HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS"
 SHIPPED_SUITES = "simulations/suites"
 
 
-def refuse_what_requests_may_not(project: Project, front: FrontDoorSettings) -> None:
+def refuse_what_requests_may_not(project: Project, gateway: GatewaySettings) -> None:
     """Return when the request may declare all of it; raises the problem `invalid`.
 
     To be asked before a single file that the declaration names is opened.
     """
     errors = [
-        *_trainers(project, front),
-        *_sources(project, front),
+        *_trainers(project, gateway),
+        *_sources(project, gateway),
         *_suites(project),
-        *_placements(project, front),
+        *_placements(project, gateway),
     ]
     if errors:
         raise Problem(
@@ -36,23 +36,24 @@ def refuse_what_requests_may_not(project: Project, front: FrontDoorSettings) -> 
         )
 
 
-def _trainers(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]:
+def _trainers(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]:
     for name, model in project.models.items():
-        if not is_allowed_trainer(model.trainer, front):
-            allowed = ", ".join(front.trainer_packages)
+        if not is_allowed_trainer(model.trainer, gateway):
+            allowed = ", ".join(gateway.trainer_packages)
             message = f"got {model.trainer!r}, expected a function of: {allowed}"
             yield FieldError(field=f"models.{name}.trainer", message=message)
 
 
-def is_allowed_trainer(trainer: str, front: FrontDoorSettings) -> bool:
+def is_allowed_trainer(trainer: str, gateway: GatewaySettings) -> bool:
     """Whether a request may name the function."""
     module = trainer.partition(":")[0]
     return any(
-        module == allowed or module.startswith(f"{allowed}.") for allowed in front.trainer_packages
+        module == allowed or module.startswith(f"{allowed}.")
+        for allowed in gateway.trainer_packages
     )
 
 
-def _sources(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]:
+def _sources(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]:
     for name, dataset in project.datasets.items():
         scheme, _, rest = dataset.source.partition(":")
         if scheme == "sql":
@@ -61,31 +62,31 @@ def _sources(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]
         places = [("source", rest)] if scheme in ("files", "images") else []
         places += [("watch", dataset.watch)] if dataset.watch else []
         for field, place in places:
-            if not is_allowed_place(place, front):
-                allowed = ", ".join(front.allowed_roots)
+            if not is_allowed_place(place, gateway):
+                allowed = ", ".join(gateway.allowed_roots)
                 message = f"got {place!r}, expected an absolute place below: {allowed}"
                 yield FieldError(field=f"datasets.{name}.{field}", message=message)
 
 
-def is_allowed_place(place: str, front: FrontDoorSettings) -> bool:
+def is_allowed_place(place: str, gateway: GatewaySettings) -> bool:
     """Whether a request may have the file, folder or bucket read."""
     if "://" in place:
-        roots = [root.rstrip("/") + "/" for root in front.allowed_roots if "://" in root]
+        roots = [root.rstrip("/") + "/" for root in gateway.allowed_roots if "://" in root]
         return ".." not in place and any(place.startswith(root) for root in roots)
     if not Path(place).is_absolute():
         return False
     path = Path(place).resolve()
-    roots = [Path(root).resolve() for root in front.allowed_roots if "://" not in root]
+    roots = [Path(root).resolve() for root in gateway.allowed_roots if "://" not in root]
     return any(path.is_relative_to(root) for root in roots)
 
 
-def _placements(project: Project, front: FrontDoorSettings) -> Iterator[FieldError]:
+def _placements(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]:
     """An image is code, and so are variables such as LD_PRELOAD and PYTHONPATH."""
     for family in ("models", "services"):
         for name, part in getattr(project, family).items():
             image, field = part.placement.image, f"{family}.{name}.placement"
-            if image is not None and not is_allowed_image(image, front):
-                allowed = ", ".join(front.allowed_images) or "none: requests may name no image"
+            if image is not None and not is_allowed_image(image, gateway):
+                allowed = ", ".join(gateway.allowed_images) or "none: requests may name no image"
                 message = f"got {image!r}, expected an image that begins with: {allowed}"
                 yield FieldError(field=f"{field}.image", message=message)
             for variable in part.placement.environment:
@@ -94,11 +95,11 @@ def _placements(project: Project, front: FrontDoorSettings) -> Iterator[FieldErr
                     yield FieldError(field=f"{field}.environment", message=message)
 
 
-def is_allowed_image(image: str, front: FrontDoorSettings) -> bool:
+def is_allowed_image(image: str, gateway: GatewaySettings) -> bool:
     """Whether a request may have the image run; a prefix ends where a part of the name ends."""
     return any(
         image == allowed or image.startswith((f"{allowed.rstrip('/')}/", f"{allowed}:"))
-        for allowed in front.allowed_images
+        for allowed in gateway.allowed_images
     )
 
 

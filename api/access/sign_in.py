@@ -24,12 +24,12 @@ class SignIn:
 
     def __init__(self, platform: Platform, identity: Identity) -> None:
         self._platform, self._identity = platform, identity
-        front, url = platform.front, platform.settings.url
-        self._oidc = Oidc(front, f"{url}/oidc/callback") if front.oidc_issuer else None
-        metadata = front.saml_idp_metadata
+        gateway, url = platform.gateway, platform.settings.url
+        self._oidc = Oidc(gateway, f"{url}/oidc/callback") if gateway.oidc_issuer else None
+        metadata = gateway.saml_idp_metadata
         self._saml = Saml(metadata, url) if metadata else None
         is_https = url.startswith("https://")
-        self._is_secure = is_https if front.secure_cookies is None else front.secure_cookies
+        self._is_secure = is_https if gateway.secure_cookies is None else gateway.secure_cookies
 
     def router(self) -> APIRouter:
         """The routes; none of them is part of the API's document."""
@@ -102,14 +102,14 @@ class SignIn:
             person = await self._oidc.finish(code, content["verifier"], content["nonce"])
         except (SignInRefused, OidcFailed) as failure:
             return pages.refused(str(failure))
-        front = self._platform.front
+        gateway = self._platform.gateway
         session = await run_in_threadpool(
             self._arrive,
             person.subject,
             person.name,
             person.email,
             person.email_is_verified,
-            front.oidc_role,
+            gateway.oidc_role,
             "oidc",
         )
         if session is None:
@@ -146,7 +146,7 @@ class SignIn:
             person = await run_in_threadpool(self._saml.finish, SAMLResponse, content["request_id"])
         except (SignInRefused, SamlFailed) as failure:
             return pages.refused(str(failure))
-        role = self._platform.front.saml_role
+        role = self._platform.gateway.saml_role
         session = await run_in_threadpool(
             self._arrive, person.subject, person.name, person.email, True, role, "saml"
         )

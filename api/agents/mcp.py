@@ -33,7 +33,7 @@ PLAN_HASH = {
 }
 
 
-class McpDoor:
+class McpEndpoint:
     """An MCP server over the agent tools; no state between requests, so any replica answers."""
 
     def __init__(self, agents: Agents, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from api.context import Call
 from api.operations.agents import Answer, Ask, Execute, MadeCall, PlannedCall
 from api.operations.operation import Operation
 from api.problems import Problem
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 
 MOST_TURNS = 8
 MOST_RESULT = 20_000
@@ -34,12 +34,12 @@ SYSTEM = (
 class Asking:
     """Questions to one endpoint."""
 
-    def __init__(self, front: FrontDoorSettings, agents: Agents) -> None:
-        self._front, self._agents = front, agents
+    def __init__(self, gateway: GatewaySettings, agents: Agents) -> None:
+        self._gateway, self._agents = gateway, agents
 
     async def ask(self, call: Call, asked: Ask) -> Answer:
         """What the sentence led to. Raises the problems `not-configured`, `upstream-failed`."""
-        if not self._front.ask_url:
+        if not self._gateway.ask_url:
             raise Problem(
                 "not-configured",
                 "no language model is set up here",
@@ -110,12 +110,12 @@ class Asking:
             }
             for word, operation in tools.items()
         ]
-        body = {"model": self._front.ask_model, "messages": messages, "tools": functions}
-        key = self._front.ask_key.get_secret_value()
+        body = {"model": self._gateway.ask_model, "messages": messages, "tools": functions}
+        key = self._gateway.ask_key.get_secret_value()
         try:
-            async with httpx.AsyncClient(timeout=self._front.ask_timeout_s) as client:
+            async with httpx.AsyncClient(timeout=self._gateway.ask_timeout_s) as client:
                 answer = await client.post(
-                    f"{self._front.ask_url.rstrip('/')}/chat/completions",
+                    f"{self._gateway.ask_url.rstrip('/')}/chat/completions",
                     json=body,
                     headers={"Authorization": f"Bearer {key}"} if key else {},
                 )

@@ -78,9 +78,9 @@ def _show_link(settings: Settings, *, again: bool) -> None:
     """Print a link for the owner; without `again` only while nobody has ever signed in."""
     from accounts.first_start import sign_in_link, was_entered
     from api.context import Platform
-    from api.settings import FrontDoorSettings
+    from api.settings import GatewaySettings
 
-    platform = Platform(settings, FrontDoorSettings())
+    platform = Platform(settings, GatewaySettings())
     owner = platform.owner()
     if again or not was_entered(platform.control):
         link = sign_in_link(platform.control, platform.secret, owner, settings.url)
@@ -184,11 +184,11 @@ def openapi(
 
         print(reference.markdown(OPERATIONS), end="")  # noqa: T201
         return
-    from api.app import FrontDoor
+    from api.app import Gateway
     from api.app import openapi as document_of
-    from api.settings import FrontDoorSettings
+    from api.settings import GatewaySettings
 
-    print(json.dumps(document_of(FrontDoor(Settings(), FrontDoorSettings()).api), indent=2))  # noqa: T201
+    print(json.dumps(document_of(Gateway(Settings(), GatewaySettings()).api), indent=2))  # noqa: T201
 
 
 @app.command()
@@ -228,7 +228,7 @@ def migrate(
 
 @app.command("sign-in")
 def sign_in(
-    url: Annotated[str, typer.Option(prompt=True, help="Address of the front door.")],
+    url: Annotated[str, typer.Option(prompt=True, help="Address of the gateway.")],
     key: Annotated[str, typer.Option(prompt=True, hide_input=True, help="API key.")],
 ) -> None:
     """Keep an address and a key for later commands."""

@@ -7,7 +7,7 @@ HEAD = """# The API
 
 Every operation is a REST route, a command, and (where the last column says so) a tool for agents.
 This page is written by `orrery openapi --markdown`; the whole contract, with the schemas of every
-input and output, is `orrery openapi` or `/openapi.json`. [front-door.md](front-door.md) says how to
+input and output, is `orrery openapi` or `/openapi.json`. [gateway.md](gateway.md) says how to
 sign in, page, retry, follow and be called back.
 
 """

@@ -84,7 +84,7 @@ GRAPHQL = "/dagster/graphql"
 REPORTS = re.compile(r"^/dagster/report_asset_(materialization|observation|check)/[^/]")
 
 
-class DagsterGate:
+class DagsterProxy:
     """Lets requests through to Dagster's webserver, each in the name of its caller."""
 
     def __init__(self, ui: ASGIApp, note: Note) -> None:

@@ -35,7 +35,7 @@ HOP_BY_HOP = frozenset(
         b"x-api-key",
     }
 )
-"""Not passed on: what belongs to one connection (RFC 9110), and the sign-in of this door."""
+"""Not passed on: what belongs to one connection (RFC 9110), and the sign-in of this gateway."""
 
 
 class Forward:

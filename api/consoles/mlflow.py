@@ -51,7 +51,7 @@ DROPPED = frozenset({b"authorization", b"cookie", b"x-api-key"})
 CACHES = frozenset({b"accept-encoding", b"if-none-match", b"if-modified-since"})
 
 
-class MlflowGate:
+class MlflowProxy:
     """Lets requests through to MLflow's server."""
 
     def __init__(self, ui: ASGIApp, note: Note) -> None:

@@ -72,12 +72,12 @@ def list_runs(call: Call, asked: ops.ListRuns) -> Page[Run]:
 def start_run(call: Call, asked: ops.CreateRun) -> Run:
     """A run to log to."""
     experiment = _found(call, asked.id)
-    door = call.platform.experiments
+    experiments = call.platform.experiments
     call.begin_change()
-    run_id = door.start_run(experiment.id, asked.name, call.principal.name, asked.parameters)
+    run_id = experiments.start_run(experiment.id, asked.name, call.principal.name, asked.parameters)
     with call.platform.control.write() as connection:
         call.audited(connection, f"run/{run_id}", after={"experiment": experiment.id})
-    made = door.run(run_id)
+    made = experiments.run(run_id)
     assert made
     return run_view(made)
 

@@ -20,11 +20,11 @@ COMPARED = 50
 def recommend(call: Call, asked: ops.Recommend) -> ops.Recommendation:
     """What worked best, if enough was tried."""
     project, name = find_model(call, asked.model, asked.project)
-    door = call.platform.experiments
-    found = [e.id for e in door.all() if e.project == project.name]
+    experiments = call.platform.experiments
+    found = [e.id for e in experiments.all() if e.project == project.name]
     tags = {"orrery.model": name}
     best = (
-        door.runs(
+        experiments.runs(
             found,
             limit=COMPARED,
             status="FINISHED",

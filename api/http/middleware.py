@@ -64,7 +64,7 @@ class _Answer:
 
 
 class AuthenticationMiddleware:
-    """Wraps the whole front door."""
+    """Wraps the whole gateway."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The few pages of the front door itself, small enough to need no script."""
+"""The few pages of the gateway itself, small enough to need no script."""
 
 from html import escape
 from urllib.parse import quote

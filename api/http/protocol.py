@@ -1,4 +1,4 @@
-"""HTTP as the front door speaks it: what is hardly a request is refused in the API's own words."""
+"""HTTP as the gateway speaks it: what is hardly a request is refused in the API's own words."""
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 

@@ -1,6 +1,6 @@
 """How fast one caller may ask: a token bucket each (Turner, 1986).
 
-Counted in this process: with several front doors, each grants the whole limit.
+Counted in this process: with several gateways, each grants the whole limit.
 """
 
 import time

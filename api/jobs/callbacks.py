@@ -32,7 +32,7 @@ class Callbacks:
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
-        self._allowed = networks(platform.front.private_networks)
+        self._allowed = networks(platform.gateway.private_networks)
 
     async def send(self, delivery: Delivery) -> None:
         """One attempt, whose outcome is recorded."""

@@ -124,7 +124,7 @@ def take(
 
 def _require_reachable(call: Call, callback: str) -> None:
     try:
-        require_reachable(callback, networks(call.platform.front.private_networks))
+        require_reachable(callback, networks(call.platform.gateway.private_networks))
     except AddressRefused as error:
         raise invalid(str(error), "callback") from error
 

@@ -213,8 +213,8 @@ def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | No
             "revision": pretrained.revision,
             **HUB_HYPERPARAMETERS,
         }
-    elif not is_allowed_trainer(trainer, call.platform.front):
-        allowed = ", ".join(call.platform.front.trainer_packages)
+    elif not is_allowed_trainer(trainer, call.platform.gateway):
+        allowed = ", ".join(call.platform.gateway.trainer_packages)
         raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")
     dataset_name, dataset = _data(asked)
     identity = hashlib.sha256(repr((trainer, hyperparameters, dataset_name)).encode()).hexdigest()[

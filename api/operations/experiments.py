@@ -1,4 +1,4 @@
-"""Operations on experiments and their runs: MLflow's, through one door."""
+"""Operations on experiments and their runs, kept by MLflow."""
 
 from datetime import datetime
 

@@ -86,7 +86,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
             "ORRERY_ROUTER_PORT",
         ),
         ProcessPlan(
-            "front door",
+            "gateway",
             [*python, "api.server"],
             lambda: _answers(f"{here}:{settings.port}/ready"),
             settings.url,

@@ -189,7 +189,7 @@ def _check_gateway(cluster: Cluster) -> Iterator[Finding]:
         yield missing(
             "gateway",
             f"there is no Gateway {name} in {namespace}; nobody reaches a service",
-            "apply components/gateway, or name another with ORRERY_CLUSTER_GATEWAY",
+            "apply components/gateway-api, or name another with ORRERY_CLUSTER_GATEWAY",
         )
         return
     yield _by_condition(

@@ -24,7 +24,7 @@ def check_host(settings: Settings) -> Iterator[Finding]:
     yield _check_state(settings.state.absolute())
     up = running(settings)
     is_up, settings = up is not None, up or settings
-    yield _check_port("front door", settings.host, settings.port, "ORRERY_PORT", is_up)
+    yield _check_port("gateway", settings.host, settings.port, "ORRERY_PORT", is_up)
     yield _check_port("router", settings.host, settings.router_port, "ORRERY_ROUTER_PORT", is_up)
     yield _check_disk(settings.state.absolute())
     yield _check_cores()

@@ -1,7 +1,7 @@
 """The adapter to the control database: accounts, jobs, callbacks, audit; SQLite or PostgreSQL.
 
 timeout: a writer waits `BUSY_S` for the lock of SQLite, a connection `CONNECT_S` for PostgreSQL.
-retry: none here; `ControlUnavailable` becomes 503 with `Retry-After` at the front door.
+retry: none here; `ControlUnavailable` becomes 503 with `Retry-After` at the gateway.
 cancel: a transaction that does not end well is rolled back.
 duplicate: unique keys; what must happen once is inserted in the transaction that it belongs to.
 partial write: a transaction is whole or absent; SQLite's log is write-ahead and synchronous.

@@ -1,7 +1,7 @@
 """Starts dagster_runs as processes of this machine; the adapter to run processes.
 
 timeout: run monitoring fails a dagster_run whose process does not start in time.
-retry: run monitoring starts a lost dagster_run again; this door launches once.
+retry: run monitoring starts a lost dagster_run again; this launcher launches once.
 cancel: SIGTERM to the process named in the dagster_run's tag; it survives restarts of everything.
 duplicate: Dagster launches a dagster_run id once.
 partial write: a launch that fails before the tag is set fails the dagster_run.

@@ -1,6 +1,6 @@
 """The queue of dagster_runs, each of which carries the user who started it.
 
-The front door is the only one who may reach a Dagster webserver, and sets the header itself; what
+The gateway is the only one who may reach a Dagster webserver, and sets the header itself; what
 arrives from a browser under that name is dropped there.
 """
 

@@ -1,4 +1,4 @@
-"""Dagster's tables at the version of the installed Dagster: the front door brings them there.
+"""Dagster's tables at the version of the installed Dagster: the gateway brings them there.
 
 timeout: none; a migration takes as long as the storage is large.
 retry: what failed is tried at the next start; Dagster's migrations look at what is there already.

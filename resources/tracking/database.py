@@ -1,4 +1,4 @@
-"""MLflow's tables: made once, whole, by whoever comes first, and brought up by the front door.
+"""MLflow's tables: made once, whole, by whoever comes first, and brought up by the gateway.
 
 timeout: none; a migration takes as long as the database is large.
 retry: what failed is tried at the next start.

@@ -17,7 +17,7 @@ import pytest
 from api.processes.plan import free_port
 from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
-from tests.api.door import open_door
+from tests.api.gateway import running_gateway
 from tests.waiting import until
 
 LAUNCH = """
@@ -151,14 +151,14 @@ def up_class(flowers: Path) -> type[Up]:
 
 
 @pytest.fixture(scope="module")
-def door(
+def gateway(
     tmp_path_factory: pytest.TempPathFactory, flowers_folder: Path, empty_mlflow_database: Path
 ):
-    """A front door in this process, over the test project; the UIs load when they are needed."""
-    folder = tmp_path_factory.mktemp("door")
+    """A gateway in this process, over the test project; the UIs load when they are needed."""
+    folder = tmp_path_factory.mktemp("gateway")
     (folder / "state").mkdir()
     shutil.copy(empty_mlflow_database, folder / "state" / "mlflow.db")
-    with open_door(folder, flowers_folder) as opened:
+    with running_gateway(folder, flowers_folder) as opened:
         yield opened
 
 

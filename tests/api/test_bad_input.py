@@ -1,4 +1,4 @@
-"""Bad input and faults at the front door: refused with a reason, and nothing lost."""
+"""Bad input and faults at the gateway: refused with a reason, and nothing lost."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from accounts import keys
-from tests.api.door import open_door
+from tests.api.gateway import running_gateway
 
 PROBLEM = "application/problem+json"
 
@@ -24,65 +24,67 @@ def problem(answer, status, slug):
     return answer.json()
 
 
-def test_text_that_is_no_json(door):
+def test_text_that_is_no_json(gateway):
     headers = {"Content-Type": "application/json"}
-    problem(door.admin.post("/train/jobs", content=b"{", headers=headers), 422 - 22, "malformed")
+    problem(gateway.admin.post("/train/jobs", content=b"{", headers=headers), 422 - 22, "malformed")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", "multipart/form-data"])
-def test_a_body_of_another_kind(door, kind):
-    answer = door.admin.post(
+def test_a_body_of_another_kind(gateway, kind):
+    answer = gateway.admin.post(
         "/train/jobs", content=b'{"model": "classifier"}', headers={"Content-Type": kind}
     )
     assert answer.status_code in (415, 422)
     assert answer.headers["content-type"] == PROBLEM
 
 
-def test_bytes_that_are_no_utf_8(door):
+def test_bytes_that_are_no_utf_8(gateway):
     headers = {"Content-Type": "application/json"}
-    answer = door.admin.post("/train/jobs", content=b'{"model": "\xff\xfe"}', headers=headers)
+    answer = gateway.admin.post("/train/jobs", content=b'{"model": "\xff\xfe"}', headers=headers)
     problem(answer, 400, "malformed")
 
 
-def test_a_body_nested_too_deeply(door):
+def test_a_body_nested_too_deeply(gateway):
     body = b'{"declaration": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     headers = {"Content-Type": "application/json"}
-    answer = door.admin.post("/projects", content=body, headers=headers)
+    answer = gateway.admin.post("/projects", content=body, headers=headers)
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == PROBLEM
 
 
-def test_a_body_that_is_too_large(door):
+def test_a_body_that_is_too_large(gateway):
     body = {"model": "x" * 2_000_000}
-    problem(door.admin.post("/train/jobs", json=body), 413, "too-large")
+    problem(gateway.admin.post("/train/jobs", json=body), 413, "too-large")
 
 
-def test_a_body_that_grows_too_large_without_saying_so(door):
+def test_a_body_that_grows_too_large_without_saying_so(gateway):
     def parts():
         for _ in range(40):
             yield b" " * 50_000
 
     headers = {"Content-Type": "application/json"}
-    problem(door.admin.post("/train/jobs", content=parts(), headers=headers), 413, "too-large")
+    problem(gateway.admin.post("/train/jobs", content=parts(), headers=headers), 413, "too-large")
 
 
-def test_an_unknown_path(door):
-    problem(door.admin.get("/nothing/here"), 404, "not-found")
+def test_an_unknown_path(gateway):
+    problem(gateway.admin.get("/nothing/here"), 404, "not-found")
 
 
-def test_a_method_that_is_not_there(door):
-    problem(door.admin.put("/train/jobs", json={}), 405, "method-not-allowed")
+def test_a_method_that_is_not_there(gateway):
+    problem(gateway.admin.put("/train/jobs", json={}), 405, "method-not-allowed")
 
 
-def test_an_unknown_field_is_named(door):
-    told = problem(door.admin.post("/train/jobs", json={"model": "m", "modle": 1}), 422, "invalid")
+def test_an_unknown_field_is_named(gateway):
+    told = problem(
+        gateway.admin.post("/train/jobs", json={"model": "m", "modle": 1}), 422, "invalid"
+    )
     assert [error["field"] for error in told["errors"]] == ["modle"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "e30", "IjEi" * 100, "bnVsbA", "-1", "%00", "WzFd"])
 @pytest.mark.parametrize("path", ["/jobs", "/projects", "/audit", "/models", "/experiments"])
-def test_a_cursor_that_is_none(door, path, cursor):
-    answer = door.admin.get(path, params={"cursor": cursor})
+def test_a_cursor_that_is_none(gateway, path, cursor):
+    answer = gateway.admin.get(path, params={"cursor": cursor})
     assert answer.status_code in (200, 422)
     if answer.status_code == 200:
         assert cursor == "IjEi" * 100 or "items" in answer.json()
@@ -100,8 +102,8 @@ PATHS = [
 
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("path", ["/projects/{}", "/train/jobs/{}", "/inference/services/{}"])
-def test_a_path_that_climbs_leads_nowhere(door, path, name):
-    answer = door.admin.get(path.format(name))
+def test_a_path_that_climbs_leads_nowhere(gateway, path, name):
+    answer = gateway.admin.get(path.format(name))
     assert answer.status_code in (404, 405, 422)
     assert "root:" not in answer.text
 
@@ -118,13 +120,13 @@ def test_a_path_that_climbs_leads_nowhere(door, path, name):
         "{" * 5000,
     ],
 )
-def test_yaml_that_is_no_declaration(door, text):
-    problem(door.admin.post("/projects", json={"declaration": text}), 422, "invalid")
+def test_yaml_that_is_no_declaration(gateway, text):
+    problem(gateway.admin.post("/projects", json={"declaration": text}), 422, "invalid")
 
 
-def declared(door, **parts):
+def declared(gateway, **parts):
     declaration = {"project": "bad", "owner": "team:a", **parts}
-    return door.admin.post("/projects", json={"declaration": declaration})
+    return gateway.admin.post("/projects", json={"declaration": declaration})
 
 
 @pytest.mark.parametrize(
@@ -138,56 +140,56 @@ def declared(door, **parts):
         "sql:select * from read_csv('/etc/passwd')",
     ],
 )
-def test_a_request_may_not_have_any_file_read(door, source):
-    told = problem(declared(door, datasets={"d": {"source": source}}), 422, "invalid")
+def test_a_request_may_not_have_any_file_read(gateway, source):
+    told = problem(declared(gateway, datasets={"d": {"source": source}}), 422, "invalid")
     assert told["errors"][0]["field"].startswith("datasets.d")
 
 
-def test_a_request_may_not_watch_any_folder(door):
+def test_a_request_may_not_watch_any_folder(gateway):
     datasets = {"d": {"source": "sklearn:iris", "watch": "/var/log"}}
-    problem(declared(door, datasets=datasets), 422, "invalid")
+    problem(declared(gateway, datasets=datasets), 422, "invalid")
 
 
 @pytest.mark.parametrize("trainer", ["os:system", "shutil:rmtree", "subprocess:run", "trainingx:f"])
-def test_a_request_may_not_have_any_function_called(door, trainer):
-    problem(declared(door, models={"m": {"trainer": trainer}}), 422, "invalid")
+def test_a_request_may_not_have_any_function_called(gateway, trainer):
+    problem(declared(gateway, models={"m": {"trainer": trainer}}), 422, "invalid")
 
 
 @pytest.mark.parametrize("model", ["os:system", "shutil:rmtree"])
-def test_a_job_may_not_call_any_function(door, model):
-    answer = door.admin.post("/train/jobs", json={"model": model, "dataset": "sklearn:iris"})
+def test_a_job_may_not_call_any_function(gateway, model):
+    answer = gateway.admin.post("/train/jobs", json={"model": model, "dataset": "sklearn:iris"})
     problem(answer, 422, "invalid")
 
 
 @pytest.mark.parametrize("suite", ["/etc/passwd", "../../x.yaml", "suites/other.yaml"])
-def test_a_request_may_not_have_any_suite_read(door, suite):
+def test_a_request_may_not_have_any_suite_read(gateway, suite):
     parts = {
         "models": {"m": {"trainer": "training.vision:train"}},
         "simulations": {"s": {"model": "m", "suite": suite}},
     }
-    problem(declared(door, **parts), 422, "invalid")
+    problem(declared(gateway, **parts), 422, "invalid")
 
 
-def test_every_mistake_of_a_declaration_is_named(door):
+def test_every_mistake_of_a_declaration_is_named(gateway):
     parts = {"models": {"m": {"trainer": "training.vision:nothing", "dataset": "none"}}}
-    told = problem(declared(door, **parts), 422, "invalid")
+    told = problem(declared(gateway, **parts), 422, "invalid")
     assert told["errors"][0]["field"] == "models.m.dataset"
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE jobs; --", "%' OR '1'='1", "\\", "日本 🚀"])
-def test_text_of_a_search_is_only_text(door, text):
-    answer = door.admin.get("/audit", params={"actor": text, "object": text})
+def test_text_of_a_search_is_only_text(gateway, text):
+    answer = gateway.admin.get("/audit", params={"actor": text, "object": text})
     assert answer.json()["items"] == []
 
 
-def test_a_header_is_not_split(door):
+def test_a_header_is_not_split(gateway):
     headers = {"X-On-Behalf-Of": "a\tb", "If-Match": '"x"'}
-    answer = door.admin.get("/projects", headers=headers)
+    answer = gateway.admin.get("/projects", headers=headers)
     assert answer.status_code == 200
 
 
-def raw(door, text: str) -> bytes:
-    host, port = door.url.removeprefix("http://").split(":")
+def raw(gateway, text: str) -> bytes:
+    host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(text.encode("latin-1"))
         connection.shutdown(socket.SHUT_WR)
@@ -204,58 +206,58 @@ def raw(door, text: str) -> bytes:
         "\x00\x01\x02\r\n\r\n",
     ],
 )
-def test_bytes_that_are_hardly_a_request(door, request_text):
-    answer = raw(door, request_text)
+def test_bytes_that_are_hardly_a_request(gateway, request_text):
+    answer = raw(gateway, request_text)
     assert b" 500 " not in answer.split(b"\r\n")[0]
 
 
-def test_an_address_that_is_too_long_is_refused_in_the_same_words(door):
-    answer = raw(door, f"GET /projects?cursor={'x' * 70_000} HTTP/1.1\r\nHost: x\r\n\r\n")
+def test_an_address_that_is_too_long_is_refused_in_the_same_words(gateway):
+    answer = raw(gateway, f"GET /projects?cursor={'x' * 70_000} HTTP/1.1\r\nHost: x\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert PROBLEM.encode() in head
     assert json.loads(body)["type"] == "/problems/malformed"
 
 
-def test_an_expired_key(door):
-    key = door.key("viewer", expires_in_days=1e-9)
-    told = problem(door.client(key).get("/me"), 401, "unauthenticated")
+def test_an_expired_key(gateway):
+    key = gateway.key("viewer", expires_in_days=1e-9)
+    told = problem(gateway.client(key).get("/me"), 401, "unauthenticated")
     assert "expired" in told["detail"]
 
 
-def test_a_revoked_key_ends_at_once(door):
-    key = door.key("viewer")
-    client = door.client(key)
+def test_a_revoked_key_ends_at_once(gateway):
+    key = gateway.key("viewer")
+    client = gateway.client(key)
     id = client.get("/me").json()["key_id"]
-    door.admin.delete(f"/keys/{id}").raise_for_status()
+    gateway.admin.delete(f"/keys/{id}").raise_for_status()
     told = problem(client.get("/me"), 401, "unauthenticated")
     assert "revoked" in told["detail"]
 
 
-def test_a_key_of_another_installation(door, tmp_path):
+def test_a_key_of_another_installation(gateway, tmp_path):
     from accounts.secret import new_token
 
-    problem(door.client(new_token(keys.PREFIX)).get("/me"), 401, "unauthenticated")
+    problem(gateway.client(new_token(keys.PREFIX)).get("/me"), 401, "unauthenticated")
 
 
-def test_an_unauthenticated_answer_says_how_to_come_in(door):
-    answer = door.client(None).get("/projects")
+def test_an_unauthenticated_answer_says_how_to_come_in(gateway):
+    answer = gateway.client(None).get("/projects")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_browser_is_sent_to_the_sign_in(door):
-    answer = httpx.get(f"{door.url}/dagster/runs?x=1", headers={"Accept": "text/html"})
+def test_a_browser_is_sent_to_the_sign_in(gateway):
+    answer = httpx.get(f"{gateway.url}/dagster/runs?x=1", headers={"Accept": "text/html"})
     assert answer.status_code == 303
     assert answer.headers["location"] == "/sign-in?next=%2Fdagster%2Fruns%3Fx%3D1"
 
 
-def test_two_changes_that_race_on_one_project_are_told_apart(door):
+def test_two_changes_that_race_on_one_project_are_told_apart(gateway):
     declaration = {"project": "race", "owner": "team:a"}
-    etag = door.admin.post("/projects", json={"declaration": declaration}).json()["etag"]
+    etag = gateway.admin.post("/projects", json={"declaration": declaration}).json()["etag"]
     answers: list[int] = []
 
     def change(number):
         body = {"declaration": {**declaration, "description": f"number {number}"}}
-        answer = door.admin.put("/projects/race", json=body, headers={"If-Match": etag})
+        answer = gateway.admin.put("/projects/race", json=body, headers={"If-Match": etag})
         answers.append(answer.status_code)
 
     threads = [threading.Thread(target=change, args=(n,)) for n in range(5)]
@@ -266,12 +268,12 @@ def test_two_changes_that_race_on_one_project_are_told_apart(door):
     assert sorted(answers) == [200, 412, 412, 412, 412]
 
 
-def test_two_projects_of_one_name_that_race_are_one(door):
+def test_two_projects_of_one_name_that_race_are_one(gateway):
     answers: list[int] = []
 
     def create():
         body = {"declaration": {"project": "twice", "owner": "team:a"}}
-        answers.append(door.admin.post("/projects", json=body).status_code)
+        answers.append(gateway.admin.post("/projects", json=body).status_code)
 
     threads = [threading.Thread(target=create) for _ in range(5)]
     for thread in threads:
@@ -282,36 +284,36 @@ def test_two_projects_of_one_name_that_race_are_one(door):
 
 
 @pytest.mark.parametrize("name", ["flowers", "acme--x", "Upper", "a" * 60, "x/y", ""])
-def test_a_project_name_that_cannot_be(door, name):
+def test_a_project_name_that_cannot_be(gateway, name):
     body = {"declaration": {"project": name, "owner": "team:a"}}
-    assert door.admin.post("/projects", json=body).status_code in (409, 422)
+    assert gateway.admin.post("/projects", json=body).status_code in (409, 422)
 
 
-def test_a_project_of_the_checkout_is_not_changed_by_requests(door):
-    told = problem(door.admin.delete("/projects/flowers"), 409, "conflict")
+def test_a_project_of_the_checkout_is_not_changed_by_requests(gateway):
+    told = problem(gateway.admin.delete("/projects/flowers"), 409, "conflict")
     assert "flowers.yaml" in told["detail"]
 
 
-def test_more_gpus_than_there_are(door):
+def test_more_gpus_than_there_are(gateway):
     body = {"model": "classifier", "resources": {"gpu": "4000xA100"}}
-    told = problem(door.admin.post("/train/jobs", json=body), 422, "capacity")
+    told = problem(gateway.admin.post("/train/jobs", json=body), 422, "capacity")
     assert "4000 GPUs" in told["detail"]
 
 
-def test_more_memory_than_there_is(door):
+def test_more_memory_than_there_is(gateway):
     body = {"model": "classifier", "resources": {"memory": "900Ti"}}
-    problem(door.admin.post("/train/jobs", json=body), 422, "capacity")
+    problem(gateway.admin.post("/train/jobs", json=body), 422, "capacity")
 
 
-def test_a_budget_that_is_used_up(door):
-    client = door.with_role("user", budget_gpu_h=0)
+def test_a_budget_that_is_used_up(gateway):
+    client = gateway.with_role("user", budget_gpu_h=0)
     told = problem(client.post("/train/jobs", json={"model": "classifier"}), 403, "budget-exceeded")
     assert "GPU-hours" in told["detail"]
 
 
 def test_a_locked_database_is_503_with_a_time_to_come_again(tmp_path, monkeypatch):
     monkeypatch.setattr("resources.database.control.BUSY_S", 0.2)
-    with open_door(tmp_path) as opened:
+    with running_gateway(tmp_path) as opened:
         path = tmp_path / "state" / "control.db"
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -330,7 +332,7 @@ def test_a_mlflow_that_is_away_is_503_and_jobs_are_still_taken(
 ):
     monkeypatch.setenv("ORRERY_MLFLOW_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with open_door(tmp_path, flowers_folder) as opened:
+    with running_gateway(tmp_path, flowers_folder) as opened:
         answer = opened.admin.get("/experiments")
         problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) >= 1
@@ -341,7 +343,7 @@ def test_a_mlflow_that_is_away_is_503_and_jobs_are_still_taken(
 
 def test_a_dagster_that_is_away_keeps_jobs_queued(tmp_path, flowers_folder, monkeypatch):
     monkeypatch.setenv("ORRERY_DAGSTER_URI", "http://127.0.0.1:9")
-    with open_door(tmp_path, flowers_folder) as opened:
+    with running_gateway(tmp_path, flowers_folder) as opened:
         taken = opened.admin.post("/train/jobs", json={"model": "classifier"}).json()
         path = f"/jobs/{taken['job_id']}"
         end = time.monotonic() + 20
@@ -353,7 +355,7 @@ def test_a_dagster_that_is_away_keeps_jobs_queued(tmp_path, flowers_folder, monk
 
 
 def test_too_many_requests_are_told_how_long_to_wait(tmp_path):
-    with open_door(tmp_path, requests_per_minute=20) as opened:
+    with running_gateway(tmp_path, requests_per_minute=20) as opened:
         client = opened.admin
         answers = [client.get("/me") for _ in range(30)]
         refused = [a for a in answers if a.status_code == 429]
@@ -363,26 +365,26 @@ def test_too_many_requests_are_told_how_long_to_wait(tmp_path):
 
 
 def test_guessing_keys_is_slowed_down(tmp_path):
-    with open_door(tmp_path) as opened:
+    with running_gateway(tmp_path) as opened:
         client = opened.client("orr_guess")
         answers = [client.get("/me").status_code for _ in range(80)]
         assert answers[0] == 401
         assert answers[-1] == 429
 
 
-def test_a_request_id_finds_its_problem(door):
-    answer = door.admin.get("/projects/none")
+def test_a_request_id_finds_its_problem(gateway):
+    answer = gateway.admin.get("/projects/none")
     assert answer.headers["x-request-id"] == answer.json()["instance"]
 
 
-def test_a_page_of_a_list_never_repeats_or_skips(door):
+def test_a_page_of_a_list_never_repeats_or_skips(gateway):
     for number in range(7):
         body = {"name": f"page {number}", "role": "viewer", "kind": "service"}
-        door.admin.post("/users", json=body).raise_for_status()
+        gateway.admin.post("/users", json=body).raise_for_status()
     seen, cursor = [], None
     while True:
         params = {"limit": 3, **({"cursor": cursor} if cursor else {})}
-        page = door.admin.get("/users", params=params).json()
+        page = gateway.admin.get("/users", params=params).json()
         seen += [user["id"] for user in page["items"]]
         cursor = page["next_cursor"]
         if not cursor:
@@ -391,14 +393,14 @@ def test_a_page_of_a_list_never_repeats_or_skips(door):
     assert len(seen) >= 7
 
 
-def test_numbers_that_json_does_not_know_are_refused(door):
+def test_numbers_that_json_does_not_know_are_refused(gateway):
     headers = {"Content-Type": "application/json"}
-    answer = door.admin.post(
+    answer = gateway.admin.post(
         "/runs/x/metrics", content=b'{"metrics": [{"name": "a", "value": NaN}]}', headers=headers
     )
     assert answer.status_code in (400, 422)
 
 
-def test_json_is_what_every_answer_is(door):
+def test_json_is_what_every_answer_is(gateway):
     for path in ("/projects", "/models", "/jobs"):
-        assert json.loads(door.admin.get(path).content)
+        assert json.loads(gateway.admin.get(path).content)

@@ -1,4 +1,4 @@
-"""What the front door says of datasets: their task, and what their versions do not hold."""
+"""What the gateway says of datasets: their task, and what their versions do not hold."""
 
 import dagster as dg
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from assets.datasets import build_dataset
 from definitions import adapters
 from projects.loading import load_project
-from tests.api.door import open_door
+from tests.api.gateway import running_gateway
 
 PROJECT = """\
 project: birds
@@ -17,8 +17,8 @@ datasets:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory):
-    """A front door whose project has one materialised dataset."""
+def gateway(tmp_path_factory):
+    """A gateway whose project has one materialised dataset."""
     folder = tmp_path_factory.mktemp("datasets")
     (folder / "projects").mkdir()
     file = folder / "projects" / "birds.yaml"
@@ -27,7 +27,7 @@ def door(tmp_path_factory):
         f"{'n/a?' if i == 7 else i},{i % 3},{'yes' if i % 2 else 'no'}\n" for i in range(40)
     )
     (folder / "projects" / "songs.csv").write_text(f"width,height,kind\n{rows}")
-    with open_door(folder, folder / "projects") as opened:
+    with running_gateway(folder, folder / "projects") as opened:
         made = dg.materialize(
             [build_dataset(load_project(file), "songs")],
             instance=opened.platform.events.instance,
@@ -37,8 +37,8 @@ def door(tmp_path_factory):
         yield opened
 
 
-def test_dataset_says_what_it_is_for_and_why(door):
-    (dataset,) = door.admin.get("/datasets", params={"project": "birds"}).json()["items"]
+def test_dataset_says_what_it_is_for_and_why(gateway):
+    (dataset,) = gateway.admin.get("/datasets", params={"project": "birds"}).json()["items"]
 
     assert (dataset["task"], dataset["task_reason"]) == (
         "classification",
@@ -46,8 +46,8 @@ def test_dataset_says_what_it_is_for_and_why(door):
     )
 
 
-def test_version_says_its_source_and_what_it_does_not_hold(door):
-    (version,) = door.admin.get("/datasets/birds/songs/versions").json()["items"]
+def test_version_says_its_source_and_what_it_does_not_hold(gateway):
+    (version,) = gateway.admin.get("/datasets/birds/songs/versions").json()["items"]
 
     (remark,) = version["remarks"]
     assert (version["source"], version["task"]) == ("files:songs.csv", "classification")

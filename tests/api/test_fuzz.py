@@ -11,9 +11,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.app import FrontDoor, openapi
+from api.app import Gateway, openapi
 from api.operations.table import OPERATIONS
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from resources.settings import Settings
 
 EXAMPLES = 25
@@ -32,13 +32,13 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-schema = schemathesis.openapi.from_dict(openapi(FrontDoor(Settings(), FrontDoorSettings()).api))
+schema = schemathesis.openapi.from_dict(openapi(Gateway(Settings(), GatewaySettings()).api))
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS])
-def test_every_answer_is_one_that_the_document_promises(door, name, mode):
-    headers = {"Authorization": f"Bearer {door.admin_key}"}
+def test_every_answer_is_one_that_the_document_promises(gateway, name, mode):
+    headers = {"Authorization": f"Bearer {gateway.admin_key}"}
     sent = []
 
     @given(case=schema.find_operation_by_id(name).as_strategy(generation_mode=mode))
@@ -52,7 +52,7 @@ def test_every_answer_is_one_that_the_document_promises(door, name, mode):
     )
     def asked(case):
         sent.append(case)
-        case.call_and_validate(base_url=door.url, headers=headers, checks=CHECKS, timeout=30)
+        case.call_and_validate(base_url=gateway.url, headers=headers, checks=CHECKS, timeout=30)
 
     asked()
     assert sent

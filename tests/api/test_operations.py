@@ -5,24 +5,24 @@ import pytest
 import typer
 
 from api.agents.tools import tool_of
-from api.app import FrontDoor, openapi
+from api.app import Gateway, openapi
 from api.cli.main import app as commands
 from api.operations.operation import HEADERS, KEY_FIELD
 from api.operations.table import BY_NAME, OPERATIONS
 from api.problems import ALWAYS, TYPES
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from resources.settings import Settings
 from tests.api.agents.mcp_client import by_mcp
 
 
 @pytest.fixture(scope="module")
-def front_door():
-    return FrontDoor(Settings(), FrontDoorSettings(), preload=False)
+def gateway():
+    return Gateway(Settings(), GatewaySettings(), preload=False)
 
 
 @pytest.fixture(scope="module")
-def document(front_door):
-    return openapi(front_door.api)
+def document(gateway):
+    return openapi(gateway.api)
 
 
 def test_names_and_routes_are_unique():
@@ -30,8 +30,8 @@ def test_names_and_routes_are_unique():
     assert len({(o.method, o.path) for o in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_every_operation_is_performed_by_something(front_door):
-    assert front_door.executor.performed == set(BY_NAME)
+def test_every_operation_is_performed_by_something(gateway):
+    assert gateway.executor.performed == set(BY_NAME)
 
 
 def test_the_document_has_exactly_the_operations(document):
@@ -89,14 +89,14 @@ def test_a_command_takes_exactly_the_fields_of_its_operation(operation):
     assert names == set(operation.input.model_fields)
 
 
-def test_every_kind_of_problem_has_a_page(door):
+def test_every_kind_of_problem_has_a_page(gateway):
     for slug, kind in TYPES.items():
-        told = httpx.get(f"{door.url}/problems/{slug}").json()
+        told = httpx.get(f"{gateway.url}/problems/{slug}").json()
         assert (told["status"], told["todo"]) == (kind.status, kind.todo)
 
 
-def test_the_document_is_served_to_anybody(door):
-    assert httpx.get(f"{door.url}/openapi.json").json()["paths"]
+def test_the_document_is_served_to_anybody(gateway):
+    assert httpx.get(f"{gateway.url}/openapi.json").json()["paths"]
 
 
 def test_the_reference_in_the_docs_is_the_table():
@@ -107,17 +107,17 @@ def test_the_reference_in_the_docs_is_the_table():
     assert kept == markdown(OPERATIONS), "run `orrery openapi --markdown > docs/api.md`"
 
 
-def test_a_tool_call_and_a_route_answer_the_same(door):
-    by_route = door.admin.get("/projects").json()
-    executed = door.admin.post("/agent/execute", json={"tool": "projects.list"}).json()
+def test_a_tool_call_and_a_route_answer_the_same(gateway):
+    by_route = gateway.admin.get("/projects").json()
+    executed = gateway.admin.post("/agent/execute", json={"tool": "projects.list"}).json()
     assert executed["result"] == by_route
 
 
-def test_the_mcp_server_offers_the_same_tools(door):
-    offered = {t["name"] for t in door.admin.get("/agent/tools").json()["tools"]}
+def test_the_mcp_server_offers_the_same_tools(gateway):
+    offered = {t["name"] for t in gateway.admin.get("/agent/tools").json()["tools"]}
 
     async def listed(client):
         return {tool.name for tool in (await client.list_tools()).tools}
 
-    assert by_mcp(door.url, door.admin_key, listed) == offered
+    assert by_mcp(gateway.url, gateway.admin_key, listed) == offered
     assert offered == {o.name for o in OPERATIONS if o.for_agents}

@@ -1,4 +1,4 @@
-"""Releases, stops and predictions through the front door of a real `orrery up`."""
+"""Releases, stops and predictions through the gateway of a real `orrery up`."""
 
 import json
 import os
@@ -128,7 +128,7 @@ def by_router(up, content):
     return httpx.post(f"{up.router}/flowers.classifier-api/predict", content=content, timeout=30)
 
 
-def by_front_door(up, content):
+def by_gateway(up, content):
     headers = {"Content-Type": "application/json"}
     return up.api.post(f"{SERVICE}/predict", content=content, headers=headers)
 
@@ -144,15 +144,15 @@ FEATURES = [f"{part}_{side}__cm" for part in ("sepal", "petal") for side in ("le
         json.dumps({"inputs": [ROW], "rows": None}),
     ],
 )
-def test_predictions_are_the_same_at_the_router_and_at_the_front_door(served, content):
-    router, door = by_router(served, content), by_front_door(served, content)
-    assert (router.status_code, door.status_code) == (200, 200)
-    assert door.json() == router.json()
-    assert door.json()["predictions"][0] == "0"
+def test_predictions_are_the_same_at_the_router_and_at_the_gateway(served, content):
+    router, gateway = by_router(served, content), by_gateway(served, content)
+    assert (router.status_code, gateway.status_code) == (200, 200)
+    assert gateway.json() == router.json()
+    assert gateway.json()["predictions"][0] == "0"
 
 
 @pytest.mark.parametrize(
-    ("content", "router_status", "door_status", "field"),
+    ("content", "router_status", "gateway_status", "field"),
     [
         (b"no json", 400, 400, None),
         (b"[" * 100_000, 400, 400, None),
@@ -168,19 +168,19 @@ def test_predictions_are_the_same_at_the_router_and_at_the_front_door(served, co
         (json.dumps({"inputs": [ROW] * (MOST_ROWS + 1)}).encode(), 413, 413, None),
     ],
 )
-def test_what_the_router_refuses_the_front_door_refuses_with_the_same_sentence(
-    served, content, router_status, door_status, field
+def test_what_the_router_refuses_the_gateway_refuses_with_the_same_sentence(
+    served, content, router_status, gateway_status, field
 ):
-    router, door = by_router(served, content), by_front_door(served, content)
-    assert (router.status_code, door.status_code) == (router_status, door_status)
-    assert door.json()["detail"] == router.json()["error"]
-    assert [error["field"] for error in door.json()["errors"]] == ([field] if field else [])
+    router, gateway = by_router(served, content), by_gateway(served, content)
+    assert (router.status_code, gateway.status_code) == (router_status, gateway_status)
+    assert gateway.json()["detail"] == router.json()["error"]
+    assert [error["field"] for error in gateway.json()["errors"]] == ([field] if field else [])
 
 
-def test_a_large_request_is_taken_at_the_front_door_as_at_the_router(served):
+def test_a_large_request_is_taken_at_the_gateway_as_at_the_router(served):
     content = json.dumps({"inputs": [[5.123456789] * 4] * 40_000})
     assert len(content) > 2_000_000
-    assert by_front_door(served, content).status_code == 200
+    assert by_gateway(served, content).status_code == 200
     assert by_router(served, content).status_code == 200
 
 

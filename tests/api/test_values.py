@@ -201,18 +201,18 @@ def test_a_schedule_hands_every_json_value_to_the_step(instance, values):
         ("[" * 20 + "]" * 20, "levels deep"),
     ],
 )
-def test_what_no_trainer_can_be_given_is_refused_with_the_field(door, value, message):
+def test_what_no_trainer_can_be_given_is_refused_with_the_field(gateway, value, message):
     body = f'{{"model": "classifier", "hyperparameters": {{"rate": {value}}}}}'
     headers = {"Content-Type": "application/json"}
-    answer = door.admin.post("/train/jobs", content=body, headers=headers)
+    answer = gateway.admin.post("/train/jobs", content=body, headers=headers)
     assert answer.status_code in (400, 422), answer.text
     assert "hyperparameters.rate" in answer.text and message in answer.text
 
 
 @pytest.mark.parametrize("name", ["seed", "dataset"])
-def test_a_hyperparameter_that_the_platform_fills_is_refused(door, name):
+def test_a_hyperparameter_that_the_platform_fills_is_refused(gateway, name):
     body = {"model": "classifier", "hyperparameters": {name: 1}}
-    answer = door.admin.post("/train/jobs", json=body)
+    answer = gateway.admin.post("/train/jobs", json=body)
     assert answer.status_code == 422
     assert "filled" in answer.text or "fills" in answer.text
 

@@ -22,45 +22,45 @@ class Runtime(LocalRuntime):
 
 
 @pytest.fixture
-def withdrawing(door, tmp_path, monkeypatch):
+def withdrawing(gateway, tmp_path, monkeypatch):
     """Has something happen while the runtime withdraws."""
 
     def during(meanwhile):
-        monkeypatch.setitem(vars(door.platform), "runtime", Runtime(tmp_path, meanwhile))
+        monkeypatch.setitem(vars(gateway.platform), "runtime", Runtime(tmp_path, meanwhile))
 
     return during
 
 
-def entries(door):
+def entries(gateway):
     params = {"action": "services.withdraw"}
-    return [entry["after"] for entry in door.admin.get("/audit", params=params).json()["items"]]
+    return [entry["after"] for entry in gateway.admin.get("/audit", params=params).json()["items"]]
 
 
-def test_others_write_to_the_control_database_while_the_runtime_withdraws(door, withdrawing):
+def test_others_write_to_the_control_database_while_the_runtime_withdraws(gateway, withdrawing):
     def somebody_else_writes():
-        with door.platform.control.write() as connection:
+        with gateway.platform.control.write() as connection:
             audit.record(
                 connection,
-                organization=door.organization,
+                organization=gateway.organization,
                 actor="somebody else",
                 action="test",
                 object="x",
             )
 
     withdrawing(somebody_else_writes)
-    assert door.admin.delete(SERVICE).status_code == 200
-    assert entries(door)[:2] == [{"withdrawn": True}, {"asked": "withdraw"}]
+    assert gateway.admin.delete(SERVICE).status_code == 200
+    assert entries(gateway)[:2] == [{"withdrawn": True}, {"asked": "withdraw"}]
 
 
-def test_a_runtime_that_is_away_is_told_and_audited(door, withdrawing):
+def test_a_runtime_that_is_away_is_told_and_audited(gateway, withdrawing):
     def fail():
         raise ClusterUnavailable("the Kubernetes API did not answer")
 
     withdrawing(fail)
-    answer = door.admin.delete(SERVICE)
+    answer = gateway.admin.delete(SERVICE)
     assert answer.status_code == 503
     assert "the Kubernetes API did not answer" in answer.json()["detail"]
-    assert entries(door)[:2] == [
+    assert entries(gateway)[:2] == [
         {
             "withdrawn": False,
             "error": "ClusterUnavailable: the Kubernetes API did not answer",

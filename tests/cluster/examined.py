@@ -67,7 +67,7 @@ def told(settings, cluster, postgresql, prometheus, monkeypatch):
         "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
         "ORRERY_CLUSTER_KUBECONFIG": str(cluster.kubeconfig),
         "ORRERY_CLUSTER_QUEUE": "training",
-        "ORRERY_CLUSTER_GATEWAY": f"{cluster.namespace}/door",
+        "ORRERY_CLUSTER_GATEWAY": f"{cluster.namespace}/public",
         "ORRERY_CLUSTER_AUTOSCALER": "keda",
         "ORRERY_CLUSTER_PROMETHEUS_URL": prometheus.url,
         **{
@@ -102,7 +102,7 @@ def objects(namespace):
     yield {**named("WorkloadPriorityClass", "high", "", kueue), "value": 10}
     listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
     yield {
-        **named("Gateway", "door", namespace, "gateway.networking.k8s.io/v1"),
+        **named("Gateway", "public", namespace, "gateway.networking.k8s.io/v1"),
         "spec": {"gatewayClassName": "eg", "listeners": listeners},
     }
     storage = named("StorageClass", "standard", "", "storage.k8s.io/v1")

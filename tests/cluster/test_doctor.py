@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from deploy.doctor import store_checks
 from deploy.doctor.finding import redacted
-from resources.kubernetes_api import client as cluster_door
+from resources.kubernetes_api import client as cluster_client
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.pod_template import GPU
 from resources.kubernetes_api.settings import ClusterSettings
@@ -38,7 +38,7 @@ def test_a_platform_that_lacks_nothing_is_told_to_be_well(whole):
         ("ConfigMap", "orrery-settings", "ConfigMap orrery-settings", "kubectl apply -k"),
         *(("Secret", name, f"Secret {name}", f"secret generic {name}") for name in SECRETS),
         ("LocalQueue", "training", "queue", "components/queues"),
-        ("Gateway", "door", "gateway", "components/gateway"),
+        ("Gateway", "public", "gateway", "components/gateway-api"),
     ],
 )
 def test_what_is_gone_is_named_with_what_to_do(whole, kind, name, finding, todo):
@@ -88,7 +88,7 @@ def test_a_queue_and_a_gateway_must_be_ready(whole, monkeypatch):
 
     assert (queue.state, gateway.state) == ("missing", "missing")
     assert "LocalQueue training is not Active: all is stopped" in queue.message
-    assert "Gateway door is not Programmed: NoResources" in gateway.message
+    assert "Gateway public is not Programmed: NoResources" in gateway.message
     assert "gatewayClassName" in gateway.todo
 
 
@@ -132,9 +132,9 @@ def test_a_right_that_lacks_is_named(whole, verb, resource, finding):
     assert "roles" in one.todo
 
 
-def test_the_front_door_is_not_told_to_train(whole, monkeypatch):
-    front_door = f"system:serviceaccount:{whole.namespace}:orrery-front-door"
-    monkeypatch.setattr(Cluster, "who", lambda self: front_door)
+def test_the_gateway_is_not_told_to_train(whole, monkeypatch):
+    gateway = f"system:serviceaccount:{whole.namespace}:orrery-gateway"
+    monkeypatch.setattr(Cluster, "who", lambda self: gateway)
     whole.api.deny("create", "rayjobs")
 
     one = the("rights of runs")
@@ -175,7 +175,7 @@ def test_images_without_a_version_are_a_warning(whole, monkeypatch):
 
 
 def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(told, monkeypatch):
-    monkeypatch.setattr(cluster_door, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(cluster_client, "LONGEST_PAUSE_S", 0.01)
     down = ApiServer("test")
     down.close()
     config = Settings().state / "kubeconfig"
@@ -346,7 +346,7 @@ def test_people_get_a_table(whole):
 def test_without_a_cluster_the_machine_is_looked_at(settings):
     names = {each.name: each for each in found()}
 
-    assert {"state folder", "front door", "router", "disk", "cores", "engines"} <= names.keys()
+    assert {"state folder", "gateway", "router", "disk", "cores", "engines"} <= names.keys()
     assert names["engines"].state == names["state folder"].state == "ok"
 
 
@@ -354,7 +354,7 @@ def test_a_port_that_another_program_has_is_named(settings, monkeypatch):
     server = ApiServer("test")
     monkeypatch.setenv("ORRERY_PORT", server.url.rpartition(":")[2])
 
-    one = the("front door")
+    one = the("gateway")
     server.close()
 
     assert one.state == "missing"

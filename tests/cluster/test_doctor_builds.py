@@ -94,9 +94,9 @@ def test_a_right_that_lacks_in_their_namespace_alone_is_named(building, monkeypa
     assert "components/builder/accounts.yaml" in one.todo
 
 
-def test_the_front_door_does_not_build(building, monkeypatch):
-    front_door = f"system:serviceaccount:{building.namespace}:orrery-front-door"
-    monkeypatch.setattr(Cluster, "who", lambda self: front_door)
+def test_the_gateway_does_not_build(building, monkeypatch):
+    gateway = f"system:serviceaccount:{building.namespace}:orrery-gateway"
+    monkeypatch.setattr(Cluster, "who", lambda self: gateway)
     monkeypatch.setattr(Cluster, "may", lambda self, *right: self.namespace != BUILDS)
 
     one = the("rights of builds")

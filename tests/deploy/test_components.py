@@ -93,7 +93,7 @@ def test_every_account_pulls_from_a_private_registry(tmp_path):
 
     assert pulling.keys() == {
         (BUILDS, "default"),
-        *(("orrery", n) for n in ("default", "orrery-front-door", "orrery-daemon", "orrery-run")),
+        *(("orrery", n) for n in ("default", "orrery-gateway", "orrery-daemon", "orrery-run")),
     }
     assert set(map(str, pulling.values())) == {"[{'name': 'orrery-registry'}]"}
     assert settings(things)["ORRERY_CLUSTER_IMAGE_PULL_SECRETS"] == "orrery-registry"
@@ -121,11 +121,11 @@ def test_the_shape_of_a_pod_monitor_refuses_what_it_does_not_know():
         manifests.check(monitor | {"spec": {**monitor["spec"], "endpoints": []}})
 
 
-def test_the_front_door_may_ask_the_prometheus_that_is_named():
+def test_the_gateway_may_ask_the_prometheus_that_is_named():
     things = manifests.overlay("prod")
     policy = manifests.the(things, "NetworkPolicy", "to-prometheus")["spec"]
 
     (rule,) = policy["egress"]
     port = settings(things)["ORRERY_CLUSTER_PROMETHEUS_URL"].rpartition(":")[2]
     assert rule["ports"] == [{"port": int(port), "protocol": "TCP"}]
-    assert policy["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "front-door"}}
+    assert policy["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "gateway"}}

@@ -60,7 +60,7 @@ def test_every_service_is_confined_and_bounded(name):
     assert re.search(r":(?!latest$)[\w.-]+$", service["image"])
 
 
-def test_only_the_front_door_is_published_and_on_this_machine_alone():
+def test_only_the_gateway_is_published_and_on_this_machine_alone():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {"orrery": ["127.0.0.1:3000:3000"]}

@@ -165,7 +165,7 @@ def test_a_token_is_held_by_those_who_talk_to_the_cluster_alone(name):
         if template["spec"]["automountServiceAccountToken"]
     }
 
-    assert holders == {"front-door", "daemon"}
+    assert holders == {"gateway", "daemon"}
 
 
 @every_overlay
@@ -211,7 +211,7 @@ def test_nothing_is_let_in_or_out_unless_it_is_named(name):
 
 
 @pytest.mark.parametrize("component", ["job", "service"])
-def test_the_policies_name_pods_by_the_labels_that_doors_give_them(component):
+def test_the_policies_name_pods_by_the_labels_that_adapters_give_them(component):
     policies = of_kind(overlay("prod"), "NetworkPolicy")
 
     assert {"matchLabels": labels(component)} in [each["spec"]["podSelector"] for each in policies]
@@ -232,9 +232,9 @@ def test_run_pods_have_every_right_that_the_doctor_looks_for(right):
     assert may("orrery-run", right)
 
 
-@pytest.mark.parametrize("account", ["orrery-front-door", "orrery-daemon"])
+@pytest.mark.parametrize("account", ["orrery-gateway", "orrery-daemon"])
 @pytest.mark.parametrize("right", [r for r in RIGHTS if not r.is_of_runs], ids=str)
-def test_front_door_and_daemon_have_the_rights_that_are_not_of_runs_alone(account, right):
+def test_gateway_and_daemon_have_the_rights_that_are_not_of_runs_alone(account, right):
     assert may(account, right)
 
 
@@ -246,11 +246,11 @@ def test_there_is_never_a_second_daemon(name):
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
-def test_the_front_door_survives_the_loss_of_a_zone(name):
+def test_the_gateway_survives_the_loss_of_a_zone(name):
     things = overlay(name)
-    spec = manifests.the(things, "Deployment", "front-door")["spec"]
+    spec = manifests.the(things, "Deployment", "gateway")["spec"]
     zones, _ = spec["template"]["spec"]["topologySpreadConstraints"]
-    scaler = manifests.the(things, "HorizontalPodAutoscaler", "front-door")["spec"]
+    scaler = manifests.the(things, "HorizontalPodAutoscaler", "gateway")["spec"]
 
     assert zones["topologyKey"] == "topology.kubernetes.io/zone"
     assert (zones["minDomains"], zones["whenUnsatisfiable"]) == (3, "DoNotSchedule")

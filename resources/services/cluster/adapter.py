@@ -270,7 +270,7 @@ class ClusterRuntime:
         labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
         found = [(kind, each) for kind in KINDS_OF_A_SERVICE for each in self._found(kind, labels)]
         if {_version_of(each) for _, each in found} - self._wanted(service):
-            # A gateway hears of the new shares a moment later, and would find nobody there.
+            # A Gateway hears of the new shares a moment later, and would find nobody there.
             time.sleep(DRAINED_AFTER_POLLS * self._settings.poll_s)
         wanted = self._wanted(service)
         for kind, each in found:

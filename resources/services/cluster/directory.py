@@ -37,14 +37,14 @@ class ServiceDirectory:
         """Percent of the requests that processes of the platform send to each address.
 
         Within the cluster each version that has a share has an address; from outside of it there is
-        the service at the gateway. Nothing where no version was accepted.
+        the service at the Gateway. Nothing where no version was accepted.
         """
         notes = self._notes.read(service)
         if notes is None or notes.record.rollout.serving is None:
             return {}
         if self._settings.kubeconfig is not None:
             return {self._url(service): 100}
-        # Not by way of the gateway: many a cluster lets no pod reach its own front.
+        # Not by way of the Gateway: many a cluster lets no pod reach its own front.
         return {
             self._within(
                 object_name(service)
@@ -74,7 +74,7 @@ class ServiceDirectory:
         )
 
     def _answering(self, service: str, selected: str) -> list[Answering]:
-        """Versions that have a share at the gateway (without one: at the address) and ready pods.
+        """Versions that have a share at the Gateway (without one: at the address) and ready pods.
 
         Nobody counts here what they answer: their pods do, at `/metrics`.
         """
@@ -96,7 +96,7 @@ class ServiceDirectory:
         return found
 
     def _routed(self, service: str) -> dict[str, int]:
-        """Percent of the traffic that the gateway gives to each version."""
+        """Percent of the traffic that the Gateway gives to each version."""
         found = self._cluster.get("HTTPRoute", object_name(service))
         rules = found["spec"]["rules"] if found else []
         prefix = version_name(service, "")
@@ -107,7 +107,7 @@ class ServiceDirectory:
         }
 
     def _url(self, service: str) -> str:
-        """Address of predictions: at the gateway, or within the cluster."""
+        """Address of predictions: at the Gateway, or within the cluster."""
         if self._settings.services_url:
             return f"{self._settings.services_url.rstrip('/')}/{service}/predict"
         return self._within(object_name(service))

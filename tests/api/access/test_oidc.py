@@ -24,9 +24,9 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from api.access.oidc import Oidc, OidcFailed
 from api.processes.plan import free_port
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from engine.parent_death import die_with_parent
-from tests.api.door import Door, open_door
+from tests.api.gateway import RunningGateway, running_gateway
 from tests.waiting import until
 
 PROGRAM = Path(__file__).with_name("oidc_provider")
@@ -122,20 +122,22 @@ def provider(start_provider) -> Provider:
 
 
 @pytest.fixture(scope="module")
-def oidc_door(provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    with open_door(tmp_path_factory.mktemp("door"), oidc_issuer=provider.url, **CLIENT) as opened:
+def oidc_gateway(provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    with running_gateway(
+        tmp_path_factory.mktemp("gateway"), oidc_issuer=provider.url, **CLIENT
+    ) as opened:
         yield opened
 
 
 class Browser:
     """A person's browser; it follows no redirect by itself."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, gateway: RunningGateway) -> None:
+        self._gateway = gateway
         self.http = httpx.Client(headers={"Accept": "text/html"}, timeout=30)
 
     def get(self, path: str) -> httpx.Response:
-        return self.http.get(httpx.URL(self._door.url).join(path))
+        return self.http.get(httpx.URL(self._gateway.url).join(path))
 
     def sent_back(self, login: str, start: str = "/oidc/start") -> str:
         """Where the provider sends the browser after the person has signed in there."""
@@ -166,24 +168,24 @@ def sent_back(http: httpx.Client, login: str, url: str) -> str:
 
 
 @pytest.fixture
-def browser(oidc_door) -> Browser:
-    return Browser(oidc_door)
+def browser(oidc_gateway) -> Browser:
+    return Browser(oidc_gateway)
 
 
-def invite(door: Door, person: str) -> str:
+def invite(gateway: RunningGateway, person: str) -> str:
     """The id of a manager who has not signed in yet."""
     body = {"name": person, "role": "manager", "email": f"{person}@example.com"}
-    return door.admin.post("/users", json=body).raise_for_status().json()["id"]
+    return gateway.admin.post("/users", json=body).raise_for_status().json()["id"]
 
 
 @contextmanager
-def audited(door: Door) -> Iterator[list[dict]]:
+def audited(gateway: RunningGateway) -> Iterator[list[dict]]:
     """Entries of the audit about signing in, newest first, written meanwhile."""
     asked = {"action": "account.sign-in"}
-    before = {entry["at"] for entry in door.admin.get("/audit", params=asked).json()["items"]}
+    before = {entry["at"] for entry in gateway.admin.get("/audit", params=asked).json()["items"]}
     found: list[dict] = []
     yield found
-    after = door.admin.get("/audit", params=asked).json()["items"]
+    after = gateway.admin.get("/audit", params=asked).json()["items"]
     found += [entry for entry in after if entry["at"] not in before]
 
 
@@ -209,32 +211,32 @@ def test_the_session_is_kept_from_scripts_and_from_other_sites(browser):
     assert "samesite=lax" in cookie.lower()
 
 
-def test_a_new_person_joins_as_a_viewer(browser, oidc_door):
+def test_a_new_person_joins_as_a_viewer(browser, oidc_gateway):
     browser.sign_in("bob")
 
     me = browser.me()
     assert me["role"] == "viewer"
-    assert me["organization"] == oidc_door.organization
+    assert me["organization"] == oidc_gateway.organization
 
 
 def test_a_new_person_joins_with_the_role_that_is_configured(provider, tmp_path):
-    with open_door(tmp_path, oidc_issuer=provider.url, oidc_role="user", **CLIENT) as door:
-        browser = Browser(door)
+    with running_gateway(tmp_path, oidc_issuer=provider.url, oidc_role="user", **CLIENT) as gateway:
+        browser = Browser(gateway)
         browser.sign_in("bob")
 
         assert browser.me()["role"] == "user"
 
 
-def test_a_person_who_comes_again_is_the_same_user(browser, oidc_door):
+def test_a_person_who_comes_again_is_the_same_user(browser, oidc_gateway):
     browser.sign_in("carol")
 
-    again = Browser(oidc_door)
+    again = Browser(oidc_gateway)
     again.sign_in("carol")
     assert again.me()["user_id"] == browser.me()["user_id"]
 
 
-def test_an_invited_person_is_known_by_the_verified_address(browser, oidc_door):
-    invited = invite(oidc_door, "dora")
+def test_an_invited_person_is_known_by_the_verified_address(browser, oidc_gateway):
+    invited = invite(oidc_gateway, "dora")
 
     browser.sign_in("dora")
 
@@ -243,8 +245,8 @@ def test_an_invited_person_is_known_by_the_verified_address(browser, oidc_door):
     assert me["role"] == "manager"
 
 
-def test_an_address_that_nobody_verified_links_to_nobody(browser, oidc_door):
-    invited = invite(oidc_door, "emil")
+def test_an_address_that_nobody_verified_links_to_nobody(browser, oidc_gateway):
+    invited = invite(oidc_gateway, "emil")
 
     answer = browser.sign_in("mallory-as-emil")
 
@@ -254,19 +256,19 @@ def test_an_address_that_nobody_verified_links_to_nobody(browser, oidc_door):
     assert me["role"] == "viewer"
 
 
-def test_an_address_that_nobody_verified_keeps_its_owner_from_nothing(browser, oidc_door):
-    Browser(oidc_door).sign_in("mallory-as-fay")
+def test_an_address_that_nobody_verified_keeps_its_owner_from_nothing(browser, oidc_gateway):
+    Browser(oidc_gateway).sign_in("mallory-as-fay")
 
-    invited = invite(oidc_door, "fay")
+    invited = invite(oidc_gateway, "fay")
     browser.sign_in("fay")
     assert browser.me()["user_id"] == invited
 
 
 def test_an_address_at_the_userinfo_endpoint_links_too(start_provider, tmp_path):
     elsewhere = start_provider("at-userinfo")
-    with open_door(tmp_path, oidc_issuer=elsewhere.url, **CLIENT) as door:
-        invited = invite(door, "gus")
-        browser = Browser(door)
+    with running_gateway(tmp_path, oidc_issuer=elsewhere.url, **CLIENT) as gateway:
+        invited = invite(gateway, "gus")
+        browser = Browser(gateway)
 
         browser.sign_in("gus")
 
@@ -274,15 +276,15 @@ def test_an_address_at_the_userinfo_endpoint_links_too(start_provider, tmp_path)
         assert browser.me()["name"] == "gus of the provider"
 
 
-def test_a_removed_member_is_refused(browser, oidc_door):
+def test_a_removed_member_is_refused(browser, oidc_gateway):
     browser.sign_in("hal")
-    oidc_door.admin.delete(f"/users/{browser.me()['user_id']}").raise_for_status()
+    oidc_gateway.admin.delete(f"/users/{browser.me()['user_id']}").raise_for_status()
 
-    assert is_refusal(Browser(oidc_door).sign_in("hal"))
+    assert is_refusal(Browser(oidc_gateway).sign_in("hal"))
 
 
-def test_a_sign_in_is_audited(browser, oidc_door, provider):
-    with audited(oidc_door) as entries:
+def test_a_sign_in_is_audited(browser, oidc_gateway, provider):
+    with audited(oidc_gateway) as entries:
         browser.sign_in("ines")
 
     (entry,) = entries
@@ -300,16 +302,16 @@ def test_a_code_is_taken_once(browser):
     assert is_refusal(browser.get(back))
 
 
-def test_another_browser_cannot_finish_a_sign_in(browser, oidc_door):
+def test_another_browser_cannot_finish_a_sign_in(browser, oidc_gateway):
     back = browser.sent_back("ada")
 
-    assert is_refusal(Browser(oidc_door).get(back))
+    assert is_refusal(Browser(oidc_gateway).get(back))
 
 
-def test_another_browser_with_an_attempt_of_its_own_cannot_either(browser, oidc_door):
+def test_another_browser_with_an_attempt_of_its_own_cannot_either(browser, oidc_gateway):
     back = browser.sent_back("mallory")
 
-    victim = Browser(oidc_door)
+    victim = Browser(oidc_gateway)
     victim.get("/oidc/start")
     assert is_refusal(victim.get(back))
 
@@ -367,8 +369,8 @@ def test_nobody_is_sent_to_another_site(browser, elsewhere):
 
 def test_a_provider_that_is_down_is_said_on_a_page(tmp_path):
     nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
-    with open_door(tmp_path, oidc_issuer=nobody, **CLIENT) as door:
-        answer = Browser(door).get("/oidc/start")
+    with running_gateway(tmp_path, oidc_issuer=nobody, **CLIENT) as gateway:
+        answer = Browser(gateway).get("/oidc/start")
 
     assert is_refusal(answer)
     assert "does not answer" in answer.text
@@ -376,8 +378,8 @@ def test_a_provider_that_is_down_is_said_on_a_page(tmp_path):
 
 def test_a_provider_that_goes_down_meanwhile_is_said_on_a_page(start_provider, tmp_path):
     mortal = start_provider("in-token")
-    with open_door(tmp_path, oidc_issuer=mortal.url, **CLIENT) as door:
-        browser = Browser(door)
+    with running_gateway(tmp_path, oidc_issuer=mortal.url, **CLIENT) as gateway:
+        browser = Browser(gateway)
         back = browser.sent_back("ada")
 
         mortal.stop()
@@ -387,7 +389,7 @@ def test_a_provider_that_goes_down_meanwhile_is_said_on_a_page(start_provider, t
 
 def test_a_provider_of_another_name_is_refused(provider):
     other = provider.url.replace("127.0.0.1", "localhost")
-    oidc = Oidc(FrontDoorSettings(oidc_issuer=other, **CLIENT), "http://127.0.0.1:1/oidc/callback")
+    oidc = Oidc(GatewaySettings(oidc_issuer=other, **CLIENT), "http://127.0.0.1:1/oidc/callback")
 
     with pytest.raises(OidcFailed, match="another issuer"):
         asyncio.run(oidc.begin())
@@ -401,8 +403,8 @@ def signing_key() -> RSAKey:
 @pytest.fixture
 def verified(signing_key) -> Callable[..., dict]:
     """Claims of a token that is right, but for what the test says, once it was verified."""
-    front = FrontDoorSettings(oidc_issuer=ISSUER, **CLIENT)
-    oidc = Oidc(front, "http://127.0.0.1:1/oidc/callback")
+    gateway = GatewaySettings(oidc_issuer=ISSUER, **CLIENT)
+    oidc = Oidc(gateway, "http://127.0.0.1:1/oidc/callback")
     public = KeySet([signing_key]).as_dict(private=False)
 
     def verify(token: str | None = None, keys: dict = public, **claims) -> dict:

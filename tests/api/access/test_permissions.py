@@ -1,4 +1,4 @@
-"""Who may do what, from one table, through the real door."""
+"""Who may do what, from one table, through the real gateway."""
 
 from itertools import pairwise
 
@@ -60,8 +60,8 @@ def test_a_weaker_role_may_never_do_more():
 
 
 @pytest.fixture(scope="module")
-def clients(door):
-    return {role: door.with_role(role) for role in ROLES}
+def clients(gateway):
+    return {role: gateway.with_role(role) for role in ROLES}
 
 
 def _asked(client, operation):
@@ -73,7 +73,7 @@ def _asked(client, operation):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 def test_every_operation_is_denied_exactly_to_roles_without_its_right(
-    door, clients, operation, role
+    gateway, clients, operation, role
 ):
     answer = _asked(clients[role], operation)
 
@@ -88,19 +88,19 @@ def test_every_operation_is_denied_exactly_to_roles_without_its_right(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
-def test_no_operation_answers_a_stranger(door, operation):
+def test_no_operation_answers_a_stranger(gateway, operation):
     # Every stranger comes from an address of its own: failures of one address are limited.
     address = f"127.0.0.{2 + OPERATIONS.index(operation)}"
     transport = httpx.HTTPTransport(local_address=address)
-    answer = _asked(httpx.Client(base_url=door.url, transport=transport), operation)
+    answer = _asked(httpx.Client(base_url=gateway.url, transport=transport), operation)
 
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_denial_is_audited_with_its_reason(door, clients):
+def test_a_denial_is_audited_with_its_reason(gateway, clients):
     clients["viewer"].post("/train/jobs", json={"model": "classifier"})
 
-    entries = door.admin.get("/audit", params={"decision": "denied", "action": "train"}).json()
+    entries = gateway.admin.get("/audit", params={"decision": "denied", "action": "train"}).json()
     assert entries["items"][0]["action"] == "train.submit"
     assert "role viewer" in entries["items"][0]["reason"]

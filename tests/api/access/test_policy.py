@@ -4,7 +4,7 @@ import pytest
 
 from api.access.policy import refuse_what_requests_may_not
 from api.problems import Problem
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from projects.schema import Project
 
 
@@ -20,26 +20,26 @@ def project(**placement):
 
 @pytest.mark.parametrize("image", ["evil:1", "team/trainers-evil:1", "team"])
 def test_an_image_that_is_not_allowed_is_refused(image):
-    front = FrontDoorSettings(images="team/trainers")
+    gateway = GatewaySettings(images="team/trainers")
 
     with pytest.raises(Problem) as refused:
-        refuse_what_requests_may_not(project(image=image), front)
+        refuse_what_requests_may_not(project(image=image), gateway)
 
     assert refused.value.errors[0].field == "models.m.placement.image"
 
 
 @pytest.mark.parametrize("image", ["team/trainers/vision:2", "team/trainers:1"])
 def test_an_allowed_image_may_be_named(image):
-    refuse_what_requests_may_not(project(image=image), FrontDoorSettings(images="team/trainers"))
+    refuse_what_requests_may_not(project(image=image), GatewaySettings(images="team/trainers"))
 
 
 @pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONPATH", "AWS_ENDPOINT_URL", "PATH"])
 def test_a_variable_that_changes_what_code_runs_is_refused(variable):
     with pytest.raises(Problem) as refused:
-        refuse_what_requests_may_not(project(environment={variable: "x"}), FrontDoorSettings())
+        refuse_what_requests_may_not(project(environment={variable: "x"}), GatewaySettings())
 
     assert refused.value.errors[0].field == "models.m.placement.environment"
 
 
 def test_a_variable_of_how_fast_code_runs_may_be_named():
-    refuse_what_requests_may_not(project(environment={"OMP_NUM_THREADS": "2"}), FrontDoorSettings())
+    refuse_what_requests_may_not(project(environment={"OMP_NUM_THREADS": "2"}), GatewaySettings())

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from tests.api.door import Door, open_door
+from tests.api.gateway import RunningGateway, running_gateway
 
 constants = pytest.importorskip("onelogin.saml2.constants", reason="needs the extra `saml`")
 utils = pytest.importorskip("onelogin.saml2.utils", reason="needs the extra `saml`")
@@ -169,8 +169,8 @@ def moment(at: datetime) -> str:
 class Browser:
     """A person's browser; it follows no redirect by itself."""
 
-    def __init__(self, door: Door) -> None:
-        self.http = httpx.Client(base_url=door.url, headers={"Accept": "text/html"}, timeout=30)
+    def __init__(self, gateway: RunningGateway) -> None:
+        self.http = httpx.Client(base_url=gateway.url, headers={"Accept": "text/html"}, timeout=30)
 
     def start(self, next: str = "") -> str:
         """The identity provider's address that the browser is sent to."""
@@ -205,17 +205,17 @@ def stranger() -> Pair:
 
 
 @pytest.fixture(scope="module")
-def saml_door(idp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("door")
+def saml_gateway(idp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    folder = tmp_path_factory.mktemp("gateway")
     metadata = folder / "idp.xml"
     metadata.write_text(idp.metadata)
-    with open_door(folder, saml_idp_metadata=metadata, saml_role="user") as opened:
+    with running_gateway(folder, saml_idp_metadata=metadata, saml_role="user") as opened:
         yield opened
 
 
 @pytest.fixture
-def browser(saml_door) -> Browser:
-    return Browser(saml_door)
+def browser(saml_gateway) -> Browser:
+    return Browser(saml_gateway)
 
 
 @pytest.fixture
@@ -243,17 +243,17 @@ def test_a_new_person_joins_with_the_role_that_is_configured(browser, idp):
     assert browser.me()["role"] == "user"
 
 
-def test_a_person_who_comes_again_is_the_same_user(browser, idp, saml_door):
+def test_a_person_who_comes_again_is_the_same_user(browser, idp, saml_gateway):
     browser.sign_in(idp, "carol")
 
-    again = Browser(saml_door)
+    again = Browser(saml_gateway)
     again.sign_in(idp, "carol")
     assert again.me()["user_id"] == browser.me()["user_id"]
 
 
-def test_an_invited_person_is_known_by_the_address(browser, idp, saml_door):
+def test_an_invited_person_is_known_by_the_address(browser, idp, saml_gateway):
     body = {"name": "dora", "role": "manager", "email": "dora@example.com"}
-    invited = saml_door.admin.post("/users", json=body).raise_for_status().json()
+    invited = saml_gateway.admin.post("/users", json=body).raise_for_status().json()
 
     browser.sign_in(idp, "dora")
 
@@ -261,11 +261,11 @@ def test_an_invited_person_is_known_by_the_address(browser, idp, saml_door):
     assert browser.me()["role"] == "manager"
 
 
-def test_a_removed_member_is_refused(browser, idp, saml_door):
+def test_a_removed_member_is_refused(browser, idp, saml_gateway):
     browser.sign_in(idp, "hal")
-    saml_door.admin.delete(f"/users/{browser.me()['user_id']}").raise_for_status()
+    saml_gateway.admin.delete(f"/users/{browser.me()['user_id']}").raise_for_status()
 
-    assert is_refusal(Browser(saml_door).sign_in(idp, "hal"))
+    assert is_refusal(Browser(saml_gateway).sign_in(idp, "hal"))
 
 
 def test_a_person_arrives_where_they_were_going(browser, idp):
@@ -345,19 +345,19 @@ def test_an_answer_that_names_no_request_is_refused(browser, idp, asked):
     assert is_refusal(browser.post(answer, asked.relay))
 
 
-def test_an_answer_is_taken_once(browser, idp, asked, saml_door):
+def test_an_answer_is_taken_once(browser, idp, asked, saml_gateway):
     answer = idp.right_answer(asked)
     browser.post(answer, asked.relay)
 
-    assert is_refusal(Browser(saml_door).post(answer, asked.relay))
+    assert is_refusal(Browser(saml_gateway).post(answer, asked.relay))
 
 
 @pytest.mark.parametrize("kept", ["id of the request", "nothing", "id of the other request"])
-def test_a_used_assertion_in_another_answer_is_refused(browser, idp, asked, saml_door, kept):
+def test_a_used_assertion_in_another_answer_is_refused(browser, idp, asked, saml_gateway, kept):
     assertion = idp.signed(idp.assertion(asked, "ada"))
     browser.post(idp.answer(asked, assertion), asked.relay)
 
-    thief = Browser(saml_door)
+    thief = Browser(saml_gateway)
     another = idp.asked(thief.start())
     # The signature is over the assertion, so whoever holds one writes the rest at will.
     answer = {
@@ -395,9 +395,9 @@ def test_what_is_no_answer_is_refused(browser, asked, content):
     assert is_refusal(browser.post(content, asked.relay))
 
 
-def test_the_metadata_says_where_answers_go(browser, saml_door):
+def test_the_metadata_says_where_answers_go(browser, saml_gateway):
     answer = browser.http.get("/saml/metadata")
 
     assert answer.headers["content-type"].startswith("application/samlmetadata+xml")
-    assert f'entityID="{saml_door.url}/saml/metadata"' in answer.text
-    assert f'Location="{saml_door.url}/saml/acs"' in answer.text
+    assert f'entityID="{saml_gateway.url}/saml/metadata"' in answer.text
+    assert f'Location="{saml_gateway.url}/saml/acs"' in answer.text

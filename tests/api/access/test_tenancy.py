@@ -12,16 +12,16 @@ DECLARATION = {
 
 
 @pytest.fixture(scope="module")
-def acme(door):
-    client = door.organization_admin("acme")
+def acme(gateway):
+    client = gateway.organization_admin("acme")
     client.post("/projects", json={"declaration": DECLARATION}).raise_for_status()
     return client
 
 
 @pytest.fixture(scope="module")
-def home(door):
-    door.admin.post("/projects", json={"declaration": DECLARATION}).raise_for_status()
-    return door.admin
+def home(gateway):
+    gateway.admin.post("/projects", json={"declaration": DECLARATION}).raise_for_status()
+    return gateway.admin
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +111,11 @@ def test_equal_names_are_two_projects(acme, home):
     assert "description" not in home.get("/projects/shared-name").json()["declaration"]
 
 
-def test_a_name_tells_nothing_of_what_others_have(door, acme):
+def test_a_name_tells_nothing_of_what_others_have(gateway, acme):
     fresh = {"project": "acme__shared-name", "owner": "team:a"}
-    refused = door.admin.post("/projects", json={"declaration": fresh})
+    refused = gateway.admin.post("/projects", json={"declaration": fresh})
     unknown = {"project": "acme__nothing", "owner": "team:a"}
-    also = door.admin.post("/projects", json={"declaration": unknown})
+    also = gateway.admin.post("/projects", json={"declaration": unknown})
     assert (refused.status_code, also.status_code) == (422, 422)
 
 
@@ -131,15 +131,15 @@ def test_an_idempotency_key_is_an_organizations_own(acme, home):
 
 
 @pytest.mark.parametrize("path", ["/dagster/graphql", "/dagster", "/mlflow/", "/mlflow/health"])
-def test_the_uis_open_only_to_whoever_may_see_all(door, acme, path):
+def test_the_uis_open_only_to_whoever_may_see_all(gateway, acme, path):
     answer = acme.get(path)
     assert answer.status_code == 403
     assert "every organization" in answer.json()["detail"]
 
 
-def test_an_admin_elsewhere_makes_no_key_for_somebody_else(door, acme):
-    owner = door.platform.owner().user_id
-    with door.platform.control.write() as connection:
+def test_an_admin_elsewhere_makes_no_key_for_somebody_else(gateway, acme):
+    owner = gateway.platform.owner().user_id
+    with gateway.platform.control.write() as connection:
         from accounts import users
 
         users.join(connection, owner, "acme", "viewer")
@@ -147,24 +147,24 @@ def test_an_admin_elsewhere_makes_no_key_for_somebody_else(door, acme):
     assert refused.status_code == 403
 
 
-def test_a_link_made_elsewhere_opens_no_ui(door, acme):
+def test_a_link_made_elsewhere_opens_no_ui(gateway, acme):
     import httpx
 
-    owner = door.platform.owner().user_id
-    with door.platform.control.write() as connection:
+    owner = gateway.platform.owner().user_id
+    with gateway.platform.control.write() as connection:
         from accounts import users
 
         users.join(connection, owner, "acme", "admin")
     link = acme.post(f"/users/{owner}/sign-in-link").json()["url"]
-    client = httpx.Client(base_url=door.url)
+    client = httpx.Client(base_url=gateway.url)
     client.get(link)
     assert client.get("/me").json()["organization"] == "acme"
     assert client.get("/dagster/graphql?query={version}").status_code == 403
 
 
-def test_a_new_organization_is_entered_with_the_key_that_it_starts_with(door):
-    made = door.admin.post("/organizations", json={"id": "fresh", "name": "Fresh"}).json()
-    me = door.client(made["key"]).get("/me").json()
+def test_a_new_organization_is_entered_with_the_key_that_it_starts_with(gateway):
+    made = gateway.admin.post("/organizations", json={"id": "fresh", "name": "Fresh"}).json()
+    me = gateway.client(made["key"]).get("/me").json()
     assert (me["organization"], me["role"]) == ("fresh", "admin")
 
 
@@ -173,15 +173,15 @@ def test_organizations_are_made_from_the_first_one_alone(acme):
     assert refused.status_code == 403
 
 
-def test_how_long_the_audit_is_concerns_the_first_organization_alone(door, acme):
+def test_how_long_the_audit_is_concerns_the_first_organization_alone(gateway, acme):
     assert acme.get("/audit/verification").json()["entries"] is None
-    assert door.admin.get("/audit/verification").json()["entries"] > 0
+    assert gateway.admin.get("/audit/verification").json()["entries"] > 0
 
 
 @pytest.fixture(scope="module")
-def confined(door, home):
+def confined(gateway, home):
     """An admin key that is confined to one project."""
-    return door.with_role("admin", projects=["shared-name"], agents_may_change=True)
+    return gateway.with_role("admin", projects=["shared-name"], agents_may_change=True)
 
 
 def test_a_confined_key_sees_its_project_alone(confined, theirs):
@@ -210,13 +210,13 @@ def test_a_confined_key_does_not_break_out(confined, method, path, body):
     assert confined.request(method, path, json=body).status_code == 403
 
 
-def test_a_confined_key_lists_its_own_keys_alone(door, confined):
+def test_a_confined_key_lists_its_own_keys_alone(gateway, confined):
     mine = confined.get("/me").json()["user_id"]
     assert {key["user_id"] for key in confined.get("/keys").json()["items"]} == {mine}
 
 
-def test_a_key_makes_no_key_that_outlives_or_outspends_it(door):
-    client = door.with_role("user", budget_gpu_h=1.0, expires_in_days=1)
+def test_a_key_makes_no_key_that_outlives_or_outspends_it(gateway):
+    client = gateway.with_role("user", budget_gpu_h=1.0, expires_in_days=1)
     for asked in ({"budget_gpu_h": 2.0}, {}, {"budget_gpu_h": 1.0, "expires_in_days": 30}):
         body = {"name": "x", "role": "user", "expires_in_days": 0.5, **asked}
         assert client.post("/keys", json=body).status_code == 403
@@ -224,21 +224,21 @@ def test_a_key_makes_no_key_that_outlives_or_outspends_it(door):
     assert client.post("/keys", json=good).status_code == 201
 
 
-def test_a_manager_does_not_revoke_the_key_of_an_admin(door):
-    id = door.admin.get("/me").json()["key_id"]
-    assert door.with_role("manager").delete(f"/keys/{id}").status_code == 403
+def test_a_manager_does_not_revoke_the_key_of_an_admin(gateway):
+    id = gateway.admin.get("/me").json()["key_id"]
+    assert gateway.with_role("manager").delete(f"/keys/{id}").status_code == 403
 
 
-def test_a_manager_makes_no_admin(door):
-    manager = door.with_role("manager")
+def test_a_manager_makes_no_admin(gateway):
+    manager = gateway.with_role("manager")
     assert manager.post("/users", json={"name": "x", "role": "admin"}).status_code == 403
 
 
-def test_rights_taken_away_end_at_once(door):
-    key = door.key("user")
-    client = door.client(key)
+def test_rights_taken_away_end_at_once(gateway):
+    key = gateway.key("user")
+    client = gateway.client(key)
     user = client.get("/me").json()["user_id"]
-    door.admin.patch(f"/users/{user}", json={"role": "viewer"}).raise_for_status()
+    gateway.admin.patch(f"/users/{user}", json={"role": "viewer"}).raise_for_status()
     assert client.post("/train/jobs", json={"model": "classifier"}).status_code == 403
-    door.admin.delete(f"/users/{user}").raise_for_status()
+    gateway.admin.delete(f"/users/{user}").raise_for_status()
     assert client.get("/me").status_code == 401

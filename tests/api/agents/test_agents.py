@@ -6,15 +6,15 @@ from tests.api.agents.mcp_client import by_mcp
 
 
 @pytest.fixture(scope="module")
-def agent(door):
+def agent(gateway):
     """A client whose agents may change things."""
-    return door.with_role("user", agents_may_change=True)
+    return gateway.with_role("user", agents_may_change=True)
 
 
 @pytest.fixture(scope="module")
-def reader(door):
+def reader(gateway):
     """A client of a key made without saying more: its agents only read."""
-    return door.with_role("user")
+    return gateway.with_role("user")
 
 
 def execute(client, tool, plan_hash=None, **params):
@@ -46,12 +46,12 @@ def test_every_tool_has_schemas_of_both_sides(agent):
         assert tool["output_schema"]["properties"]
 
 
-def test_a_change_is_first_only_previewed(door, agent):
-    before = door.admin.get("/jobs").json()["items"]
+def test_a_change_is_first_only_previewed(gateway, agent):
+    before = gateway.admin.get("/jobs").json()["items"]
     told = execute(agent, "train.submit", model="classifier").json()
     assert told["status"] == "preview"
     assert told["preview"]["resolved"]["job"]["hyperparameters"]
-    assert door.admin.get("/jobs").json()["items"] == before
+    assert gateway.admin.get("/jobs").json()["items"] == before
 
 
 def test_a_preview_says_why_it_knows_no_cost(agent):
@@ -76,8 +76,8 @@ def test_a_plan_for_other_parameters_is_refused(agent):
     assert refused.json()["type"] == "/problems/stale-plan"
 
 
-def test_a_plan_whose_ground_has_changed_is_refused(door):
-    manager = door.with_role("manager", agents_may_change=True)
+def test_a_plan_whose_ground_has_changed_is_refused(gateway):
+    manager = gateway.with_role("manager", agents_may_change=True)
     declaration = {"project": "ground", "owner": "team:a"}
     manager.post("/projects", json={"declaration": declaration}).raise_for_status()
     plan = preview(manager, "projects.delete", project="ground")
@@ -88,9 +88,9 @@ def test_a_plan_whose_ground_has_changed_is_refused(door):
     assert manager.get("/projects/ground").status_code == 200
 
 
-def test_a_plan_of_somebody_elses_organization_is_worth_nothing(door, agent):
+def test_a_plan_of_somebody_elses_organization_is_worth_nothing(gateway, agent):
     plan = preview(agent, "train.submit", model="classifier")
-    other = door.organization_admin("elsewhere")
+    other = gateway.organization_admin("elsewhere")
     refused = execute(other, "train.submit", plan["plan_hash"], model="classifier")
     assert refused.json()["type"] == "/problems/stale-plan"
 
@@ -106,15 +106,15 @@ def test_an_unknown_tool_is_answered_with_the_nearest(agent):
     assert "train.submit" in execute(agent, "train.sumbit").json()["detail"]
 
 
-def test_a_budget_is_part_of_the_preview(door):
-    client = door.with_role("user", agents_may_change=True, budget_gpu_h=2.0)
+def test_a_budget_is_part_of_the_preview(gateway):
+    client = gateway.with_role("user", agents_may_change=True, budget_gpu_h=2.0)
     plan = preview(client, "train.submit", model="classifier")
     (budget,) = plan["quota"]["budgets"]
     assert (budget["unit"], budget["limit"], budget["used"]) == ("gpu_h", 2.0, 0.0)
     assert (budget["left"], budget["needed"]) == (2.0, 0.0)
 
 
-def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(door, agent):
+def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(gateway, agent):
     plan = preview(agent, "train.submit", model="classifier", seed=9)
     body = {
         "tool": "train.submit",
@@ -122,53 +122,53 @@ def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(door, agent):
         "plan_hash": plan["plan_hash"],
     }
     made = agent.post("/agent/execute", json=body, headers={"X-On-Behalf-Of": "grace"}).json()
-    entry = door.admin.get("/audit", params={"object": made["handle"]}).json()["items"][0]
+    entry = gateway.admin.get("/audit", params={"object": made["handle"]}).json()["items"][0]
     assert entry["on_behalf_of"] == "grace"
     agent.delete(f"/train/jobs/{made['handle']}")
 
 
-def test_a_reading_tool_answers_structured_over_mcp(door):
+def test_a_reading_tool_answers_structured_over_mcp(gateway):
     async def use(client):
         return await client.call_tool("projects.list", {})
 
-    answer = by_mcp(door.url, door.key("viewer"), use)
+    answer = by_mcp(gateway.url, gateway.key("viewer"), use)
     assert not answer.is_error
     assert answer.structured_content["items"][0]["project"] == "flowers"
 
 
-def test_a_change_over_mcp_is_previewed_and_then_done(door):
+def test_a_change_over_mcp_is_previewed_and_then_done(gateway):
     async def use(client):
         asked = {"model": "classifier", "seed": 11}
         first = await client.call_tool("train.submit", asked)
         plan = first.structured_content["preview"]["plan_hash"]
         return first, await client.call_tool("train.submit", {**asked, "plan_hash": plan})
 
-    first, second = by_mcp(door.url, door.key("user", agents_may_change=True), use)
+    first, second = by_mcp(gateway.url, gateway.key("user", agents_may_change=True), use)
     assert first.structured_content["status"] == "preview"
     assert second.structured_content["status"] == "done"
-    door.admin.delete(f"/train/jobs/{second.structured_content['handle']}")
+    gateway.admin.delete(f"/train/jobs/{second.structured_content['handle']}")
 
 
-def test_an_mcp_tool_error_tells_what_to_change(door):
+def test_an_mcp_tool_error_tells_what_to_change(gateway):
     async def use(client):
         return await client.call_tool("train.get", {"idd": "x"})
 
-    answer = by_mcp(door.url, door.key("viewer"), use)
+    answer = by_mcp(gateway.url, gateway.key("viewer"), use)
     assert answer.is_error
     assert "idd" in answer.content[0].text
 
 
-def test_an_mcp_client_of_a_viewer_sees_no_changing_tool(door):
+def test_an_mcp_client_of_a_viewer_sees_no_changing_tool(gateway):
     async def use(client):
         return [tool.name for tool in (await client.list_tools()).tools]
 
-    names = by_mcp(door.url, door.key("viewer"), use)
+    names = by_mcp(gateway.url, gateway.key("viewer"), use)
     assert "projects.list" in names
     assert "train.submit" not in names
 
 
-def test_mcp_needs_a_key(door):
-    assert door.client(None).post("/mcp", json={}).status_code == 401
+def test_mcp_needs_a_key(gateway):
+    assert gateway.client(None).post("/mcp", json={}).status_code == 401
 
 
 def test_without_an_endpoint_a_sentence_is_told_what_to_set_up(agent):
@@ -184,8 +184,8 @@ def test_too_little_history_is_said_and_nothing_is_guessed(agent):
     assert told["hyperparameters"] == {}
 
 
-def test_a_recommendation_rests_on_the_best_of_past_runs(door, agent):
-    client = door.platform.experiments._client
+def test_a_recommendation_rests_on_the_best_of_past_runs(gateway, agent):
+    client = gateway.platform.experiments._client
     experiment = client.create_experiment("flowers")
     runs = []
     for rate, accuracy in ((0.1, 0.7), (0.01, 0.9), (0.001, 0.8)):

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.api.door import open_door
+from tests.api.gateway import running_gateway
 
 
 class Model(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ def asking(tmp_path_factory, flowers_folder, empty_mlflow_database):
     (folder / "state").mkdir()
     shutil.copy(empty_mlflow_database, folder / "state" / "mlflow.db")
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    with open_door(folder, flowers_folder, ask_url=url, ask_model="m") as opened:
+    with running_gateway(folder, flowers_folder, ask_url=url, ask_model="m") as opened:
         yield opened
     server.shutdown()
 

@@ -134,12 +134,14 @@ def test_schedules_and_sensors_run(up):
 
 
 def test_a_killed_process_is_started_again(up):
-    (door,) = [p for p in psutil.Process(up.process.pid).children() if "api.server" in p.cmdline()]
-    door.kill()
+    (gateway,) = [
+        p for p in psutil.Process(up.process.pid).children() if "api.server" in p.cmdline()
+    ]
+    gateway.kill()
 
     def answers() -> bool:
         try:
-            return not door.is_running() and httpx.get(f"{up.url}/ready").status_code == 200
+            return not gateway.is_running() and httpx.get(f"{up.url}/ready").status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -158,8 +160,8 @@ def test_commands_in_another_shell_find_the_ports_of_the_running_instance(up, mo
     listed = up.orrery("projects", "list", "--json")
     assert listed.returncode == 0, listed.stderr
     findings = {f["name"]: f for f in json.loads(up.orrery("doctor", "--json").stdout)}
-    assert f"port {up.url.rpartition(':')[2]} of" in findings["front door"]["message"]
-    assert findings["front door"]["state"] == findings["router"]["state"] == "ok"
+    assert f"port {up.url.rpartition(':')[2]} of" in findings["gateway"]["message"]
+    assert findings["gateway"]["state"] == findings["router"]["state"] == "ok"
 
 
 def test_services_are_listed(up):

@@ -1,4 +1,4 @@
-"""The UIs behind the door: seen by those who may see all, changed by those who may change."""
+"""The UIs behind the gateway: seen by those who may see all, changed by those who may change."""
 
 import asyncio
 import json
@@ -23,18 +23,18 @@ API = "/mlflow/api/2.0/mlflow"
 
 
 @pytest.fixture(scope="module")
-def viewer(door):
-    return door.with_role("viewer")
+def viewer(gateway):
+    return gateway.with_role("viewer")
 
 
 @pytest.fixture(scope="module")
-def user(door):
-    return door.with_role("user")
+def user(gateway):
+    return gateway.with_role("user")
 
 
 @pytest.fixture(scope="module")
-def manager(door):
-    return door.with_role("manager")
+def manager(gateway):
+    return gateway.with_role("manager")
 
 
 def graphql(client, query, **more):
@@ -71,7 +71,7 @@ def test_the_page_of_dagster_opens_under_its_path(viewer):
     ],
 )
 @pytest.mark.parametrize("role", ["viewer", "user"])
-def test_whoever_may_not_launch_may_not_in_any_way_of_writing_it(door, role, query, request):
+def test_whoever_may_not_launch_may_not_in_any_way_of_writing_it(gateway, role, query, request):
     forbidden(graphql(request.getfixturevalue(role), query, operationName="Q"))
 
 
@@ -80,9 +80,9 @@ def test_a_manager_may_stop_a_run(manager):
     assert answer.json()["data"]["terminateRun"]["__typename"] == "RunNotFoundError"
 
 
-def test_what_is_changed_in_dagster_is_audited(door, manager):
+def test_what_is_changed_in_dagster_is_audited(gateway, manager):
     graphql(manager, TERMINATE)
-    found = door.admin.get("/audit", params={"action": "dagster.terminateRun"}).json()
+    found = gateway.admin.get("/audit", params={"action": "dagster.terminateRun"}).json()
     assert found["items"][0]["decision"] == "allowed"
 
 
@@ -160,9 +160,9 @@ def test_fragments_that_name_each_other_end():
     assert mutations_in(text) == {"x"}
 
 
-def talk(door, key, message, origin=None):
+def talk(gateway, key, message, origin=None):
     async def talked():
-        url = door.url.replace("http", "ws") + "/dagster/graphql"
+        url = gateway.url.replace("http", "ws") + "/dagster/graphql"
         headers = {"Authorization": f"Bearer {key}"}
         async with websockets.connect(
             url, subprotocols=["graphql-ws"], additional_headers=headers, origin=origin
@@ -175,21 +175,23 @@ def talk(door, key, message, origin=None):
     return asyncio.run(talked())
 
 
-def test_a_subscription_runs_over_the_websocket(door):
+def test_a_subscription_runs_over_the_websocket(gateway):
     query = 'subscription { capturedLogs(logKey: ["x", "compute_logs", "y"]) { cursor } }'
-    told = talk(door, door.admin_key, {"id": "1", "type": "start", "payload": {"query": query}})
+    told = talk(
+        gateway, gateway.admin_key, {"id": "1", "type": "start", "payload": {"query": query}}
+    )
     assert told["type"] in ("data", "complete")
 
 
-def test_a_mutation_over_the_websocket_ends_it(door):
+def test_a_mutation_over_the_websocket_ends_it(gateway):
     message = {"id": "1", "type": "start", "payload": {"query": TERMINATE}}
     with pytest.raises(websockets.ConnectionClosed):
-        talk(door, door.key("viewer"), message)
+        talk(gateway, gateway.key("viewer"), message)
 
 
-def test_a_websocket_needs_a_key(door):
+def test_a_websocket_needs_a_key(gateway):
     async def connect():
-        async with websockets.connect(door.url.replace("http", "ws") + "/dagster/graphql"):
+        async with websockets.connect(gateway.url.replace("http", "ws") + "/dagster/graphql"):
             pass
 
     with pytest.raises(websockets.InvalidStatus):
@@ -237,11 +239,11 @@ def test_a_viewer_changes_nothing_in_mlflow(viewer, method, path, body):
     forbidden(viewer.request(method, path, json=body))
 
 
-def test_a_user_logs_to_mlflow_with_its_own_client(door, monkeypatch):
+def test_a_user_logs_to_mlflow_with_its_own_client(gateway, monkeypatch):
     from mlflow.tracking import MlflowClient
 
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", door.key("user"))
-    client = MlflowClient(f"{door.url}/mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", gateway.key("user"))
+    client = MlflowClient(f"{gateway.url}/mlflow")
     run = client.create_run(client.create_experiment("notebook"))
     client.log_metric(run.info.run_id, "loss", 0.5)
     client.log_text(run.info.run_id, "hello", "note.txt")
@@ -255,9 +257,9 @@ ALIAS = {"name": "flowers.classifier", "alias": "champion", "version": "1"}
 @pytest.mark.parametrize("body", [ALIAS, json.dumps(ALIAS), [ALIAS]])
 @pytest.mark.parametrize("version", ["2.0", "3.0"])
 @pytest.mark.parametrize("front", ["api", "ajax-api"])
-def test_nobody_moves_the_champion_past_the_gate(door, front, version, body):
+def test_nobody_moves_the_champion_past_the_gate(gateway, front, version, body):
     path = f"/mlflow/{front}/{version}/mlflow/registered-models/alias"
-    assert door.admin.post(path, json=body).status_code in (400, 403)
+    assert gateway.admin.post(path, json=body).status_code in (400, 403)
 
 
 @pytest.mark.parametrize(
@@ -271,18 +273,18 @@ def test_nobody_moves_the_champion_past_the_gate(door, front, version, body):
         "model-versions/transition-stage",
     ],
 )
-def test_the_registry_is_written_by_the_platform_alone(door, path):
-    forbidden(door.admin.post(f"{API}/{path}", json={"name": "flowers.classifier"}))
+def test_the_registry_is_written_by_the_platform_alone(gateway, path):
+    forbidden(gateway.admin.post(f"{API}/{path}", json={"name": "flowers.classifier"}))
 
 
-def test_tags_of_the_platform_are_written_by_the_platform_alone(door):
+def test_tags_of_the_platform_are_written_by_the_platform_alone(gateway):
     body = {"name": "m", "version": "1", "key": "orrery.artefact_digest", "value": "f"}
-    forbidden(door.admin.post(f"{API}/model-versions/set-tag", json=body))
+    forbidden(gateway.admin.post(f"{API}/model-versions/set-tag", json=body))
 
 
 @pytest.mark.parametrize("name", ["artifact_location", "artifactLocation", "workspace"])
-def test_an_experiment_keeps_its_files_nowhere_else(door, name):
-    forbidden(door.admin.post(f"{API}/experiments/create", json={"name": "e", name: "/etc"}))
+def test_an_experiment_keeps_its_files_nowhere_else(gateway, name):
+    forbidden(gateway.admin.post(f"{API}/experiments/create", json={"name": "e", name: "/etc"}))
 
 
 @pytest.mark.parametrize(
@@ -299,11 +301,11 @@ def test_a_change_of_mlflow_needs_the_right_of_its_kind(method, path, expected):
 
 
 @pytest.fixture
-def browser(door):
+def browser(gateway):
     """A signed-in browser."""
-    user = door.admin.get("/users").json()["items"][0]["id"]
-    link = door.admin.post(f"/users/{user}/sign-in-link").json()["url"]
-    client = httpx.Client(base_url=door.url, timeout=60)
+    user = gateway.admin.get("/users").json()["items"][0]["id"]
+    link = gateway.admin.post(f"/users/{user}/sign-in-link").json()["url"]
+    client = httpx.Client(base_url=gateway.url, timeout=60)
     answer = client.get(link)
     assert answer.status_code == 303
     cookie = answer.headers["set-cookie"].lower()
@@ -312,14 +314,14 @@ def browser(door):
     return client
 
 
-def test_a_one_time_link_signs_in_once(door):
-    user = door.admin.get("/users").json()["items"][0]["id"]
-    link = door.admin.post(f"/users/{user}/sign-in-link").json()["url"]
+def test_a_one_time_link_signs_in_once(gateway):
+    user = gateway.admin.get("/users").json()["items"][0]["id"]
+    link = gateway.admin.post(f"/users/{user}/sign-in-link").json()["url"]
     assert httpx.get(link).status_code == 303
     assert httpx.get(link).status_code == 403
 
 
-def test_a_browser_uses_dagster_from_its_own_pages(door, browser):
+def test_a_browser_uses_dagster_from_its_own_pages(gateway, browser):
     headers = {"Sec-Fetch-Site": "same-origin"}
     answer = browser.post("/dagster/graphql", json={"query": "{ version }"}, headers=headers)
     assert answer.status_code == 200
@@ -347,16 +349,16 @@ def test_a_signed_out_browser_is_out(browser):
     assert browser.get("/me").status_code == 401
 
 
-def test_a_stolen_cookie_is_worth_nothing_after_the_sign_out(door, browser):
+def test_a_stolen_cookie_is_worth_nothing_after_the_sign_out(gateway, browser):
     stolen = browser.cookies["orrery_session"]
     browser.post("/sign-out", headers={"Sec-Fetch-Site": "same-origin"})
-    answer = httpx.get(f"{door.url}/me", cookies={"orrery_session": stolen})
+    answer = httpx.get(f"{gateway.url}/me", cookies={"orrery_session": stolen})
     assert answer.status_code == 401
 
 
-def test_no_request_makes_the_process_open_its_own_state(door):
+def test_no_request_makes_the_process_open_its_own_state(gateway):
     """Opening and closing a SQLite file drops the locks that the process holds on it."""
-    folder = door.platform.settings.state
+    folder = gateway.platform.settings.state
     for suite in ("../control.db", str(folder / "control.db"), "control.db"):
         declaration = {
             "project": "probe",
@@ -364,10 +366,10 @@ def test_no_request_makes_the_process_open_its_own_state(door):
             "models": {"m": {"trainer": "training.vision:train"}},
             "simulations": {"s": {"model": "m", "suite": suite}},
         }
-        refused = door.admin.post("/projects", json={"declaration": declaration})
+        refused = gateway.admin.post("/projects", json={"declaration": declaration})
         assert refused.status_code == 422
     body = {"name": "kept", "role": "viewer", "kind": "service"}
-    made = door.admin.post("/users", json=body).json()["id"]
+    made = gateway.admin.post("/users", json=body).json()["id"]
     beside = sqlite3.connect(folder / "control.db")
     found = beside.execute("SELECT count(*) FROM users WHERE id = ?", (made,)).fetchone()
     beside.close()

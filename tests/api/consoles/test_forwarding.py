@@ -1,4 +1,4 @@
-"""The UIs in processes of their own, reached through the same door."""
+"""The UIs in processes of their own, reached through the same gateway."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from api.processes.plan import free_port
 from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.consoles.test_consoles import TERMINATE, forbidden, graphql, talk
-from tests.api.door import open_door
+from tests.api.gateway import running_gateway
 from tests.waiting import until
 
 SERVE_MLFLOW = """
@@ -24,7 +24,7 @@ uvicorn.run(app, port=int(sys.argv[3]), log_level="warning")
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory, flowers_folder, empty_mlflow_database):
+def gateway(tmp_path_factory, flowers_folder, empty_mlflow_database):
     folder = tmp_path_factory.mktemp("forwarding")
     state = folder / "state"
     state.mkdir()
@@ -77,7 +77,7 @@ def door(tmp_path_factory, flowers_folder, empty_mlflow_database):
         patch.setenv("ORRERY_MLFLOW_URI", f"http://127.0.0.1:{mlflow}/mlflow")
         try:
             until(answer)
-            with open_door(folder, flowers_folder) as opened:
+            with running_gateway(folder, flowers_folder) as opened:
                 yield opened
         finally:
             for process in started:
@@ -86,38 +86,38 @@ def door(tmp_path_factory, flowers_folder, empty_mlflow_database):
                 process.wait(60)
 
 
-def test_dagster_is_forwarded_to(door):
-    assert graphql(door.admin, "{ version }").json()["data"]["version"]
+def test_dagster_is_forwarded_to(gateway):
+    assert graphql(gateway.admin, "{ version }").json()["data"]["version"]
 
 
-def test_its_pages_and_files_come_through(door):
-    assert "/dagster" in door.admin.get("/dagster/runs").text
-    assert door.admin.get("/dagster/favicon.png").headers["content-type"] == "image/png"
+def test_its_pages_and_files_come_through(gateway):
+    assert "/dagster" in gateway.admin.get("/dagster/runs").text
+    assert gateway.admin.get("/dagster/favicon.png").headers["content-type"] == "image/png"
 
 
-def test_its_websocket_comes_through(door):
+def test_its_websocket_comes_through(gateway):
     query = 'subscription { capturedLogs(logKey: ["x", "compute_logs", "y"]) { cursor } }'
     message = {"id": "1", "type": "start", "payload": {"query": query}}
-    assert talk(door, door.admin_key, message)["type"] in ("data", "complete")
+    assert talk(gateway, gateway.admin_key, message)["type"] in ("data", "complete")
 
 
-def test_the_gate_stands_before_it_all_the_same(door):
-    forbidden(graphql(door.with_role("viewer"), TERMINATE))
+def test_the_gate_stands_before_it_all_the_same(gateway):
+    forbidden(graphql(gateway.with_role("viewer"), TERMINATE))
 
 
-def test_mlflow_is_forwarded_to(door):
-    assert door.admin.get("/mlflow/health").text == "OK"
+def test_mlflow_is_forwarded_to(gateway):
+    assert gateway.admin.get("/mlflow/health").text == "OK"
     path = "/mlflow/api/2.0/mlflow/experiments/search"
-    assert door.admin.post(path, json={"max_results": 5}).status_code == 200
+    assert gateway.admin.post(path, json={"max_results": 5}).status_code == 200
 
 
-def test_the_api_reads_the_same_mlflow(door):
-    made = door.admin.post("/experiments", json={"project": "flowers", "name": "far"})
+def test_the_api_reads_the_same_mlflow(gateway):
+    made = gateway.admin.post("/experiments", json={"project": "flowers", "name": "far"})
     assert made.status_code == 201, made.text
 
 
-def test_a_job_is_started_by_the_dagster_it_is_forwarded_to(door):
-    taken = door.admin.post("/train/jobs", json={"model": "classifier"}).json()
+def test_a_job_is_started_by_the_dagster_it_is_forwarded_to(gateway):
+    taken = gateway.admin.post("/train/jobs", json={"model": "classifier"}).json()
     path = f"/jobs/{taken['job_id']}"
-    until(lambda: door.admin.get(path).json()["status"] == "starting")
-    door.admin.delete(path)
+    until(lambda: gateway.admin.get(path).json()["status"] == "starting")
+    gateway.admin.delete(path)

@@ -11,7 +11,7 @@ import pytest
 from api.context import Platform
 from api.jobs.callback_addresses import AddressRefused, reachable
 from api.jobs.callbacks import Callbacks
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from resources.settings import Settings
 from scheduler import deliveries, jobs
 from scheduler.deliveries import BACKOFF_S
@@ -114,8 +114,8 @@ def receiver():
 
 @pytest.fixture
 def platform(settings):
-    front = FrontDoorSettings(callback_private="127.0.0.0/8")
-    made = Platform(Settings(), front)
+    gateway = GatewaySettings(callback_private="127.0.0.0/8")
+    made = Platform(Settings(), gateway)
     made.owner()
     yield made
     made.control.close()
@@ -186,7 +186,7 @@ def test_a_receiver_that_never_answers_is_given_up_after_the_last_pause(platform
 
 
 def test_a_message_to_a_private_address_is_told_and_not_sent(settings):
-    made = Platform(Settings(), FrontDoorSettings())
+    made = Platform(Settings(), GatewaySettings())
     made.owner()
     owed(made, "http://169.254.169.254/latest/meta-data")
     delivery = sent(made)

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from api.operations.table import OPERATIONS
-from tests.api.door import open_door
+from tests.api.gateway import running_gateway
 from tests.control import new_database
 
 UNDECLARED = {
@@ -24,7 +24,9 @@ def gateway(request, tmp_path_factory, flowers_folder):
         if request.param == "postgresql":
             database = new_database(request.getfixturevalue("postgresql"))
             patch.setenv("ORRERY_CONTROL", database)
-        with open_door(folder, flowers_folder, price_gpu_h=2.0, price_process_h=1.0) as opened:
+        with running_gateway(
+            folder, flowers_folder, price_gpu_h=2.0, price_process_h=1.0
+        ) as opened:
             yield opened
 
 

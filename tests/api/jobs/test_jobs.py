@@ -1,4 +1,4 @@
-"""Jobs through the front door of a real `orrery up`: taken once, followed, stopped, survived."""
+"""Jobs through the gateway of a real `orrery up`: taken once, followed, stopped, survived."""
 
 import asyncio
 import json
@@ -177,8 +177,10 @@ def test_a_job_that_cannot_work_fails_in_the_words_of_its_trainer(up):
     assert failed["message"]
 
 
-def test_a_front_door_killed_in_the_middle_of_submits_loses_and_doubles_nothing(up):
-    (door,) = [p for p in psutil.Process(up.process.pid).children() if "api.server" in p.cmdline()]
+def test_a_gateway_killed_in_the_middle_of_submits_loses_and_doubles_nothing(up):
+    (gateway,) = [
+        p for p in psutil.Process(up.process.pid).children() if "api.server" in p.cmdline()
+    ]
     taken: list[str] = []
 
     def send():
@@ -198,7 +200,7 @@ def test_a_front_door_killed_in_the_middle_of_submits_loses_and_doubles_nothing(
     sender = threading.Thread(target=send)
     sender.start()
     until(lambda: len(taken) > 1)
-    door.send_signal(signal.SIGKILL)
+    gateway.send_signal(signal.SIGKILL)
     sender.join()
     assert len(set(taken)) == 3
     assert {ended(up, job_id)["status"] for job_id in taken} == {"succeeded"}

@@ -1,4 +1,4 @@
-"""Databases of an older Dagster or MLflow: the front door brings them to the installed version."""
+"""Databases of an older Dagster or MLflow: the gateway brings them to the installed version."""
 
 import subprocess
 import sys

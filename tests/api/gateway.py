@@ -1,4 +1,4 @@
-"""A front door on a port of its own, in this process, over a state folder of its own."""
+"""A gateway on a port of its own, in this process, over a state folder of its own."""
 
 import asyncio
 import threading
@@ -11,23 +11,23 @@ import httpx
 import pytest
 import uvicorn
 
-from api.app import FrontDoor
+from api.app import Gateway
 from api.http.protocol import ProblemProtocol
 from api.processes.plan import free_port
-from api.settings import FrontDoorSettings
+from api.settings import GatewaySettings
 from resources.settings import CHECKOUT, Settings
 from tests.waiting import until
 
 
-class Door:
-    """A running front door and ways to come in."""
+class RunningGateway:
+    """A running gateway and ways to come in."""
 
-    def __init__(self, front_door: FrontDoor, url: str) -> None:
-        self.front_door, self.url = front_door, url
-        self.platform = front_door.platform
-        owner = front_door.platform.owner()
+    def __init__(self, gateway: Gateway, url: str) -> None:
+        self.app, self.url = gateway, url
+        self.platform = gateway.platform
+        owner = gateway.platform.owner()
         self.organization = owner.organization
-        self.admin_key = front_door.platform.settings.admin_key_file.read_text().strip()
+        self.admin_key = gateway.platform.settings.admin_key_file.read_text().strip()
         self._names = iter(range(10**6))
 
     @property
@@ -67,13 +67,15 @@ class Door:
                 role="admin",
                 agents_may_change=True,
             )
-        self.front_door.identity.forget()
+        self.app.identity.forget()
         return self.client(token)
 
 
 @contextmanager
-def open_door(folder: Path, projects: Path | None = None, **front: Any) -> Iterator[Door]:
-    """A front door whose state lies in the folder."""
+def running_gateway(
+    folder: Path, projects: Path | None = None, **options: Any
+) -> Iterator[RunningGateway]:
+    """A gateway whose state lies in the folder."""
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -83,7 +85,7 @@ def open_door(folder: Path, projects: Path | None = None, **front: Any) -> Itera
         if projects:
             patch.setenv("ORRERY_PROJECTS", str(projects))
         settings = Settings()
-        made = FrontDoor(settings, FrontDoorSettings(**front), preload=False)
+        made = Gateway(settings, GatewaySettings(**options), preload=False)
         made.platform.owner()
         config = uvicorn.Config(
             made.guarded(),
@@ -99,7 +101,7 @@ def open_door(folder: Path, projects: Path | None = None, **front: Any) -> Itera
         until(lambda: server.started or not thread.is_alive())
         assert server.started
         try:
-            yield Door(made, settings.url)
+            yield RunningGateway(made, settings.url)
         finally:
             server.should_exit = True
             thread.join(30)

@@ -1,4 +1,4 @@
-"""The front door: an authenticated read against a bare FastAPI handler, predictions with a key
+"""The gateway: an authenticated read against a bare FastAPI handler, predictions with a key
 against the router behind it, listings of 100,000 jobs, submits, and followers of logs. Each server
 has one process on one core; `wrk` (Debian's package) asks from the other.
 """
@@ -115,7 +115,7 @@ def _asked(
 
 
 def _predict(folder: Path, url: str, key: str) -> None:
-    """One row a request, by the router alone and through the front door with a key."""
+    """One row a request, by the router alone and through the gateway with a key."""
     from benchmarks.service import BODY, LUA, SERVICE, exported, orrery
 
     script = folder / "predict.lua"
@@ -124,9 +124,9 @@ def _predict(folder: Path, url: str, key: str) -> None:
     with orrery(folder, program.parent, folder / "state" / "services") as router:
         targets = {
             "router": (router, ""),
-            "front door": (f"{url}/inference/services/{SERVICE}/predict", key),
+            "gateway": (f"{url}/inference/services/{SERVICE}/predict", key),
         }
-        _wait_for_prediction(*targets["front door"])
+        _wait_for_prediction(*targets["gateway"])
         rates, tails = _asked(targets, "-s", str(script))
     show("Predictions with a key", "requests/s", rates, "router", ">= 0.5")
     show("Their 99th percentile", "ms", tails, "router", "")
@@ -240,7 +240,7 @@ async def _follow(url: str, key: str, job: str) -> None:
 
 @contextmanager
 def ours(folder: Path) -> Iterator[tuple[str, str]]:
-    """Address and admin key of a front door that runs meanwhile."""
+    """Address and admin key of a gateway that runs meanwhile."""
     port, state = free_port("127.0.0.1"), folder / "state"
     (folder / "projects").mkdir()
     (folder / "projects" / "bench.yaml").write_text(PROJECT)
