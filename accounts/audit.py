@@ -140,10 +140,10 @@ def search(
     if until is not None:
         conditions.append(c.at <= until)
     query = select(audit).where(and_(*conditions)).order_by(c.number.desc()).limit(limit + 1)
-    found = [AuditEntry(*row) for row in connection.execute(query)]
-    if len(found) > limit:
-        return Found(found[:limit], found[limit - 1].number)
-    return Found(found, lowest)
+    entries = [AuditEntry(*row) for row in connection.execute(query)]
+    if len(entries) > limit:
+        return Found(entries[:limit], entries[limit - 1].number)
+    return Found(entries, lowest)
 
 
 def verify(connection: Connection) -> Chain:

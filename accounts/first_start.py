@@ -28,21 +28,21 @@ def owner(control: Control, secret: InstanceSecret, organization: str, key_file:
     with control.write() as connection:
         first = organizations.first(connection)
         if first is not None:
-            found = connection.execute(
+            membership = connection.execute(
                 select(memberships.c.user_id)
                 .where(memberships.c.organization_id == first.id, memberships.c.role == "admin")
                 .order_by(memberships.c.user_id)
                 .limit(1)
             ).scalar_one()
-            return Owner(found, first.id)
+            return Owner(membership, first.id)
         first = organizations.create(connection, organization, organization)
-        made = users.create(connection, "person", "owner")
-        users.join(connection, made.id, first.id, "admin")
+        user = users.create(connection, "person", "owner")
+        users.join(connection, user.id, first.id, "admin")
         key, token = keys.create(
             connection,
             secret,
             organization=first.id,
-            user_id=made.id,
+            user_id=user.id,
             name="admin key of the first start",
             role="admin",
             agents_may_change=True,
@@ -54,10 +54,10 @@ def owner(control: Control, secret: InstanceSecret, organization: str, key_file:
             action="organizations.create",
             object=first.id,
             reason="first start",
-            after={"organization": first.id, "owner": made.id, "key": key.id},
+            after={"organization": first.id, "owner": user.id, "key": key.id},
         )
         _write_private(key_file, token)
-        return Owner(made.id, first.id)
+        return Owner(user.id, first.id)
 
 
 def was_entered(control: Control) -> bool:

@@ -53,7 +53,7 @@ def create(
 ) -> tuple[ApiKey, str]:
     """What is known of the new key, and the key, which cannot be shown again."""
     token = new_token(PREFIX)
-    made = ApiKey(
+    key = ApiKey(
         new_id("key"),
         organization,
         user_id,
@@ -68,8 +68,8 @@ def create(
         None,
         time.time(),
     )
-    connection.execute(insert(keys).values(made._asdict()))
-    return made, token
+    connection.execute(insert(keys).values(key._asdict()))
+    return key, token
 
 
 def revoke(connection: Connection, key_id: str) -> None:
@@ -94,12 +94,12 @@ def listed(
     limit: int = 50,
 ) -> list[ApiKey]:
     """Keys of the organization, or of one of its users, newest first."""
-    found = select(keys).where(keys.c.organization_id == organization)
+    query = select(keys).where(keys.c.organization_id == organization)
     if user_id:
-        found = found.where(keys.c.user_id == user_id)
+        query = query.where(keys.c.user_id == user_id)
     if after:
-        found = found.where(keys.c.id < after)
-    return [ApiKey(*r) for r in connection.execute(found.order_by(keys.c.id.desc()).limit(limit))]
+        query = query.where(keys.c.id < after)
+    return [ApiKey(*r) for r in connection.execute(query.order_by(keys.c.id.desc()).limit(limit))]
 
 
 _HOLDER = (

@@ -33,13 +33,13 @@ def create(connection: Connection, id: str, name: str) -> Organization:
             f"got organization {id!r}, expected at most {LONGEST} small letters, digits and "
             "single hyphens"
         )
-    made = Organization(id, name, 1, time.time())
+    organization = Organization(id, name, 1, time.time())
     try:
         with connection.begin_nested():
-            connection.execute(insert(organizations).values(made._asdict()))
+            connection.execute(insert(organizations).values(organization._asdict()))
     except IntegrityError:
         raise NameTaken(f"organization {id!r} exists already; choose another name") from None
-    return made
+    return organization
 
 
 def find(connection: Connection, id: str) -> Organization | None:
@@ -51,12 +51,12 @@ def find(connection: Connection, id: str) -> Organization | None:
 def of_user(connection: Connection, user_id: str) -> list[Organization]:
     """Organizations that the user belongs to, oldest first."""
     mine = select(memberships.c.organization_id).where(memberships.c.user_id == user_id)
-    found = (
+    query = (
         select(organizations)
         .where(organizations.c.id.in_(mine))
         .order_by(organizations.c.created_at)
     )
-    return [Organization(*row) for row in connection.execute(found)]
+    return [Organization(*row) for row in connection.execute(query)]
 
 
 def first(connection: Connection) -> Organization | None:
@@ -79,6 +79,6 @@ def rotate_callback_secret(connection: Connection, id: str) -> int:
         .where(organizations.c.id == id)
         .values(callback_generation=organizations.c.callback_generation + 1)
     )
-    found = find(connection, id)
-    assert found
-    return found.callback_generation
+    organization = find(connection, id)
+    assert organization
+    return organization.callback_generation

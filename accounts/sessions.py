@@ -37,16 +37,16 @@ def start(
     """A new session; old ones of anybody are tidied away."""
     now = time.time()
     connection.execute(delete(sessions).where(sessions.c.expires_at < now))
-    made = Session(new_token("session"), now + SESSION_S)
+    session = Session(new_token("session"), now + SESSION_S)
     values = {
-        "digest": secret.digest(made.token),
+        "digest": secret.digest(session.token),
         "user_id": user_id,
         "organization_id": organization,
-        "expires_at": made.expires_at,
+        "expires_at": session.expires_at,
         "created_at": now,
     }
     connection.execute(insert(sessions).values(values))
-    return made
+    return session
 
 
 def end(connection: Connection, digest: str) -> None:

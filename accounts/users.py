@@ -47,13 +47,13 @@ def create(
 ) -> User:
     """The new user, in no organization yet. Raises NameTaken when the address is known."""
     address = email.lower() if email else None
-    made = User(new_id("user"), kind, name, address, subject, None, time.time())
+    user = User(new_id("user"), kind, name, address, subject, None, time.time())
     try:
         with connection.begin_nested():
-            connection.execute(insert(users).values(made._asdict()))
+            connection.execute(insert(users).values(user._asdict()))
     except IntegrityError:
         raise NameTaken(f"a user with the address {email} exists already") from None
-    return made
+    return user
 
 
 def find(connection: Connection, user_id: str) -> User | None:
@@ -93,9 +93,9 @@ def signed_in(
         return invited._replace(subject=subject, name=name)
     # An address that is not proven would keep its owner from being invited.
     own = email if email_is_verified and invited is None else None
-    made = create(connection, "person", name, own, subject)
-    join(connection, made.id, organization, role)
-    return made
+    user = create(connection, "person", name, own, subject)
+    join(connection, user.id, organization, role)
+    return user
 
 
 def join(connection: Connection, user_id: str, organization: str, role: Role) -> None:
@@ -130,15 +130,15 @@ def leave(connection: Connection, user_id: str, organization: str) -> None:
 
 def role_of(connection: Connection, user_id: str, organization: str) -> Role | None:
     """The user's role in the organization, or None for a stranger."""
-    found = select(memberships.c.role).where(_membership(user_id, organization))
-    return connection.execute(found).scalar()
+    query = select(memberships.c.role).where(_membership(user_id, organization))
+    return connection.execute(query).scalar()
 
 
 def members(
     connection: Connection, organization: str, after: str | None = None, limit: int = 1_000
 ) -> list[Member]:
     """Members of the organization, in the order in which they were created."""
-    found = (
+    query = (
         select(users, memberships.c.role)
         .join(memberships, memberships.c.user_id == users.c.id)
         .where(memberships.c.organization_id == organization)
@@ -146,8 +146,8 @@ def members(
         .limit(limit)
     )
     if after:
-        found = found.where(users.c.id > after)
-    return [Member(User(*row[:-1]), row[-1]) for row in connection.execute(found)]
+        query = query.where(users.c.id > after)
+    return [Member(User(*row[:-1]), row[-1]) for row in connection.execute(query)]
 
 
 def sight(connection: Connection, user_id: str, organization: str) -> Role | None:

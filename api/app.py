@@ -118,8 +118,8 @@ class Gateway:
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
 
-        def soon(told: Any) -> Any:
-            return lambda: loop.call_soon_threadsafe(told)
+        def soon(event: Any) -> Any:
+            return lambda: loop.call_soon_threadsafe(event)
 
         self.platform.work_is_waiting = soon(self.dispatcher.wake)
         self.platform.declarations_changed = soon(self.dispatcher.reload)
@@ -232,10 +232,10 @@ async def _on_locked(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    slug = "malformed" if any(e["type"].startswith("json") for e in found) else "invalid"
-    in_body = [{**e, "loc": e["loc"][1:]} for e in found if e["loc"][0] == "body"]
-    places = [(e["loc"][1:], e) for e in found if e["loc"][0] != "body"]
+    mistakes = error.errors()
+    slug = "malformed" if any(e["type"].startswith("json") for e in mistakes) else "invalid"
+    in_body = [{**e, "loc": e["loc"][1:]} for e in mistakes if e["loc"][0] == "body"]
+    places = [(e["loc"][1:], e) for e in mistakes if e["loc"][0] != "body"]
     places += located(in_body, error.body)
     errors = [
         FieldError(field=".".join(map(str, place)), message=details["msg"])

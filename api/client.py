@@ -92,19 +92,19 @@ class Client:
             "`orrery up` on this machine"
         )
 
-    def call(self, operation: Operation[I, O], asked: I) -> O:
+    def call(self, operation: Operation[I, O], request: I) -> O:
         """What the operation answers. Raises Refused or Unreachable."""
-        answer = self._sent(operation, asked)
+        answer = self._sent(operation, request)
         return cast(O, operation.output.model_validate_json(answer.content))
 
-    def follow(self, operation: Operation[I, O], asked: I) -> Iterator[tuple[Event, O]]:
+    def follow(self, operation: Operation[I, O], request: I) -> Iterator[tuple[Event, O]]:
         """Events of a log until its end, across broken connections.
 
         Raises Refused or Unreachable.
         """
-        last: str | None = getattr(asked, "last_event_id", None)
+        last: str | None = getattr(request, "last_event_id", None)
         while True:
-            resumed = asked.model_copy(update={"last_event_id": last})
+            resumed = request.model_copy(update={"last_event_id": last})
             try:
                 for event in self._events(operation, resumed):
                     last = event.id or last
@@ -114,15 +114,15 @@ class Client:
             except httpx.TransportError:
                 time.sleep(RESUME_S)
 
-    def _events(self, operation: Operation, asked: Input) -> Iterator[Event]:
-        request = self._request(operation, asked)
-        request.extensions["timeout"] = {
+    def _events(self, operation: Operation, request: Input) -> Iterator[Event]:
+        message = self._request(operation, request)
+        message.extensions["timeout"] = {
             "connect": 5.0,
             "read": TIMEOUT_S,
             "write": 5.0,
             "pool": 5.0,
         }
-        answer = self._http.send(request, stream=True)
+        answer = self._http.send(message, stream=True)
         try:
             if answer.status_code >= httpx.codes.BAD_REQUEST:
                 answer.read()
@@ -139,17 +139,17 @@ class Client:
         finally:
             answer.close()
 
-    def _sent(self, operation: Operation, asked: Input) -> httpx.Response:
+    def _sent(self, operation: Operation, request: Input) -> httpx.Response:
         try:
-            answer = self._http.send(self._request(operation, asked))
+            answer = self._http.send(self._request(operation, request))
         except httpx.TransportError as error:
             raise Unreachable(f"nobody answers at {self.url}: {error}") from error
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             raise _refused(answer)
         return answer
 
-    def _request(self, operation: Operation, asked: Input) -> httpx.Request:
-        given = asked.model_dump(mode="json", exclude_unset=True)
+    def _request(self, operation: Operation, request: Input) -> httpx.Request:
+        given = request.model_dump(mode="json", exclude_unset=True)
         path = operation.path.format(
             **{name: quote(str(given[name]), safe="") for name in operation.path_fields}
         )

@@ -58,8 +58,8 @@ class Platform:
     def first_organization(self) -> str:
         """The organization that owns the projects of the checkout."""
         with self.control.read() as connection:
-            found = organizations.first(connection)
-        return found.id if found else self.settings.organization
+            organization = organizations.first(connection)
+        return organization.id if organization else self.settings.organization
 
     @cached_property
     def projects(self) -> DeclaredProjects:
@@ -107,10 +107,10 @@ class Platform:
         """Name of an API key, also of a revoked one; it never changes."""
         if key_id not in self._key_names:
             with self.control.read() as connection:
-                found = keys.find(connection, key_id)
-            if found is None:
+                key = keys.find(connection, key_id)
+            if key is None:
                 return None
-            self._key_names[key_id] = found.name
+            self._key_names[key_id] = key.name
         return self._key_names[key_id]
 
     @property

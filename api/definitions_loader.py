@@ -40,9 +40,9 @@ class DefinitionsLoader:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             with contextlib.suppress(OSError):
-                found = await run_in_threadpool(declarations.fingerprint)
-                if found != seen:
-                    seen = found
+                fingerprint = await run_in_threadpool(declarations.fingerprint)
+                if fingerprint != seen:
+                    seen = fingerprint
                     log.info("a declaration has changed; the definitions are loaded")
                     self.load_soon()
 

@@ -67,20 +67,22 @@ class Executor:
         """Names of the operations that something performs."""
         return {*self.handlers, *self._streamers, *self._bound}
 
-    async def perform(self, call: Call, operation: Operation, asked: Input) -> Output:
+    async def perform(self, call: Call, operation: Operation, request: Input) -> Output:
         """What the operation answers. Raises Problem."""
         await self.admit(call, operation)
         if operation.name in self._bound:
-            return await self._bound[operation.name](call, asked)
+            return await self._bound[operation.name](call, request)
         if operation.name in self._quick and self.platform.control.is_local:
             # Changing threads costs more than the work.
-            return self._handled(call, operation, asked)
-        return await run_in_threadpool(self._handled, call, operation, asked)
+            return self._handled(call, operation, request)
+        return await run_in_threadpool(self._handled, call, operation, request)
 
-    async def stream(self, call: Call, operation: Operation, asked: Input) -> AsyncIterator[bytes]:
+    async def stream(
+        self, call: Call, operation: Operation, request: Input
+    ) -> AsyncIterator[bytes]:
         """Events of the operation, once it is sure that there are some. Raises Problem."""
         await self.admit(call, operation)
-        events = self._streamers[operation.name](call, asked)
+        events = self._streamers[operation.name](call, request)
         with translated_errors():
             first = await anext(events)
         return _rejoined(first, events)
@@ -110,25 +112,25 @@ class Executor:
         except ControlUnavailable:
             log.warning("a denial could not be audited: %s: %s", call.principal, reason)
 
-    def _handled(self, call: Call, operation: Operation, asked: Input) -> Output:
+    def _handled(self, call: Call, operation: Operation, request: Input) -> Output:
         with translated_errors():
-            require_sense(asked)
+            require_sense(request)
             if not operation.changes or call.is_preview:
-                return self.handlers[operation.name](call, asked)
-            keys = (call.idempotency_key, getattr(asked, "idempotency_key", None))
-            return self._once(call, operation, asked, [key for key in keys if key])
+                return self.handlers[operation.name](call, request)
+            keys = (call.idempotency_key, getattr(request, "idempotency_key", None))
+            return self._once(call, operation, request, [key for key in keys if key])
 
-    def _once(self, call: Call, operation: Operation, asked: Input, keys: list[str]) -> Output:
+    def _once(self, call: Call, operation: Operation, request: Input, keys: list[str]) -> Output:
         """What the operation answers, carried out once for each of the idempotency keys."""
         if not keys:
-            return self.handlers[operation.name](call, asked)
+            return self.handlers[operation.name](call, request)
         key, *more = keys
-        request = asked.model_dump(mode="json", exclude={"idempotency_key"})
+        body = request.model_dump(mode="json", exclude={"idempotency_key"})
         given = once(
             call,
             key,
-            request,
-            lambda inner: self._once(inner, operation, asked, more),
+            body,
+            lambda inner: self._once(inner, operation, request, more),
             is_secret=operation.shows_secret,
         )
         return given if isinstance(given, Output) else self.replayed(call, operation, given)
@@ -148,10 +150,10 @@ class Executor:
         return operation.output.model_validate(kept["output"])
 
 
-def require_sense(asked: Input) -> None:
+def require_sense(request: Input) -> None:
     """Raises the problem `invalid` where fields that are right alone do not fit each other."""
     try:
-        asked.require_sense()
+        request.require_sense()
     except ValueError as error:
         raise Problem("invalid", str(error)) from error
 

@@ -34,18 +34,18 @@ def key_of(cursor: str | None, kind: type[str] | type[int] = str) -> Any:
 
 
 def page_of(
-    found: Sequence[S], limit: int, key: Callable[[S], str | int], show: Callable[[S], T]
+    rows: Sequence[S], limit: int, key: Callable[[S], str | int], show: Callable[[S], T]
 ) -> Page[T]:
     """A page of what was found, which is one more than the page holds where there is a next."""
-    shown = found[:limit]
-    more = cursor_of(key(shown[-1])) if len(found) > limit and shown else None
+    shown = rows[:limit]
+    more = cursor_of(key(shown[-1])) if len(rows) > limit and shown else None
     return Page(items=[show(item) for item in shown], next_cursor=more)
 
 
 def page_in_order(
-    everything: Sequence[S], asked: Paged, key: Callable[[S], str], show: Callable[[S], T]
+    everything: Sequence[S], request: Paged, key: Callable[[S], str], show: Callable[[S], T]
 ) -> Page[T]:
     """A page of a short list that is sorted by the key, upwards."""
-    after = key_of(asked.cursor)
+    after = key_of(request.cursor)
     rest = [item for item in everything if after is None or key(item) > after]
-    return page_of(rest[: asked.limit + 1], asked.limit, key, show)
+    return page_of(rest[: request.limit + 1], request.limit, key, show)

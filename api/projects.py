@@ -69,13 +69,13 @@ class DeclaredProjects:
 
     def visible(self, principal: Principal) -> list[LoadedProject]:
         """Projects that the caller may see, by name."""
-        found = [
+        projects = [
             project
             for name, project in self._all().items()
             if self.organization_of(name) == principal.organization
             and principal.may_see(self.shown(name))
         ]
-        return sorted(found, key=lambda project: project.name)
+        return sorted(projects, key=lambda project: project.name)
 
     def find(self, principal: Principal, name: str) -> LoadedProject:
         """The project. Raises the problem `not-found`, also for another organization's."""
@@ -91,20 +91,20 @@ class DeclaredProjects:
 
     def model(self, principal: Principal, project: str, name: str) -> tuple[LoadedProject, Model]:
         """A declared model. Raises the problem `not-found`."""
-        found = self.find(principal, project)
-        return found, _part(found.declaration.models, "model", name)
+        loaded = self.find(principal, project)
+        return loaded, _part(loaded.declaration.models, "model", name)
 
     def simulation(self, principal: Principal, id: str) -> tuple[LoadedProject, str, Simulation]:
         """Project, name and declaration of `project.simulation`; raises `not-found`."""
         project, _, name = id.partition(".")
-        found = self.find(principal, project)
-        return found, name, _part(found.declaration.simulations, "environment", name)
+        loaded = self.find(principal, project)
+        return loaded, name, _part(loaded.declaration.simulations, "environment", name)
 
     def service(self, principal: Principal, id: str) -> tuple[LoadedProject, str, Service]:
         """Project, name and declaration of `project.service`; raises `not-found`."""
         project, _, name = id.partition(".")
-        found = self.find(principal, project)
-        return found, name, _part(found.declaration.services, "service", name)
+        loaded = self.find(principal, project)
+        return loaded, name, _part(loaded.declaration.services, "service", name)
 
     def is_of_api(self, project: LoadedProject) -> bool:
         """Whether the API created it, and so may change it."""

@@ -86,14 +86,14 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         with translated_errors(), compute.loading("training.main", job):
             dataset = _dataset(context, project, name, config, datasets)
             requirements = requirements_of(declared, config)
-            asked = _spec(project, name, config, requirements, compute, job, dataset)
+            training = _spec(project, name, config, requirements, compute, job, dataset)
             if settings.dry_run and is_new_code(tracking, project, name):
                 place = project.place(f"models.{name}.trainer")
-                asked = asked.model_copy(update={"dry_run": True, "declared_at": place})
-            recipe = recipe_of(project, asked)
+                training = training.model_copy(update={"dry_run": True, "declared_at": place})
+            recipe = recipe_of(project, training)
             if adds_nothing(context, tracking, project, name, recipe):
                 return
-            run = begin(context, tracking, settings, project, asked, dataset)
+            run = begin(context, tracking, settings, project, training, dataset)
             log = StepLog(context)
             trained = _train(
                 context,
@@ -102,7 +102,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 objects,
                 tracking,
                 run,
-                asked,
+                training,
                 requirements,
                 declared.stall_timeout_s,
             )
@@ -111,7 +111,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
             artefact_key = f"artefacts/{trained.artefact_digest}"
             objects.put_folder(trained.artefact, artefact_key)
-            run = record(context, tracking, settings, project, run, asked, dataset, trained)
+            run = record(context, tracking, settings, project, run, training, dataset, trained)
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(trained.checkpoint_digest),
@@ -121,7 +121,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     uri=uri,
                     size=size_of(trained.checkpoint),
                     mlflow_url=run.url,
-                    workers=asked.workers,
+                    workers=training.workers,
                     **pictures(trained.pictures),
                     dataset_version=dataset.version if dataset else "",
                     dataset_declaration=dataset.declaration_digest if dataset else "",
@@ -154,33 +154,33 @@ def _dataset(
         return None
     version = config.dataset_version
     if version is None:
-        made = upstream(context, asset_key(project.name, "dataset", name))
-        version = text_of(made, "version")
+        materialised = upstream(context, asset_key(project.name, "dataset", name))
+        version = text_of(materialised, "version")
     declared = project.declaration.datasets[name]
     digest = declaration_digest(declared)
-    found = datasets.read(project.name, name, version, digest)
-    if found.declaration_digest not in ("", digest):
-        raise JobRefused(_unlike(name, found, declared))
-    broken = [claim for claim in claims(found, declared.expect) if not claim.holds]
+    stored = datasets.read(project.name, name, version, digest)
+    if stored.declaration_digest not in ("", digest):
+        raise JobRefused(_unlike(name, stored, declared))
+    broken = [claim for claim in claims(stored, declared.expect) if not claim.holds]
     if broken:
         reasons = "\n".join(f"{claim.name}: {claim.message}" for claim in broken)
         raise JobRefused(
             f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}\n"
             f"A mended source is read by `orrery datasets make {project.name} {name}`."
         )
-    return found
+    return stored
 
 
 def _unlike(name: str, version: DatasetVersion, declared: Dataset) -> str:
     """Why a version made by another declaration must not be learned from."""
-    made, says = f"`{version.source}`", f"`{declared.source}`"
-    if made == says:
-        made, says = f"label {version.label}", f"label {declared.label}"
-    if made == says:
-        made, says = "another declaration", "other values for split, read, task, image or watch"
+    actual, says = f"`{version.source}`", f"`{declared.source}`"
+    if actual == says:
+        actual, says = f"label {version.label}", f"label {declared.label}"
+    if actual == says:
+        actual, says = "another declaration", "other values for split, read, task, image or watch"
     return (
-        f"dataset {name} version {version.version[:12]} was made from {made}, and the declaration "
-        f"says {says}; materialise the dataset"
+        f"dataset {name} version {version.version[:12]} was made from {actual}, and the "
+        f"declaration says {says}; materialise the dataset"
     )
 
 
@@ -240,7 +240,7 @@ def _train(
     objects: ObjectStore,
     tracking: Tracking,
     run: TrackedRun,
-    asked: TrainingSpec,
+    spec: TrainingSpec,
     requirements: Requirements,
     stall_s: float,
 ) -> TrainingResult:
@@ -248,7 +248,7 @@ def _train(
     try:
         return compute.run(
             "training.main",
-            asked.model_copy(update={"tracking": followed}),
+            spec.model_copy(update={"tracking": followed}),
             TrainingResult,
             log.progress,
             log.output,
@@ -260,20 +260,20 @@ def _train(
         # An outage: the job goes on, and the next attempt of this step follows it.
         raise
     except Exception as error:
-        record_failure(context, tracking, run, asked, error)
+        record_failure(context, tracking, run, spec, error)
         raise
     except BaseException:
-        _keep_what_was_reached(objects, tracking, run, asked)
+        _keep_what_was_reached(objects, tracking, run, spec)
         raise
 
 
 def _keep_what_was_reached(
-    objects: ObjectStore, tracking: Tracking, run: TrackedRun, asked: TrainingSpec
+    objects: ObjectStore, tracking: Tracking, run: TrackedRun, spec: TrainingSpec
 ) -> None:
     """A stopped job leaves its newest checkpoint, for whoever wants to go on from there."""
     step, uri = 0, None
-    if found := newest_checkpoint(asked.workdir / CHECKPOINTS):
-        step, folder = found
+    if newest := newest_checkpoint(spec.workdir / CHECKPOINTS):
+        step, folder = newest
         uri = objects.put_folder(folder, f"checkpoints/{verify(folder)}")
     tracking.stop(run.run_id, uri, step)
 

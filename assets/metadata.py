@@ -26,7 +26,7 @@ class Report:
         """
         duration_s = round(time.monotonic() - self._started, 3)
         workers = more.pop("workers", 1)
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "uri": MetadataValue.path(uri),
             "bytes": size,
             "duration_s": duration_s,
@@ -34,8 +34,8 @@ class Report:
             "git_revision": revision(),
         }
         if mlflow_url:
-            found["mlflow"] = MetadataValue.url(mlflow_url)
-        return {**found, **more}
+            values["mlflow"] = MetadataValue.url(mlflow_url)
+        return {**values, **more}
 
 
 def picture(png: bytes) -> MetadataValue:

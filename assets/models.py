@@ -221,6 +221,6 @@ def version_of(
     """The version asked for, else that of this dagster_run, else the newest."""
     number = config.model_version
     if number is None:
-        made = upstream(context, asset_key(project.name, "model", model))
-        number = int(text_of(made, "model_version"))
+        materialised = upstream(context, asset_key(project.name, "model", model))
+        number = int(text_of(materialised, "model_version"))
     return tracking.version(registered_name(project.name, model), number)

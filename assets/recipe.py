@@ -16,18 +16,18 @@ TRIGGER_TAG, DRIFT = "trigger", "drift"
 """Tag of a dagster_run that a sensor started, and its value where requests have drifted."""
 
 
-def recipe_of(project: LoadedProject, asked: TrainingSpec) -> str:
+def recipe_of(project: LoadedProject, spec: TrainingSpec) -> str:
     """Digest of trainer, code, data, hyperparameters and seed: equal recipes give equal models,
     as far as a trainer repeats itself."""
     code = project_revision(project.file.parent)
     parts = {
-        "trainer": asked.trainer,
+        "trainer": spec.trainer,
         "code": [code.name, code.diff, revision()],
-        "dataset": asked.dataset.version if asked.dataset else None,
-        "features": [asked.dataset.features, asked.dataset.label] if asked.dataset else None,
-        "hyperparameters": asked.hyperparameters,
-        "seed": asked.seed,
-        "workers": asked.workers,
+        "dataset": spec.dataset.version if spec.dataset else None,
+        "features": [spec.dataset.features, spec.dataset.label] if spec.dataset else None,
+        "hyperparameters": spec.hyperparameters,
+        "seed": spec.seed,
+        "workers": spec.workers,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

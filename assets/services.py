@@ -160,8 +160,10 @@ def _version(
     registered = registered_name(project.name, model)
     champion = tracking.aliased(registered, "champion")
     number = config.model_version
-    if number is None and (made := made_here(context, asset_key(project.name, "champion", model))):
-        number = int(text_of(made, "model_version"))
+    if number is None and (
+        declared_champion := made_here(context, asset_key(project.name, "champion", model))
+    ):
+        number = int(text_of(declared_champion, "model_version"))
     if number is None and champion is None:
         raise dg.Failure(
             description=f"{registered} has no champion, so there is nothing to serve; materialise "

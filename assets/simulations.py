@@ -153,15 +153,15 @@ def _spec(
 
 def _metrics(evidence: Evidence, findings: list[Finding]) -> dict[str, float]:
     """What decides the gate, and the mean of the gated scenarios, by simulation."""
-    found = {}
+    metrics = {}
     for finding in findings:
         m = finding.measurement
-        found[f"{evidence.simulation}/{m.metric} decisive"] = m.estimate
-        found[f"{evidence.simulation}/{m.metric} decisive low"] = m.low
+        metrics[f"{evidence.simulation}/{m.metric} decisive"] = m.estimate
+        metrics[f"{evidence.simulation}/{m.metric} decisive low"] = m.low
     for m in evidence.measurements:
         if m.scenario == MEAN:
-            found[f"{evidence.simulation}/{m.metric} mean"] = m.estimate
-    return found
+            metrics[f"{evidence.simulation}/{m.metric} mean"] = m.estimate
+    return metrics
 
 
 def _curves(evidence: Evidence) -> list[tuple[str, float, int]]:

@@ -26,39 +26,39 @@ def begin(
     tracking: Tracking,
     settings: Settings,
     project: LoadedProject,
-    asked: TrainingSpec,
+    spec: TrainingSpec,
     dataset: DatasetVersion | None,
 ) -> TrackedRun:
     """The job's mlflow_run, found or created. Raises TrackingUnavailable or TrackingRefused."""
     code = project_revision(project.file.parent)
     tags = {
         "dagster.run_id": context.run.run_id,
-        "dagster.asset": asset_key(project.name, "checkpoint", asked.model).to_user_string(),
+        "dagster.asset": asset_key(project.name, "checkpoint", spec.model).to_user_string(),
         "mlflow.note.content": f"Trained by [this dagster_run]({settings.dagster_url}/runs/"
         f"{context.run.run_id}).",
-        "mlflow.source.name": asked.trainer,
+        "mlflow.source.name": spec.trainer,
         "mlflow.source.git.commit": revision(),
         "orrery.project_revision": code.name,
         "mlflow.user": project.declaration.owner,
         "orrery.project": project.name,
-        "orrery.model": asked.model,
+        "orrery.model": spec.model,
         "orrery.dataset_version": dataset.version if dataset else "",
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
     }
     parameters = {
-        **asked.hyperparameters,
-        "seed": asked.seed,
-        "job.trainer": asked.trainer,
-        "job.workers": asked.workers,
+        **spec.hyperparameters,
+        "seed": spec.seed,
+        "job.trainer": spec.trainer,
+        "job.workers": spec.workers,
     }
-    exact = json.dumps(asked.hyperparameters)
+    exact = json.dumps(spec.hyperparameters)
     if len(exact) <= LONGEST_TAG:
         tags[HYPERPARAMETERS_TAG] = exact
     learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
-    name = f"{asked.model} {asked.job[:6]}"
-    return tracking.run_for(project.name, name, asked.job, tags, parameters, learned)
+    name = f"{spec.model} {spec.job[:6]}"
+    return tracking.run_for(project.name, name, spec.job, tags, parameters, learned)
 
 
 def record(
@@ -67,7 +67,7 @@ def record(
     settings: Settings,
     project: LoadedProject,
     run: TrackedRun,
-    asked: TrainingSpec,
+    spec: TrainingSpec,
     dataset: DatasetVersion | None,
     trained: TrainingResult,
 ) -> TrackedRun:
@@ -76,35 +76,33 @@ def record(
 
     Raises TrackingUnavailable.
     """
-    _write_details(project, asked)
+    _write_details(project, spec)
     try:
-        _send(tracking, run, asked, trained)
+        _send(tracking, run, spec, trained)
     except TrackingRefused as refusal:
         context.log.warning(f"the mlflow_run {run.run_id} takes no record: {refusal}")
-        run = begin(context, tracking, settings, project, asked, dataset)
+        run = begin(context, tracking, settings, project, spec, dataset)
         try:
-            _send(tracking, run, asked, trained)
+            _send(tracking, run, spec, trained)
         except TrackingRefused as again:
             context.log.error(f"the training is not recorded in MLflow: {again}")
     return run
 
 
-def _write_details(project: LoadedProject, asked: TrainingSpec) -> None:
+def _write_details(project: LoadedProject, spec: TrainingSpec) -> None:
     """Write what MLflow's parameters cannot hold: every value whole, and the code's patch."""
-    exact = json.dumps(asked.hyperparameters, indent=2, sort_keys=True)
-    (asked.workdir / HYPERPARAMETERS).write_text(exact, encoding="utf-8")
+    exact = json.dumps(spec.hyperparameters, indent=2, sort_keys=True)
+    (spec.workdir / HYPERPARAMETERS).write_text(exact, encoding="utf-8")
     if patch := project_revision(project.file.parent).diff:
-        (asked.workdir / PATCH).write_text(patch, encoding="utf-8")
+        (spec.workdir / PATCH).write_text(patch, encoding="utf-8")
 
 
-def _send(
-    tracking: Tracking, run: TrackedRun, asked: TrainingSpec, trained: TrainingResult
-) -> None:
+def _send(tracking: Tracking, run: TrackedRun, spec: TrainingSpec, trained: TrainingResult) -> None:
     assert trained.environment  # a result without failure has it
-    tracking.complete(run.run_id, history_of(asked.workdir))
+    tracking.complete(run.run_id, history_of(spec.workdir))
     held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
     tracking.log_metrics(run.run_id, held_out)
-    files = [*trained.pictures, trained.environment, *_logs(asked.workdir)]
+    files = [*trained.pictures, trained.environment, *_logs(spec.workdir)]
     tracking.log_files(run.run_id, files, "training")
     tracking.end(run.run_id, well=True)
 
@@ -113,13 +111,13 @@ def record_failure(
     context: AssetExecutionContext,
     tracking: Tracking,
     run: TrackedRun,
-    asked: TrainingSpec,
+    spec: TrainingSpec,
     error: Exception,
 ) -> None:
     """End the mlflow_run of a failed training with its whole log; the reason of the failure is the
     training's, whatever MLflow says."""
     try:
-        tracking.log_files(run.run_id, _logs(asked.workdir), "training")
+        tracking.log_files(run.run_id, _logs(spec.workdir), "training")
         tracking.end(run.run_id, well=False)
     except (TrackingRefused, TrackingUnavailable) as refusal:
         context.log.warning(f"the failure is not recorded: {refusal} (the failure: {error})")

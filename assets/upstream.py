@@ -22,8 +22,8 @@ class UpstreamMissing(Exception):
 
 def upstream(context: AssetExecutionContext, key: AssetKey) -> AssetMaterialization:
     """The materialisation to build on. Raises UpstreamMissing."""
-    if found := made_here(context, key):
-        return found
+    if materialised := made_here(context, key):
+        return materialised
     newest = context.instance.get_latest_materialization_event(key)
     if newest is None or newest.asset_materialization is None:
         raise UpstreamMissing(
@@ -38,8 +38,8 @@ def made_here(context: AssetExecutionContext, key: AssetKey) -> AssetMaterializa
     run = context.run
     own = [run.run_id, *filter(None, [run.parent_run_id, run.root_run_id])]
     for run_id in dict.fromkeys(own):
-        if found := _made_by(context.instance, run_id, key):
-            return found
+        if materialised := _made_by(context.instance, run_id, key):
+            return materialised
     return None
 
 
@@ -50,9 +50,9 @@ def _made_by(
         run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False
     ).records
     for record in records:
-        made = record.event_log_entry.asset_materialization
-        if made is not None and made.asset_key == key:
-            return made
+        materialisation = record.event_log_entry.asset_materialization
+        if materialisation is not None and materialisation.asset_key == key:
+            return materialisation
     return None
 
 

@@ -66,7 +66,11 @@ def _dagster(folder: Path, make_database: Callable[[str], str]) -> None:
     (home / "dagster.yaml").write_text(
         f"storage: {{postgres: {{postgres_url: '{plain}'}}}}\ntelemetry: {{enabled: false}}\n"
     )
-    found: dict[str, dict[str, list[float]]] = {"connections": {}, "statements": {}, "seconds": {}}
+    results: dict[str, dict[str, list[float]]] = {
+        "connections": {},
+        "statements": {},
+        "seconds": {},
+    }
     with (
         DagsterInstance.from_config(str(CHECKOUT)) as pooled,
         DagsterInstance.from_config(str(home)) as unpooled,
@@ -75,8 +79,8 @@ def _dagster(folder: Path, make_database: Callable[[str], str]) -> None:
         for name, (instance, url) in contenders.items():
             with create_engine(url).connect() as watching:
                 for kind, value in _counted(instance, watching).items():
-                    found[kind][name] = [value]
-    for kind, values in found.items():
+                    results[kind][name] = [value]
+    for kind, values in results.items():
         show(f"One dagster_run on PostgreSQL: {kind}", kind, values, "Dagster's storage", "< 1")
 
 
@@ -145,8 +149,8 @@ def _jobs(url: str) -> Reading:
     row |= {"created_at": now, "due_at": now, "spec": {"model": "reader", "seed": 1}}
     with control.write() as connection:
         for _ in range(10):
-            made = [{**row, "id": new_id("job")} for _ in range(ROWS // 10)]
-            connection.execute(insert(jobs_table), made)
+            rows = [{**row, "id": new_id("job")} for _ in range(ROWS // 10)]
+            connection.execute(insert(jobs_table), rows)
     with control.read() as connection:
         newest_first = select(jobs_table.c.id).order_by(jobs_table.c.id.desc())
         ids = list(connection.execute(newest_first).scalars())
@@ -162,7 +166,7 @@ def _jobs(url: str) -> Reading:
 def _dagster_runs(url: str) -> Reading:
     os.environ["ORRERY_DAGSTER_STORAGE"] = url
     instance = DagsterInstance.from_config(str(CHECKOUT))
-    made = dg.materialize([rows], instance=instance).run_id
+    run_id = dg.materialize([rows], instance=instance).run_id
     engine = create_engine(url)
     copied = (
         "INSERT INTO runs (run_id, snapshot_id, pipeline_name, status, run_body, start_time, "
@@ -171,8 +175,8 @@ def _dagster_runs(url: str) -> Reading:
     )
     named = "UPDATE runs SET run_body = replace(run_body, :made, run_id)"
     with engine.begin() as connection:
-        connection.execute(text(copied), {"rows": ROWS - 1, "made": made})
-        connection.execute(text(named), {"made": made})
+        connection.execute(text(copied), {"rows": ROWS - 1, "made": run_id})
+        connection.execute(text(named), {"made": run_id})
         ids = list(connection.execute(text("SELECT run_id FROM runs ORDER BY id DESC")).scalars())
     engine.dispose()
 
@@ -187,15 +191,15 @@ def _manifests() -> None:
     """Seconds to render everything that many services consist of."""
     cluster = ClusterSettings(namespace="x", gateway="x/gateway")
     began = time.perf_counter()
-    made = []
+    objects = []
     for number in range(SERVICES):
         version = _version(f"project-{number}.service")
-        made += [*objects_of(version, cluster), route("s", {version.name: 100}, cluster)]
+        objects += [*objects_of(version, cluster), route("s", {version.name: 100}, cluster)]
     built_s = time.perf_counter() - began
-    size = len(yaml.dump_all(made, Dumper=DUMPER))
+    size = len(yaml.dump_all(objects, Dumper=DUMPER))
     spent_s = time.perf_counter() - began
     console.print(
-        f"{len(made)} objects of {SERVICES} services: made in {built_s:.2f} s, as YAML "
+        f"{len(objects)} objects of {SERVICES} services: made in {built_s:.2f} s, as YAML "
         f"({size / MEBIBYTE:.1f} MiB) in {spent_s:.2f} s"
     )
 

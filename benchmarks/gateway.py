@@ -86,12 +86,12 @@ def main() -> None:
 
 
 def _read(targets: dict[str, tuple[str, str]]) -> None:
-    rates, tails = _asked(targets)
+    rates, tails = _measured(targets)
     show("Authenticated GET of one job", "requests/s", rates, "bare FastAPI", ">= 0.5")
     show("Its 99th percentile", "ms", tails, "bare FastAPI", "")
 
 
-def _asked(
+def _measured(
     targets: dict[str, tuple[str, str]], *more: str
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Requests per second and milliseconds of the 99th percentile, by target, asked in turns."""
@@ -104,9 +104,9 @@ def _asked(
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in said:
             raise RuntimeError(f"{name} answered with errors:\n{said}")
-        found = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
-        assert found
-        tails[name].append(float(found[1]) * {"us": 0.001, "ms": 1, "s": 1000}[found[2]])
+        match = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
+        assert match
+        tails[name].append(float(match[1]) * {"us": 0.001, "ms": 1, "s": 1000}[match[2]])
         rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
         assert rate
         return float(rate[1])
@@ -127,7 +127,7 @@ def _predict(folder: Path, url: str, key: str) -> None:
             "gateway": (f"{url}/inference/services/{SERVICE}/predict", key),
         }
         _wait_for_prediction(*targets["gateway"])
-        rates, tails = _asked(targets, "-s", str(script))
+        rates, tails = _measured(targets, "-s", str(script))
     show("Predictions with a key", "requests/s", rates, "router", ">= 0.5")
     show("Their 99th percentile", "ms", tails, "router", "")
 
@@ -189,11 +189,11 @@ def _fill(folder: Path) -> None:
     control = Control(f"sqlite:///{folder / 'state' / 'control.db'}")
     with control.write() as connection:
         row = dict(connection.execute(select(table).limit(1)).mappings().one())
-        made = [
+        rows = [
             {**row, "id": jobs.new_id("job"), "status": "succeeded", "key_id": None}
             for _ in range(JOBS)
         ]
-        connection.execute(insert(table), made)
+        connection.execute(insert(table), rows)
     control.close()
 
 
@@ -226,9 +226,9 @@ async def _follow(url: str, key: str, job: str) -> None:
         opened_s = time.monotonic() - began
         times = []
         for _ in range(50):
-            asked = time.monotonic()
+            sent_at = time.monotonic()
             (await client.get(f"/train/jobs/{job}")).raise_for_status()
-            times.append((time.monotonic() - asked) * 1000)
+            times.append((time.monotonic() - sent_at) * 1000)
         everyone.set()
         await asyncio.gather(*tasks)
         await client.delete(f"/train/jobs/{waiting}")

@@ -38,19 +38,19 @@ def main() -> None:
                 base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=120
             )
             client.post("/train/jobs", json={"model": "balancer"}).raise_for_status()
-            found: dict[tuple[str, str], list[float]] = {}
+            durations: dict[tuple[str, str], list[float]] = {}
             have = 0
             for size in SIZES:
                 _fill(folder, size - have)
                 have = size
-                for asked, spent_ms in _measured(client):
-                    found.setdefault(asked, []).append(spent_ms)
-    _show(found)
+                for query, spent_ms in _measured(client):
+                    durations.setdefault(query, []).append(spent_ms)
+    _show(durations)
 
 
-def _show(found: dict[tuple[str, str], list[float]]) -> None:
+def _show(durations: dict[tuple[str, str], list[float]]) -> None:
     table = Table("operation", "filter", *(f"{size} rows, ms" for size in SIZES), "ratio")
-    ranked = sorted(found.items(), key=lambda pair: -pair[1][1] / pair[1][0])
+    ranked = sorted(durations.items(), key=lambda pair: -pair[1][1] / pair[1][0])
     for (operation, filtered), (few, many) in ranked:
         mark = "  grows" if many / few > MOST else ""
         table.add_row(operation, filtered, f"{few:.1f}", f"{many:.1f}", f"{many / few:.1f}{mark}")
@@ -68,8 +68,8 @@ def _measured(client: httpx.Client) -> Iterator[tuple[tuple[str, str], float]]:
                 began = time.monotonic()
                 client.get(path, params={"limit": 50, **filters}).raise_for_status()
                 spent.append((time.monotonic() - began) * 1000)
-            told = ", ".join(f"{name}={value}" for name, value in filters.items())
-            yield (operation.name, told), statistics.median(spent)
+            text = ", ".join(f"{name}={value}" for name, value in filters.items())
+            yield (operation.name, text), statistics.median(spent)
 
 
 def _filters(operation: Operation) -> Iterator[dict[str, Any]]:
@@ -135,8 +135,8 @@ def _fill(folder: Path, rows: int) -> None:
             person = {"kind": "service", "name": "bench", "created_at": 0.0}
             connection.execute(insert(users), [{**person, "id": one} for one in names])
             connection.execute(insert(memberships), [{**member, "user_id": one} for one in names])
-            made = [{**key, "id": new_id("key"), "digest": new_id("d")} for _ in range(count)]
-            connection.execute(insert(keys), made)
+            key_rows = [{**key, "id": new_id("key"), "digest": new_id("d")} for _ in range(count)]
+            connection.execute(insert(keys), key_rows)
             entries = [
                 {**last, "number": last["number"] + start + i + 1, "hash": new_id("h")}
                 for i in range(count)

@@ -15,20 +15,20 @@ console = Console()
 
 def in_turns(contenders: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     """Values of every contender, measured round-robin."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    durations: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, measure in contenders.items():
-            found[name].append(measure())
-    return found
+            durations[name].append(measure())
+    return durations
 
 
 def show(title: str, unit: str, values: dict[str, list[float]], base: str, aim: str) -> None:
     """Print medians and their ratios to the base."""
     table = Table("", f"median {unit}", "all", f"ratio to {base}", title=f"{title} (aim: {aim})")
     reference = statistics.median(values[base])
-    for name, found in values.items():
-        median = statistics.median(found)
-        every = " ".join(f"{value:.4g}" for value in found)
+    for name, durations in values.items():
+        median = statistics.median(durations)
+        every = " ".join(f"{value:.4g}" for value in durations)
         table.add_row(name, f"{median:.4g}", every, f"{median / reference:.3f}")
     console.print(table)
 

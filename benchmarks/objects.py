@@ -101,8 +101,8 @@ class Files:
 
 def _empty(client: Any) -> None:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
-        found = [{"Key": each["Key"]} for each in page.get("Contents", ())]
-        client.delete_objects(Bucket=BUCKET, Delete={"Objects": found})
+        keys = [{"Key": each["Key"]} for each in page.get("Contents", ())]
+        client.delete_objects(Bucket=BUCKET, Delete={"Objects": keys})
 
 
 @contextmanager

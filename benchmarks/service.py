@@ -53,13 +53,13 @@ torch.set_num_threads(1)
 model = torch.export.load("{program}").module()
 app = FastAPI()
 
-class Asked(BaseModel):
+class Rows(BaseModel):
     inputs: list[list[float]]
 
 @app.post("/predict")
-async def predict(asked: Asked):
+async def predict(request: Rows):
     with torch.no_grad():
-        outputs = model(torch.tensor(asked.inputs))
+        outputs = model(torch.tensor(request.inputs))
     return {{"predictions": outputs.argmax(1).tolist(), "outputs": outputs.tolist()}}
 """
 LUA = """
@@ -117,9 +117,9 @@ def _measure(folder: Path, urls: dict[str, str]) -> None:
     show("99th percentile", "ms", tails, "BentoML", "<= 1/3")
 
 
-def _milliseconds(found: re.Match[str] | None) -> float:
-    assert found
-    return float(found[1]) * {"us": 0.001, "ms": 1, "s": 1000}[found[2]]
+def _milliseconds(match: re.Match[str] | None) -> float:
+    assert match
+    return float(match[1]) * {"us": 0.001, "ms": 1, "s": 1000}[match[2]]
 
 
 @contextmanager

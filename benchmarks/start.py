@@ -176,10 +176,10 @@ class Bench:
         assert answer["data"]["launchRun"]["__typename"] == "LaunchRunSuccess", answer
         while not self._mark.exists():
             time.sleep(0.005)
-        found = float(self._mark.read_text()) - began
+        duration_s = float(self._mark.read_text()) - began
         while list((self.state / "work").glob("*")):
             time.sleep(0.1)
-        return found
+        return duration_s
 
     def _first_step(self, command: list[str], folder: Path, env: dict[str, str]) -> float:
         self._mark.unlink(missing_ok=True)

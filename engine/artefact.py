@@ -83,9 +83,9 @@ def verify(folder: Path, digest: str | None = None) -> str:
         raise ArtefactCorrupt(f"{folder} has no readable {MANIFEST}: {error}") from error
     if not isinstance(manifest, dict):
         raise ArtefactCorrupt(f"{folder / MANIFEST} is a {type(manifest).__name__}, not a mapping")
-    found = manifest_of(folder)
-    if found != manifest:
-        names = sorted(n for n in found.keys() | manifest if found.get(n) != manifest.get(n))
+    actual = manifest_of(folder)
+    if actual != manifest:
+        names = sorted(n for n in actual.keys() | manifest if actual.get(n) != manifest.get(n))
         raise ArtefactCorrupt(f"{folder} differs from its manifest in {', '.join(names)}")
     if digest is not None and digest_of(manifest) != digest:
         raise ArtefactCorrupt(f"{folder} has hash {digest_of(manifest)}, expected {digest}")

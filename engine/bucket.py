@@ -89,9 +89,9 @@ class Bucket:
             return self._put(key, content, condition)
         except (ChangedMeanwhile, FileNotFoundError) as error:
             # A write whose answer was lost is refused when it is tried again.
-            found = self.etags(key).get(key)
-            if found and self.get(key) == content:
-                return found
+            existing = self.etags(key).get(key)
+            if existing and self.get(key) == content:
+                return existing
             raise ChangedMeanwhile(f"{self.uri}/{key} was changed by somebody else") from error
 
     def _put(self, key: str, content: bytes, condition: dict[str, str]) -> str:
@@ -159,17 +159,17 @@ class Bucket:
         pages = self._client.get_paginator("list_objects_v2")
         with self._translated_errors(prefix):
             for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix)):
-                for found in page.get("Contents", ()):
-                    yield found["Key"].removeprefix(self._at("")), found["Size"]
+                for entry in page.get("Contents", ()):
+                    yield entry["Key"].removeprefix(self._at("")), entry["Size"]
 
     def etags(self, prefix: str = "") -> dict[str, str]:
         """What tells one content from another, by key of every object under the prefix."""
         pages = self._client.get_paginator("list_objects_v2")
         with self._translated_errors(prefix):
             return {
-                found["Key"].removeprefix(self._at("")): found["ETag"]
+                entry["Key"].removeprefix(self._at("")): entry["ETag"]
                 for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix))
-                for found in page.get("Contents", ())
+                for entry in page.get("Contents", ())
             }
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -191,10 +191,10 @@ class Bucket:
 
     def download_folder(self, key: str, folder: Path) -> None:
         """Write every object under the key into a folder."""
-        for found, _ in self.walk(f"{key}/"):
-            file = folder / found.removeprefix(f"{key}/")
+        for name, _ in self.walk(f"{key}/"):
+            file = folder / name.removeprefix(f"{key}/")
             file.parent.mkdir(parents=True, exist_ok=True)
-            self.download(found, file)
+            self.download(name, file)
 
     def _at(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key

@@ -33,9 +33,9 @@ def fetch(uri: str, digest: str, folder: Path) -> None:
     archive, draft = (folder.with_name(f".{folder.name}.{end}") for end in ("tar", "draft"))
     place, _, key = uri.rpartition("/")
     Bucket(place).download(key, archive)
-    if (found := sha256_of(archive)) != digest:
+    if (actual := sha256_of(archive)) != digest:
         archive.unlink()
-        raise ArtefactCorrupt(f"{uri} has hash {found}, expected {digest}; deploy it again")
+        raise ArtefactCorrupt(f"{uri} has hash {actual}, expected {digest}; deploy it again")
     shutil.rmtree(draft, ignore_errors=True)
     with tarfile.open(archive) as packed:
         packed.extractall(draft, filter="data")

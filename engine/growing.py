@@ -70,16 +70,16 @@ class GrowingReader:
 
     def end(self, size: int) -> bytes:
         """The last bytes, at most so many, whether they were read or not."""
-        found = b""
+        end = b""
         for key, _ in reversed(self._parts()):
-            found = self._bucket.get(key) + found
-            if len(found) >= size:
+            end = self._bucket.get(key) + end
+            if len(end) >= size:
                 break
-        return found[-size:]
+        return end[-size:]
 
     def _new(self) -> list[tuple[str, bytes]]:
         """Each with its writer."""
-        found: list[tuple[str, bytes]] = []
+        parts: list[tuple[str, bytes]] = []
         length = 0
         for key, size in self._parts():
             if size <= self._read.get(key, 0):
@@ -89,8 +89,8 @@ class GrowingReader:
             content = self._bucket.tail(key, self._read.get(key, 0))
             self._read[key] = self._read.get(key, 0) + len(content)
             length += len(content)
-            found.append((key.split("/")[1], content))
-        return found
+            parts.append((key.split("/")[1], content))
+        return parts
 
     def _parts(self) -> list[tuple[str, int]]:
         return list(self._bucket.walk(_folder(self._name)))

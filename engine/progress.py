@@ -77,10 +77,10 @@ class ProgressLog:
             self._bar.close()
 
     def _left_s(self, done: int) -> float | None:
-        made = done - self._first
-        if not self._total or made <= 0:
+        advanced = done - self._first
+        if not self._total or advanced <= 0:
             return None
-        pace_s = (time.monotonic() - self._started) / made
+        pace_s = (time.monotonic() - self._started) / advanced
         return round(pace_s * max(0, self._total - done), 1)
 
 
@@ -106,14 +106,14 @@ def follow(workdir: Path, offset: int = 0) -> Iterator[tuple[Progress, int]]:
 def parse(content: bytes) -> list[tuple[Progress, int]]:
     """Whole lines of the content, each with the place where it ends; the last may not be whole
     yet, and one that a killed engine left half written is passed over."""
-    found: list[tuple[Progress, int]] = []
+    records: list[tuple[Progress, int]] = []
     end = 0
     for line in content.splitlines(keepends=True):
         end += len(line)
         if line.endswith(b"\n"):
             with contextlib.suppress(ValueError, TypeError):
-                found.append((Progress(**json.loads(line)), end))
-    return found
+                records.append((Progress(**json.loads(line)), end))
+    return records
 
 
 def history_of(workdir: Path) -> list[dict[str, float]]:

@@ -112,14 +112,14 @@ class Mirror:
                 self._bucket.upload_folder(path, key)
             elif path.exists():
                 self._bucket.upload(path, key)
-        told = relocated(result, f"{self._workdir}/", WORKDIR)
+        text = relocated(result, f"{self._workdir}/", WORKDIR)
         self._attempt.require_newest(self._bucket)
-        self._bucket.put("result.json", json.dumps(told).encode())
+        self._bucket.put("result.json", json.dumps(text).encode())
         return JobResult(failure=result.get("failure"))
 
     def _copy_checkpoints(self) -> None:
-        found = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))
-        for folder in found:
+        checkpoints = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))
+        for folder in checkpoints:
             key = f"{CHECKPOINTS}/{folder.name}"
             if key in self._copied or not is_sealed(folder):
                 continue
@@ -128,7 +128,7 @@ class Mirror:
             self._bucket.upload(folder / MANIFEST, f"{key}/{MANIFEST}")
             self._copied.add(key)
             self._known.add(folder.name)
-            self._drop(self._known - {each.name for each in found})
+            self._drop(self._known - {each.name for each in checkpoints})
 
     def _drop(self, unwanted: set[str]) -> None:
         keys = [key for key, _ in self._bucket.walk(f"{CHECKPOINTS}/")]
@@ -150,12 +150,12 @@ class Watch:
     def driver_lives(self) -> bool:
         """False once the lease has been the same for the patience."""
         try:
-            found = self._bucket.get("lease")
+            lease = self._bucket.get("lease")
         except OSError as error:
             log.warning("the lease cannot be read: %s", error)
-            found = self._seen
-        if found != self._seen:
-            self._seen, self._since = found, time.monotonic()
+            lease = self._seen
+        if lease != self._seen:
+            self._seen, self._since = lease, time.monotonic()
         return time.monotonic() - self._since < self._patience_s
 
 

@@ -171,16 +171,16 @@ class Dataset(Declared):
 
     def contradictions(self) -> dict[str, str]:
         """What cannot be meant, by the key that says it."""
-        found = {}
+        mistakes = {}
         reads_files = self.source.startswith("files:") or self.watch is not None
         words = [*self.read.of_csv, *(["encoding"] if self.read.encoding else [])]
         if words and not reads_files:
-            found[f"read.{words[0]}"] = (
+            mistakes[f"read.{words[0]}"] = (
                 f"means something for files: only, got the source {self.source!r:.80}"
             )
         if self.task and self.label is None:
-            found["task"] = f"got {self.task}, expected a label to predict beside it"
+            mistakes["task"] = f"got {self.task}, expected a label to predict beside it"
         dropped = [p for p in self.read.drop if fnmatchcase(self.label or "", p)]
         if self.label and dropped:
-            found["read.drop"] = f"{dropped[0]!r} drops the label {self.label!r}"
-        return found
+            mistakes["read.drop"] = f"{dropped[0]!r} drops the label {self.label!r}"
+        return mistakes

@@ -69,16 +69,16 @@ class _Attribute(NamedTuple):
     default: Any
 
 
-def read_class(found: Written) -> type[BaseModel]:
+def read_class(written: Written) -> type[BaseModel]:
     """A model of the class's fields, which takes no other keys unless the class says so."""
-    attributes, is_open = _attributes(found)
+    attributes, is_open = _attributes(written)
     config = ConfigDict(extra="allow" if is_open else "forbid", strict=True)
     fields: dict[str, Any] = {name: tuple(attribute) for name, attribute in attributes.items()}
     try:
-        return create_model(found.code.name, __config__=config, **fields)
+        return create_model(written.code.name, __config__=config, **fields)
     except (TypeError, NameError, ValueError, PydanticUserError, SchemaError):
         names: dict[str, Any] = {n: (Any, a.default) for n, a in attributes.items()}
-        return create_model(found.code.name, __config__=config, **names)
+        return create_model(written.code.name, __config__=config, **names)
 
 
 def mistakes_of(declared: type[BaseModel], values: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -90,22 +90,22 @@ def mistakes_of(declared: type[BaseModel], values: Mapping[str, Any]) -> Iterato
         yield from mistakes_in(error, declared, values)
 
 
-def _attributes(found: Written, depth: int = 0) -> tuple[dict[str, Any], bool]:
+def _attributes(written: Written, depth: int = 0) -> tuple[dict[str, Any], bool]:
     """Fields of the class and its bases, and whether it takes more than those."""
     attributes: dict[str, Any] = {}
-    is_open = any(keyword.arg == "extra" and _is_open(keyword) for keyword in found.code.keywords)
-    for base in found.code.bases:
+    is_open = any(keyword.arg == "extra" and _is_open(keyword) for keyword in written.code.keywords)
+    for base in written.code.bases:
         outer = base.value if isinstance(base, ast.Subscript) else base
         if _name(outer) in PLAIN:
             continue
-        known = found.find(ast.unparse(outer)) if depth < DEEPEST else None
+        known = written.find(ast.unparse(outer)) if depth < DEEPEST else None
         if known is None:
             is_open = True  # It may have any field.
             continue
         more, more_open = _attributes(known, depth + 1)
         attributes.update(more)
         is_open = is_open or more_open
-    for line in found.code.body:
+    for line in written.code.body:
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
             _add_attribute(attributes, line.target.id, line)
         elif isinstance(line, ast.Assign) and _name(line.targets[0]) == "model_config":

@@ -153,8 +153,8 @@ class _Document:
         try:
             return model.model_validate(self.value)
         except ValidationError as error:
-            found = list(mistakes_in(error, model, self.value))
-            raise InvalidProject([self.problem_at(*mistake) for mistake in found]) from error
+            mistakes = list(mistakes_in(error, model, self.value))
+            raise InvalidProject([self.problem_at(*mistake) for mistake in mistakes]) from error
 
     def problem(self, path: str, message: str) -> Problem:
         return self.problem_at(tuple(path.split(".")), message)
@@ -232,9 +232,9 @@ def _trainer_problems(document: _Document, project: Project) -> Iterator[Problem
         values = model.hyperparameters
         try:
             # A request may give what is missing.
-            found = hyperparameter_mistakes(model.trainer, values, document.file, is_whole=False)
+            mistakes = hyperparameter_mistakes(model.trainer, values, document.file, is_whole=False)
         except TrainerUnreadable as error:
             yield document.problem(f"models.{name}.trainer", str(error))
             continue
-        for location, message in found:
+        for location, message in mistakes:
             yield document.problem_at(("models", name, "hyperparameters", *location), message)

@@ -34,17 +34,19 @@ def located(errors: Sequence[Any], document: Any) -> list[tuple[Location, Any]]:
     Pydantic's own places also name which alternative of a type was tried; and where a part inside
     one alternative is wrong, it says of the others that they do not fit at all.
     """
-    found: dict[Location, Any] = {}
+    by_place: dict[Location, Any] = {}
     for details in errors:
         place = _place(details, document)
-        other = found.get(place)
+        other = by_place.get(place)
         both = f"{other['msg']}; or {details['msg']}" if other else details["msg"]
-        found[place] = {**(other or details), "msg": both}
-    return [(place, details) for place, details in found.items() if not _has_part(place, found)]
+        by_place[place] = {**(other or details), "msg": both}
+    return [
+        (place, details) for place, details in by_place.items() if not _has_part(place, by_place)
+    ]
 
 
-def _has_part(place: Location, found: Iterable[Location]) -> bool:
-    return any(len(other) > len(place) and other[: len(place)] == place for other in found)
+def _has_part(place: Location, places: Iterable[Location]) -> bool:
+    return any(len(other) > len(place) and other[: len(place)] == place for other in places)
 
 
 def _place(details: Any, document: Any) -> Location:

@@ -64,8 +64,8 @@ def read_trainer(trainer: str, declaration: Path) -> Trainer:
         raise TrainerUnreadable(
             f"module {module!r} has no function {function!r}{hint(function, source.functions)}"
         )
-    found = source.declaring_class(function)
-    return Trainer(read_class(found) if found else None)
+    declaring = source.declaring_class(function)
+    return Trainer(read_class(declaring) if declaring else None)
 
 
 def hyperparameter_mistakes(
@@ -76,14 +76,14 @@ def hyperparameter_mistakes(
     Values that are not whole may be completed later, so none is missed. Raises TrainerUnreadable.
     """
     declared = read_trainer(trainer, declaration).hyperparameters
-    found = mistakes_of(declared, values) if declared else ()
-    return [mistake for mistake in found if is_whole or mistake.message != MISSING]
+    mistakes = mistakes_of(declared, values) if declared else ()
+    return [mistake for mistake in mistakes if is_whole or mistake.message != MISSING]
 
 
 def require_hyperparameters(trainer: str, values: Mapping[str, Any], declaration: Path) -> None:
     """Raises UnusableHyperparameters, or TrainerUnreadable, unless a job may begin with them."""
-    if found := hyperparameter_mistakes(trainer, values, declaration, is_whole=True):
-        raise UnusableHyperparameters(trainer, found)
+    if mistakes := hyperparameter_mistakes(trainer, values, declaration, is_whole=True):
+        raise UnusableHyperparameters(trainer, mistakes)
 
 
 class _Source(NamedTuple):
@@ -110,15 +110,15 @@ class _Source(NamedTuple):
     @property
     def names(self) -> set[str]:
         """Whatever may be called: functions, classes, what is imported and what is assigned."""
-        found: set[str] = set()
+        names: set[str] = set()
         for line in self.body:
             if isinstance(line, (ast.FunctionDef, ast.ClassDef)):
-                found.add(line.name)
+                names.add(line.name)
             elif isinstance(line, ast.ImportFrom):
-                found |= {alias.asname or alias.name for alias in line.names}
+                names |= {alias.asname or alias.name for alias in line.names}
             elif isinstance(line, ast.Assign):
-                found |= {target.id for target in line.targets if isinstance(target, ast.Name)}
-        return found
+                names |= {target.id for target in line.targets if isinstance(target, ast.Name)}
+        return names
 
     def declaring_class(self, function: str) -> Written | None:
         """The class with the hyperparameters of the function."""
@@ -205,13 +205,13 @@ def _file_of(module: str, declaration: Path) -> Path:
     elsewhere = [place for place in sys.path if Path(place or ".").resolve() != folder.resolve()]
     first = module.partition(".")[0]
     if beside is None:
-        found = _source_of(module, elsewhere)
-        if found is None:
+        source = _source_of(module, elsewhere)
+        if source is None:
             raise TrainerUnreadable(
                 f"no module {module!r} beside {declaration.name} or in the environment"
             )
-        return found
-    other = _found(first, elsewhere)
+        return source
+    other = _module_spec(first, elsewhere)
     if first in sys.stdlib_module_names or (other and other.loader):
         raise TrainerUnreadable(
             f"{first!r} beside {declaration.name} has the name of a module of Python or of the "
@@ -226,14 +226,14 @@ def _source_of(module: str, places: list[str]) -> Path | None:
     them for the next project that has one of the same name."""
     origin = None
     for part in module.split("."):
-        spec = _found(part, places)
+        spec = _module_spec(part, places)
         if spec is None:
             return None
         places, origin = list(spec.submodule_search_locations or ()), spec.origin
     return Path(origin) if origin and origin.endswith(".py") else None
 
 
-def _found(part: str, places: Iterable[str]) -> ModuleSpec | None:
+def _module_spec(part: str, places: Iterable[str]) -> ModuleSpec | None:
     """By finders of its own: those of the interpreter keep what other threads are looking for,
     and know nothing of a file that has just been written."""
     namespace = ModuleSpec(part, None, is_package=True)

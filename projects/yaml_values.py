@@ -27,7 +27,7 @@ _KEPT = (f"{_PREFIX}merge", f"{_PREFIX}value")
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {
+    resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {
         letter: kept
         for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
         if (kept := [(tag, rule) for tag, rule in rules if tag in _KEPT])
@@ -36,8 +36,10 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
         ahead = _IS_FLOAT if name == "float" else ""
         rule = re.compile(f"^{ahead}(?:{pattern})$")
         for letter in letters:
-            found.setdefault("" if letter == "\0" else letter, []).append((_PREFIX + name, rule))
-    return found
+            resolvers.setdefault("" if letter == "\0" else letter, []).append(
+                (_PREFIX + name, rule)
+            )
+    return resolvers
 
 
 RESOLVERS = _resolvers()

@@ -72,10 +72,10 @@ class Declarations:
         digest = hashlib.sha256()
         for file in sorted(self._watched()):
             try:
-                found = file.stat()
+                status = file.stat()
             except OSError:
                 continue
-            digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def load(self) -> Usable:

@@ -42,18 +42,20 @@ def judgements(
     project: LoadedProject, model: str, artefact_digest: str, evidence: EvidenceStore
 ) -> list[Judgement]:
     """What every gated simulation of the model says of exactly these bytes. Raises OSError."""
-    found = []
+    results = []
     for name, simulation in project.declaration.simulations_of(model).items():
         if not simulation.gate:
             continue
         suite = project.suites[name].model_dump(mode="json")
         kept = evidence.find(artefact_digest, project.name, name, suite_digest(suite))
         if kept is None:
-            found.append(Judgement(simulation=name, outcome="missing"))
+            results.append(Judgement(simulation=name, outcome="missing"))
             continue
         verdict = judge(kept, simulation.gate)
-        found.append(Judgement(simulation=name, outcome=verdict.outcome, findings=verdict.findings))
-    return found
+        results.append(
+            Judgement(simulation=name, outcome=verdict.outcome, findings=verdict.findings)
+        )
+    return results
 
 
 def may_serve(judged: list[Judgement]) -> bool:

@@ -24,8 +24,8 @@ class ProjectRevision(NamedTuple):
 def revision() -> str:
     """What the settings say; else git's commit of the checkout, with `-dirty` when files differ, or
     `unknown` without git."""
-    if told := Settings().revision:
-        return told
+    if declared := Settings().revision:
+        return declared
     return project_revision(CHECKOUT).name
 
 

@@ -11,8 +11,8 @@ ADDRESSES = ("host", "port", "router_port", "public_url")
 
 def note_addresses(settings: Settings) -> None:
     """Write down where this one answers. Raises OSError."""
-    told = {name: getattr(settings, name) for name in ADDRESSES}
-    write_atomically(settings.state / "up" / "addresses.json", json.dumps(told))
+    addresses = {name: getattr(settings, name) for name in ADDRESSES}
+    write_atomically(settings.state / "up" / "addresses.json", json.dumps(addresses))
 
 
 def running(settings: Settings) -> Settings | None:
@@ -21,7 +21,9 @@ def running(settings: Settings) -> Settings | None:
     if lease.holder(settings.state / "up") is None:
         return None
     try:
-        told = json.loads((settings.state / "up" / "addresses.json").read_text())
+        addresses = json.loads((settings.state / "up" / "addresses.json").read_text())
     except (OSError, ValueError):
         return settings  # It has only just begun.
-    return settings.model_copy(update={name: told[name] for name in ADDRESSES if name in told})
+    return settings.model_copy(
+        update={name: addresses[name] for name in ADDRESSES if name in addresses}
+    )

@@ -60,16 +60,16 @@ def accounts(
 
 def accounts_of(hours: Usage, budget: Budget, prices: Prices) -> dict[str, Account]:
     """The accounts of a budget of which so much is used and reserved."""
-    found: dict[str, Account] = {}
+    accounts: dict[str, Account] = {}
     if budget.gpu_h is not None:
-        found["gpu_h"] = Account(budget.gpu_h, hours.gpu_h, hours.reserved_gpu_h)
+        accounts["gpu_h"] = Account(budget.gpu_h, hours.gpu_h, hours.reserved_gpu_h)
     if budget.money is not None:
-        found["money"] = Account(
+        accounts["money"] = Account(
             budget.money,
             hours.gpu_h * prices.gpu_h + hours.process_h * prices.process_h,
             hours.reserved_gpu_h * prices.gpu_h + hours.reserved_process_h * prices.process_h,
         )
-    return found
+    return accounts
 
 
 def admit(

@@ -38,11 +38,11 @@ def owe(
 ) -> Delivery:
     """The delivery, to be sent as soon as the transaction is committed."""
     now = time.time()
-    made = Delivery(
+    delivery = Delivery(
         new_id("msg"), organization, job_id, url, event, body, "owed", 0, now, None, "", now, None
     )
-    connection.execute(insert(deliveries).values(made._asdict()))
-    return made
+    connection.execute(insert(deliveries).values(delivery._asdict()))
+    return delivery
 
 
 def has_due(connection: Connection) -> bool:
@@ -63,10 +63,10 @@ def claim(connection: Connection, limit: int = 20) -> list[Delivery]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    found = [Delivery(*row) for row in connection.execute(due)]
-    taken = update(deliveries).where(c.id.in_([d.id for d in found]))
+    claimed = [Delivery(*row) for row in connection.execute(due)]
+    taken = update(deliveries).where(c.id.in_([d.id for d in claimed]))
     connection.execute(taken.values(due_at=now + CLAIM_S, attempts=c.attempts + 1))
-    return [d._replace(attempts=d.attempts + 1) for d in found]
+    return [d._replace(attempts=d.attempts + 1) for d in claimed]
 
 
 def settle(connection: Connection, delivery: Delivery, status: int | None, error: str) -> None:
@@ -108,14 +108,14 @@ def listed(
 ) -> list[Delivery]:
     """The organization's deliveries, newest first."""
     c = deliveries.c
-    found = select(deliveries).where(c.organization_id == organization)
+    query = select(deliveries).where(c.organization_id == organization)
     if job_id:
-        found = found.where(c.job_id == job_id)
+        query = query.where(c.job_id == job_id)
     if state:
-        found = found.where(c.state == state)
+        query = query.where(c.state == state)
     if projects is not None:
         seen = select(jobs.c.id).where(jobs.c.project.in_(list(projects)))
-        found = found.where(c.job_id.in_(seen))
+        query = query.where(c.job_id.in_(seen))
     if after:
-        found = found.where(c.id < after)
-    return [Delivery(*r) for r in connection.execute(found.order_by(c.id.desc()).limit(limit))]
+        query = query.where(c.id < after)
+    return [Delivery(*r) for r in connection.execute(query.order_by(c.id.desc()).limit(limit))]

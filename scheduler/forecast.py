@@ -49,9 +49,9 @@ def forecast(past: Sequence[Observed], hyperparameters: Mapping[str, Any]) -> Fo
     )
 
 
-def _ratio(asked: Mapping[str, Any], past: Mapping[str, Any]) -> float:
+def _ratio(spec: Mapping[str, Any], past: Mapping[str, Any]) -> float:
     for unit in UNITS:
-        new, old = asked.get(unit), past.get(unit)
+        new, old = spec.get(unit), past.get(unit)
         if isinstance(new, (int, float)) and isinstance(old, (int, float)) and new > 0 and old > 0:
             return new / old
     return 1.0

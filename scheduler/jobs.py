@@ -82,7 +82,7 @@ def create(  # noqa: PLR0913 - a request has so many parts
 ) -> Job:
     """The new job, queued; it is due after so many seconds, or once it is released."""
     now = time.time()
-    made = Job(
+    job = Job(
         id=new_id("job"),
         organization_id=organization,
         project=project,
@@ -105,8 +105,8 @@ def create(  # noqa: PLR0913 - a request has so many parts
         due_at=now + held_s,
         on_behalf_of=on_behalf_of,
     )
-    connection.execute(insert(jobs).values(made._asdict()))
-    return made
+    connection.execute(insert(jobs).values(job._asdict()))
+    return job
 
 
 _ONE = select(jobs).where(
@@ -143,13 +143,13 @@ def listed(
     if after:
         conditions.append(c.id < after)
     each = [None] if projects is None else list(projects)
-    found: list[Job] = []
+    rows: list[Job] = []
     # One project a query: an index gives the newest of each, and none sorts the whole history.
     for project in each:
         narrowed = [*conditions, c.project == project] if project is not None else conditions
         query = select(jobs).where(and_(*narrowed)).order_by(c.id.desc()).limit(limit)
-        found += [Job(*row) for row in connection.execute(query)]
-    return sorted(found, key=lambda job: job.id, reverse=True)[:limit]
+        rows += [Job(*row) for row in connection.execute(query)]
+    return sorted(rows, key=lambda job: job.id, reverse=True)[:limit]
 
 
 def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
@@ -169,9 +169,9 @@ def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
         )
     )
     connection.execute(changed)
-    found = find(connection, job.organization_id, job.id)
-    assert found
-    return found
+    current = find(connection, job.organization_id, job.id)
+    assert current
+    return current
 
 
 def delete(connection: Connection, job: Job) -> None:
@@ -200,10 +200,10 @@ def claim(connection: Connection, limit: int) -> list[Job]:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    found = [Job(*row) for row in connection.execute(due)]
-    claimed = update(jobs).where(c.id.in_([job.id for job in found]))
+    due_jobs = [Job(*row) for row in connection.execute(due)]
+    claimed = update(jobs).where(c.id.in_([job.id for job in due_jobs]))
     connection.execute(claimed.values(due_at=now + CLAIM_S, attempts=c.attempts + 1))
-    return found
+    return due_jobs
 
 
 def put_off(connection: Connection, job: Job, reason: str) -> None:
@@ -287,8 +287,8 @@ def succeeded_like(
         c.status == "succeeded",
         c.started_at.is_not(None),
     )
-    found = select(jobs).where(alike).order_by(c.id.desc()).limit(limit)
-    return [Job(*row) for row in connection.execute(found)]
+    query = select(jobs).where(alike).order_by(c.id.desc()).limit(limit)
+    return [Job(*row) for row in connection.execute(query)]
 
 
 def report(connection: Connection, job_id: str, progress: dict[str, Any]) -> None:

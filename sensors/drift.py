@@ -50,12 +50,12 @@ def measure_drift(training: np.ndarray, requests: np.ndarray, features: list[str
 
     Both arrays are [rows, features]; values that are not numbers are left out.
     """
-    found = [
+    measured = [
         _drift_of(name, training[:, i], requests[:, i], len(features))
         for i, name in enumerate(features)
     ]
     # Certain first: few values may be far apart by chance, and must not hide another's drift.
-    return max(found, key=lambda drift: (drift.p_value < SIGNIFICANCE, drift.distance))
+    return max(measured, key=lambda drift: (drift.p_value < SIGNIFICANCE, drift.distance))
 
 
 def _drift_of(name: str, training: np.ndarray, requests: np.ndarray, features: int) -> Drift:

@@ -154,12 +154,12 @@ class Fleet:
         same = candidate.model_copy(update={"since": 0.0})
         if self._step is None or self._step[0] != same:
             self._step = (same, answered)
-        found = answered.since(self._step[1])
-        if not fault and found.errors > max(1, MOST_ERRORS * found.requests):
+        counts = answered.since(self._step[1])
+        if not fault and counts.errors > max(1, MOST_ERRORS * counts.requests):
             percent = shares(self._rollout).get(variant, 0)
             fault = (
-                f"version {variant.version} answered with errors ({found.errors} of "
-                f"{found.requests} requests) at {percent} % of the traffic (its log is in "
+                f"version {variant.version} answered with errors ({counts.errors} of "
+                f"{counts.requests} requests) at {percent} % of the traffic (its log is in "
                 f"{self._logs})"
             )
         if fault:

@@ -154,10 +154,10 @@ class Haproxy:
 
     def slots(self, service: str) -> dict[int, Slot]:
         """What is known of each slot of the service; nothing where it has none. Raises OSError."""
-        found = self._ask("admin.sock", f"show stat {service} 4 -1").lstrip("# ")
-        if not found.startswith("pxname"):
+        table = self._ask("admin.sock", f"show stat {service} 4 -1").lstrip("# ")
+        if not table.startswith("pxname"):
             return {}
-        rows = csv.DictReader(io.StringIO(found))
+        rows = csv.DictReader(io.StringIO(table))
         return {int(row["svname"].removeprefix("s")): _slot(row) for row in rows}
 
     def _do(self, command: str) -> None:

@@ -117,10 +117,10 @@ class Reconciler:
 
     def _orders(self) -> dict[str, Order]:
         """What is asked of each service that is released, or was when the reconciler ended."""
-        found = {path.parent.name: NOTHING for path in self._folder.glob(f"*/{RECORD}")}
+        orders = {path.parent.name: NOTHING for path in self._folder.glob(f"*/{RECORD}")}
         for path in self._folder.glob("*/release.json"):
-            found[path.parent.name] = _order(path)
-        return found
+            orders[path.parent.name] = _order(path)
+        return orders
 
     def _publish(self, fleet: Fleet) -> None:
         status, path = fleet.status(), self._folder / fleet.service / "status.json"

@@ -109,16 +109,16 @@ def _free_port() -> int:
 
 
 def _environment(release: Release, port: int, slot: int) -> dict[str, str]:
-    found = {
+    variables = {
         "PREDICT_PORT": str(port),
         "BENTOML_HOME": str(release.bento_home),
         "BENTOML_DO_NOT_TRACK": "True",
     }
     if plan := release.request_log:
-        found |= {
+        variables |= {
             "REQUEST_LOG_FOLDER": str(plan.folder),
             "REQUEST_LOG_NAME": f"s{slot}",
             "REQUEST_LOG_SAMPLE": str(plan.sample),
             "REQUEST_LOG_MEGABYTES": str(max(1, plan.megabytes // release.replicas)),
         }
-    return found
+    return variables

@@ -71,11 +71,11 @@ class Traffic:
         if self._router.starts != self._starts:
             self._starts, self._places, self._seen = self._router.starts, {}, {}
         self._router.require_slots(self._service, self._needed)
-        found = self._router.slots(self._service) if self._needed else {}
-        for number, slot in found.items():
+        slots = self._router.slots(self._service) if self._needed else {}
+        for number, slot in slots.items():
             if (owner := self._owners.get(number)) is not None:
                 self._count(owner, slot, self._seen.get(number, NO_SLOT))
-        self._seen = found
+        self._seen = slots
 
     def _count(self, owner: Variant, slot: Slot, before: Slot) -> None:
         if slot.requests < before.requests:
@@ -93,7 +93,7 @@ class Traffic:
     def forget(self, kept: set[Variant]) -> None:
         """Forget what variants have answered that are gone."""
         owners = kept | set(self._owners.values())
-        self._answered = {v: found for v, found in self._answered.items() if v in owners}
+        self._answered = {v: answered for v, answered in self._answered.items() if v in owners}
 
     def answers(self, replica: Replica) -> bool:
         """Whether the replica is ready, and the router finds it so."""

@@ -17,7 +17,7 @@ def draw(suite: Suite, measurements: list[Measurement], folder: Path) -> list[Pa
             name: ["clean", *[f"{name} {s:g}" for s in levels]]
             for name, levels in suite.corruptions.items()
         }
-        levels = {name: [0.0, *found] for name, found in suite.corruptions.items()}
+        levels = {name: [0.0, *severities] for name, severities in suite.corruptions.items()}
         figure = _curves(measurements, "accuracy", lines, levels, "severity", suite.gated_up_to)
         return [_save(figure, folder / "accuracy_against_severity.png")]
     if isinstance(suite, LinfAttack):
@@ -32,9 +32,9 @@ def draw(suite: Suite, measurements: list[Measurement], folder: Path) -> list[Pa
 
 def _draw_rollouts(suite: Rollouts, measurements: list[Measurement], folder: Path) -> list[Path]:
     lines, levels = {}, {}
-    for name, found in suite.vary.items():
+    for name, values in suite.vary.items():
         nominal = 0.0 if name == "sensor_noise" else 1.0
-        levels[name] = sorted({*found, nominal})
+        levels[name] = sorted({*values, nominal})
         lines[name] = ["nominal" if v == nominal else f"{name} {v:g}" for v in levels[name]]
     figure = _curves(measurements, "survival", lines, levels, "multiple of nominal", None)
     pictures = [_save(figure, folder / "survival_against_physics.png")]
@@ -52,11 +52,11 @@ def _curves(
     xlabel: str,
     gated_up_to: float | None,
 ) -> Figure:
-    found = {m.scenario: m for m in measurements if m.metric == metric and m.scenario != MEAN}
+    curves = {m.scenario: m for m in measurements if m.metric == metric and m.scenario != MEAN}
     figure = Figure(figsize=(6.5, 4), layout="constrained")
     axes = figure.subplots()
     for name, scenarios in lines.items():
-        points = [found[scenario] for scenario in scenarios]
+        points = [curves[scenario] for scenario in scenarios]
         axes.plot(levels[name], [p.estimate for p in points], marker=".", label=name)
         axes.fill_between(
             levels[name], [p.low for p in points], [p.high for p in points], alpha=0.15
@@ -72,10 +72,10 @@ def _curves(
 def _failure_map(
     suite: Rollouts, measurements: list[Measurement], first: Physics, second: Physics
 ) -> Figure:
-    found = {m.scenario: m.estimate for m in measurements if m.metric == "survival"}
+    estimates = {m.scenario: m.estimate for m in measurements if m.metric == "survival"}
     rows, columns = suite.vary[first], suite.vary[second]
     failures = np.array(
-        [[1 - found[f"{first} {a:g} {second} {b:g}"] for b in columns] for a in rows]
+        [[1 - estimates[f"{first} {a:g} {second} {b:g}"] for b in columns] for a in rows]
     )
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()

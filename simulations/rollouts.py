@@ -29,20 +29,20 @@ START = 0.05
 
 def scenarios_of(suite: Rollouts) -> list[Scenario]:
     """Nominal physics, each parameter varied alone, and the declared pairs over a grid."""
-    found = [Scenario("nominal", {}, gated=True)]
+    scenarios = [Scenario("nominal", {}, gated=True)]
     for name, levels in suite.vary.items():
         nominal = 0.0 if name == "sensor_noise" else 1.0
-        found += [
+        scenarios += [
             Scenario(f"{name} {level:g}", {name: level}, _is_gated(suite, name, level))
             for level in levels
             if level != nominal
         ]
     for first, second in suite.pairs:
-        found += [
+        scenarios += [
             Scenario(f"{first} {a:g} {second} {b:g}", {first: a, second: b}, gated=False)
             for a, b in itertools.product(suite.vary[first], suite.vary[second])
         ]
-    return found
+    return scenarios
 
 
 def _is_gated(suite: Rollouts, name: str, level: float) -> bool:

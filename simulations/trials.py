@@ -53,8 +53,8 @@ class Trials:
         """`total` is the number of trials in all."""
         self._folder = CheckpointFolder(workdir / CHECKPOINTS)
         self._known: dict[str, np.ndarray] = {}
-        if found := self._folder.newest_valid():
-            with np.load(found[1] / FILE) as kept:
+        if newest := self._folder.newest_valid():
+            with np.load(newest[1] / FILE) as kept:
                 self._known = dict(kept)
         self._resumed = len(self._known)
         self._done = 0

@@ -55,8 +55,8 @@ def new_database(url: str) -> str:
 def control(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Control]:
     """An empty control database of either kind."""
     if request.param == "sqlite":
-        made = Control(f"sqlite:///{tmp_path / 'control.db'}")
+        control = Control(f"sqlite:///{tmp_path / 'control.db'}")
     else:
-        made = Control(new_database(request.getfixturevalue("postgresql")))
-    yield made
-    made.close()
+        control = Control(new_database(request.getfixturevalue("postgresql")))
+    yield control
+    control.close()

@@ -32,11 +32,11 @@ class FaultyProxy:
                     self.answer(proxy._failing.pop(0), {}, b"<Error><Code>SlowDown</Code></Error>")
                     return
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
-                found = client.request(self.command, self.path, content=body, headers=headers)
+                result = client.request(self.command, self.path, content=body, headers=headers)
                 if proxy._losing:
                     self.answer(proxy._losing.pop(), {}, b"<Error><Code>SlowDown</Code></Error>")
                     return
-                self.answer(found.status_code, dict(found.headers), found.content)
+                self.answer(result.status_code, dict(result.headers), result.content)
 
             def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)

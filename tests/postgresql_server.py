@@ -39,7 +39,7 @@ class PostgresqlServer:
 
     def with_standby(self, folder: Path) -> "PostgresqlServer":
         """A standby that has confirmed whatever this server answers."""
-        made = PostgresqlServer(folder, self._owner)
+        created = PostgresqlServer(folder, self._owner)
         folder.mkdir(mode=0o700)
         shutil.chown(folder, self._owner)
         self._run(
@@ -58,9 +58,9 @@ class PostgresqlServer:
         )
         # The socket lies in the folder that was copied, and its lock with it.
         Path(folder, ".s.PGSQL.5432.lock").unlink()
-        made._control("start", "-w", "-o", f"-k {folder} -h ''")
+        created._control("start", "-w", "-o", f"-k {folder} -h ''")
         self._configure("synchronous_standby_names", "*")
-        return made
+        return created
 
     def promote(self) -> None:
         """Become the server that writes."""

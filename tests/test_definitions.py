@@ -88,15 +88,15 @@ def test_job_runs_what_belongs_together(job, shipped):
 
 
 def test_sensors_of_the_shipped_projects_are_as_expected(shipped):
-    found = {sensor.name: sensor.default_status.value for sensor in shipped.sensors}
+    result = {sensor.name: sensor.default_status.value for sensor in shipped.sensors}
 
-    assert found == EXPECTED["sensors"]
+    assert result == EXPECTED["sensors"]
 
 
 def test_schedules_of_the_shipped_projects_are_as_expected(shipped):
-    found = {s.name: [s.cron_schedule, s.execution_timezone] for s in shipped.schedules}
+    result = {s.name: [s.cron_schedule, s.execution_timezone] for s in shipped.schedules}
 
-    assert found == EXPECTED["schedules"]
+    assert result == EXPECTED["schedules"]
 
 
 def test_every_asset_has_a_description_and_an_owner(shipped):
@@ -132,9 +132,9 @@ def test_checks_of_the_family_keep_what_follows_from_running(family, shipped):
 
 
 def test_project_in_another_folder_adds_its_assets(with_birds):
-    found = assets_of(with_birds)
+    result = assets_of(with_birds)
 
-    birds = {key: asset for key, asset in found.items() if key.startswith("birds/")}
+    birds = {key: asset for key, asset in result.items() if key.startswith("birds/")}
     assert {key: asset["deps"] for key, asset in birds.items()} == {
         "birds/dataset/songs": [],
         "birds/checkpoint/singer_checkpoint": ["birds/dataset/songs"],
@@ -144,7 +144,7 @@ def test_project_in_another_folder_adds_its_assets(with_birds):
         "birds/service/singer-api": ["birds/champion/singer_champion"],
     }
     assert {tuple(asset["owners"]) for asset in birds.values()} == {("birder@example.org",)}
-    assert found.keys() - birds.keys() == EXPECTED["assets"].keys()
+    assert result.keys() - birds.keys() == EXPECTED["assets"].keys()
 
 
 def test_project_in_another_folder_adds_its_jobs_and_sensors(with_birds):

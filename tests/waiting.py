@@ -8,7 +8,7 @@ from typing import Any
 def until(condition: Callable[[], Any], within_s: float = 120) -> Any:
     """The condition's first true value."""
     end = time.monotonic() + within_s
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
-    return found
+    return result

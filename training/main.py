@@ -189,8 +189,8 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
 
 def _environment() -> str:
     """Every installed distribution with its version, as pip reads them."""
-    found = {f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}
-    return "\n".join(sorted(found, key=str.lower)) + "\n"
+    packages = {f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}
+    return "\n".join(sorted(packages, key=str.lower)) + "\n"
 
 
 if __name__ == "__main__":

@@ -85,9 +85,9 @@ class LocalReporter(LocalTrainFnUtils):
         super().__init__(experiment_name=spec.project)
         self._process = os.getpid()
         self._checkpoints = CheckpointFolder(spec.workdir / CHECKPOINTS)
-        found = self._checkpoints.newest_valid()
-        self.resumed_from = found[0] if found else 0
-        self._last_checkpoint = Checkpoint.from_directory(str(found[1])) if found else None
+        newest = self._checkpoints.newest_valid()
+        self.resumed_from = newest[0] if newest else 0
+        self._last_checkpoint = Checkpoint.from_directory(str(newest[1])) if newest else None
         self.session = Session(spec, self.resumed_from)
 
     def report(

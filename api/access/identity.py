@@ -101,7 +101,7 @@ def _decoded(value: bytes) -> str:
 
 def _cookie(value: bytes) -> str | None:
     try:
-        found = SimpleCookie(value.decode("latin-1")).get(COOKIE)
+        morsel = SimpleCookie(value.decode("latin-1")).get(COOKIE)
     except CookieError:
         return None
-    return found.value if found and len(found.value) <= LONGEST_TOKEN else None
+    return morsel.value if morsel and len(morsel.value) <= LONGEST_TOKEN else None

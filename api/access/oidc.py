@@ -71,27 +71,27 @@ class Oidc:
 
     async def begin(self) -> Attempt:
         """Where to send the browser. Raises OidcFailed."""
-        found = await self._discovered()
+        provider = await self._discovered()
         verifier, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
         client = self._client()
         url, state = client.create_authorization_url(
-            found["authorization_endpoint"], nonce=nonce, code_verifier=verifier
+            provider["authorization_endpoint"], nonce=nonce, code_verifier=verifier
         )
         await client.aclose()
         return Attempt(url, state, nonce, verifier)
 
     async def finish(self, code: str, verifier: str, nonce: str) -> Person:
         """Who came back with the code. Raises OidcFailed."""
-        found = await self._discovered()
+        provider = await self._discovered()
         client = self._client()
         try:
             token = await client.fetch_token(
-                found["token_endpoint"], code=code, code_verifier=verifier
+                provider["token_endpoint"], code=code, code_verifier=verifier
             )
-            keys = (await client.request("GET", found["jwks_uri"], withhold_token=True)).json()
-            claims = self._verified(token.get("id_token", ""), keys, found["issuer"], nonce)
-            if "email" not in claims and "userinfo_endpoint" in found:
-                claims = {**await _userinfo(client, found, claims["sub"]), **claims}
+            keys = (await client.request("GET", provider["jwks_uri"], withhold_token=True)).json()
+            claims = self._verified(token.get("id_token", ""), keys, provider["issuer"], nonce)
+            if "email" not in claims and "userinfo_endpoint" in provider:
+                claims = {**await _userinfo(client, provider, claims["sub"]), **claims}
         except (OAuthError, httpx2.HTTPError, ValueError) as error:
             raise OidcFailed(f"the provider refuses the code: {error}") from error
         finally:
@@ -131,16 +131,16 @@ class Oidc:
             url = f"{self._issuer}/.well-known/openid-configuration"
             try:
                 async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-                    found = dict((await client.get(url)).raise_for_status().json())
+                    provider = dict((await client.get(url)).raise_for_status().json())
             except (httpx.HTTPError, ValueError, TypeError) as error:
                 raise OidcFailed(f"the identity provider does not answer: {error}") from error
-            missing = [name for name in NEEDED if not isinstance(found.get(name), str)]
+            missing = [name for name in NEEDED if not isinstance(provider.get(name), str)]
             if missing:
                 raise OidcFailed(f"{url} does not say: {', '.join(missing)}")
-            if found["issuer"].rstrip("/") != self._issuer:
-                raise OidcFailed(f"{url} is of another issuer: {found['issuer']!r}")
-            self._known, self._known_at = found, time.monotonic()
-            return found
+            if provider["issuer"].rstrip("/") != self._issuer:
+                raise OidcFailed(f"{url} is of another issuer: {provider['issuer']!r}")
+            self._known, self._known_at = provider, time.monotonic()
+            return provider
 
     def _client(self) -> Any:
         return AsyncOAuth2Client(
@@ -153,8 +153,8 @@ class Oidc:
         )
 
 
-async def _userinfo(client: Any, found: dict[str, Any], subject: str) -> dict[str, Any]:
+async def _userinfo(client: Any, provider: dict[str, Any], subject: str) -> dict[str, Any]:
     """What the provider says of the subject beside the token (OIDC Core 5.3)."""
-    told = (await client.get(found["userinfo_endpoint"])).json()
-    is_same = isinstance(told, dict) and told.get("sub") == subject
-    return told if is_same else {}
+    claims = (await client.get(provider["userinfo_endpoint"])).json()
+    is_same = isinstance(claims, dict) and claims.get("sub") == subject
+    return claims if is_same else {}

@@ -121,8 +121,10 @@ class Saml:
         """Metadata of this service provider."""
         from onelogin.saml2.settings import OneLogin_Saml2_Settings
 
-        found = OneLogin_Saml2_Settings(self._settings, sp_validation_only=True).get_sp_metadata()
-        return found if isinstance(found, bytes) else found.encode()
+        document = OneLogin_Saml2_Settings(
+            self._settings, sp_validation_only=True
+        ).get_sp_metadata()
+        return document if isinstance(document, bytes) else document.encode()
 
     def _auth(self, form: dict[str, str]) -> Any:
         from onelogin.saml2.auth import OneLogin_Saml2_Auth

@@ -27,54 +27,54 @@ UNDO: Mapping[str, str] = {
 }
 
 
-def consequences_of(call: Call, operation: str, asked: Any) -> Sentences:
+def consequences_of(call: Call, operation: str, request: Any) -> Sentences:
     """Sentences about the change; empty where it does what it says and no more."""
     find = _FINDERS.get(operation)
-    return find(call, asked) if find else []
+    return find(call, request) if find else []
 
 
-def _of_withdrawal(call: Call, asked: Any) -> Sentences:
-    if asked.id in orphans(call):
+def _of_withdrawal(call: Call, request: Any) -> Sentences:
+    if request.id in orphans(call):
         return [ORPHANED]
-    project, name, _ = call.platform.projects.service(call.principal, asked.id)
+    project, name, _ = call.platform.projects.service(call.principal, request.id)
     return [_owner(project), *_traffic(call, project, name)]
 
 
-def _of_simulation(call: Call, asked: Any) -> Sentences:
-    project, _, declared = call.platform.projects.simulation(call.principal, asked.id)
-    found = [_owner(project)]
+def _of_simulation(call: Call, request: Any) -> Sentences:
+    project, _, declared = call.platform.projects.simulation(call.principal, request.id)
+    sentences = [_owner(project)]
     if declared.gate:
         services = [n for n, s in project.declaration.services.items() if s.model == declared.model]
-        found.append(
+        sentences.append(
             f"its gate ({', '.join(declared.gate)}) no longer guards model {declared.model}, which "
             f"{', '.join(services) or 'no service'} serves"
         )
-    return found
+    return sentences
 
 
-def _of_deletion(call: Call, asked: Any) -> Sentences:
-    if not asked.purge:
-        return _of_project(call, asked)
+def _of_deletion(call: Call, request: Any) -> Sentences:
+    if not request.purge:
+        return _of_project(call, request)
     projects = call.platform.projects
-    qualified = projects.qualified(call.principal.organization, asked.project)
+    qualified = projects.qualified(call.principal.organization, request.project)
     return [*holdings_of(call, qualified).sentences(), KEPT, "a purge cannot be undone"]
 
 
-def _of_project(call: Call, asked: Any) -> Sentences:
-    project = call.platform.projects.find(call.principal, asked.project)
+def _of_project(call: Call, request: Any) -> Sentences:
+    project = call.platform.projects.find(call.principal, request.project)
     declared = project.declaration
-    found = [_owner(project)]
+    sentences = [_owner(project)]
     for name in declared.services:
-        found += _traffic(call, project, name)
+        sentences += _traffic(call, project, name)
     kept = [f"{len(part)} {family}" for family, part in _families(declared) if part]
     if kept:
-        found.append(f"what it made is kept: {', '.join(kept)}")
-    return found
+        sentences.append(f"what it made is kept: {', '.join(kept)}")
+    return sentences
 
 
-def _of_stop(call: Call, asked: Any) -> Sentences:
+def _of_stop(call: Call, request: Any) -> Sentences:
     with call.platform.control.read() as connection:
-        job = jobs.find(connection, call.principal.organization, asked.id)
+        job = jobs.find(connection, call.principal.organization, request.id)
     if job is None or job.status in GOING:
         return [_job(job)] if job else []
     return [f"the job has ended, and is deleted; {kept_of(job)}"]

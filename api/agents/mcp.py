@@ -110,13 +110,13 @@ class McpEndpoint:
         arguments = dict(params.arguments or {})
         plan_hash = arguments.pop("plan_hash", None)
         try:
-            asked = Execute.model_construct(
+            request = Execute.model_construct(
                 tool=params.name, params=arguments, callback=None, plan_hash=plan_hash
             )
-            executed = await self._agents.execute(call, asked)
+            executed = await self._agents.execute(call, request)
         except Problem as problem:
-            told = problem.document().model_dump_json()
-            return CallToolResult(content=[TextContent(type="text", text=told)], is_error=True)
+            refusal = problem.document().model_dump_json()
+            return CallToolResult(content=[TextContent(type="text", text=refusal)], is_error=True)
         structured = _structured(executed)
         text = json.dumps(structured, ensure_ascii=False)
         return CallToolResult(

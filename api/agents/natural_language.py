@@ -37,7 +37,7 @@ class Asking:
     def __init__(self, gateway: GatewaySettings, agents: Agents) -> None:
         self._gateway, self._agents = gateway, agents
 
-    async def ask(self, call: Call, asked: Ask) -> Answer:
+    async def ask(self, call: Call, request: Ask) -> Answer:
         """What the sentence led to. Raises the problems `not-configured`, `upstream-failed`."""
         if not self._gateway.ask_url:
             raise Problem(
@@ -48,29 +48,29 @@ class Asking:
         tools = {_word(o.name): o for o in self._agents.offered(call)}
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": asked.question},
+            {"role": "user", "content": request.question},
         ]
-        made: list[MadeCall] = []
+        calls: list[MadeCall] = []
         planned: list[PlannedCall] = []
         for _ in range(MOST_TURNS):
             message = await self._completion(messages, tools)
             wanted = message.get("tool_calls") or []
             if not wanted:
-                return Answer(answer=message.get("content") or "", calls=made, plan=planned)
+                return Answer(answer=message.get("content") or "", calls=calls, plan=planned)
             messages.append(message)
             for one in wanted:
-                told = await self._called(call, one, tools, made, planned)
-                text = json.dumps(told, default=str)[:MOST_RESULT]
+                result = await self._called(call, one, tools, calls, planned)
+                text = json.dumps(result, default=str)[:MOST_RESULT]
                 messages.append({"role": "tool", "tool_call_id": one.get("id"), "content": text})
         text = f"no answer after {MOST_TURNS} rounds of tool calls; ask for less at once"
-        return Answer(answer=text, calls=made, plan=planned)
+        return Answer(answer=text, calls=calls, plan=planned)
 
     async def _called(
         self,
         call: Call,
         one: dict[str, Any],
         tools: dict[str, Operation],
-        made: list[MadeCall],
+        calls: list[MadeCall],
         planned: list[PlannedCall],
     ) -> dict[str, Any]:
         function = one.get("function") or {}
@@ -84,16 +84,16 @@ class Asking:
         try:
             executed = await self._agents.execute(call, Execute(tool=operation.name, params=params))
         except Problem as problem:
-            told = problem.document().model_dump()
-            made.append(MadeCall(tool=operation.name, params=params, failed=True, result=told))
-            return told
+            answer = problem.document().model_dump()
+            calls.append(MadeCall(tool=operation.name, params=params, failed=True, result=answer))
+            return answer
         if executed.preview is not None:
             planned.append(
                 PlannedCall(tool=operation.name, params=params, preview=executed.preview)
             )
             return {"planned": executed.preview.effect, "waits_for": "the person's consent"}
         result = executed.result or {}
-        made.append(MadeCall(tool=operation.name, params=params, failed=False, result=result))
+        calls.append(MadeCall(tool=operation.name, params=params, failed=False, result=result))
         return result
 
     async def _completion(

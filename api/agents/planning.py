@@ -51,61 +51,61 @@ VOLATILE = frozenset(
 
 
 def preview(
-    call: Call, operation: Operation, asked: Input, handlers: Mapping[str, Handler]
+    call: Call, operation: Operation, request: Input, handlers: Mapping[str, Handler]
 ) -> tuple[Preview, str]:
     """The plan, and the digest of its content. Raises Problem where the operation would."""
-    resolved: dict[str, Any] = asked.model_dump(
+    resolved: dict[str, Any] = request.model_dump(
         mode="json", exclude={"idempotency_key"}, exclude_none=True
     )
-    ordered = _validated(call, operation, asked, handlers)
+    ordered = _validated(call, operation, request, handlers)
     if ordered is not None:
-        told = {k: v for k, v in ordered.spec.items() if k != "launch"}
-        resolved = {"request": resolved, "job": told}
-    present = _present(call, operation, asked, handlers)
+        spec = {k: v for k, v in ordered.spec.items() if k != "launch"}
+        resolved = {"request": resolved, "job": spec}
+    present = _present(call, operation, request, handlers)
     plan = [operation.name, call.principal.organization, resolved, present]
     text = json.dumps(plan, sort_keys=True, default=str)
     shown = Preview(
-        effect=f"{operation.summary.rstrip('.').partition(';')[0]}: {_subject(asked)}",
+        effect=f"{operation.summary.rstrip('.').partition(';')[0]}: {_subject(request)}",
         cost=_cost(call, ordered),
         quota=_quota(call, ordered),
         resolved=resolved,
-        consequences=consequences_of(call, operation.name, asked),
+        consequences=consequences_of(call, operation.name, request),
         undo=UNDO.get(operation.name, ""),
     )
     return shown, hashlib.sha256(text.encode()).hexdigest()
 
 
 def _validated(
-    call: Call, operation: Operation, asked: Input, handlers: Mapping[str, Handler]
+    call: Call, operation: Operation, request: Input, handlers: Mapping[str, Handler]
 ) -> Order | None:
     """The order of the job that the operation would take, or None where it takes none.
 
     Raises Problem where the operation refuses.
     """
     try:
-        handlers[operation.name](replace(call, is_preview=True), asked)
+        handlers[operation.name](replace(call, is_preview=True), request)
     except PreviewReached as reached:
         return reached.order
     raise AssertionError(f"{operation.name} changed something in a preview")
 
 
-def _subject(asked: Input) -> str:
+def _subject(request: Input) -> str:
     named = [
-        str(getattr(asked, name))
+        str(getattr(request, name))
         for name in ("project", "id", "dataset", "model", "name", "environment", "version")
-        if getattr(asked, name, None) is not None
+        if getattr(request, name, None) is not None
     ]
     return " ".join(named) or "your organization"
 
 
 def _present(
-    call: Call, operation: Operation, asked: Input, handlers: Mapping[str, Handler]
+    call: Call, operation: Operation, request: Input, handlers: Mapping[str, Handler]
 ) -> dict[str, Any] | None:
     reader = READERS.get(operation.name)
     if reader is None:
         return None
     kind = BY_NAME[reader].input
-    values = {name: getattr(asked, name) for name in kind.model_fields}
+    values = {name: getattr(request, name) for name in kind.model_fields}
     try:
         state = handlers[reader](call, kind.model_construct(**values)).model_dump(mode="json")
     except Problem as problem:

@@ -43,37 +43,41 @@ class Agents:
         shown = [tool_of(operation) for operation in self.offered(call)]
         return Tools(tools=shown, read_only=not call.principal.agents_may_change)
 
-    async def execute(self, call: Call, asked: Execute) -> Executed:
+    async def execute(self, call: Call, request: Execute) -> Executed:
         """A preview, or what came of the call.
 
         Raises Problem, whose errors name what the agent should change.
         """
-        operation = self._operation(call, asked.tool)
-        params = dict(asked.params)
-        if asked.callback and "callback" in operation.input.model_fields:
-            params.setdefault("callback", asked.callback)
-        made = validated(operation, params)
+        operation = self._operation(call, request.tool)
+        params = dict(request.params)
+        if request.callback and "callback" in operation.input.model_fields:
+            params.setdefault("callback", request.callback)
+        validated_input = validated(operation, params)
         inner = replace(call, operation=operation.name, idempotency_key=None)
         await self.executor.admit(inner, operation)
-        if operation.changes and asked.plan_hash is None:
-            plan = await run_in_threadpool(self._planned, inner, operation, made)
-            return Executed(tool=asked.tool, status="preview", preview=plan)
-        if operation.changes and asked.plan_hash is not None:
-            done = await run_in_threadpool(self._agreed, inner, operation, made, asked.plan_hash)
+        if operation.changes and request.plan_hash is None:
+            plan = await run_in_threadpool(self._planned, inner, operation, validated_input)
+            return Executed(tool=request.tool, status="preview", preview=plan)
+        if operation.changes and request.plan_hash is not None:
+            done = await run_in_threadpool(
+                self._agreed, inner, operation, validated_input, request.plan_hash
+            )
             if done is not None:
-                return _executed(asked.tool, "already_done", done)
-            inner = replace(inner, idempotency_key=_key_of(asked.plan_hash))
-        result = await self.executor.perform(inner, operation, made)
-        return _executed(asked.tool, "done", result)
+                return _executed(request.tool, "already_done", done)
+            inner = replace(inner, idempotency_key=_key_of(request.plan_hash))
+        result = await self.executor.perform(inner, operation, validated_input)
+        return _executed(request.tool, "done", result)
 
-    def _planned(self, call: Call, operation: Operation, asked: Input) -> Preview:
+    def _planned(self, call: Call, operation: Operation, request: Input) -> Preview:
         with translated_errors():
-            plan, content = preview(call, operation, asked, self.executor.handlers)
+            plan, content = preview(call, operation, request, self.executor.handlers)
             with call.platform.control.write() as connection:
                 digest = plans.keep(connection, call, content)
         return plan.model_copy(update={"plan_hash": digest})
 
-    def _agreed(self, call: Call, operation: Operation, asked: Input, digest: str) -> Output | None:
+    def _agreed(
+        self, call: Call, operation: Operation, request: Input, digest: str
+    ) -> Output | None:
         """The answer of a plan that was carried out before; None for one that is to be carried out
         now.
 
@@ -91,7 +95,7 @@ class Agents:
                 todo="Call without plan_hash, look at the new preview, and call with its hash.",
             )
         with translated_errors():
-            _, present = preview(call, operation, asked, self.executor.handlers)
+            _, present = preview(call, operation, request, self.executor.handlers)
         if present != content:
             raise Problem(
                 "stale-plan",
@@ -138,16 +142,16 @@ def tool_of(operation: Operation) -> Tool:
 def validated(operation: Operation, params: dict[str, Any]) -> Input:
     """The input of the operation. Raises the problem `invalid` with every field that is wrong."""
     try:
-        asked = operation.input.model_validate(params)
-        require_sense(asked)
-        return asked
+        request = operation.input.model_validate(params)
+        require_sense(request)
+        return request
     except ValidationError as error:
         known = operation.input.model_fields
         errors = []
-        for place, found in located(error.errors(), params):
+        for place, detail in located(error.errors(), params):
             field = ".".join(map(str, place))
-            near = hint(str(place[0]), known) if found["type"] == "extra_forbidden" else ""
-            errors.append(FieldError(field=field, message=found["msg"] + near))
+            near = hint(str(place[0]), known) if detail["type"] == "extra_forbidden" else ""
+            errors.append(FieldError(field=field, message=detail["msg"] + near))
         text = f"{len(errors)} parameters of {operation.name} do not fit its input_schema"
         raise Problem("invalid", text, errors=errors) from error
 

@@ -60,13 +60,13 @@ def add_commands(app: typer.Typer) -> None:
 def _command(operation: Operation) -> Callable[..., None]:
     def command(**given: Any) -> None:
         as_json, follow = given.pop("as_json"), given.pop("follow_job", False)
-        asked = _asked(operation, given)
+        request = _request_of(operation, given)
         try:
             client = Client.discovered()
             if operation.streams:
-                _follow(client, operation, asked, as_json=as_json)
+                _follow(client, operation, request, as_json=as_json)
                 return
-            answer = client.call(operation, asked)
+            answer = client.call(operation, request)
             show(operation, answer, as_json=as_json)
             if follow and isinstance(answer, jobs.Job):
                 _follow_job(client, answer.job_id, as_json=as_json)
@@ -84,34 +84,38 @@ def _command(operation: Operation) -> Callable[..., None]:
 
 def _parameters(operation: Operation) -> list[inspect.Parameter]:
     fields = operation.input.model_fields
-    found = [_parameter(name, fields[name], is_argument=True) for name in operation.path_fields]
+    parameters = [
+        _parameter(name, fields[name], is_argument=True) for name in operation.path_fields
+    ]
     others = [name for name in fields if name not in operation.path_fields]
     required = [name for name in others if fields[name].is_required()]
-    found += [_parameter(name, fields[name], is_argument=True) for name in required]
-    found += [
+    parameters += [_parameter(name, fields[name], is_argument=True) for name in required]
+    parameters += [
         _parameter(name, fields[name], is_argument=False) for name in others if name not in required
     ]
     as_json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
     keyword = inspect.Parameter.KEYWORD_ONLY
-    found.append(inspect.Parameter("as_json", keyword, annotation=as_json, default=False))
+    parameters.append(inspect.Parameter("as_json", keyword, annotation=as_json, default=False))
     if operation.output is jobs.Job and operation.cost == "compute":
         text = "Follow the log until the job ends; a job that fails ends with exit code 4."
         follow = Annotated[bool, typer.Option("--follow", help=text)]
-        found.append(inspect.Parameter("follow_job", keyword, annotation=follow, default=False))
-    return found
+        parameters.append(
+            inspect.Parameter("follow_job", keyword, annotation=follow, default=False)
+        )
+    return parameters
 
 
 def _parameter(name: str, field: FieldInfo, *, is_argument: bool) -> inspect.Parameter:
     kind, help = _kind_of(field.annotation), field.description or ""
     if is_argument:
-        told: Any = typer.Argument(help=help, show_default=False)
+        info: Any = typer.Argument(help=help, show_default=False)
         default: Any = inspect.Parameter.empty
     else:
-        told = typer.Option(f"--{name.replace('_', '-')}", help=help, show_default=False)
+        info = typer.Option(f"--{name.replace('_', '-')}", help=help, show_default=False)
         default = False if kind is bool else None
         kind = kind if kind is bool else kind | None
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, told], default=default
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=default
     )
 
 
@@ -137,7 +141,7 @@ def _is_nested(annotation: Any) -> bool:
     return _kind_of(inner) is not str or holds_models(inner)
 
 
-def _asked(operation: Operation, given: dict[str, Any]) -> Input:
+def _request_of(operation: Operation, given: dict[str, Any]) -> Input:
     fields = operation.input.model_fields
     values = {}
     for name, value in given.items():
@@ -147,9 +151,9 @@ def _asked(operation: Operation, given: dict[str, Any]) -> Input:
     try:
         return operation.input.model_validate(values)
     except ValidationError as error:
-        for place, found in located(error.errors(), values):
+        for place, detail in located(error.errors(), values):
             field = ".".join(map(str, place))
-            errors.print(f"{field}: {found['msg']}", highlight=False, soft_wrap=True)
+            errors.print(f"{field}: {detail['msg']}", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None
 
 
@@ -167,20 +171,20 @@ def _value(annotation: Any, given: Any) -> Any:
 
 def _mapping(given: list[str]) -> dict[str, Any]:
     """`key=value` pairs, or one YAML mapping."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in given:
         if part.startswith("@"):
             part = _file(part[1:])  # noqa: PLW2901
         key, equals, value = part.partition("=")
         if equals and "{" not in key:
-            found[key] = _yaml(value)
+            values[key] = _yaml(value)
             continue
         mapping = _yaml(part)
         if not isinstance(mapping, dict):
             errors.print(f"got {part!r}, expected KEY=VALUE or a mapping", highlight=False)
             raise typer.Exit(EXIT_USAGE)
-        found |= mapping
-    return found
+        values |= mapping
+    return values
 
 
 def _yaml(text: str) -> Any:
@@ -208,8 +212,8 @@ def _follow_job(client: Client, job_id: str, *, as_json: bool) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _follow(client: Client, operation: Operation, asked: Input, *, as_json: bool) -> None:
-    for event, line in client.follow(operation, asked):
+def _follow(client: Client, operation: Operation, request: Input, *, as_json: bool) -> None:
+    for event, line in client.follow(operation, request):
         if as_json:
             print(json.dumps({"id": event.id, **line.model_dump(mode="json")}), flush=True)  # noqa: T201
             continue

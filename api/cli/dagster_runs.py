@@ -81,8 +81,8 @@ class DagsterRun:
             while True:
                 ended = self._process.poll() is not None
                 if self.run_id is None:
-                    found = instance.get_runs(dg.RunsFilter(tags={TAG: self._mark}), limit=1)
-                    self.run_id = found[0].run_id if found else None
+                    runs = instance.get_runs(dg.RunsFilter(tags={TAG: self._mark}), limit=1)
+                    self.run_id = runs[0].run_id if runs else None
                 if self.run_id is not None:
                     page = instance.get_records_for_run(self.run_id, cursor=cursor)
                     cursor = page.cursor
@@ -120,9 +120,9 @@ def _happenings(entry: Any) -> Iterator[Happening]:
     elif kind == "STEP_START":
         yield Happening("started", step, "", {})
     elif kind == "ASSET_MATERIALIZATION":
-        made = event.step_materialization_data.materialization
-        metadata = {key: value.value for key, value in made.metadata.items()}
-        yield Happening("materialized", step, made.asset_key.to_user_string(), metadata)
+        materialization = event.step_materialization_data.materialization
+        metadata = {key: value.value for key, value in materialization.metadata.items()}
+        yield Happening("materialized", step, materialization.asset_key.to_user_string(), metadata)
     elif kind == "ASSET_CHECK_EVALUATION":
         check = event.asset_check_evaluation_data
         text = f"{check.check_name}: {check.description or ''}"

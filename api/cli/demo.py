@@ -65,7 +65,7 @@ class Demo:
         self._is_guest = is_up(settings)
         self._settings = settings if self._is_guest else _with_free_ports(settings)
         self._supervisor = Supervisor(self._settings, self._say)
-        self._found: dict[str, Any] = {}
+        self._metadata: dict[str, Any] = {}
 
     def run(self) -> None:
         """Show the loop. Raises DemoFailed, api.processes.supervisor.PortTaken or NotReady."""
@@ -104,7 +104,7 @@ class Demo:
                 seen.append(happening)
                 self._tell(happening)
                 if finishing and happening.kind == "materialized":
-                    self._found[happening.step] = happening.metadata
+                    self._metadata[happening.step] = happening.metadata
                     self._clock.finish(happening.step)
         except BaseException:
             run.stop()
@@ -128,15 +128,15 @@ class Demo:
         digits: Any = load_digits()
         row, url = digits.data[7].tolist(), self._service["address"]
         answer = httpx.post(url, json={"inputs": [row]}, timeout=10).raise_for_status().json()
-        self._found["request"] = (
+        self._metadata["request"] = (
             f'POST {url} {{"inputs": [[{", ".join(f"{v:g}" for v in row[:6])}, ...]]}}'
         )
-        self._found["reply"] = (
+        self._metadata["reply"] = (
             f"predictions {answer['predictions']} by model version {answer['model_version']}; "
             f"the label is {digits.target[7]}"
         )
         self._clock.finish("predict")
-        self._say(f"a prediction: {self._found['reply']}")
+        self._say(f"a prediction: {self._metadata['reply']}")
 
     def _refuse(self) -> None:
         self._say("first a bad model: trained on shuffled labels, then offered to the gate")
@@ -146,31 +146,31 @@ class Demo:
         refused = [h.text for h in seen if h.kind == "failed" and "gate refuses" in h.text]
         if not refused:
             raise DemoFailed("the gate let a bad model pass")
-        self._found["refusal"] = refused[0]
+        self._metadata["refusal"] = refused[0]
         self._clock.finish("bad")
 
     @property
     def _service(self) -> dict[str, Any]:
-        return self._found["digits__service__reader_api"]
+        return self._metadata["digits__service__reader_api"]
 
     def _table(self) -> None:
         trained, champion = (
-            self._found["digits__checkpoint__reader"],
-            self._found["digits__champion__reader"],
+            self._metadata["digits__checkpoint__reader"],
+            self._metadata["digits__champion__reader"],
         )
         table = Table(title="One turn of the loop", show_header=False, min_width=80)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         rows = trained["test_rows"]
-        table.add_row("dataset version", self._found["digits__dataset__scans"]["version"])
+        table.add_row("dataset version", self._metadata["digits__dataset__scans"]["version"])
         table.add_row(
             "test accuracy", f"{trained['test_accuracy']:.3f} on {rows:.0f} held-out rows"
         )
         table.add_row("gate verdict", champion["verdict"].replace("- ", ""))
         table.add_row("service", self._service["address"])
-        table.add_row("request", self._found["request"])
-        table.add_row("reply", self._found["reply"])
-        table.add_row("bad model", self._found["refusal"])
+        table.add_row("request", self._metadata["request"])
+        table.add_row("reply", self._metadata["reply"])
+        table.add_row("bad model", self._metadata["refusal"])
         here = "" if self._is_guest else "start `orrery up` (or `make up`), then "
         table.add_row(
             "where to look next",

@@ -148,15 +148,15 @@ def doctor(
     from resources.kubernetes_api.settings import ClusterSettings
 
     with errors.status("looking ..."):
-        found = list(examine(Settings(), ClusterSettings()))
+        findings = list(examine(Settings(), ClusterSettings()))
     if as_json:
-        print(json.dumps([asdict(each) for each in found], indent=2))  # noqa: T201
+        print(json.dumps([asdict(each) for each in findings], indent=2))  # noqa: T201
     else:
         table = Table("", "state", "what", "to do")
-        for each in found:
+        for each in findings:
             table.add_row(*map(escape, (each.name, each.state, each.message, each.todo)))
         console.print(table, highlight=False)
-    if any(each.state == "missing" for each in found):
+    if any(each.state == "missing" for each in findings):
         raise typer.Exit(1)
 
 

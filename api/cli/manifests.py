@@ -100,10 +100,10 @@ class Example:
             image=requirements.image or self._cluster.serving_image,
             is_built_in=False,
         )
-        found = [*objects_of(version, self._cluster), entrance(version, self._cluster, {})]
+        objects = [*objects_of(version, self._cluster), entrance(version, self._cluster, {})]
         if self._cluster.gateway:
-            found.append(route(full_name, {version.name: 100}, self._cluster))
-        return found
+            objects.append(route(full_name, {version.name: 100}, self._cluster))
+        return objects
 
     def job(self) -> dict[str, Any]:
         """The RayJob of a training job."""
@@ -125,12 +125,12 @@ class Example:
     @cached_property
     def _cluster(self) -> ClusterSettings:
         """Settings of the overlay; those of this machine are another cluster's."""
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             variable.removeprefix(PREFIX).lower(): value
             for variable, value in self._variables.items()
             if variable.startswith(PREFIX)
         }
-        return _Told(**told)
+        return _Told(**values)
 
 
 class _Told(ClusterSettings):

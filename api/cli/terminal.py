@@ -42,16 +42,16 @@ def ending(job: jobs.Job) -> str:
     lines = [f"{job.kind} of {job.project}/{job.name}: {job.status} {job.message}".rstrip()]
     if job.verdict:
         lines.append(f"verdict: {job.verdict}")
-    if made := job.made:
-        lines += [f"{name}: {value:.4g}" for name, value in made.test_metrics.items()]
-        told = {
-            "model version": made.model_version,
-            "artefact": made.artefact_digest and made.artefact_digest[:12],
-            "dataset version": made.dataset_version and made.dataset_version[:12],
-            "MLflow": made.mlflow_url,
-            "service": made.service_url,
+    if result := job.made:
+        lines += [f"{name}: {value:.4g}" for name, value in result.test_metrics.items()]
+        texts = {
+            "model version": result.model_version,
+            "artefact": result.artefact_digest and result.artefact_digest[:12],
+            "dataset version": result.dataset_version and result.dataset_version[:12],
+            "MLflow": result.mlflow_url,
+            "service": result.service_url,
         }
-        lines += [f"{name}: {value}" for name, value in told.items() if value]
+        lines += [f"{name}: {value}" for name, value in texts.items() if value]
     lines.append(f"Dagster: {job.monitoring.dashboard_url}")
     return "\n".join(lines)
 
@@ -89,8 +89,8 @@ def _curves(answer: jobs.Metrics) -> RenderableType:
     for name, points in answer.metrics.items():
         values = [point.value for point in points if point.value is not None]
         if values:
-            told = (values[0], values[-1], min(values), max(values))
-            table.add_row(name, str(len(points)), *(f"{value:.4g}" for value in told))
+            numbers = (values[0], values[-1], min(values), max(values))
+            table.add_row(name, str(len(points)), *(f"{value:.4g}" for value in numbers))
     return table if table.row_count else Text("nothing is measured yet.")
 
 
@@ -110,8 +110,8 @@ def _cell(value: Any) -> str:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    told = {key: _nested(value) for key, value in values.items()}
-    return ", ".join(f"{key}: {text}" for key, text in told.items() if text)
+    texts = {key: _nested(value) for key, value in values.items()}
+    return ", ".join(f"{key}: {text}" for key, text in texts.items() if text)
 
 
 def _nested(value: Any) -> str:

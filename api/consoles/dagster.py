@@ -119,15 +119,15 @@ class DagsterProxy:
             if b"application/json" not in kind:
                 raise Problem("unsupported-media", "a GraphQL request is JSON")
             body = await whole_body(receive)
-            asked = object_in(body)
-            names = await run_in_threadpool(mutations_in, asked.get("query"))
+            request = object_in(body)
+            names = await run_in_threadpool(mutations_in, request.get("query"))
             for name in sorted(names):
                 require(principal, MUTATIONS.get(name, UNKNOWN), f"Dagster's {name}")
             for name in sorted(names - SILENT):
-                await self._note(principal, f"dagster.{name}", "dagster", asked.get("variables"))
+                await self._note(principal, f"dagster.{name}", "dagster", request.get("variables"))
             if names & BACKFILLS:
-                asked = _tagged(asked, principal)
-            return json.dumps(asked).encode()
+                request = _tagged(request, principal)
+            return json.dumps(request).encode()
         query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("query")
         for text in query or []:
             if await run_in_threadpool(mutations_in, text):
@@ -148,11 +148,11 @@ def mutations_in(query: Any) -> frozenset[str]:
         for node in document.definitions
         if isinstance(node, FragmentDefinitionNode)
     }
-    found: set[str] = set()
+    names: set[str] = set()
     for node in _operations(document):
         if node.operation is OperationType.MUTATION:
-            _collect(node.selection_set, fragments, found)
-    return frozenset(found)
+            _collect(node.selection_set, fragments, names)
+    return frozenset(names)
 
 
 def _operations(document: DocumentNode) -> Iterable[OperationDefinitionNode]:
@@ -160,40 +160,40 @@ def _operations(document: DocumentNode) -> Iterable[OperationDefinitionNode]:
 
 
 def _collect(
-    selections: SelectionSetNode, fragments: dict[str, SelectionSetNode], found: set[str]
+    selections: SelectionSetNode, fragments: dict[str, SelectionSetNode], names: set[str]
 ) -> None:
     """Add the fields' names; each fragment is taken out when it is met, and so looked at once."""
     for node in selections.selections:
         if isinstance(node, FieldNode):
-            found.add(node.name.value)
+            names.add(node.name.value)
         elif isinstance(node, InlineFragmentNode):
-            _collect(node.selection_set, fragments, found)
+            _collect(node.selection_set, fragments, names)
         elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
-            _collect(fragments.pop(node.name.value), fragments, found)
+            _collect(fragments.pop(node.name.value), fragments, names)
 
 
 def object_in(body: bytes) -> dict[str, Any]:
     """The JSON object in the body. Raises the problem `malformed`."""
     try:
-        asked = json.loads(body or b"{}")
+        value = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:
         raise Problem("malformed", f"the body is no JSON: {error}") from error
-    if not isinstance(asked, dict):
+    if not isinstance(value, dict):
         raise Problem("malformed", "the body is a JSON object; nothing else is taken")
-    return asked
+    return value
 
 
-def _tagged(asked: dict[str, Any], principal: Principal) -> dict[str, Any]:
+def _tagged(request: dict[str, Any], principal: Principal) -> dict[str, Any]:
     """The request with the user among the tags of a backfill, whose dagster_runs start later in
     another process."""
-    variables = asked.get("variables")
+    variables = request.get("variables")
     params = variables.get("backfillParams") if isinstance(variables, dict) else None
     if not isinstance(variables, dict) or not isinstance(params, dict):
         raise Problem("malformed", "a backfill is asked for with the variable `backfillParams`")
     tag = {"key": USER_TAG, "value": principal.user_id}
     others = [t for t in params.get("tags") or [] if t.get("key") != USER_TAG]
     return {
-        **asked,
+        **request,
         "variables": {**variables, "backfillParams": {**params, "tags": [*others, tag]}},
     }
 

@@ -95,9 +95,9 @@ class MlflowProxy:
         await self._note(principal, "mlflow.change", f"{method} {path}", None)
         if is_file:
             return None
-        asked = object_in(await whole_body(receive))
-        _refuse_what_is_ours(path, asked)
-        return json.dumps(asked).encode()
+        request = object_in(await whole_body(receive))
+        _refuse_what_is_ours(path, request)
+        return json.dumps(request).encode()
 
 
 def permission_for(path: str, method: str) -> Permission:
@@ -111,11 +111,11 @@ def permission_for(path: str, method: str) -> Permission:
     return Permission(resource, action)
 
 
-def _refuse_what_is_ours(path: str, asked: dict[str, Any]) -> None:
-    if path.endswith("/experiments/create") and not set(asked) <= {"name", "tags"}:
+def _refuse_what_is_ours(path: str, request: dict[str, Any]) -> None:
+    if path.endswith("/experiments/create") and not set(request) <= {"name", "tags"}:
         text = "an experiment keeps its files where the platform keeps all of them"
         raise Problem("forbidden", text, todo="Name and tags are all that is taken.")
-    if _has_own_tag(asked):
+    if _has_own_tag(request):
         raise Problem("forbidden", f"tags that begin with {OWN!r} are written by the platform")
 
 
@@ -132,7 +132,7 @@ def _has_own_tag(value: Any) -> bool:
 async def _reading(scope: Scope, receive: Receive) -> bytes:
     if scope["method"] != "POST":
         raise Problem("method-not-allowed", "MLflow's GraphQL is posted")
-    asked = object_in(await whole_body(receive))
-    if await run_in_threadpool(mutations_in, asked.get("query")):
+    request = object_in(await whole_body(receive))
+    if await run_in_threadpool(mutations_in, request.get("query")):
         raise Problem("forbidden", "MLflow's GraphQL is only read here")
-    return json.dumps(asked).encode()
+    return json.dumps(request).encode()

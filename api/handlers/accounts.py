@@ -39,40 +39,42 @@ def me(call: Call, _: Nothing) -> ops.Me:
     )
 
 
-def list_organizations(call: Call, asked: ops.ListOrganizations) -> Page[ops.Organization]:
+def list_organizations(call: Call, request: ops.ListOrganizations) -> Page[ops.Organization]:
     """Organizations of the caller."""
     with call.platform.control.read() as connection:
         mine = organizations.of_user(connection, call.principal.user_id)
     if call.principal.key_id is not None:
         mine = [o for o in mine if o.id == call.principal.organization]
-    return page_in_order(sorted(mine), asked, lambda o: o.id, _organization)
+    return page_in_order(sorted(mine), request, lambda o: o.id, _organization)
 
 
-def create_organization(call: Call, asked: ops.CreateOrganization) -> ops.NewOrganization:
+def create_organization(call: Call, request: ops.CreateOrganization) -> ops.NewOrganization:
     """A new organization with the caller as its admin, and a key to it."""
     if call.principal.organization != call.platform.first_organization:
         raise Problem("forbidden", "organizations are made from the first organization")
     with call.platform.control.write() as connection:
         try:
-            made = organizations.create(connection, asked.id, asked.name)
+            organization = organizations.create(connection, request.id, request.name)
         except NameTaken as error:
             raise Problem("conflict", str(error)) from error
         except ValueError as error:
             raise invalid(str(error), "id") from error
         call.begin_change()
-        users.join(connection, call.principal.user_id, made.id, "admin")
+        users.join(connection, call.principal.user_id, organization.id, "admin")
         _, token = keys.create(
             connection,
             call.platform.secret,
-            organization=made.id,
+            organization=organization.id,
             user_id=call.principal.user_id,
             name="admin key of the organization's start",
             role="admin",
             agents_may_change=call.principal.agents_may_change,
         )
-        call.audited(connection, f"organization/{made.id}", after={"name": made.name})
+        call.audited(
+            connection, f"organization/{organization.id}", after={"name": organization.name}
+        )
     call.platform.rights_changed()
-    return ops.NewOrganization(key=token, **_organization(made).model_dump())
+    return ops.NewOrganization(key=token, **_organization(organization).model_dump())
 
 
 def rotate_callback_secret(call: Call, _: Nothing) -> ops.CallbackSecret:
@@ -86,84 +88,84 @@ def rotate_callback_secret(call: Call, _: Nothing) -> ops.CallbackSecret:
     return ops.CallbackSecret(secret=secret, generation=generation)
 
 
-def list_users(call: Call, asked: ops.ListUsers) -> Page[ops.User]:
+def list_users(call: Call, request: ops.ListUsers) -> Page[ops.User]:
     """Members of the organization."""
     with call.platform.control.read() as connection:
-        found = users.members(
-            connection, call.principal.organization, key_of(asked.cursor), asked.limit + 1
+        members = users.members(
+            connection, call.principal.organization, key_of(request.cursor), request.limit + 1
         )
-    return page_of(found, asked.limit, lambda m: m.user.id, _user)
+    return page_of(members, request.limit, lambda m: m.user.id, _user)
 
 
-def create_user(call: Call, asked: ops.CreateUser) -> ops.User:
+def create_user(call: Call, request: ops.CreateUser) -> ops.User:
     """A new member, or somebody of another organization who becomes one."""
-    require_reach(call, asked.role)
+    require_reach(call, request.role)
     organization = call.principal.organization
-    if asked.kind == "service" and asked.email:
+    if request.kind == "service" and request.email:
         raise invalid("a service account has no address", "email")
     with call.platform.control.write() as connection:
-        made = _invited(connection, asked)
-        if users.role_of(connection, made.id, organization) is not None:
-            raise Problem("conflict", f"{asked.email} is a member already")
+        user = _invited(connection, request)
+        if users.role_of(connection, user.id, organization) is not None:
+            raise Problem("conflict", f"{request.email} is a member already")
         call.begin_change()
-        users.join(connection, made.id, organization, asked.role)
-        after = {"name": made.name, "kind": made.kind, "role": asked.role}
-        call.audited(connection, f"user/{made.id}", after=after)
+        users.join(connection, user.id, organization, request.role)
+        after = {"name": user.name, "kind": user.kind, "role": request.role}
+        call.audited(connection, f"user/{user.id}", after=after)
     # What another organization knows of the person is not told here.
-    shown = made._replace(name=asked.name, subject=None)
-    return _user(Member(shown, asked.role))
+    shown = user._replace(name=request.name, subject=None)
+    return _user(Member(shown, request.role))
 
 
-def _invited(connection: Connection, asked: ops.CreateUser) -> users.User:
-    known = users.by_email(connection, asked.email) if asked.email else None
-    return known or users.create(connection, asked.kind, asked.name, asked.email)
+def _invited(connection: Connection, request: ops.CreateUser) -> users.User:
+    known = users.by_email(connection, request.email) if request.email else None
+    return known or users.create(connection, request.kind, request.name, request.email)
 
 
-def change_user(call: Call, asked: ops.ChangeUser) -> ops.User:
+def change_user(call: Call, request: ops.ChangeUser) -> ops.User:
     """Another role for a member."""
     organization = call.principal.organization
-    require_reach(call, asked.role)
+    require_reach(call, request.role)
     with call.platform.control.write() as connection:
-        member = member_of(call, connection, asked.id)
+        member = member_of(call, connection, request.id)
         require_reach(call, member.role)
         try:
-            users.join(connection, asked.id, organization, asked.role)
+            users.join(connection, request.id, organization, request.role)
         except LastAdmin as error:
             raise Problem("conflict", str(error)) from error
         call.begin_change()
-        before, after = {"role": member.role}, {"role": asked.role}
-        call.audited(connection, f"user/{asked.id}", before=before, after=after)
+        before, after = {"role": member.role}, {"role": request.role}
+        call.audited(connection, f"user/{request.id}", before=before, after=after)
     call.platform.rights_changed()
-    return _user(member._replace(role=asked.role))
+    return _user(member._replace(role=request.role))
 
 
-def remove_user(call: Call, asked: ops.UserId) -> Done:
+def remove_user(call: Call, request: ops.UserId) -> Done:
     """A member leaves."""
     with call.platform.control.write() as connection:
-        member = member_of(call, connection, asked.id)
+        member = member_of(call, connection, request.id)
         try:
-            users.leave(connection, asked.id, call.principal.organization)
+            users.leave(connection, request.id, call.principal.organization)
         except LastAdmin as error:
             raise Problem("conflict", str(error)) from error
         call.begin_change()
-        call.audited(connection, f"user/{asked.id}", before={"role": member.role})
+        call.audited(connection, f"user/{request.id}", before={"role": member.role})
     call.platform.rights_changed()
     return Done(message=f"{member.user.name} is no member any more; keys and sessions have ended")
 
 
-def sign_in_link(call: Call, asked: ops.UserId) -> ops.SignInLink:
+def sign_in_link(call: Call, request: ops.UserId) -> ops.SignInLink:
     """A link for a member who is a person."""
-    content = {"user_id": asked.id, "organization": call.principal.organization}
+    content = {"user_id": request.id, "organization": call.principal.organization}
     if not call.principal.agents_may_change:
         raise Problem("forbidden", "a key whose agents only read makes no sign-in link")
     with call.platform.control.write() as connection:
-        member = member_of(call, connection, asked.id)
+        member = member_of(call, connection, request.id)
         if member.user.kind != "person":
             raise Problem("conflict", "a service account does not sign in", todo="Make it a key.")
         call.begin_change()
         secret = call.platform.secret
         token = sessions.offer(connection, secret, "link", content, sessions.LINK_S)
-        call.audited(connection, f"user/{asked.id}")
+        call.audited(connection, f"user/{request.id}")
     url = f"{call.platform.settings.url}/sign-in?token={token}"
     return ops.SignInLink(url=url, expires_at=moment(time.time() + sessions.LINK_S))
 
@@ -183,8 +185,10 @@ def member_of(call: Call, connection: Connection, user_id: str) -> Member:
     return Member(user, role)
 
 
-def _organization(found: organizations.Organization) -> ops.Organization:
-    return ops.Organization(id=found.id, name=found.name, created_at=moment(found.created_at))
+def _organization(organization: organizations.Organization) -> ops.Organization:
+    return ops.Organization(
+        id=organization.id, name=organization.name, created_at=moment(organization.created_at)
+    )
 
 
 def _user(member: Member) -> ops.User:

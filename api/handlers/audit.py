@@ -12,25 +12,25 @@ from api.operations.operation import Nothing, Page
 from api.paging import cursor_of, key_of
 
 
-def search_audit(call: Call, asked: ops.SearchAudit) -> Page[ops.AuditEntry]:
+def search_audit(call: Call, request: ops.SearchAudit) -> Page[ops.AuditEntry]:
     """Entries of the organization."""
     with call.platform.control.read() as connection:
-        found = audit.search(
+        entries = audit.search(
             connection,
             call.principal.organization,
-            actor=asked.actor,
-            action=asked.action,
-            object=asked.object,
-            decision=asked.decision,
-            since=asked.since.timestamp() if asked.since else None,
-            until=asked.until.timestamp() if asked.until else None,
-            before_number=key_of(asked.cursor, int),
-            limit=asked.limit,
+            actor=request.actor,
+            action=request.action,
+            object=request.object,
+            decision=request.decision,
+            since=request.since.timestamp() if request.since else None,
+            until=request.until.timestamp() if request.until else None,
+            before_number=key_of(request.cursor, int),
+            limit=request.limit,
         )
     # A page may be empty and still have a next one: older entries were not looked through yet.
     return Page(
-        items=[_entry(entry) for entry in found.entries],
-        next_cursor=cursor_of(found.next) if found.next is not None else None,
+        items=[_entry(entry) for entry in entries.entries],
+        next_cursor=cursor_of(entries.next) if entries.next is not None else None,
     )
 
 

@@ -10,32 +10,32 @@ from scheduler import deliveries
 from scheduler.deliveries import Delivery
 
 
-def list_callbacks(call: Call, asked: ops.ListDeliveries) -> Page[ops.Delivery]:
+def list_callbacks(call: Call, request: ops.ListDeliveries) -> Page[ops.Delivery]:
     """Callbacks of the organization."""
     with call.platform.control.read() as connection:
-        found = deliveries.listed(
+        rows = deliveries.listed(
             connection,
             call.principal.organization,
-            job_id=asked.job_id,
+            job_id=request.job_id,
             projects=_reached(call),
-            state=asked.state,
-            after=key_of(asked.cursor),
-            limit=asked.limit + 1,
+            state=request.state,
+            after=key_of(request.cursor),
+            limit=request.limit + 1,
         )
-    return page_of(found, asked.limit, lambda d: d.id, _delivery)
+    return page_of(rows, request.limit, lambda d: d.id, _delivery)
 
 
-def replay_callback(call: Call, asked: ops.DeliveryId) -> ops.Delivery:
+def replay_callback(call: Call, request: ops.DeliveryId) -> ops.Delivery:
     """Send a callback once more."""
     with call.platform.control.write() as connection:
-        delivery = deliveries.find(connection, call.principal.organization, asked.id)
+        delivery = deliveries.find(connection, call.principal.organization, request.id)
         if delivery is None:
-            raise not_found("callback", asked.id)
+            raise not_found("callback", request.id)
         found_job(call, delivery.job_id)
         call.begin_change()
-        deliveries.replay(connection, asked.id)
-        call.audited(connection, f"callback/{asked.id}")
-        again = deliveries.find(connection, call.principal.organization, asked.id)
+        deliveries.replay(connection, request.id)
+        call.audited(connection, f"callback/{request.id}")
+        again = deliveries.find(connection, call.principal.organization, request.id)
     call.platform.work_is_waiting()
     assert again
     return _delivery(again)

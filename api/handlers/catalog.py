@@ -16,7 +16,7 @@ from projects.loading import LoadedProject
 from resources.tracking.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
 
 
-def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummary]:
+def list_projects(call: Call, request: ops.ListProjects) -> Page[ops.ProjectSummary]:
     """Visible projects by name, and the broken ones that have no last good declaration."""
     projects = call.platform.projects
     summaries = {p.name: _summary(call, p) for p in projects.visible(call.principal)}
@@ -26,7 +26,7 @@ def list_projects(call: Call, asked: ops.ListProjects) -> Page[ops.ProjectSummar
         changed = {"state": "broken", "problems": [*known.problems, *problems]}
         summaries[broken.name] = known.model_copy(update=changed)
     return page_in_order(
-        sorted(summaries.items()), asked, lambda pair: pair[0], lambda pair: pair[1]
+        sorted(summaries.items()), request, lambda pair: pair[0], lambda pair: pair[1]
     )
 
 
@@ -44,77 +44,77 @@ def _unknown(name: str) -> ops.ProjectSummary:
     )
 
 
-def create_project(call: Call, asked: ops.CreateProject) -> ops.Project:
+def create_project(call: Call, request: ops.CreateProject) -> ops.Project:
     """A new project."""
-    made = call.platform.projects.create(call.principal, asked.declaration, call.begin_change)
-    return _changed(call, made, None)
+    project = call.platform.projects.create(call.principal, request.declaration, call.begin_change)
+    return _changed(call, project, None)
 
 
-def get_project(call: Call, asked: ops.ProjectName) -> ops.Project:
+def get_project(call: Call, request: ops.ProjectName) -> ops.Project:
     """One project."""
-    return _project(call, call.platform.projects.find(call.principal, asked.project))
+    return _project(call, call.platform.projects.find(call.principal, request.project))
 
 
-def replace_project(call: Call, asked: ops.ReplaceProject) -> ops.Project:
+def replace_project(call: Call, request: ops.ReplaceProject) -> ops.Project:
     """A project with a new declaration."""
     projects = call.platform.projects
-    before = projects.find(call.principal, asked.project)
-    made = projects.replace(
-        call.principal, asked.project, asked.declaration, asked.if_match, call.begin_change
+    before = projects.find(call.principal, request.project)
+    project = projects.replace(
+        call.principal, request.project, request.declaration, request.if_match, call.begin_change
     )
-    return _changed(call, made, before)
+    return _changed(call, project, before)
 
 
-def delete_project(call: Call, asked: ops.DeleteProject) -> Done:
+def delete_project(call: Call, request: ops.DeleteProject) -> Done:
     """Remove a project on which no job is at work."""
-    if asked.purge:
-        return purge(call, asked)
+    if request.purge:
+        return purge(call, request)
     projects = call.platform.projects
-    before = projects.changeable(call.principal, asked.project)
-    require_idle(call, before.name, asked.project)
+    before = projects.changeable(call.principal, request.project)
+    require_idle(call, before.name, request.project)
     call.begin_change()
-    projects.delete(call.principal, asked.project)
+    projects.delete(call.principal, request.project)
     with call.platform.control.write() as connection:
-        call.audited(connection, f"project/{asked.project}", before=_declared(call, before))
+        call.audited(connection, f"project/{request.project}", before=_declared(call, before))
     call.platform.declarations_changed()
-    return Done(message=f"project {asked.project} is removed; what it made is kept")
+    return Done(message=f"project {request.project} is removed; what it made is kept")
 
 
-def list_models(call: Call, asked: ops.ListModels) -> Page[ops.Model]:
+def list_models(call: Call, request: ops.ListModels) -> Page[ops.Model]:
     """Models of visible projects."""
-    found = [(p, name) for p in chosen(call, asked.project) for name in p.declaration.models]
-    found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
+    models = [(p, name) for p in chosen(call, request.project) for name in p.declaration.models]
+    models.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
     return page_in_order(
-        found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _model(call, *pair)
+        models, request, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _model(call, *pair)
     )
 
 
-def get_model(call: Call, asked: ops.ModelName) -> ops.Model:
+def get_model(call: Call, request: ops.ModelName) -> ops.Model:
     """One model."""
-    project, _ = call.platform.projects.model(call.principal, asked.project, asked.model)
-    return _model(call, project, asked.model)
+    project, _ = call.platform.projects.model(call.principal, request.project, request.model)
+    return _model(call, project, request.model)
 
 
-def model_versions(call: Call, asked: ops.ListModelVersions) -> Page[ops.ModelVersion]:
+def model_versions(call: Call, request: ops.ListModelVersions) -> Page[ops.ModelVersion]:
     """Versions of one model, newest first."""
-    project, _ = call.platform.projects.model(call.principal, asked.project, asked.model)
-    after = key_of(asked.cursor, int)
-    versions = call.platform.tracking.versions(registered_name(project.name, asked.model))
+    project, _ = call.platform.projects.model(call.principal, request.project, request.model)
+    after = key_of(request.cursor, int)
+    versions = call.platform.tracking.versions(registered_name(project.name, request.model))
     rest = [v for v in versions if after is None or v.version < after]
-    return page_of(rest[: asked.limit + 1], asked.limit, lambda v: v.version, _model_version)
+    return page_of(rest[: request.limit + 1], request.limit, lambda v: v.version, _model_version)
 
 
-def _changed(call: Call, made: LoadedProject, before: LoadedProject | None) -> ops.Project:
-    shown = call.platform.projects.shown(made.name)
+def _changed(call: Call, project: LoadedProject, before: LoadedProject | None) -> ops.Project:
+    shown = call.platform.projects.shown(project.name)
     with call.platform.control.write() as connection:
         call.audited(
             connection,
             f"project/{shown}",
             before=_declared(call, before) if before else None,
-            after=_declared(call, made),
+            after=_declared(call, project),
         )
     call.platform.declarations_changed()
-    return _project(call, made)
+    return _project(call, project)
 
 
 def _where(call: Call, project: LoadedProject) -> str:

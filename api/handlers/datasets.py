@@ -16,36 +16,39 @@ from resources.orchestration.events import Materialised
 from resources.revision import revision
 
 
-def list_datasets(call: Call, asked: ops.ListDatasets) -> Page[ops.Dataset]:
+def list_datasets(call: Call, request: ops.ListDatasets) -> Page[ops.Dataset]:
     """Datasets of visible projects."""
-    found = [(p, name) for p in chosen(call, asked.project) for name in p.declaration.datasets]
-    found.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
+    datasets = [(p, name) for p in chosen(call, request.project) for name in p.declaration.datasets]
+    datasets.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
     return page_in_order(
-        found, asked, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _dataset(call, *pair)
+        datasets,
+        request,
+        lambda pair: f"{pair[0].name}/{pair[1]}",
+        lambda pair: _dataset(call, *pair),
     )
 
 
-def dataset_versions(call: Call, asked: ops.ListDatasetVersions) -> Page[ops.DatasetVersion]:
+def dataset_versions(call: Call, request: ops.ListDatasetVersions) -> Page[ops.DatasetVersion]:
     """Versions of one dataset, newest first."""
-    project = _found(call, asked.project, asked.dataset)
-    made = call.platform.events.materialisations(
-        list(asset_key(project.name, "dataset", asked.dataset).path),
-        asked.limit + 1,
-        key_of(asked.cursor, int),
+    project = _project_of(call, request.project, request.dataset)
+    versions = call.platform.events.materialisations(
+        list(asset_key(project.name, "dataset", request.dataset).path),
+        request.limit + 1,
+        key_of(request.cursor, int),
     )
-    return page_of(made, asked.limit, lambda m: m.number, _dataset_version)
+    return page_of(versions, request.limit, lambda m: m.number, _dataset_version)
 
 
-def make(call: Call, asked: ops.MakeDataset) -> Job:
+def make(call: Call, request: ops.MakeDataset) -> Job:
     """Take a job that reads the source."""
-    order = make_order(call, asked)
-    return job_view(call, take(call, order, callback=asked.callback), order.expected)
+    order = make_order(call, request)
+    return job_view(call, take(call, order, callback=request.callback), order.expected)
 
 
-def make_order(call: Call, asked: ops.MakeDataset) -> Order:
+def make_order(call: Call, request: ops.MakeDataset) -> Order:
     """The order to make a version."""
-    project = _found(call, asked.project, asked.dataset)
-    name = asked.dataset
+    project = _project_of(call, request.project, request.dataset)
+    name = request.dataset
     assets = [list(asset_key(project.name, "dataset", name).path)]
     spec = {
         "project": call.platform.projects.shown(project.name),
@@ -60,7 +63,7 @@ def make_order(call: Call, asked: ops.MakeDataset) -> Order:
         name,
         spec,
         expected=expected(call, "make", project, name, {}),
-        max_seconds=asked.max_seconds,
+        max_seconds=request.max_seconds,
     )
 
 
@@ -71,12 +74,12 @@ def chosen(call: Call, project: str | None) -> list[LoadedProject]:
     return [p for p in visible if project in (None, projects.shown(p.name))]
 
 
-def _found(call: Call, project: str, dataset: str) -> LoadedProject:
+def _project_of(call: Call, project: str, dataset: str) -> LoadedProject:
     """The project that declares the dataset. Raises the problem `not-found`."""
-    found = call.platform.projects.find(call.principal, project)
-    if dataset not in found.declaration.datasets:
-        raise not_found("dataset", dataset, hint(dataset, found.declaration.datasets))
-    return found
+    visible = call.platform.projects.find(call.principal, project)
+    if dataset not in visible.declaration.datasets:
+        raise not_found("dataset", dataset, hint(dataset, visible.declaration.datasets))
+    return visible
 
 
 def _dataset(call: Call, project: LoadedProject, name: str) -> ops.Dataset:
@@ -95,30 +98,32 @@ def _dataset(call: Call, project: LoadedProject, name: str) -> ops.Dataset:
     )
 
 
-def _dataset_version(made: Materialised) -> ops.DatasetVersion:
+def _dataset_version(materialised: Materialised) -> ops.DatasetVersion:
     return ops.DatasetVersion(
-        version=_text(made, "version") or "",
-        uri=_text(made, "uri") or "",
-        source=_text(made, "source") or None,
-        rows=_number(made, "rows"),
-        bytes=_number(made, "bytes"),
-        task=_text(made, "task") or None,
-        remarks=_remarks(made),
-        created_at=moment(made.at),
-        dagster_run_id=made.run_id,
+        version=_text(materialised, "version") or "",
+        uri=_text(materialised, "uri") or "",
+        source=_text(materialised, "source") or None,
+        rows=_number(materialised, "rows"),
+        bytes=_number(materialised, "bytes"),
+        task=_text(materialised, "task") or None,
+        remarks=_remarks(materialised),
+        created_at=moment(materialised.at),
+        dagster_run_id=materialised.run_id,
     )
 
 
-def _remarks(made: Materialised) -> list[ops.DatasetRemark]:
-    records = made.metadata.get("remarks") or []
+def _remarks(materialised: Materialised) -> list[ops.DatasetRemark]:
+    records = materialised.metadata.get("remarks") or []
     shown = [{key: value for key, value in record.items() if value != ""} for record in records]
     return [ops.DatasetRemark.model_validate(record) for record in shown]
 
 
-def _text(made: Materialised | None, key: str) -> str | None:
-    return str(made.metadata[key]) if made and key in made.metadata else None
+def _text(materialised: Materialised | None, key: str) -> str | None:
+    return (
+        str(materialised.metadata[key]) if materialised and key in materialised.metadata else None
+    )
 
 
-def _number(made: Materialised | None, key: str) -> int | None:
-    value = made.metadata.get(key) if made else None
+def _number(materialised: Materialised | None, key: str) -> int | None:
+    value = materialised.metadata.get(key) if materialised else None
     return int(value) if isinstance(value, (int, float)) else None

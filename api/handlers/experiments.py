@@ -15,51 +15,51 @@ from resources.tracking.experiments import (
 )
 
 
-def list_experiments(call: Call, asked: ops.ListExperiments) -> Page[ops.Experiment]:
+def list_experiments(call: Call, request: ops.ListExperiments) -> Page[ops.Experiment]:
     """Experiments of visible projects, newest first."""
     names = project_names(call)
-    after = key_of(asked.cursor, int)
-    found = sorted(
+    after = key_of(request.cursor, int)
+    rows = sorted(
         (
             e
             for e in call.platform.experiments.all()
-            if e.project in names and asked.project in (None, names[e.project])
+            if e.project in names and request.project in (None, names[e.project])
         ),
         key=lambda e: -int(e.id),
     )
-    rest = [e for e in found if after is None or int(e.id) < after]
+    rest = [e for e in rows if after is None or int(e.id) < after]
     return page_of(
-        rest[: asked.limit + 1], asked.limit, lambda e: int(e.id), lambda e: _view(e, names)
+        rest[: request.limit + 1], request.limit, lambda e: int(e.id), lambda e: _view(e, names)
     )
 
 
-def create(call: Call, asked: ops.CreateExperiment) -> ops.Experiment:
+def create(call: Call, request: ops.CreateExperiment) -> ops.Experiment:
     """A further experiment of a project."""
-    project = call.platform.projects.find(call.principal, asked.project)
+    project = call.platform.projects.find(call.principal, request.project)
     try:
-        call.platform.experiments.require_new(project.name, asked.name)
+        call.platform.experiments.require_new(project.name, request.name)
         call.begin_change()
-        made = call.platform.experiments.create(project.name, asked.name)
+        experiment = call.platform.experiments.create(project.name, request.name)
     except ExperimentExists as error:
-        text = f"project {asked.project!r} has an experiment {asked.name!r} already"
+        text = f"project {request.project!r} has an experiment {request.name!r} already"
         raise Problem("conflict", text) from error
     with call.platform.control.write() as connection:
-        after = {"project": asked.project, "name": asked.name}
-        call.audited(connection, f"experiment/{made.id}", after=after)
-    return _view(made, project_names(call))
+        after = {"project": request.project, "name": request.name}
+        call.audited(connection, f"experiment/{experiment.id}", after=after)
+    return _view(experiment, project_names(call))
 
 
-def list_runs(call: Call, asked: ops.ListRuns) -> Page[Run]:
+def list_runs(call: Call, request: ops.ListRuns) -> Page[Run]:
     """Runs of an experiment."""
-    experiment = _found(call, asked.id)
+    experiment = _existing(call, request.id)
     try:
         page = call.platform.experiments.runs(
             [experiment.id],
-            limit=asked.limit,
-            cursor=key_of(asked.cursor),
-            status=asked.status,
-            metric=asked.order_by,
-            ascending=asked.ascending,
+            limit=request.limit,
+            cursor=key_of(request.cursor),
+            status=request.status,
+            metric=request.order_by,
+            ascending=request.ascending,
         )
     except BadCursor as error:
         raise invalid(str(error), "cursor") from error
@@ -69,20 +69,22 @@ def list_runs(call: Call, asked: ops.ListRuns) -> Page[Run]:
     )
 
 
-def start_run(call: Call, asked: ops.CreateRun) -> Run:
+def start_run(call: Call, request: ops.CreateRun) -> Run:
     """A run to log to."""
-    experiment = _found(call, asked.id)
+    experiment = _existing(call, request.id)
     experiments = call.platform.experiments
     call.begin_change()
-    run_id = experiments.start_run(experiment.id, asked.name, call.principal.name, asked.parameters)
+    run_id = experiments.start_run(
+        experiment.id, request.name, call.principal.name, request.parameters
+    )
     with call.platform.control.write() as connection:
         call.audited(connection, f"run/{run_id}", after={"experiment": experiment.id})
-    made = experiments.run(run_id)
-    assert made
-    return run_view(made)
+    run = experiments.run(run_id)
+    assert run
+    return run_view(run)
 
 
-def _found(call: Call, experiment_id: str) -> TrackedExperiment:
+def _existing(call: Call, experiment_id: str) -> TrackedExperiment:
     experiment = call.platform.experiments.find(experiment_id)
     if experiment is None or experiment.project not in project_names(call):
         raise not_found("experiment", experiment_id)

@@ -33,50 +33,53 @@ MOST_UNDER_WAY = 20
 """Newest releases of a service among which those under way are."""
 
 
-def deploy(call: Call, asked: ops.DeployService) -> Job:
+def deploy(call: Call, request: ops.DeployService) -> Job:
     """Release the service, declared first where it is new."""
-    project = call.platform.projects.find(call.principal, asked.project)
-    there = project.declaration.services.get(asked.name)
-    wanted = _wanted(asked, there)
-    return _taken(call, deploy_order(call, asked), asked, project, asked.name, there, wanted)
+    project = call.platform.projects.find(call.principal, request.project)
+    there = project.declaration.services.get(request.name)
+    wanted = _wanted(request, there)
+    return _taken(call, deploy_order(call, request), request, project, request.name, there, wanted)
 
 
-def deploy_order(call: Call, asked: ops.DeployService) -> Order:
+def deploy_order(call: Call, request: ops.DeployService) -> Order:
     """The order to release the service."""
-    project = call.platform.projects.find(call.principal, asked.project)
-    wanted = _wanted(asked, project.declaration.services.get(asked.name))
-    if asked.name not in project.declaration.services:
-        call.platform.projects.changeable(call.principal, asked.project)
-    order = _order(call, project, asked.name, wanted, asked.model_version)
-    return replace(order, max_seconds=asked.max_seconds)
+    project = call.platform.projects.find(call.principal, request.project)
+    wanted = _wanted(request, project.declaration.services.get(request.name))
+    if request.name not in project.declaration.services:
+        call.platform.projects.changeable(call.principal, request.project)
+    order = _order(call, project, request.name, wanted, request.model_version)
+    return replace(order, max_seconds=request.max_seconds)
 
 
-def list_services(call: Call, asked: ops.ListServices) -> Page[ops.Service]:
+def list_services(call: Call, request: ops.ListServices) -> Page[ops.Service]:
     """Services of every visible project, and those that no declaration names any more."""
-    found: list[tuple[str, Callable[[], ops.Service]]] = [
+    services: list[tuple[str, Callable[[], ops.Service]]] = [
         (_id(call, project, name), partial(_view, call, project, name))
         for project in call.platform.projects.visible(call.principal)
-        if asked.project in (None, call.platform.projects.shown(project.name))
+        if request.project in (None, call.platform.projects.shown(project.name))
         for name, service in sorted(project.declaration.services.items())
-        if asked.model in (None, service.model)
+        if request.model in (None, service.model)
     ]
-    if asked.model is None:
-        found += [
+    if request.model is None:
+        services += [
             (id, partial(orphan_view, call, id, status))
             for id, status in orphans(call).items()
-            if asked.project in (None, id.partition(".")[0])
+            if request.project in (None, id.partition(".")[0])
         ]
     return page_in_order(
-        sorted(found, key=lambda pair: pair[0]), asked, lambda pair: pair[0], lambda pair: pair[1]()
+        sorted(services, key=lambda pair: pair[0]),
+        request,
+        lambda pair: pair[0],
+        lambda pair: pair[1](),
     )
 
 
-def get(call: Call, asked: ops.ServiceId) -> ops.Service:
+def get(call: Call, request: ops.ServiceId) -> ops.Service:
     """One service."""
-    found = _declared(call, asked.id)
-    if found is None:
-        return orphan_view(call, asked.id, orphan(call, asked.id))
-    return _view(call, *found)
+    declared = _declared(call, request.id)
+    if declared is None:
+        return orphan_view(call, request.id, orphan(call, request.id))
+    return _view(call, *declared)
 
 
 def _declared(call: Call, id: str) -> tuple[LoadedProject, str] | None:
@@ -90,29 +93,29 @@ def _declared(call: Call, id: str) -> tuple[LoadedProject, str] | None:
     return project, name
 
 
-def change(call: Call, asked: ops.ChangeService) -> Job:
+def change(call: Call, request: ops.ChangeService) -> Job:
     """Change what is declared where needed, and release the service."""
-    project, name, there = call.platform.projects.service(call.principal, asked.id)
-    require_match(asked.if_match, _view(call, project, name).etag)
-    wanted = _changed(there, asked)
-    return _taken(call, change_order(call, asked), asked, project, name, there, wanted)
+    project, name, there = call.platform.projects.service(call.principal, request.id)
+    require_match(request.if_match, _view(call, project, name).etag)
+    wanted = _changed(there, request)
+    return _taken(call, change_order(call, request), request, project, name, there, wanted)
 
 
-def change_order(call: Call, asked: ops.ChangeService) -> Order:
+def change_order(call: Call, request: ops.ChangeService) -> Order:
     """The order to release the changed service."""
-    project, name, there = call.platform.projects.service(call.principal, asked.id)
-    wanted = _changed(there, asked)
+    project, name, there = call.platform.projects.service(call.principal, request.id)
+    wanted = _changed(there, request)
     if wanted != there:
         shown = call.platform.projects.shown(project.name)
         call.platform.projects.changeable(call.principal, shown)
-    order = _order(call, project, name, wanted, asked.model_version)
-    return replace(order, max_seconds=asked.max_seconds)
+    order = _order(call, project, name, wanted, request.model_version)
+    return replace(order, max_seconds=request.max_seconds)
 
 
-def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
+def withdraw(call: Call, request: ops.ServiceId) -> ops.Service:
     """Stop serving, and stop the releases of the service that are under way."""
-    before = get(call, asked)
-    shown_project, _, name = asked.id.partition(".")
+    before = get(call, request)
+    shown_project, _, name = request.id.partition(".")
     project = call.platform.projects.qualified(call.principal.organization, shown_project)
     call.begin_change()
     shown = {"state": before.state, "answering": [a.version for a in before.answering]}
@@ -120,25 +123,27 @@ def withdraw(call: Call, asked: ops.ServiceId) -> ops.Service:
     # that every change of the platform needs.
     with call.platform.control.write() as connection:
         for job in _releases_under_way(call, connection, project, name):
-            jobs.ask_to_stop(connection, job, f"{asked.id} was withdrawn by {call.principal.name}")
-        call.audited(connection, f"service/{asked.id}", before=shown, after={"asked": "withdraw"})
+            jobs.ask_to_stop(
+                connection, job, f"{request.id} was withdrawn by {call.principal.name}"
+            )
+        call.audited(connection, f"service/{request.id}", before=shown, after={"asked": "withdraw"})
     call.platform.work_is_waiting()
     try:
         call.platform.runtime.withdraw(f"{project}.{name}")
     except (ClusterRefused, OSError) as error:
         outcome = {"withdrawn": False, "error": f"{type(error).__name__}: {error}"[:500]}
         with call.platform.control.write() as connection:
-            call.audited(connection, f"service/{asked.id}", after=outcome)
+            call.audited(connection, f"service/{request.id}", after=outcome)
         raise
     with call.platform.control.write() as connection:
-        call.audited(connection, f"service/{asked.id}", after={"withdrawn": True})
+        call.audited(connection, f"service/{request.id}", after={"withdrawn": True})
     return before.model_copy(update={"answering": [], "message": "is being stopped"})
 
 
 def _releases_under_way(
     call: Call, connection: Connection, project: str, name: str
 ) -> list[jobs.Job]:
-    found = jobs.listed(
+    under_way = jobs.listed(
         connection,
         call.principal.organization,
         kind="release",
@@ -146,25 +151,25 @@ def _releases_under_way(
         name=name,
         limit=MOST_UNDER_WAY,
     )
-    return [job for job in found if not job.has_ended]
+    return [job for job in under_way if not job.has_ended]
 
 
-def _wanted(asked: ops.DeployService, there: Service | None) -> Service:
+def _wanted(request: ops.DeployService, there: Service | None) -> Service:
     given = {
-        "model": asked.model,
-        "rollout": asked.rollout,
-        "scale": asked.scale,
+        "model": request.model,
+        "rollout": request.rollout,
+        "scale": request.scale,
     }
     values = {key: value for key, value in given.items() if value is not None}
     if there is not None:
         return there.model_copy(update=values)
-    if asked.model is None:
-        raise invalid(f"{asked.name!r} is not declared yet, so it needs a model", "model")
+    if request.model is None:
+        raise invalid(f"{request.name!r} is not declared yet, so it needs a model", "model")
     return Service(**values)
 
 
-def _changed(there: Service, asked: ops.ChangeService) -> Service:
-    given = {"rollout": asked.rollout, "scale": asked.scale}
+def _changed(there: Service, request: ops.ChangeService) -> Service:
+    given = {"rollout": request.rollout, "scale": request.scale}
     return there.model_copy(update={k: v for k, v in given.items() if v is not None})
 
 
@@ -201,11 +206,11 @@ def _version(
     call: Call, project: LoadedProject, model: str, version: int | None
 ) -> RegisteredVersion:
     versions = call.platform.tracking.versions(registered_name(project.name, model))
-    found = [v for v in versions if version in (None, v.version)]
-    if not found:
+    matching = [v for v in versions if version in (None, v.version)]
+    if not matching:
         wanted = f"version {version}" if version else "version"
         raise Problem("conflict", f"model {model!r} has no {wanted} yet", todo="Train it first.")
-    return found[0]
+    return matching[0]
 
 
 def _require_evidence(
@@ -228,7 +233,7 @@ def _require_evidence(
 def _taken(
     call: Call,
     order: Order,
-    asked: ops.DeployService | ops.ChangeService,
+    request: ops.DeployService | ops.ChangeService,
     project: LoadedProject,
     name: str,
     there: Service | None,
@@ -244,7 +249,7 @@ def _taken(
 
     if wanted != there:
         call.platform.projects.check_edit(call.principal, shown, ("services", name), part)
-    callback = getattr(asked, "callback", None)
+    callback = getattr(request, "callback", None)
     job = take(call, order, callback=callback, declare=declare if wanted != there else None)
     return job_view(call, job, order.expected)
 

@@ -31,42 +31,42 @@ INTERNAL = frozenset({"launch", "estimate", "dagster_runs"})
 """Parts of a job's spec that say how it is run, and not what was asked."""
 
 
-def submit(call: Call, asked: ops.SubmitTraining) -> ops.Job:
+def submit(call: Call, request: ops.SubmitTraining) -> ops.Job:
     """Take a training job."""
-    ordered = order(call, asked)
-    declaring = (lambda: declare(call, asked)) if is_undeclared(asked.model) else None
-    job = take(call, ordered, callback=asked.callback, declare=declaring)
+    ordered = order(call, request)
+    declaring = (lambda: declare(call, request)) if is_undeclared(request.model) else None
+    job = take(call, ordered, callback=request.callback, declare=declaring)
     return job_view(call, job, ordered.expected)
 
 
-def list_training(call: Call, asked: ops.ListJobs) -> Page[ops.Job]:
+def list_training(call: Call, request: ops.ListJobs) -> Page[ops.Job]:
     """Training jobs."""
-    return _listed(call, asked, "train")
+    return _listed(call, request, "train")
 
 
-def list_any(call: Call, asked: ops.ListAnyJobs) -> Page[ops.Job]:
+def list_any(call: Call, request: ops.ListAnyJobs) -> Page[ops.Job]:
     """Jobs of every kind."""
-    return _listed(call, asked, asked.kind)
+    return _listed(call, request, request.kind)
 
 
-def get_training(call: Call, asked: ops.JobId) -> ops.Job:
+def get_training(call: Call, request: ops.JobId) -> ops.Job:
     """One training job."""
-    return job_view(call, found_job(call, asked.id, "train"))
+    return job_view(call, found_job(call, request.id, "train"))
 
 
-def get_any(call: Call, asked: ops.JobId) -> ops.Job:
+def get_any(call: Call, request: ops.JobId) -> ops.Job:
     """One job."""
-    return job_view(call, found_job(call, asked.id))
+    return job_view(call, found_job(call, request.id))
 
 
-def stop(call: Call, asked: ops.JobId) -> ops.Job:
+def stop(call: Call, request: ops.JobId) -> ops.Job:
     """Ask a training job to stop, or delete one that has ended."""
-    return _ended(call, found_job(call, asked.id, "train"))
+    return _ended(call, found_job(call, request.id, "train"))
 
 
-def stop_any(call: Call, asked: ops.JobId) -> ops.Job:
+def stop_any(call: Call, request: ops.JobId) -> ops.Job:
     """Ask a job to stop or delete an ended one, with the right to start one."""
-    job = found_job(call, asked.id)
+    job = found_job(call, request.id)
     needed = NEEDED[job.kind]
     if not call.principal.may(needed):
         text = f"role {call.principal.role} does not have the right to {needed}"
@@ -109,12 +109,12 @@ def _stopped(call: Call, job: jobs.Job) -> ops.Job:
     return job_view(call, stopped)
 
 
-def metrics(call: Call, asked: ops.JobMetrics) -> ops.Metrics:
+def metrics(call: Call, request: ops.JobMetrics) -> ops.Metrics:
     """Curves of the job's mlflow_run."""
-    run = training_run(call.platform, found_job(call, asked.id))
+    run = training_run(call.platform, found_job(call, request.id))
     if run is None:
         return ops.Metrics(run_id=None, metrics={})
-    return curves_of(call, run, asked.names)
+    return curves_of(call, run, request.names)
 
 
 def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
@@ -145,7 +145,7 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
     cost = None
     if any(prices) and job.started_at:
         cost = prices.money(job.ran_s or 0.0, job.gpus)
-    told = {key: value for key, value in job.spec.items() if key not in INTERNAL}
+    spec = {key: value for key, value in job.spec.items() if key not in INTERNAL}
     dashboard = settings.dagster_url
     if job.dagster_run_id:
         dashboard = f"{dashboard}/runs/{job.dagster_run_id}"
@@ -163,7 +163,7 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
             logs_endpoint=f"{settings.url}/train/jobs/{job.id}/logs",
         ),
         webhook_url=job.callback,
-        spec=told,
+        spec=spec,
         created_at=moment(job.created_at),
         started_at=moment(job.started_at),
         ended_at=moment(job.ended_at),
@@ -173,13 +173,13 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
         progress=progress_view(job.progress),
         worked_s=job.ran_s,
         verdict=job.verdict,  # type: ignore[arg-type]
-        made=_made(call, job),
+        made=_result_of(call, job),
         created_with=_key_name(call, job),
         on_behalf_of=job.on_behalf_of,
     )
 
 
-def _made(call: Call, job: jobs.Job) -> ops.Made | None:
+def _result_of(call: Call, job: jobs.Job) -> ops.Made | None:
     if not job.made or job.dagster_run_id is None:
         return None
     return ops.Made(**job.made, dagster_run_id=job.dagster_run_id)
@@ -241,24 +241,24 @@ def _kept_estimate(job: jobs.Job) -> ops.Estimate | None:
     return ops.Estimate(**kept) if kept else None
 
 
-def _listed(call: Call, asked: ops.ListJobs, kind: Kind | None) -> Page[ops.Job]:
+def _listed(call: Call, request: ops.ListJobs, kind: Kind | None) -> Page[ops.Job]:
     platform, principal = call.platform, call.principal
     names = None
-    if asked.project is not None:
-        if not principal.may_see(asked.project):
+    if request.project is not None:
+        if not principal.may_see(request.project):
             return Page(items=[])
-        names = [platform.projects.qualified(principal.organization, asked.project)]
+        names = [platform.projects.qualified(principal.organization, request.project)]
     elif principal.projects is not None:
         names = [platform.projects.qualified(principal.organization, p) for p in principal.projects]
     with platform.control.read() as connection:
-        found = jobs.listed(
+        rows = jobs.listed(
             connection,
             principal.organization,
             kind=kind,
-            status=asked.status,
+            status=request.status,
             projects=names,
-            name=asked.name,
-            after=key_of(asked.cursor),
-            limit=asked.limit + 1,
+            name=request.name,
+            after=key_of(request.cursor),
+            limit=request.limit + 1,
         )
-    return page_of(found, asked.limit, lambda job: job.id, lambda job: job_view(call, job))
+    return page_of(rows, request.limit, lambda job: job.id, lambda job: job_view(call, job))

@@ -22,76 +22,76 @@ MANAGES_KEYS: tuple[Role, ...] = ("admin", "manager")
 DAY_S = 86_400
 
 
-def list_keys(call: Call, asked: ops.ListKeys) -> Page[ops.ApiKey]:
+def list_keys(call: Call, request: ops.ListKeys) -> Page[ops.ApiKey]:
     """The caller's keys, or all of them for whoever manages them."""
     principal = call.principal
     is_managing = principal.role in MANAGES_KEYS and principal.projects is None
     mine = None if is_managing else principal.user_id
     with call.platform.control.read() as connection:
-        found = keys.listed(
-            connection, principal.organization, mine, key_of(asked.cursor), asked.limit + 1
+        rows = keys.listed(
+            connection, principal.organization, mine, key_of(request.cursor), request.limit + 1
         )
-        hours = usages(connection, [key.id for key in found])
-        shown = {key.id: _key(call, hours.get(key.id, NOTHING), key) for key in found}
-    return page_of(found, asked.limit, lambda k: k.id, lambda k: shown[k.id])
+        hours = usages(connection, [key.id for key in rows])
+        shown = {key.id: _key(call, hours.get(key.id, NOTHING), key) for key in rows}
+    return page_of(rows, request.limit, lambda k: k.id, lambda k: shown[k.id])
 
 
-def create_key(call: Call, asked: ops.CreateKey) -> ops.NewApiKey:
+def create_key(call: Call, request: ops.CreateKey) -> ops.NewApiKey:
     """A key that reaches no further than its holder and whoever makes it."""
     principal = call.principal
-    require_reach(call, asked.role)
-    if principal.projects is not None and not set(asked.projects or ()) <= principal.projects:
+    require_reach(call, request.role)
+    if principal.projects is not None and not set(request.projects or ()) <= principal.projects:
         raise Problem("forbidden", f"your own key reaches only {sorted(principal.projects)}")
-    if principal.projects is not None and asked.projects is None:
+    if principal.projects is not None and request.projects is None:
         raise Problem("forbidden", f"your own key reaches only {sorted(principal.projects)}")
-    if asked.agents_may_change and not principal.agents_may_change:
+    if request.agents_may_change and not principal.agents_may_change:
         raise Problem("forbidden", "your own key does not let agents change anything")
-    holder = asked.user_id or principal.user_id
+    holder = request.user_id or principal.user_id
     if holder != principal.user_id and principal.role not in MANAGES_KEYS:
         raise Problem("forbidden", f"role {principal.role} may make keys for itself alone")
-    expires_at = time.time() + asked.expires_in_days * DAY_S if asked.expires_in_days else None
+    expires_at = time.time() + request.expires_in_days * DAY_S if request.expires_in_days else None
     with call.platform.control.write() as connection:
         member = member_of(call, connection, holder)
         if holder != principal.user_id and member.user.kind != "service":
             raise Problem("forbidden", "a person makes their own keys; nobody else acts for them")
-        _require_no_more(call, connection, asked, expires_at)
+        _require_no_more(call, connection, request, expires_at)
         call.begin_change()
-        made, token = keys.create(
+        key, token = keys.create(
             connection,
             call.platform.secret,
             organization=principal.organization,
             user_id=holder,
-            name=asked.name,
-            role=asked.role,
-            projects=asked.projects,
-            agents_may_change=asked.agents_may_change,
-            budget_gpu_h=asked.budget_gpu_h,
-            budget_money=asked.budget_money,
+            name=request.name,
+            role=request.role,
+            projects=request.projects,
+            agents_may_change=request.agents_may_change,
+            budget_gpu_h=request.budget_gpu_h,
+            budget_money=request.budget_money,
             expires_at=expires_at,
         )
-        after = {k: v for k, v in made._asdict().items() if k not in ("digest",)}
-        call.audited(connection, f"key/{made.id}", after=after)
-        shown = _key(call, NOTHING, made)
+        after = {k: v for k, v in key._asdict().items() if k not in ("digest",)}
+        call.audited(connection, f"key/{key.id}", after=after)
+        shown = _key(call, NOTHING, key)
     return ops.NewApiKey(key=token, **shown.model_dump())
 
 
-def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
+def revoke_key(call: Call, request: ops.KeyId) -> ops.ApiKey:
     """The key, ended."""
     principal = call.principal
     with call.platform.control.write() as connection:
-        key = keys.find(connection, asked.id)
+        key = keys.find(connection, request.id)
         mine = key is not None and key.user_id == principal.user_id
         if key is None or key.organization_id != principal.organization:
-            raise not_found("key", asked.id)
+            raise not_found("key", request.id)
         is_managing = principal.role in MANAGES_KEYS and principal.projects is None
         if not mine and not is_managing:
-            raise not_found("key", asked.id)
+            raise not_found("key", request.id)
         if not mine:
             require_reach(call, key.role)
         call.begin_change()
-        keys.revoke(connection, asked.id)
-        call.audited(connection, f"key/{asked.id}", before={"revoked_at": key.revoked_at})
-        ended = keys.find(connection, asked.id)
+        keys.revoke(connection, request.id)
+        call.audited(connection, f"key/{request.id}", before={"revoked_at": key.revoked_at})
+        ended = keys.find(connection, request.id)
         assert ended
         shown = _key(call, usage(connection, ended.id), ended)
     call.platform.rights_changed()
@@ -99,7 +99,7 @@ def revoke_key(call: Call, asked: ops.KeyId) -> ops.ApiKey:
 
 
 def _require_no_more(
-    call: Call, connection: Connection, asked: ops.CreateKey, expires_at: float | None
+    call: Call, connection: Connection, request: ops.CreateKey, expires_at: float | None
 ) -> None:
     """A key makes no key that outlives or outspends it; raises `forbidden`."""
     if call.principal.key_id is None:
@@ -109,7 +109,7 @@ def _require_no_more(
     if own.expires_at is not None and (expires_at is None or expires_at > own.expires_at):
         raise Problem("forbidden", "the key would outlive your own", todo="Name fewer days.")
     for name in ("budget_gpu_h", "budget_money"):
-        limit, wanted = getattr(own, name), getattr(asked, name)
+        limit, wanted = getattr(own, name), getattr(request, name)
         if limit is not None and (wanted is None or wanted > limit):
             text = f"your own key has a {name} of {limit:g}"
             raise Problem("forbidden", text, todo=f"Name a {name} of at most that.")

@@ -14,7 +14,7 @@ ORPHANED = "orphaned: no declaration names it any more; withdraw it, or declare 
 def orphans(call: Call) -> dict[str, ServiceStatus]:
     """Orphaned services of the caller's organization, by the name that it knows them by."""
     projects, principal = call.platform.projects, call.principal
-    found = {}
+    by_id = {}
     for status in call.platform.runtime.statuses():
         qualified, _, name = status.service.partition(".")
         declared = projects.by_name(qualified)
@@ -23,16 +23,16 @@ def orphans(call: Call) -> dict[str, ServiceStatus]:
             continue
         is_own = projects.organization_of(qualified) == principal.organization
         if is_own and principal.may_see(shown):
-            found[f"{shown}.{name}"] = status
-    return found
+            by_id[f"{shown}.{name}"] = status
+    return by_id
 
 
 def orphan(call: Call, id: str) -> ServiceStatus:
     """The orphaned service. Raises the problem `not-found`."""
-    found = orphans(call)
-    if id not in found:
+    known = orphans(call)
+    if id not in known:
         raise not_found("service", id)
-    return found[id]
+    return known[id]
 
 
 def orphan_view(call: Call, id: str, status: ServiceStatus) -> ops.Service:

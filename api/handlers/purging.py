@@ -32,16 +32,16 @@ class Holdings(NamedTuple):
 
     def sentences(self) -> list[str]:
         """What purging ends, in sentences."""
-        found = [f"service {name} stops; its callers get no answer" for name in self.services]
-        found += [f"model {name}: {count} versions" for name, count in self.models.items()]
+        sentences = [f"service {name} stops; its callers get no answer" for name in self.services]
+        sentences += [f"model {name}: {count} versions" for name, count in self.models.items()]
         datasets = {"/".join(key.split("/")[2:4]) for key in self.files if _is_dataset(key)}
-        found += [f"dataset version {version[:60]}" for version in sorted(datasets)]
+        sentences += [f"dataset version {version[:60]}" for version in sorted(datasets)]
         evidence = sum(not _is_dataset(key) for key in self.files)
-        found += [f"{evidence} records of evidence"] if evidence else []
+        sentences += [f"{evidence} records of evidence"] if evidence else []
         runs = sum(self.experiments.values())
-        found += [f"{runs} runs in {len(self.experiments)} experiments"] if runs else []
-        found += [f"events of {self.assets} assets in Dagster"] if self.assets else []
-        return found
+        sentences += [f"{runs} runs in {len(self.experiments)} experiments"] if runs else []
+        sentences += [f"events of {self.assets} assets in Dagster"] if self.assets else []
+        return sentences
 
 
 def holdings_of(call: Call, qualified: str) -> Holdings:
@@ -64,24 +64,24 @@ def holdings_of(call: Call, qualified: str) -> Holdings:
     )
 
 
-def purge(call: Call, asked: ops.DeleteProject) -> Done:
+def purge(call: Call, request: ops.DeleteProject) -> Done:
     """End what the project made, and the project where the API created it."""
     projects = call.platform.projects
-    qualified = projects.qualified(call.principal.organization, asked.project)
-    declared = _purgeable(call, asked.project, qualified)
+    qualified = projects.qualified(call.principal.organization, request.project)
+    declared = _purgeable(call, request.project, qualified)
     holdings = holdings_of(call, qualified)
     if declared is None and not any(holdings):
-        raise not_found("project", asked.project)
-    require_idle(call, qualified, asked.project)
+        raise not_found("project", request.project)
+    require_idle(call, qualified, request.project)
     call.begin_change()
     _end(call, qualified, holdings)
     if declared is not None:
-        projects.delete(call.principal, asked.project)
+        projects.delete(call.principal, request.project)
     sentences = holdings.sentences()
     with call.platform.control.write() as connection:
-        call.audited(connection, f"project/{asked.project}", before={"purged": sentences})
+        call.audited(connection, f"project/{request.project}", before={"purged": sentences})
     call.platform.declarations_changed()
-    return Done(message="\n".join([f"project {asked.project} is purged", *sentences, KEPT]))
+    return Done(message="\n".join([f"project {request.project} is purged", *sentences, KEPT]))
 
 
 def require_idle(call: Call, qualified: str, shown: str) -> None:

@@ -17,38 +17,38 @@ OWN_PARAMETERS = ("seed", "job.trainer", "job.workers")
 COMPARED = 50
 
 
-def recommend(call: Call, asked: ops.Recommend) -> ops.Recommendation:
+def recommend(call: Call, request: ops.Recommend) -> ops.Recommendation:
     """What worked best, if enough was tried."""
-    project, name = find_model(call, asked.model, asked.project)
+    project, name = find_model(call, request.model, request.project)
     experiments = call.platform.experiments
-    found = [e.id for e in experiments.all() if e.project == project.name]
+    ids = [e.id for e in experiments.all() if e.project == project.name]
     tags = {"orrery.model": name}
     best = (
         experiments.runs(
-            found,
+            ids,
             limit=COMPARED,
             status="FINISHED",
             tags=tags,
-            metric=asked.metric,
-            ascending=asked.lower_is_better,
+            metric=request.metric,
+            ascending=request.lower_is_better,
         ).runs
-        if found
+        if ids
         else []
     )
-    measured = [run for run in best if asked.metric in run.metrics]
+    measured = [run for run in best if request.metric in run.metrics]
     if len(measured) < FEWEST:
         text = (
             f"not enough history: {len(measured)} finished runs of {name} have the metric "
-            f"{asked.metric!r}, expected {FEWEST} or more; train it more often, or name another "
+            f"{request.metric!r}, expected {FEWEST} or more; train it more often, or name another "
             "metric"
         )
-        return ops.Recommendation(enough_history=False, message=text, metric=asked.metric)
+        return ops.Recommendation(enough_history=False, message=text, metric=request.metric)
     winner = measured[0]
     declared = project.declaration.models[name]
     hyperparameters = _hyperparameters(winner, declared.hyperparameters)
     workers = int(winner.parameters.get("job.workers", declared.resources.workers))
     forecasted = expected(call, "train", project, name, hyperparameters)
-    text = f"the best of {len(measured)} finished runs by {asked.metric}"
+    text = f"the best of {len(measured)} finished runs by {request.metric}"
     if forecasted is None:
         text += f"; fewer than {FEWEST} jobs ended well, too few to say how long one takes"
     return ops.Recommendation(
@@ -56,8 +56,8 @@ def recommend(call: Call, asked: ops.Recommend) -> ops.Recommendation:
         message=text,
         hyperparameters=hyperparameters,
         resources={**declared.resources.model_dump(), "workers": workers},
-        metric=asked.metric,
-        value=winner.metrics[asked.metric],
+        metric=request.metric,
+        value=winner.metrics[request.metric],
         based_on=[run.id for run in measured],
         estimated_time=estimate_of(forecasted),
     )
@@ -68,13 +68,13 @@ def _hyperparameters(run: LoggedRun, declared: dict[str, Any]) -> dict[str, Any]
     each as the kind of value that is declared, or as a number."""
     if exact := run.tags.get(HYPERPARAMETERS_TAG):
         return json.loads(exact)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, text in run.parameters.items():
         if name in OWN_PARAMETERS:
             continue
         kind = type(declared[name]) if name in declared else None
-        found[name] = _value(text, kind)
-    return found
+        values[name] = _value(text, kind)
+    return values
 
 
 def _value(text: str, kind: type | None) -> Any:

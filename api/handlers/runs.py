@@ -15,28 +15,30 @@ OWN_TAGS = ("mlflow.", "orrery.")
 """Prefixes of tags that MLflow and the platform set for themselves."""
 
 
-def get(call: Call, asked: ops.RunId) -> ops.Run:
+def get(call: Call, request: ops.RunId) -> ops.Run:
     """One run."""
-    return run_view(_found(call, asked.id))
+    return run_view(_existing(call, request.id))
 
 
-def change(call: Call, asked: ops.ChangeRun) -> ops.Run:
+def change(call: Call, request: ops.ChangeRun) -> ops.Run:
     """End, rename or tag the run."""
-    run = _own(call, asked.id)
+    run = _own(call, request.id)
     call.begin_change()
-    call.platform.experiments.change(run.id, status=asked.status, name=asked.name, tags=asked.tags)
-    after = asked.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
+    call.platform.experiments.change(
+        run.id, status=request.status, name=request.name, tags=request.tags
+    )
+    after = request.model_dump(mode="json", exclude={"id"}, exclude_defaults=True)
     with call.platform.control.write() as connection:
         call.audited(connection, f"run/{run.id}", before={"status": run.status}, after=after)
-    return run_view(_found(call, run.id))
+    return run_view(_existing(call, run.id))
 
 
-def delete(call: Call, asked: ops.RunId) -> Done:
+def delete(call: Call, request: ops.RunId) -> Done:
     """Delete the run; MLflow keeps what it deletes until its own garbage collection."""
-    run = _own(call, asked.id)
-    made = call.platform.tracking.versions_of_run(run.id)
-    if made:
-        names = ", ".join(made)
+    run = _own(call, request.id)
+    versions = call.platform.tracking.versions_of_run(run.id)
+    if versions:
+        names = ", ".join(versions)
         raise Problem("conflict", f"run {run.id} made {names}, whose origin it is")
     call.begin_change()
     call.platform.experiments.delete_run(run.id)
@@ -45,43 +47,43 @@ def delete(call: Call, asked: ops.RunId) -> Done:
     return Done(message=f"run {run.id} is deleted")
 
 
-def files(call: Call, asked: ops.RunId) -> ops.RunFiles:
+def files(call: Call, request: ops.RunId) -> ops.RunFiles:
     """Every file of the run."""
-    run = _found(call, asked.id)
-    found = call.platform.experiments.files(run.id)
-    return ops.RunFiles(files=[ops.RunFile(path=f.path, bytes=f.bytes) for f in found])
+    run = _existing(call, request.id)
+    listing = call.platform.experiments.files(run.id)
+    return ops.RunFiles(files=[ops.RunFile(path=f.path, bytes=f.bytes) for f in listing])
 
 
-def add_file(call: Call, asked: ops.AddFile) -> ops.RunFile:
+def add_file(call: Call, request: ops.AddFile) -> ops.RunFile:
     """Keep a file with the run."""
-    run = _own(call, asked.id)
-    content = asked.content
+    run = _own(call, request.id)
+    content = request.content
     call.begin_change()
-    call.platform.experiments.add_file(run.id, asked.path, content)
+    call.platform.experiments.add_file(run.id, request.path, content)
     with call.platform.control.write() as connection:
-        after = {"file": asked.path, "bytes": len(content)}
+        after = {"file": request.path, "bytes": len(content)}
         call.audited(connection, f"run/{run.id}", after=after)
-    return ops.RunFile(path=asked.path, bytes=len(content))
+    return ops.RunFile(path=request.path, bytes=len(content))
 
 
-def metrics(call: Call, asked: ops.RunMetrics) -> Metrics:
+def metrics(call: Call, request: ops.RunMetrics) -> Metrics:
     """Curves of a run."""
-    return curves_of(call, _found(call, asked.id), asked.names)
+    return curves_of(call, _existing(call, request.id), request.names)
 
 
-def log(call: Call, asked: ops.LogMetrics) -> Done:
+def log(call: Call, request: ops.LogMetrics) -> Done:
     """Record a batch of metrics."""
-    run = _found(call, asked.id)
+    run = _existing(call, request.id)
     now = time.time()
     call.begin_change()
     call.platform.experiments.log(
         run.id,
         [
             LoggedValue(p.name, p.value, p.step, p.at.timestamp() if p.at else now)
-            for p in asked.metrics
+            for p in request.metrics
         ],
     )
-    return Done(message=f"{len(asked.metrics)} values are recorded in {run.id}")
+    return Done(message=f"{len(request.metrics)} values are recorded in {run.id}")
 
 
 def project_names(call: Call) -> dict[str, str]:
@@ -90,7 +92,7 @@ def project_names(call: Call) -> dict[str, str]:
     return {p.name: projects.shown(p.name) for p in projects.visible(call.principal)}
 
 
-def _found(call: Call, run_id: str) -> LoggedRun:
+def _existing(call: Call, run_id: str) -> LoggedRun:
     run = call.platform.experiments.run(run_id)
     if run is None:
         raise not_found("run", run_id)
@@ -102,7 +104,7 @@ def _found(call: Call, run_id: str) -> LoggedRun:
 
 def _own(call: Call, run_id: str) -> LoggedRun:
     """The run, which no job owns. Raises the problems `not-found` and `conflict`."""
-    run = _found(call, run_id)
+    run = _existing(call, run_id)
     if JOB_TAG in run.tags:
         raise Problem(
             "conflict",

@@ -24,71 +24,75 @@ from scheduler import jobs
 from simulations.evidence import judge, suite_digest
 
 
-def create(call: Call, asked: ops.CreateEnvironment) -> ops.Environment:
+def create(call: Call, request: ops.CreateEnvironment) -> ops.Environment:
     """Declare an environment in a project of the API."""
     projects, principal = call.platform.projects, call.principal
-    project = projects.changeable(principal, asked.project)
-    if asked.name in project.declaration.simulations:
-        raise Problem("conflict", f"{asked.project} has an environment {asked.name!r} already")
-    own = None if isinstance(asked.suite, str) else asked.suite.model_dump(mode="json")
-    path = asked.suite if isinstance(asked.suite, str) else projects.suite_path(project, asked.name)
+    project = projects.changeable(principal, request.project)
+    if request.name in project.declaration.simulations:
+        raise Problem("conflict", f"{request.project} has an environment {request.name!r} already")
+    own = None if isinstance(request.suite, str) else request.suite.model_dump(mode="json")
+    path = (
+        request.suite
+        if isinstance(request.suite, str)
+        else projects.suite_path(project, request.name)
+    )
     declared = Simulation(
-        model=asked.model, suite=path, gate=asked.gate, description=asked.description
+        model=request.model, suite=path, gate=request.gate, description=request.description
     )
     part = declared.model_dump(mode="json", exclude_defaults=True)
-    place = ("simulations", asked.name)
-    changed = projects.edit(principal, asked.project, place, part, call.begin_change, own)
+    place = ("simulations", request.name)
+    changed = projects.edit(principal, request.project, place, part, call.begin_change, own)
     with call.platform.control.write() as connection:
-        call.audited(connection, f"environment/{asked.project}.{asked.name}", after=part)
+        call.audited(connection, f"environment/{request.project}.{request.name}", after=part)
     call.platform.declarations_changed()
-    return _view(call, changed, asked.name)
+    return _view(call, changed, request.name)
 
 
-def list_environments(call: Call, asked: ops.ListEnvironments) -> Page[ops.Environment]:
+def list_environments(call: Call, request: ops.ListEnvironments) -> Page[ops.Environment]:
     """Environments of every visible project."""
-    found = [
+    suites = [
         (project, name)
         for project in call.platform.projects.visible(call.principal)
-        if asked.project in (None, call.platform.projects.shown(project.name))
+        if request.project in (None, call.platform.projects.shown(project.name))
         for name, simulation in project.declaration.simulations.items()
-        if asked.model in (None, simulation.model)
+        if request.model in (None, simulation.model)
     ]
     return page_in_order(
-        sorted(found, key=lambda pair: _id(call, *pair)),
-        asked,
+        sorted(suites, key=lambda pair: _id(call, *pair)),
+        request,
         lambda pair: _id(call, *pair),
         lambda pair: _view(call, *pair),
     )
 
 
-def get(call: Call, asked: ops.EnvironmentId) -> ops.Environment:
+def get(call: Call, request: ops.EnvironmentId) -> ops.Environment:
     """One environment."""
-    project, name, _ = call.platform.projects.simulation(call.principal, asked.id)
+    project, name, _ = call.platform.projects.simulation(call.principal, request.id)
     return _view(call, project, name)
 
 
-def start(call: Call, asked: ops.StartSimulation) -> Job:
+def start(call: Call, request: ops.StartSimulation) -> Job:
     """Take a job that runs the environment."""
-    order = start_order(call, asked)
-    job = take(call, order, callback=asked.callback)
+    order = start_order(call, request)
+    job = take(call, order, callback=request.callback)
     return job_view(call, job, order.expected)
 
 
-def start_order(call: Call, asked: ops.StartSimulation) -> Order:
+def start_order(call: Call, request: ops.StartSimulation) -> Order:
     """The order to run the environment against one model version."""
-    project, name, declared = call.platform.projects.simulation(call.principal, asked.id)
+    project, name, declared = call.platform.projects.simulation(call.principal, request.id)
     versions = _versions(call, project, declared.model)
-    chosen = [v for v in versions if asked.model_version in (None, v.version)]
+    chosen = [v for v in versions if request.model_version in (None, v.version)]
     if not chosen:
-        wanted = f"version {asked.model_version}" if asked.model_version else "version"
+        wanted = f"version {request.model_version}" if request.model_version else "version"
         text = f"model {declared.model!r} has no {wanted} yet"
         raise Problem("conflict", text, todo="Train it first.")
     version = chosen[0]
     op = op_name(project.name, "simulation", name)
     assets = [list(asset_key(project.name, "simulation", name).path)]
     config: dict[str, Any] = {"model_version": version.version}
-    if asked.max_seconds is not None:
-        config["timeout_s"] = asked.max_seconds
+    if request.max_seconds is not None:
+        config["timeout_s"] = request.max_seconds
     spec = {
         "project": call.platform.projects.shown(project.name),
         "environment": name,
@@ -107,25 +111,29 @@ def start_order(call: Call, asked: ops.StartSimulation) -> Order:
         name,
         spec,
         expected=forecasted,
-        max_seconds=asked.max_seconds,
+        max_seconds=request.max_seconds,
     )
 
 
-def delete(call: Call, asked: ops.EnvironmentId) -> Done:
+def delete(call: Call, request: ops.EnvironmentId) -> Done:
     """Take the environment out of its project, unless it is running."""
     projects = call.platform.projects
-    project, name, declared = projects.simulation(call.principal, asked.id)
+    project, name, declared = projects.simulation(call.principal, request.id)
     shown = projects.shown(project.name)
     projects.changeable(call.principal, shown)
     newest = _newest_job(call, project, name)
     if newest and not newest.has_ended:
-        raise Problem("conflict", f"{asked.id} is running in job {newest.id}", todo="Wait for it.")
+        raise Problem(
+            "conflict", f"{request.id} is running in job {newest.id}", todo="Wait for it."
+        )
     _require_no_live_gate(call, project, name, declared)
     projects.edit(call.principal, shown, ("simulations", name), None, call.begin_change)
     with call.platform.control.write() as connection:
-        call.audited(connection, f"environment/{asked.id}", before=declared.model_dump(mode="json"))
+        call.audited(
+            connection, f"environment/{request.id}", before=declared.model_dump(mode="json")
+        )
     call.platform.declarations_changed()
-    return Done(message=f"{asked.id} is removed; the evidence it left is kept")
+    return Done(message=f"{request.id} is removed; the evidence it left is kept")
 
 
 def _require_no_live_gate(
@@ -145,23 +153,23 @@ def _require_no_live_gate(
             )
 
 
-def evidence(call: Call, asked: ops.ListEvidence) -> ops.AllEvidence:
+def evidence(call: Call, request: ops.ListEvidence) -> ops.AllEvidence:
     """What every environment of the model says of the version."""
-    project, _ = call.platform.projects.model(call.principal, asked.project, asked.model)
-    versions = _versions(call, project, asked.model)
-    version = next((v for v in versions if v.version == asked.version), None)
+    project, _ = call.platform.projects.model(call.principal, request.project, request.model)
+    versions = _versions(call, project, request.model)
+    version = next((v for v in versions if v.version == request.version), None)
     if version is None:
-        raise not_found("version", f"{asked.model} {asked.version}")
-    found = [
+        raise not_found("version", f"{request.model} {request.version}")
+    rows = [
         _evidence(call, project, name, version)
-        for name in project.declaration.simulations_of(asked.model)
+        for name in project.declaration.simulations_of(request.model)
     ]
-    judged = judgements(project, asked.model, version.artefact_digest, call.platform.evidence)
+    judged = judgements(project, request.model, version.artefact_digest, call.platform.evidence)
     return ops.AllEvidence(
         model_version=version.version,
         artefact_digest=version.artefact_digest,
         may_serve=may_serve(judged),
-        evidence=found,
+        evidence=rows,
         checked_at=moment(time.time()),
     )
 
@@ -200,7 +208,7 @@ def _evidence(
 
 def _newest_job(call: Call, project: LoadedProject, name: str) -> jobs.Job | None:
     with call.platform.control.read() as connection:
-        found = jobs.listed(
+        newest = jobs.listed(
             connection,
             call.principal.organization,
             kind="simulate",
@@ -208,7 +216,7 @@ def _newest_job(call: Call, project: LoadedProject, name: str) -> jobs.Job | Non
             name=name,
             limit=1,
         )
-    return found[0] if found else None
+    return newest[0] if newest else None
 
 
 def _id(call: Call, project: LoadedProject, name: str) -> str:

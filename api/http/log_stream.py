@@ -61,25 +61,25 @@ class LogStreams:
     def __init__(self) -> None:
         self._readers: dict[str, tuple[LogReader, int]] = {}
 
-    async def follow(self, call: Call, asked: FollowLogs) -> AsyncIterator[bytes]:
+    async def follow(self, call: Call, request: FollowLogs) -> AsyncIterator[bytes]:
         """Events of the job's log, from the asked place on. Raises `not-found`."""
-        await run_in_threadpool(found_job, call, asked.id)
-        reader, followers = self._readers.get(asked.id) or (LogReader(call, asked.id), 0)
-        self._readers[asked.id] = (reader, followers + 1)
+        await run_in_threadpool(found_job, call, request.id)
+        reader, followers = self._readers.get(request.id) or (LogReader(call, request.id), 0)
+        self._readers[request.id] = (reader, followers + 1)
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
-            async for event in _events(reader, asked):
+            async for event in _events(reader, request):
                 yield event
         finally:
-            reader, followers = self._readers[asked.id]
+            reader, followers = self._readers[request.id]
             if followers <= 1:
-                del self._readers[asked.id]
+                del self._readers[request.id]
             else:
-                self._readers[asked.id] = (reader, followers - 1)
+                self._readers[request.id] = (reader, followers - 1)
 
 
-async def _events(reader: LogReader, asked: FollowLogs) -> AsyncIterator[bytes]:
-    at_run, at_line = (int(p) for p in (asked.last_event_id or "0.0").split("."))
+async def _events(reader: LogReader, request: FollowLogs) -> AsyncIterator[bytes]:
+    at_run, at_line = (int(p) for p in (request.last_event_id or "0.0").split("."))
     silent_s = 0.0
     loop = asyncio.get_running_loop()
     while True:
@@ -102,7 +102,7 @@ async def _events(reader: LogReader, asked: FollowLogs) -> AsyncIterator[bytes]:
             sent = 0
             await asyncio.sleep(PATIENCE_S)
             job = None
-        if job is not None and not sent and (job.has_ended or not asked.follow):
+        if job is not None and not sent and (job.has_ended or not request.follow):
             yield _end(f"{at_run}.{at_line}", job)
             return
         silent_s = 0.0 if sent else silent_s + loop.time() - before
@@ -113,18 +113,18 @@ async def _events(reader: LogReader, asked: FollowLogs) -> AsyncIterator[bytes]:
 
 def _event(id: str, line: Line) -> bytes:
     at = datetime.fromtimestamp(line.at, UTC)
-    told = LogLine(
+    data = LogLine(
         at=at,
         kind=line.kind,  # type: ignore[arg-type]
         step=line.step,
         text=line.text,
         progress=progress_view(line.progress),
     )
-    return f"id: {id}\nevent: line\ndata: {told.model_dump_json()}\n\n".encode()
+    return f"id: {id}\nevent: line\ndata: {data.model_dump_json()}\n\n".encode()
 
 
 def _end(id: str, job: Job) -> bytes:
     at = datetime.fromtimestamp(job.ended_at, UTC) if job.ended_at else datetime.now(UTC)
     text = f"{job.status}: {job.message}".rstrip(": ")
-    told = LogLine(at=at, kind="end", step="", text=text)
-    return f"id: {id}\nevent: end\ndata: {told.model_dump_json()}\n\n".encode()
+    line = LogLine(at=at, kind="end", step="", text=text)
+    return f"id: {id}\nevent: end\ndata: {line.model_dump_json()}\n\n".encode()

@@ -83,11 +83,11 @@ def _endpoint(operation: Operation, executor: Executor) -> Callable[..., Awaitab
                 values |= {name: getattr(given, name) for name in type(given).model_fields}
         key = values.pop(KEY_FIELD, None) if operation.is_keyed else None
         call = replace(_call(operation, executor, request), idempotency_key=key)
-        asked = operation.input.model_construct(**values)
+        command = operation.input.model_construct(**values)
         if operation.streams:
-            events = await executor.stream(call, operation, asked)
+            events = await executor.stream(call, operation, command)
             return StreamingResponse(events, 200, STREAM_HEADERS, "text/event-stream")
-        answer = await executor.perform(call, operation, asked)
+        answer = await executor.perform(call, operation, command)
         etag = getattr(answer, "etag", None)
         return Response(
             answer.__pydantic_serializer__.to_json(answer),
@@ -103,23 +103,23 @@ def _endpoint(operation: Operation, executor: Executor) -> Callable[..., Awaitab
 
 def _parameters(operation: Operation) -> list[inspect.Parameter]:
     fields = operation.input.model_fields
-    found = [_parameter("request", Request)]
+    parameters = [_parameter("request", Request)]
     for name in operation.path_fields:
         kind = Annotated[fields[name].annotation, *fields[name].metadata, Path()]
-        found.append(_parameter(name, kind))
+        parameters.append(_parameter(name, kind))
     for name in operation.header_fields:
         header = Header(alias=HEADERS[name], description=fields[name].description)
         kind = Annotated[fields[name].annotation, header]
-        found.append(_parameter(name, kind, fields[name].get_default()))
+        parameters.append(_parameter(name, kind, fields[name].get_default()))
     if operation.is_keyed:
         header = Header(alias=HEADERS[KEY_FIELD], description=KEY_HELP)
-        found.append(_parameter(KEY_FIELD, Annotated[OnceKey | None, header], None))
+        parameters.append(_parameter(KEY_FIELD, Annotated[OnceKey | None, header], None))
     if operation.other_fields:
         model = _partial(operation)
         place = Body() if operation.has_body else Query()
         name = "the_body" if operation.has_body else "the_query"
-        found.append(_parameter(name, Annotated[model, place]))
-    return found
+        parameters.append(_parameter(name, Annotated[model, place]))
+    return parameters
 
 
 def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:

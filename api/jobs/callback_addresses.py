@@ -37,8 +37,8 @@ async def reachable(host: str, port: int, allowed: Sequence[Network]) -> Address
     Raises AddressRefused for a host with any address that is private, or OSError.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    return _allowed(host, [str(entry[4][0]) for entry in found], allowed)
+    infos = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    return _allowed(host, [str(entry[4][0]) for entry in infos], allowed)
 
 
 def require_reachable(url: str, allowed: Sequence[Network]) -> None:
@@ -49,17 +49,17 @@ def require_reachable(url: str, allowed: Sequence[Network]) -> None:
     host = httpx.URL(url).host.strip("[]")
     pool = ThreadPoolExecutor(1)
     try:
-        asked = pool.submit(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
-        found = asked.result(RESOLVE_S)
+        lookup = pool.submit(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+        infos = lookup.result(RESOLVE_S)
     except (OSError, UnicodeError, TimeoutError):
         return
     finally:
         pool.shutdown(wait=False)
-    _allowed(host, [str(entry[4][0]) for entry in found], allowed)
+    _allowed(host, [str(entry[4][0]) for entry in infos], allowed)
 
 
-def _allowed(host: str, found: Sequence[str], allowed: Sequence[Network]) -> Address:
-    addresses = [ipaddress.ip_address(address) for address in found]
+def _allowed(host: str, resolved: Sequence[str], allowed: Sequence[Network]) -> Address:
+    addresses = [ipaddress.ip_address(address) for address in resolved]
     if not addresses:
         raise AddressRefused(f"{host} has no address")
     for address in addresses:

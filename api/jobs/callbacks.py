@@ -86,7 +86,7 @@ class Callbacks:
 
 def body_of(event: str, job: Job, platform: Platform) -> str:
     """What a callback says, in the form of Standard Webhooks."""
-    told = {
+    body = {
         "job_id": job.id,
         "kind": job.kind,
         "project": platform.projects.shown(job.project),
@@ -97,4 +97,4 @@ def body_of(event: str, job: Job, platform: Platform) -> str:
         "made": job.made,
     }
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"type": event, "timestamp": at, "data": told})
+    return json.dumps({"type": event, "timestamp": at, "data": body})

@@ -221,13 +221,13 @@ class Dispatcher:
         if status == "failed" and self._is_repeated(job, state):
             return
         self._report(job, state)
-        found: Ending | None = None
+        outcome: Ending | None = None
         if status in ENDED:
-            found = ending(job, status, self._platform.events.outcome_of(state.run_id))
-            if job.stop_asked_at is not None and found.status == "failed":
-                found = found._replace(status="stopped", message=None)
-            status = found.status
-        message = found.message if found else None
+            outcome = ending(job, status, self._platform.events.outcome_of(state.run_id))
+            if job.stop_asked_at is not None and outcome.status == "failed":
+                outcome = outcome._replace(status="stopped", message=None)
+            status = outcome.status
+        message = outcome.message if outcome else None
         if status == "stopped":
             if job.kind == "release":
                 # Its driver may have been killed before it could.
@@ -245,9 +245,9 @@ class Dispatcher:
                 message=message if message is not None or job.stop_asked_at else "",
                 started_at=state.started_at,
                 ended_at=state.ended_at,
-                ran_s=found.ran_s if found else None,
-                made=found.made if found else None,
-                verdict=found.verdict if found else None,
+                ran_s=outcome.ran_s if outcome else None,
+                made=outcome.made if outcome else None,
+                verdict=outcome.verdict if outcome else None,
             )
 
     def _report(self, job: Job, state: RunState) -> None:

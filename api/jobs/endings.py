@@ -35,7 +35,7 @@ def ending(job: Job, status: Status, outcome: Outcome) -> Ending:
         message = outcome.failure
     elif verdict == "pass":
         message = ""
-    return Ending(status, message, _made(outcome.made) or None, verdict, _ran_s(outcome.made))
+    return Ending(status, message, _result_of(outcome.made) or None, verdict, _ran_s(outcome.made))
 
 
 def _verdict(checks: list[CheckResult]) -> str | None:
@@ -49,11 +49,11 @@ def _sentence(check: CheckResult) -> str:
     )
 
 
-def _made(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _result_of(materialisations: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What the API calls it, from the metadata of the assets; the latest in the loop wins."""
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for family in ("dataset", "checkpoint", "model", "champion", "simulation", "service"):
-        metadata = found.get(family, {})
+        metadata = materialisations.get(family, {})
         names = {
             "dataset_version": "version" if family == "dataset" else "dataset_version",
             "model_version": "model_version",
@@ -62,14 +62,18 @@ def _made(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "mlflow_url": "mlflow",
             "service_url": "address",
         }
-        made |= {ours: metadata[key] for ours, key in names.items() if metadata.get(key)}
+        result |= {ours: metadata[key] for ours, key in names.items() if metadata.get(key)}
         tests = {k: v for k, v in metadata.items() if k.startswith("test_")}
         if family == "checkpoint" and tests:
-            made["test_metrics"] = tests
-    return made
+            result["test_metrics"] = tests
+    return result
 
 
-def _ran_s(found: dict[str, dict[str, Any]]) -> float | None:
+def _ran_s(materialisations: dict[str, dict[str, Any]]) -> float | None:
     """Seconds that the engines of the job worked."""
-    ran = [metadata["ran_s"] for metadata in found.values() if metadata.get("ran_s") is not None]
+    ran = [
+        metadata["ran_s"]
+        for metadata in materialisations.values()
+        if metadata.get("ran_s") is not None
+    ]
     return round(sum(ran), 3) if ran else None

@@ -49,7 +49,7 @@ class Claim:
 def once(
     call: Call,
     key: str,
-    asked: dict[str, Any],
+    body: dict[str, Any],
     carry_out: Callable[[Call], Output],
     *,
     is_secret: bool = False,
@@ -60,7 +60,7 @@ def once(
     Raises the problems `conflict` when the key came with another request, and `unavailable` while
     the request is still being carried out.
     """
-    claim = _claimed(call, key, asked)
+    claim = _claimed(call, key, body)
     if not isinstance(claim, Claim):
         return claim
     try:
@@ -83,13 +83,13 @@ def kept_answer(call: Call, key: str) -> dict[str, Any] | None:
     return json.loads(answer) if answer else None
 
 
-def _claimed(call: Call, key: str, asked: dict[str, Any]) -> Claim | dict[str, Any]:
+def _claimed(call: Call, key: str, body: dict[str, Any]) -> Claim | dict[str, Any]:
     end = time.monotonic() + WAIT_S
     while True:
         with call.platform.control.write() as connection:
-            found = _insert_or_read(connection, call, key, _hash(asked))
-        if found is not None:
-            return found
+            row = _insert_or_read(connection, call, key, _hash(body))
+        if row is not None:
+            return row
         if time.monotonic() > end:
             text = "a request with this idempotency key is still being carried out"
             raise Problem("unavailable", text, retry_after_s=2)
@@ -156,5 +156,5 @@ def _who(call: Call) -> str:
     return f"{call.principal.organization}/{call.principal.user_id}"
 
 
-def _hash(asked: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+def _hash(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()

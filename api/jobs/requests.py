@@ -46,8 +46,8 @@ class Order:
     @property
     def digest(self) -> str:
         """Hash of everything the job is asked."""
-        asked = json.dumps([self.project, self.kind, self.name, self.spec], sort_keys=True)
-        return hashlib.sha256(asked.encode()).hexdigest()
+        canonical = json.dumps([self.project, self.kind, self.name, self.spec], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def launch(job: str, assets: list[list[str]], config: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -143,8 +143,8 @@ def _declare(call: Call, job: jobs.Job, declare: Callable[[], None]) -> None:
 def _kept(expected: Forecast | None) -> dict[str, Any] | None:
     if expected is None:
         return None
-    told = expected._asdict()
-    return {**told, "based_on": told.pop("jobs")}
+    values = expected._asdict()
+    return {**values, "based_on": values.pop("jobs")}
 
 
 def budget_of(call: Call, connection: Connection) -> Budget:

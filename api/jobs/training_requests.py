@@ -47,26 +47,26 @@ class Wanted:
     dataset: Dataset | None
 
 
-def order(call: Call, asked: SubmitTraining) -> Order:
+def order(call: Call, request: SubmitTraining) -> Order:
     """The order, with the dataset version, the code revision and all values fixed.
 
     Raises the problems `not-found`, `conflict`, `invalid`, `capacity`.
     """
-    wanted = _wanted(call, asked)
+    wanted = _wanted(call, request)
     project, model = wanted.project, wanted.model
-    resources = _resources(model.resources, asked.resources)
+    resources = _resources(model.resources, request.resources)
     _require_capacity(call, model, resources)
-    hyperparameters = {**model.hyperparameters, **asked.hyperparameters}
+    hyperparameters = {**model.hyperparameters, **request.hyperparameters}
     _require_hyperparameters(project, model.trainer, hyperparameters)
-    dataset, is_made_first = _dataset(call, wanted, asked.dataset_version)
+    dataset, is_made_first = _dataset(call, wanted, request.dataset_version)
     config: dict[str, Any] = {
-        "hyperparameters": dict(asked.hyperparameters),
+        "hyperparameters": dict(request.hyperparameters),
         **_changed(model.resources, resources),
     }
-    if asked.seed is not None:
-        config["seed"] = asked.seed
-    if asked.max_seconds is not None:
-        config["timeout_s"] = asked.max_seconds
+    if request.seed is not None:
+        config["seed"] = request.seed
+    if request.max_seconds is not None:
+        config["timeout_s"] = request.max_seconds
     if dataset and dataset["version"]:
         config["dataset_version"] = dataset["version"]
     families = [("checkpoint", wanted.name), ("model", wanted.name)]
@@ -80,7 +80,7 @@ def order(call: Call, asked: SubmitTraining) -> Order:
         "trainer": model.trainer,
         "dataset": dataset,
         "hyperparameters": hyperparameters,
-        "seed": model.seed if asked.seed is None else asked.seed,
+        "seed": model.seed if request.seed is None else request.seed,
         "resources": resources.model_dump(),
         "git_revision": revision(),
         "launch": launch(job_name("train", project.name), assets, {op: config}),
@@ -92,7 +92,7 @@ def order(call: Call, asked: SubmitTraining) -> Order:
         spec=spec,
         gpus=resources.workers * resources.gpus_per_worker,
         expected=expected(call, "train", project, wanted.name, hyperparameters),
-        max_seconds=asked.max_seconds,
+        max_seconds=request.max_seconds,
     )
 
 
@@ -109,24 +109,24 @@ def _require_hyperparameters(
         raise Problem("invalid", str(error), errors=errors) from error
 
 
-def declare(call: Call, asked: SubmitTraining) -> None:
+def declare(call: Call, request: SubmitTraining) -> None:
     """Declare the model and the data of a request that names a trainer; once for equal requests."""
-    if not is_undeclared(asked.model):
+    if not is_undeclared(request.model):
         return
-    name, model, dataset_name, dataset = _undeclared(call, asked)
+    name, model, dataset_name, dataset = _undeclared(call, request)
     projects, principal = call.platform.projects, call.principal
     known = [projects.shown(p.name) for p in projects.visible(principal)]
-    project = asked.project or ADHOC
+    project = request.project or ADHOC
     if project not in known:
-        if asked.project:
+        if request.project:
             raise not_found("project", project, hint(project, known))
         start = {"project": ADHOC, "owner": "team:adhoc", "description": "Trained by request."}
         projects.create(principal, start)
-    found = projects.find(principal, project)
-    if dataset_name and dataset and dataset_name not in found.declaration.datasets:
+    visible = projects.find(principal, project)
+    if dataset_name and dataset and dataset_name not in visible.declaration.datasets:
         part = dataset.model_dump(exclude_defaults=True)
         projects.edit(principal, project, ("datasets", dataset_name), part)
-    if name not in found.declaration.models:
+    if name not in visible.declaration.models:
         part = model.model_dump(exclude_defaults=True)
         projects.edit(principal, project, ("models", name), part)
         call.platform.declarations_changed()
@@ -145,8 +145,8 @@ def find_model(call: Call, reference: str, project: str | None) -> tuple[LoadedP
         raise invalid(f"got project {project!r} and model {reference!r}", "model")
     wanted = named or project
     if wanted:
-        found, _ = projects.model(principal, wanted, name)
-        return found, name
+        declared_in, _ = projects.model(principal, wanted, name)
+        return declared_in, name
     visible = projects.visible(principal)
     having = [p for p in visible if name in p.declaration.models]
     if not having:
@@ -160,30 +160,30 @@ def find_model(call: Call, reference: str, project: str | None) -> tuple[LoadedP
     return having[0], name
 
 
-def _wanted(call: Call, asked: SubmitTraining) -> Wanted:
-    if is_undeclared(asked.model):
-        return _about_to_be(call, asked)
-    project, name = find_model(call, asked.model, asked.project)
+def _wanted(call: Call, request: SubmitTraining) -> Wanted:
+    if is_undeclared(request.model):
+        return _about_to_be(call, request)
+    project, name = find_model(call, request.model, request.project)
     model = project.declaration.models[name]
-    if asked.dataset is not None and asked.dataset != model.dataset:
+    if request.dataset is not None and request.dataset != model.dataset:
         raise invalid(
             f"model {name!r} is declared to learn from {model.dataset!r}; name its trainer "
-            f"{model.trainer!r} as the model to train on {asked.dataset!r}",
+            f"{model.trainer!r} as the model to train on {request.dataset!r}",
             "dataset",
         )
     return Wanted(project, name, model, project.declaration.datasets.get(model.dataset or ""))
 
 
-def _about_to_be(call: Call, asked: SubmitTraining) -> Wanted:
+def _about_to_be(call: Call, request: SubmitTraining) -> Wanted:
     """The project as it will be with the request's model in it."""
-    name, model, dataset_name, dataset = _undeclared(call, asked)
+    name, model, dataset_name, dataset = _undeclared(call, request)
     projects, principal = call.platform.projects, call.principal
-    project = asked.project or ADHOC
+    project = request.project or ADHOC
     visible = {projects.shown(p.name): p for p in projects.visible(principal)}
-    if asked.project and asked.project not in visible:
+    if request.project and request.project not in visible:
         raise not_found("project", project, hint(project, visible))
-    if asked.project:
-        projects.changeable(principal, asked.project)
+    if request.project:
+        projects.changeable(principal, request.project)
     there = visible.get(project)
     if there is None:
         empty = Project(
@@ -196,15 +196,17 @@ def _about_to_be(call: Call, asked: SubmitTraining) -> Wanted:
     return Wanted(there, name, model, declared)
 
 
-def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | None, Dataset | None]:
+def _undeclared(
+    call: Call, request: SubmitTraining
+) -> tuple[str, Model, str | None, Dataset | None]:
     """Name and declaration of the model, and of the data where it is given by its URI."""
     hyperparameters: dict[str, Any] = {}
-    trainer = asked.model
-    if asked.model.startswith(HUB):
+    trainer = request.model
+    if request.model.startswith(HUB):
         try:
-            pretrained = resolve(asked.model.removeprefix(HUB))
+            pretrained = resolve(request.model.removeprefix(HUB))
         except NoSuchModel as error:
-            raise not_found("model on the hub", asked.model, f": {error}") from error
+            raise not_found("model on the hub", request.model, f": {error}") from error
         except HubUnavailable as error:
             raise Problem("unavailable", str(error), retry_after_s=30) from error
         trainer = HUB_TRAINER
@@ -216,11 +218,11 @@ def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | No
     elif not is_allowed_trainer(trainer, call.platform.gateway):
         allowed = ", ".join(call.platform.gateway.trainer_packages)
         raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")
-    dataset_name, dataset = _data(asked)
+    dataset_name, dataset = _data(request)
     identity = hashlib.sha256(repr((trainer, hyperparameters, dataset_name)).encode()).hexdigest()[
         :8
     ]
-    last = re.split(r"[:./]", asked.model)[-1 if asked.model.startswith(HUB) else -2]
+    last = re.split(r"[:./]", request.model)[-1 if request.model.startswith(HUB) else -2]
     name = f"{re.sub(r'[^a-z0-9]+', '-', last.lower()).strip('-')[:30] or 'model'}-{identity}"
     if not name[0].isalpha():
         name = f"m-{name}"
@@ -228,22 +230,22 @@ def _undeclared(call: Call, asked: SubmitTraining) -> tuple[str, Model, str | No
     return name, model, dataset_name, dataset
 
 
-def _data(asked: SubmitTraining) -> tuple[str | None, Dataset | None]:
-    if asked.dataset is None:
+def _data(request: SubmitTraining) -> tuple[str | None, Dataset | None]:
+    if request.dataset is None:
         return None, None
-    if not URI.match(asked.dataset):
-        return asked.dataset, None
-    source = asked.dataset
+    if not URI.match(request.dataset):
+        return request.dataset, None
+    source = request.dataset
     if source.startswith("s3:"):
         source = f"files:{source}"
     scheme, _, rest = source.partition(":")
     if scheme == "files" and "://" not in rest and not Path(rest).is_absolute():
         source = f"files:{CHECKOUT / rest}"
-    label = asked.label or ("target" if scheme == "sklearn" else None)
+    label = request.label or ("target" if scheme == "sklearn" else None)
     try:
         dataset = Dataset(source=source, label=label)
     except ValueError as error:
-        raise invalid(f"got {asked.dataset!r}, expected a source: {error}", "dataset") from error
+        raise invalid(f"got {request.dataset!r}, expected a source: {error}", "dataset") from error
     identity = hashlib.sha256(f"{source}\0{label}".encode()).hexdigest()[:8]
     return f"{scheme}-{identity}", dataset
 
@@ -254,40 +256,40 @@ def _dataset(call: Call, wanted: Wanted, version: str | None) -> tuple[dict[str,
     if name is None or wanted.dataset is None:
         return None, False
     if version is None:
-        made = call.platform.events.newest(
+        newest = call.platform.events.newest(
             list(asset_key(wanted.project.name, "dataset", name).path)
         )
-        version = str(made.metadata["version"]) if made else None
+        version = str(newest.metadata["version"]) if newest else None
     else:
         version = _known_version(call, wanted.project, name, version)
-    found = {"name": name, "source": wanted.dataset.source, "version": version}
-    return found, version is None
+    values = {"name": name, "source": wanted.dataset.source, "version": version}
+    return values, version is None
 
 
 def _known_version(call: Call, project: LoadedProject, name: str, version: str) -> str:
     key = list(asset_key(project.name, "dataset", name).path)
-    for made in call.platform.events.materialisations(key, limit=1_000):
-        if str(made.metadata.get("version", "")).startswith(version):
-            return str(made.metadata["version"])
+    for materialised in call.platform.events.materialisations(key, limit=1_000):
+        if str(materialised.metadata.get("version", "")).startswith(version):
+            return str(materialised.metadata["version"])
     raise not_found("version of the dataset", f"{name} {version}")
 
 
-def _resources(declared: Resources, asked: JobResources) -> Resources:
-    values = asked.model_dump(exclude_none=True, exclude={"gpu"})
-    if asked.gpu:
-        number, _, kind = asked.gpu.partition("x")
+def _resources(declared: Resources, request: JobResources) -> Resources:
+    values = request.model_dump(exclude_none=True, exclude={"gpu"})
+    if request.gpu:
+        number, _, kind = request.gpu.partition("x")
         count = int(number)
-        if asked.workers not in (None, count):
+        if request.workers not in (None, count):
             raise invalid(
-                f"got {asked.workers} workers and {count} GPUs, expected as many of each",
+                f"got {request.workers} workers and {count} GPUs, expected as many of each",
                 "resources.workers",
             )
         values |= {"workers": count, "gpus_per_worker": 1, "gpu_kind": kind or declared.gpu_kind}
     return declared.model_copy(update=values)
 
 
-def _changed(declared: Resources, asked: Resources) -> dict[str, Any]:
-    given = asked.model_dump(exclude={"min_workers"})
+def _changed(declared: Resources, request: Resources) -> dict[str, Any]:
+    given = request.model_dump(exclude={"min_workers"})
     return {name: value for name, value in given.items() if getattr(declared, name) != value}
 
 

@@ -48,8 +48,8 @@ class Predictions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, whose path is one of predictions. Raises Problem."""
-        found = PREDICTION.match(scope["path"])
-        assert found
+        match = PREDICTION.match(scope["path"])
+        assert match
         behalf = next((v for k, v in scope["headers"] if k == b"x-on-behalf-of"), None)
         call = Call(
             self._performer.platform,
@@ -58,7 +58,7 @@ class Predictions:
             behalf.decode("latin-1") if behalf else None,
         )
         await self._performer.admit(call, PREDICT)
-        answer = await self._forwarded(call, found[1], await whole_body(receive))
+        answer = await self._forwarded(call, match[1], await whole_body(receive))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(answer)).encode()),
@@ -66,10 +66,10 @@ class Predictions:
         await send({"type": "http.response.start", "status": OK, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def predict(self, call: Call, asked: Predict) -> Prediction:
+    async def predict(self, call: Call, request: Predict) -> Prediction:
         """What the service answers. Raises Problem."""
-        body = asked.model_dump_json(include={"inputs", "rows"}, exclude_none=True)
-        answer = json.loads(await self._forwarded(call, asked.id, body.encode()))
+        body = request.model_dump_json(include={"inputs", "rows"}, exclude_none=True)
+        answer = json.loads(await self._forwarded(call, request.id, body.encode()))
         return Prediction(**{k: answer[k] for k in Prediction.model_fields if k in answer})
 
     def close(self) -> None:
@@ -94,14 +94,14 @@ class Predictions:
         key = (call.principal.organization, call.principal.projects, service)
         known = self._remembered.get(key)
         if known is None or known.until < time.monotonic():
-            found = await run_in_threadpool(_addresses, call, service)
-            if not found:
+            addresses = await run_in_threadpool(_addresses, call, service)
+            if not addresses:
                 text = f"no version of {service} answers"
                 raise Problem("not-serving", text, retry_after_s=RETRY_AFTER_S)
             if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
             until = time.monotonic() + REMEMBERED_S
-            known = _Addresses(list(found), list(found.values()), until)
+            known = _Addresses(list(addresses), list(addresses.values()), until)
             self._remembered[key] = known
         if len(known.urls) == 1:
             return known.urls[0]

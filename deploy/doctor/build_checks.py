@@ -24,11 +24,11 @@ def check_builds(cluster: Cluster) -> Iterator[Finding]:
             f"apply {COMPONENT}, which sets ORRERY_CLUSTER_BUILD_NAMESPACE",
         )
         return
-    found = cluster.get("Namespace", name)
-    if found is None:
+    namespace = cluster.get("Namespace", name)
+    if namespace is None:
         yield missing("builds", f"there is no namespace {name}", f"apply {COMPONENT}")
         return
-    level = (found["metadata"].get("labels") or {}).get(LEVEL, "")
+    level = (namespace["metadata"].get("labels") or {}).get(LEVEL, "")
     if level in REFUSING:
         yield missing(
             "builds",

@@ -76,11 +76,13 @@ def _way_in(cluster: Cluster) -> str:
 
 def _check_version(cluster: Cluster) -> Iterator[Finding]:
     got, expected = cluster.version(), ".".join(map(str, OLDEST))
-    told = f"API server {'.'.join(map(str, got))}"
+    message = f"API server {'.'.join(map(str, got))}"
     if got < OLDEST:
-        yield missing("Kubernetes", f"{told}, expected {expected} or newer", "upgrade the cluster")
+        yield missing(
+            "Kubernetes", f"{message}, expected {expected} or newer", "upgrade the cluster"
+        )
         return
-    yield fine("Kubernetes", told)
+    yield fine("Kubernetes", message)
 
 
 def _check_kinds(cluster: Cluster) -> Iterator[Finding]:
@@ -145,8 +147,8 @@ def _check_queue(cluster: Cluster) -> Iterator[Finding]:
     name = cluster.settings.queue
     if not name:
         return
-    found = cluster.get("LocalQueue", name)
-    if found is None:
+    queue = cluster.get("LocalQueue", name)
+    if queue is None:
         yield missing(
             "queue",
             f"there is no LocalQueue {name} in {cluster.namespace}; jobs stay suspended",
@@ -154,16 +156,16 @@ def _check_queue(cluster: Cluster) -> Iterator[Finding]:
         )
         return
     yield _by_condition(
-        found, "queue", "Active", f"see its ClusterQueue: kubectl describe localqueue {name}"
+        queue, "queue", "Active", f"see its ClusterQueue: kubectl describe localqueue {name}"
     )
 
 
 def _check_priorities(cluster: Cluster) -> Iterator[Finding]:
     if not cluster.settings.queue:
         return
-    found = sorted(each["metadata"]["name"] for each in cluster.find("WorkloadPriorityClass"))
-    if found:
-        yield fine("priorities", ", ".join(found))
+    classes = sorted(each["metadata"]["name"] for each in cluster.find("WorkloadPriorityClass"))
+    if classes:
+        yield fine("priorities", ", ".join(classes))
     else:
         yield warning(
             "priorities",
@@ -184,8 +186,8 @@ def _check_gateway(cluster: Cluster) -> Iterator[Finding]:
             f"write {cluster.namespace}/{where}",
         )
         return
-    found = cluster.within(namespace).get("Gateway", name)
-    if found is None:
+    gateway = cluster.within(namespace).get("Gateway", name)
+    if gateway is None:
         yield missing(
             "gateway",
             f"there is no Gateway {name} in {namespace}; nobody reaches a service",
@@ -193,7 +195,7 @@ def _check_gateway(cluster: Cluster) -> Iterator[Finding]:
         )
         return
     yield _by_condition(
-        found,
+        gateway,
         "gateway",
         "Programmed",
         f"see that its gatewayClassName is an installed implementation's: "
@@ -201,14 +203,18 @@ def _check_gateway(cluster: Cluster) -> Iterator[Finding]:
     )
 
 
-def _by_condition(found: dict[str, Any], name: str, kind: str, todo: str) -> Finding:
+def _by_condition(object: dict[str, Any], name: str, kind: str, todo: str) -> Finding:
     """Whether the object's controller says that the condition holds."""
-    named = f"{found['kind']} {found['metadata']['name']}"
-    conditions = {c["type"]: c for c in (found.get("status") or {}).get("conditions") or ()}
-    told = conditions.get(kind, {})
-    if told.get("status") == "True":
+    named = f"{object['kind']} {object['metadata']['name']}"
+    conditions = {c["type"]: c for c in (object.get("status") or {}).get("conditions") or ()}
+    condition = conditions.get(kind, {})
+    if condition.get("status") == "True":
         return fine(name, f"{named} is {kind}")
-    why = told.get("message") or told.get("reason") or "its controller has said nothing of it"
+    why = (
+        condition.get("message")
+        or condition.get("reason")
+        or "its controller has said nothing of it"
+    )
     return missing(name, f"{named} is not {kind}: {why}", todo)
 
 

@@ -57,10 +57,10 @@ def redacted(text: object, urls: Iterable[str] = ()) -> str:
 
 
 def _secrets(urls: Iterable[str]) -> set[str]:
-    found = {value for name, value in os.environ.items() if TELLS_A_SECRET.search(name)}
+    secrets = {value for name, value in os.environ.items() if TELLS_A_SECRET.search(name)}
     for url in urls:
         named = urlsplit(url)
         password = named.netloc.rpartition("@")[0].partition(":")[2]
-        found |= {password, unquote(password)}
-        found |= {v for k, v in parse_qsl(named.query) if "password" in k or "token" in k}
-    return found - {""}
+        secrets |= {password, unquote(password)}
+        secrets |= {v for k, v in parse_qsl(named.query) if "password" in k or "token" in k}
+    return secrets - {""}

@@ -67,14 +67,14 @@ def _check_port(name: str, host: str, port: int, variable: str, is_up: bool) -> 
 
 def _check_disk(state: Path) -> Finding:
     free = shutil.disk_usage(_that_exists(state)).free
-    told = f"{free / (1 << 30):.0f} GiB are free for {state}"
+    message = f"{free / (1 << 30):.0f} GiB are free for {state}"
     if free < LEAST_FREE:
         return warning(
             "disk",
-            f"{told}, expected {LEAST_FREE >> 30} or more",
+            f"{message}, expected {LEAST_FREE >> 30} or more",
             "free some, or name a folder elsewhere with ORRERY_STATE",
         )
-    return fine("disk", told)
+    return fine("disk", message)
 
 
 def _check_cores() -> Finding:

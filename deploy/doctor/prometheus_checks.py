@@ -29,16 +29,16 @@ def check_prometheus(cluster: Cluster) -> Iterator[Finding]:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError) as error:
         yield _unwell(url, error)
         return
-    told = f"Prometheus answers at {place(url)}"
+    message = f"Prometheus answers at {place(url)}"
     selector = ",".join(f"{name}={value}" for name, value in labels("service").items())
     if series:
-        yield fine("Prometheus", f"{told}; it has the requests of services in {series} series")
+        yield fine("Prometheus", f"{message}; it has the requests of services in {series} series")
     elif not any(cluster.find("Deployment", selector)):
-        yield fine("Prometheus", f"{told}; no service runs yet")
+        yield fine("Prometheus", f"{message}; no service runs yet")
     else:
         yield warning(
             "Prometheus",
-            f"{told}, but has no series predict_requests_total; services are not scaled, unless "
+            f"{message}, but has no series predict_requests_total; services are not scaled, unless "
             "nobody has asked one yet",
             f"give the PodMonitor `services` the labels that this Prometheus selects, and the "
             f"namespace of Prometheus the label orrery/enters=true ({HOW})",
@@ -49,8 +49,8 @@ def _series(url: str) -> int:
     """How many series there are of the requests of services."""
     query = f"{url.rstrip('/')}/api/v1/query"
     answer = httpx.get(query, params={"query": COUNT}, timeout=ANSWER_S).raise_for_status()
-    found = answer.json()["data"]["result"]
-    return int(found[0]["value"][1]) if found else 0
+    series = answer.json()["data"]["result"]
+    return int(series[0]["value"][1]) if series else 0
 
 
 def _unwell(url: str, error: Exception) -> Finding:

@@ -32,28 +32,28 @@ class Right:
 
 def used(settings: ClusterSettings) -> list[Right]:
     """Every right that the settings need."""
-    found = [Right(verb, kind) for kind in KINDS_OF_A_SERVICE for verb in APPLIED]
+    rights = [Right(verb, kind) for kind in KINDS_OF_A_SERVICE for verb in APPLIED]
     created = [verb for verb in APPLIED if verb != "patch"]
-    found += [Right(verb, kind) for kind in ("RayJob", "Job") for verb in created]
-    found += [Right("get", "Pod"), Right("list", "Pod"), Right("get", "Pod", "log")]
-    found += [Right("delete", "Pod"), Right("list", "Event")]
+    rights += [Right(verb, kind) for kind in ("RayJob", "Job") for verb in created]
+    rights += [Right("get", "Pod"), Right("list", "Pod"), Right("get", "Pod", "log")]
+    rights += [Right("delete", "Pod"), Right("list", "Event")]
     if settings.registry:
-        found += [Right("get", "ConfigMap")]
+        rights += [Right("get", "ConfigMap")]
     if settings.queue:
-        found += [Right("get", "LocalQueue"), Right("list", "Workload")]
-    return found
+        rights += [Right("get", "LocalQueue"), Right("list", "Workload")]
+    return rights
 
 
 def used_by_builds() -> list[Right]:
     """Every right that run pods need where images are built."""
-    found = [Right(verb, "Job") for verb in ("create", "get", "delete")]
-    return [*found, Right("list", "Pod"), Right("get", "Pod", "log"), Right("list", "Event")]
+    rights = [Right(verb, "Job") for verb in ("create", "get", "delete")]
+    return [*rights, Right("list", "Pod"), Right("get", "Pod", "log"), Right("list", "Event")]
 
 
 def check_rights(cluster: Cluster) -> Iterator[Finding]:
     """One finding of what every part of the platform does, and one of what run pods do."""
     denied = _denied(cluster, used(cluster.settings))
-    yield _told("rights", [r for r in denied if not r.is_of_runs], cluster.namespace, ROLES)
+    yield _finding("rights", [r for r in denied if not r.is_of_runs], cluster.namespace, ROLES)
     of_runs = [r for r in denied if r.is_of_runs]
     yield _of_runs("rights of runs", of_runs, cluster, cluster.namespace, ROLES)
 
@@ -85,10 +85,10 @@ def _of_runs(
             f"{who} does not train or deploy; run pods are {account}",
             f"look yourself: kubectl auth can-i --list --namespace {namespace} --as {account}",
         )
-    return _told(name, denied, namespace, roles)
+    return _finding(name, denied, namespace, roles)
 
 
-def _told(name: str, denied: list[Right], namespace: str, roles: str) -> Finding:
+def _finding(name: str, denied: list[Right], namespace: str, roles: str) -> Finding:
     if not denied:
         return fine(name, f"all that is done in {namespace} is allowed")
     return missing(

@@ -98,7 +98,9 @@ def _check_clock(root: str) -> Finding:
     """How far this machine's clock is from the store's; requests are signed with it."""
     endpoint = _endpoint()
     try:
-        told = httpx.get(endpoint, timeout=ANSWER_S, follow_redirects=False).headers.get("date", "")
+        header = httpx.get(endpoint, timeout=ANSWER_S, follow_redirects=False).headers.get(
+            "date", ""
+        )
     except httpx.HTTPError as error:
         if is_silence(error):
             return silent_at("clock", endpoint)
@@ -108,7 +110,7 @@ def _check_clock(root: str) -> Finding:
             "check AWS_ENDPOINT_URL and the network",
         )
     try:
-        skew_s = _now() - parsedate_to_datetime(told).timestamp()
+        skew_s = _now() - parsedate_to_datetime(header).timestamp()
     except ValueError:
         return warning("clock", f"{place(endpoint)} tells no time", "synchronise clocks by NTP")
     if abs(skew_s) > MOST_SKEW_S:
@@ -162,14 +164,14 @@ def _check_database(variable: str, url: str, table: str) -> Finding:
 
 def _judged(variable: str, connection: Connection, table: str) -> Finding:
     number = int(str(connection.exec_driver_sql("SHOW server_version_num").scalar()))
-    told = f"PostgreSQL {number // 10_000} at {_shown(connection.engine.url)}"
+    message = f"PostgreSQL {number // 10_000} at {_shown(connection.engine.url)}"
     if number < OLDEST * 10_000:
         return missing(
-            variable, f"{told}, expected {OLDEST} or newer", "upgrade the server, or use another"
+            variable, f"{message}, expected {OLDEST} or newer", "upgrade the server, or use another"
         )
     if not inspect(connection).has_table(table):
-        return fine(variable, f"{told}; the first start makes its tables")
-    return fine(variable, told)
+        return fine(variable, f"{message}; the first start makes its tables")
+    return fine(variable, message)
 
 
 def _shown(url: Any) -> str:

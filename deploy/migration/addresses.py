@@ -27,12 +27,12 @@ class Addresses:
 
     def rewritten(self, text: str) -> str:
         """The text with every address of the folder replaced by that in the bucket."""
-        return self._pattern.sub(lambda found: self._new[found[0]], text)
+        return self._pattern.sub(lambda match: self._new[match[0]], text)
 
 
 def _spellings(address: str) -> list[str]:
     """The address as text, and as it is escaped in JSON."""
-    found = [address]
+    spellings = [address]
     for _ in range(NESTED):
-        found.append(json.dumps(found[-1])[1:-1])
-    return found
+        spellings.append(json.dumps(spellings[-1])[1:-1])
+    return spellings

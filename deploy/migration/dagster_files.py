@@ -76,8 +76,8 @@ class DagsterFiles(SqliteFiles):
         if numbers is None:
             return row
 
-        def renumbered(found: re.Match[str]) -> str:
-            return f"{found[1]}{numbers.of_index(int(found[2]))}"
+        def renumbered(match: re.Match[str]) -> str:
+            return f"{match[1]}{numbers.of_index(int(match[2]))}"
 
         for name in NUMBERS.get(table.name, ()):
             if row[name] is not None:

@@ -29,7 +29,7 @@ from deploy.migration.sqlite_files import BATCH, SqliteFiles
 from deploy.migration.verification import CannotMove, Compared
 
 CONNECT_S = 10
-Told = Callable[[str, int], None]
+OnProgress = Callable[[str, int], None]
 """Hears what is worked on and how much of it is done."""
 
 
@@ -48,10 +48,10 @@ class Database:
     """Table that says which migrations ran."""
     left: frozenset[str] = frozenset()
     """Tables about the tables; they are made, not moved."""
-    made: Mapping[str, str] = field(default_factory=dict)
+    built_in: Mapping[str, str] = field(default_factory=dict)
     """Tables in which a new database has rows, which the source's replace, and the condition that
     is true of all other rows."""
-    told: Told = field(default=lambda what, done: None)
+    on_progress: OnProgress = field(default=lambda what, done: None)
 
     @cached_property
     def engine(self) -> Engine:
@@ -126,28 +126,28 @@ class Database:
         return True
 
     def _is_filled(self, table: Table) -> bool:
-        others = text(self.made.get(table.name, "true"))
+        others = text(self.built_in.get(table.name, "true"))
         with self._answers(), self.engine.connect() as connection:
-            found = connection.execute(select(1).select_from(table).where(others).limit(1))
-            return found.first() is not None
+            row = connection.execute(select(1).select_from(table).where(others).limit(1))
+            return row.first() is not None
 
     def copy(self) -> None:
         """Copy every row in one transaction. Raises CannotMove; then nothing was written."""
         with self._answers("nothing of it was written"), self.engine.begin() as connection:
             for table in reversed(self.tables):
-                if table.name in self.made:
+                if table.name in self.built_in:
                     connection.execute(delete(table))
             for table in self.tables:
                 self._copy_table(connection, table)
                 _continue_numbers(connection, table)
 
     def _copy_table(self, connection: Connection, table: Table) -> None:
-        made, done = to_insert(table), 0
+        convert, done = to_insert(table), 0
         waiting = self.source.rows(table)
         while rows := list(islice(waiting, BATCH)):
-            connection.execute(insert(table), [made(row) for row in rows])
+            connection.execute(insert(table), [convert(row) for row in rows])
             done += len(rows)
-            self.told(f"{self.name}: {table.name}", done)
+            self.on_progress(f"{self.name}: {table.name}", done)
 
     def compare(self) -> Iterator[Compared]:
         """Every table of both sides, row by row. Raises CannotMove."""
@@ -158,7 +158,7 @@ class Database:
             for row in self._rows(table):
                 new.add(row)
             yield _compared(f"{self.name}: {table.name}", old.value(), new.value())
-            self.told(f"{self.name}: comparing {table.name}", new.value().rows)
+            self.on_progress(f"{self.name}: comparing {table.name}", new.value().rows)
 
     def _rows(self, table: Table) -> Iterator[Any]:
         columns = in_postgresql(table)

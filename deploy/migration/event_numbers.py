@@ -60,13 +60,13 @@ class EventNumbers:
 
     def _places(self) -> list[Place]:
         both: dict[tuple[str, bytes], deque[int]] = defaultdict(deque)
-        found, last = [], 0
+        places, last = [], 0
         for last, run, digest in _events(self.index):
             both[run, digest].append(last)
-            found.append(Place(last, False, 0, last))
+            places.append(Place(last, False, 0, last))
         for file, path in enumerate(self.runs):
-            found += self._places_in(file, path, both, last)
-        return found
+            places += self._places_in(file, path, both, last)
+        return places
 
     def _places_in(
         self, file: int, path: Path, both: dict[tuple[str, bytes], deque[int]], last: int

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from deploy.migration.addresses import Addresses
 from deploy.migration.dagster_files import DagsterFiles
-from deploy.migration.databases import Database, Told
+from deploy.migration.databases import Database, OnProgress
 from deploy.migration.kept_files import KeptFiles
 from deploy.migration.objects import Objects, set_logs_apart
 from deploy.migration.sqlite_files import SqliteFiles, read_only
@@ -31,7 +31,7 @@ class Move:
     cut short goes on where it stopped when it is asked again. The state folder keeps all it has.
     """
 
-    def __init__(self, folder: Path, settings: Settings, told: Told) -> None:
+    def __init__(self, folder: Path, settings: Settings, on_progress: OnProgress) -> None:
         """Raises CannotMove."""
         _require_targets(settings)
         if not any((folder / name).exists() for name in ("dagster", "mlflow.db", "control.db")):
@@ -40,12 +40,12 @@ class Move:
                 "the one that `orrery up` wrote with --from"
             )
         self.folder, self._settings = folder, settings
-        self._bucket, self._told = settings.object_root.rstrip("/"), told
+        self._bucket, self._on_progress = settings.object_root.rstrip("/"), on_progress
         self._addresses = Addresses(_names_of(folder), self._bucket)
         self._objects = self._listed()
         self._files = KeptFiles(folder, settings)
-        made = (self._dagster, self._mlflow, self._control)
-        databases = [each(settings) for each in made]
+        sources = (self._dagster, self._mlflow, self._control)
+        databases = [each(settings) for each in sources]
         self._databases = [each for each in databases if each.source.is_there]
 
     def run(self) -> None:
@@ -77,7 +77,7 @@ class Move:
             database.close()
 
     def _listed(self) -> Objects:
-        return Objects(self.folder, self._addresses, self._bucket, self._told)
+        return Objects(self.folder, self._addresses, self._bucket, self._on_progress)
 
     def _dagster(self, settings: Settings) -> Database:
         url = settings.dagster_storage
@@ -94,7 +94,7 @@ class Move:
             DagsterFiles(self.folder / "dagster", self._addresses),
             make,
             left=frozenset({"secondary_indexes"}),
-            told=self._told,
+            on_progress=self._on_progress,
         )
 
     def _mlflow(self, settings: Settings) -> Database:
@@ -115,8 +115,8 @@ class Move:
             settings.mlflow_uri,
             SqliteFiles([self.folder / "mlflow.db"], self._addresses),
             make,
-            made={"workspaces": "name <> 'default'", "experiments": "experiment_id <> 0"},
-            told=self._told,
+            built_in={"workspaces": "name <> 'default'", "experiments": "experiment_id <> 0"},
+            on_progress=self._on_progress,
         )
 
     def _control(self, settings: Settings) -> Database:
@@ -136,7 +136,7 @@ class Move:
             SqliteFiles([self.folder / "control.db"], self._addresses, frozenset({"audit"})),
             make,
             version=VERSION_TABLE,
-            told=self._told,
+            on_progress=self._on_progress,
         )
 
 
@@ -197,7 +197,7 @@ def _shown(url: str) -> str:
 def _names_of(folder: Path) -> list[Path]:
     """Every path by which the rows may know the state folder: where it is, and where it was when
     MLflow's experiments were made."""
-    found = [folder.absolute(), folder.resolve()]
+    names = [folder.absolute(), folder.resolve()]
     database = folder / "mlflow.db"
     if database.exists():
         with read_only(database).connect() as connection:
@@ -207,5 +207,5 @@ def _names_of(folder: Path) -> list[Path]:
         for name, location in kept:
             path = unquote(urlsplit(location or "").path)
             if location and location.startswith("file:") and path.endswith(f"/mlflow/{name}"):
-                found.append(Path(path.removesuffix(f"/mlflow/{name}")))
-    return list(dict.fromkeys(found))
+                names.append(Path(path.removesuffix(f"/mlflow/{name}")))
+    return list(dict.fromkeys(names))

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from deploy.migration.addresses import Addresses
-from deploy.migration.databases import Told
+from deploy.migration.databases import OnProgress
 from deploy.migration.verification import CannotMove, Compared
 from engine.artefact import sha256_of
 from engine.bucket import Bucket
@@ -49,8 +49,10 @@ class Moved:
 class Objects:
     """All files that become objects, and the bucket."""
 
-    def __init__(self, folder: Path, addresses: Addresses, bucket: str, told: Told) -> None:
-        self._bucket, self._told = Bucket(bucket), told
+    def __init__(
+        self, folder: Path, addresses: Addresses, bucket: str, on_progress: OnProgress
+    ) -> None:
+        self._bucket, self._on_progress = Bucket(bucket), on_progress
         self._all = {
             key: Moved(key, file, _document(key, file, addresses)) for key, file in _keys_of(folder)
         }
@@ -74,20 +76,20 @@ class Objects:
     def copy(self, missing: list[Moved]) -> None:
         """Write the objects. Raises OSError; what was written before stays, and is found again."""
         for done, _ in enumerate(_each(missing, self._put), 1):
-            self._told("objects: copying", done)
+            self._on_progress("objects: copying", done)
 
     def compare(self) -> Iterator[Compared]:
         """Each kind of files on both sides, read back whole. Raises OSError."""
         there = dict(self._bucket.walk())
-        found = {key: "" for key in there}
+        digests = {key: "" for key in there}
         present = [moved for key, moved in self._all.items() if key in there]
         for done, (moved, digest) in enumerate(_each(present, self._digest_there), 1):
-            found[moved.key] = digest
-            self._told("objects: comparing", done)
+            digests[moved.key] = digest
+            self._on_progress("objects: comparing", done)
         wanted = {m.key: digest for m, digest in _each(self._all.values(), _digest_here)}
-        for kind in sorted({key.partition("/")[0] for key in (*found, *wanted)}):
+        for kind in sorted({key.partition("/")[0] for key in (*digests, *wanted)}):
             old = {key: digest for key, digest in wanted.items() if _is_of(key, kind)}
-            new = {key: digest for key, digest in found.items() if _is_of(key, kind)}
+            new = {key: digest for key, digest in digests.items() if _is_of(key, kind)}
             yield Compared(
                 f"objects: {kind}/",
                 len(old),

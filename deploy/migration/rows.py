@@ -87,19 +87,19 @@ def to_insert(table: Table) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What makes a row as PostgreSQL takes it."""
     documents = [c.name for c in columns_of(table) if isinstance(c.type, JSON)]
 
-    def made(row: dict[str, Any]) -> dict[str, Any]:
+    def parsed_row(row: dict[str, Any]) -> dict[str, Any]:
         parsed = {name: _document(row[name]) for name in documents}
         return {**row, **parsed}
 
-    return made
+    return parsed_row
 
 
 def _document(text: str | None) -> Any:
     """A missing document stays missing, and one that is `null` stays one."""
     if text is None:
         return None
-    found = json.loads(text)
-    return JSON.NULL if found is None else found
+    value = json.loads(text)
+    return JSON.NULL if value is None else value
 
 
 def _canonical(column: Column[Any]) -> Callable[[Any], Any]:
@@ -112,4 +112,4 @@ def _canonical(column: Column[Any]) -> Callable[[Any], Any]:
         (LargeBinary, lambda value: bytes(value).hex()),
         ((DateTime, Date), lambda value: value.isoformat()),
     )
-    return next((made for classes, made in pairs if isinstance(kind, classes)), str)
+    return next((target for classes, target in pairs if isinstance(kind, classes)), str)

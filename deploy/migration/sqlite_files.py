@@ -45,8 +45,8 @@ class SqliteFiles:
         """Names of the table's columns; empty where there is no such table."""
         if table.name not in self._file_of:
             return set()
-        found = inspect(read_only(self._file_of[table.name])).get_columns(table.name)
-        return {column["name"] for column in found if "computed" not in column}
+        columns = inspect(read_only(self._file_of[table.name])).get_columns(table.name)
+        return {column["name"] for column in columns if "computed" not in column}
 
     def version(self, table: str) -> str:
         """What the version table says."""

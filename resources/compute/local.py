@@ -107,9 +107,9 @@ class LocalCompute:
 
         Raises JobRefused or JobLost with the engine's own words or the tail of its log.
         """
-        found = kind.read(spec.workdir)
-        if found is not None and found.failure is None:
-            return found
+        earlier = kind.read(spec.workdir)
+        if earlier is not None and earlier.failure is None:
+            return earlier
         # Before the spec: an engine that waits for the spec looks at the lease next.
         spec.workdir.mkdir(parents=True, exist_ok=True)
         lease.renew(spec.workdir)

@@ -10,9 +10,9 @@ class _Functions:
     def __getattr__(self, name: str) -> Any:
         import pyarrow.compute
 
-        found = getattr(pyarrow.compute, name)
-        setattr(self, name, found)
-        return found
+        function = getattr(pyarrow.compute, name)
+        setattr(self, name, function)
+        return function
 
 
 pc: Any = _Functions()

@@ -155,9 +155,9 @@ def _splits(version: DatasetVersion, expect: Expectations) -> Judged:
     if not version.splits:
         return True, "the version was written before splits were recorded"
     rows = {name: split.rows for name, split in version.splits.items()}
-    told = ", ".join(f"{name}: {count} rows" for name, count in rows.items())
+    text = ", ".join(f"{name}: {count} rows" for name, count in rows.items())
     if not all(rows.values()):
-        return False, f"{told}; expected rows in both: add rows, or declare another split"
+        return False, f"{text}; expected rows in both: add rows, or declare another split"
     fewest = (expect.class_rows or Bounds(at_least=2)).at_least or 0
     needed = ("train", "test") if fewest >= 2 else ("train",)
     wrong = []
@@ -167,22 +167,22 @@ def _splits(version: DatasetVersion, expect: Expectations) -> Judged:
             wrong.append(f"the {name} split has no row of {_listed(absent, ', ')}")
     if wrong:
         return False, f"{'; '.join(wrong)}; expected every class in it: add rows of the classes"
-    return True, told
+    return True, text
 
 
 def _complete(version: DatasetVersion) -> Judged:
     if not version.remarks:
         return True, "nothing was left out or converted"
-    found = [str(remark) for remark in version.remarks]
+    remarks = [str(remark) for remark in version.remarks]
     return False, (
-        f"{_listed(found)} ({len(found)} remarks); expected none: clean the source, or say under "
-        "read: how it is meant"
+        f"{_listed(remarks)} ({len(remarks)} remarks); expected none: clean the source, or say "
+        "under read: how it is meant"
     )
 
 
-def _listed(found: list[str], between: str = "; ") -> str:
-    rest = f"{between}..." * (len(found) > MOST_NAMED)
-    return f"{between.join(found[:MOST_NAMED])}{rest}"
+def _listed(items: list[str], between: str = "; ") -> str:
+    rest = f"{between}..." * (len(items) > MOST_NAMED)
+    return f"{between.join(items[:MOST_NAMED])}{rest}"
 
 
 def _within(low: Any, high: Any, bounds: Bounds) -> bool:

@@ -41,7 +41,7 @@ def plain(table: pa.Table) -> tuple[pa.Table, list[Remark]]:
     """
     remarks: list[Remark] = []
     pairs = zip(table.column_names, table.columns, strict=True)
-    columns = [found for name, column in pairs for found in _plain(name, column, remarks)]
+    columns = [column_of for name, column in pairs for column_of in _plain(name, column, remarks)]
     require_distinct([name for name, _ in columns])
     return _table_of(columns, table.num_rows), remarks
 

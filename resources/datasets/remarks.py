@@ -36,13 +36,13 @@ class Remark(Contract):
 
 def merged(remarks: Iterable[Remark]) -> list[Remark]:
     """The remarks, with equal ones counted together."""
-    found: dict[tuple[str, str, str], Remark] = {}
+    by_subject: dict[tuple[str, str, str], Remark] = {}
     for remark in remarks:
         key = (remark.subject, remark.action, remark.reason)
-        known = found.get(key)
+        known = by_subject.get(key)
         count = remark.count + (known.count if known else 0)
-        found[key] = (known or remark).model_copy(update={"count": count})
-    return list(found.values())
+        by_subject[key] = (known or remark).model_copy(update={"count": count})
+    return list(by_subject.values())
 
 
 def bounded(remarks: list[Remark]) -> list[Remark]:

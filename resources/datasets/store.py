@@ -59,8 +59,8 @@ class DatasetStore:
         version = content_hash(prepared.table)
         key = f"datasets/{project}/{name}/{version}"
         known = self._recorded(key)
-        made = _described(prepared, declared, known or self._files(key, prepared.table))
-        made = made.model_copy(
+        written = _described(prepared, declared, known or self._files(key, prepared.table))
+        written = written.model_copy(
             update={
                 "project": project,
                 "name": name,
@@ -69,7 +69,7 @@ class DatasetStore:
                 "code_revision": code_revision,
             }
         )
-        return self._record(key, made, known)
+        return self._record(key, written, known)
 
     def read(
         self, project: str, name: str, version: str, declaration: str | None = None
@@ -77,14 +77,14 @@ class DatasetStore:
         """The version as the declaration of that digest recorded it, or else the one that made it
         last. Raises ObjectMissing."""
         key = f"datasets/{project}/{name}/{version}"
-        found = self._recorded(key)
-        if found is None:
+        recorded = self._recorded(key)
+        if recorded is None:
             raise ObjectMissing(
                 f"dataset {project}/{name} has no version {version}; materialise it again"
             )
-        if not declaration or declaration == found.declaration_digest:
-            return found
-        return self._read(_record_key(key, declaration)) or found
+        if not declaration or declaration == recorded.declaration_digest:
+            return recorded
+        return self._read(_record_key(key, declaration)) or recorded
 
     def _recorded(self, key: str) -> DatasetVersion | None:
         return self._read(f"{key}/version.json")
@@ -96,17 +96,17 @@ class DatasetStore:
             return None
 
     def _record(
-        self, key: str, made: DatasetVersion, known: DatasetVersion | None
+        self, key: str, version: DatasetVersion, known: DatasetVersion | None
     ) -> DatasetVersion:
         """The record, written unless it says what is known but for the revision of the code."""
         if known is not None:
-            if made.model_copy(update={"code_revision": known.code_revision}) == known:
+            if version.model_copy(update={"code_revision": known.code_revision}) == known:
                 return known
             # What was learned by another declaration is read as that declaration had it.
             other = _record_key(key, known.declaration_digest)
             self._objects.put_text(other, known.model_dump_json(indent=2))
-        self._objects.put_text(f"{key}/version.json", made.model_dump_json(indent=2))
-        return made
+        self._objects.put_text(f"{key}/version.json", version.model_dump_json(indent=2))
+        return version
 
     def _files(self, key: str, table: pa.Table) -> "_Files":
         """The data files of the table now stored under the key."""
@@ -122,10 +122,10 @@ class DatasetStore:
             **_of_wide_table() if table.num_columns > WIDE else {},
         )
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
-        found = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
+        files = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
         return _Files(
-            train=[path for path, split in found if split == "train"],
-            test=[path for path, split in found if split == "test"],
+            train=[path for path, split in files if split == "train"],
+            test=[path for path, split in files if split == "test"],
             bytes=sum(action["size_bytes"] for action in actions),
         )
 

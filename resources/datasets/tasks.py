@@ -37,20 +37,20 @@ def decide(name: str, labels: pa.ChunkedArray, declared: Task | None) -> Decisio
             "another label, or its type under read: types"
         )
     distinct = _distinct(labels)
-    found = Decision(declared, "declared") if declared else _inferred(labels, distinct)
-    if found.task == "regression" and pa.types.is_string(kind):
+    decision = Decision(declared, "declared") if declared else _inferred(labels, distinct)
+    if decision.task == "regression" and pa.types.is_string(kind):
         raise UnusableColumns(
             f"the label {name!r} is text such as {_example(labels)!r:.80}, which no regression "
             "predicts; expected numbers: declare task: classification, or clean the source, or "
             "declare read: with nulls or types"
         )
-    if found.task == "classification" and distinct > MOST_CLASSES:
+    if decision.task == "classification" and distinct > MOST_CLASSES:
         raise UnusableColumns(
             f"the label {name!r} has {distinct} different values in {len(labels)} rows, expected "
             f"at most {MOST_CLASSES} classes; is it an identifier? Declare another label"
             f"{'' if is_text else ', or task: regression'}"
         )
-    return found
+    return decision
 
 
 def classes_of(labels: pa.ChunkedArray) -> list[str]:

@@ -145,11 +145,11 @@ class Cluster:
 
     def events(self, name: str) -> list[str]:
         """What the cluster says of the object of this name, oldest first."""
-        found = sorted(
+        events = sorted(
             self.find("Event", fields=f"involvedObject.name={name}"),
             key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "",
         )
-        return [f"{e.get('reason', '')}: {e.get('message', '')}" for e in found]
+        return [f"{e.get('reason', '')}: {e.get('message', '')}" for e in events]
 
     def may(self, verb: str, kind: str, subresource: str = "") -> bool:
         """Whether this process may do that in the namespace."""
@@ -182,15 +182,15 @@ class Cluster:
         """Whether the cluster knows the kind in the version that is used here."""
         prefix, plural = KINDS[kind]
         try:
-            found = self._call("GET", prefix)
+            document = self._call("GET", prefix)
         except NotThere:
             return False
-        return any(each["name"] == plural for each in found["resources"])
+        return any(each["name"] == plural for each in document["resources"])
 
     def version(self) -> tuple[int, int]:
         """Major and minor version of the API server."""
-        found = self._call("GET", "version")
-        return int(found["major"]), int("".join(c for c in found["minor"] if c.isdigit()))
+        document = self._call("GET", "version")
+        return int(document["major"]), int("".join(c for c in document["minor"] if c.isdigit()))
 
     def _path(self, kind: str, name: str = "") -> str:
         prefix, plural = KINDS[kind]
@@ -267,14 +267,16 @@ class Cluster:
         from kubernetes import client, config
 
         with LOADING:
-            made = client.Configuration()
+            configuration = client.Configuration()
             if self.settings.kubeconfig:
-                config.load_kube_config(str(self.settings.kubeconfig), client_configuration=made)
+                config.load_kube_config(
+                    str(self.settings.kubeconfig), client_configuration=configuration
+                )
             else:
-                config.load_incluster_config(client_configuration=made)
+                config.load_incluster_config(client_configuration=configuration)
             # Retries are here, where they know what may be repeated.
-            made.retries = False  # pyright: ignore[reportAttributeAccessIssue]
-            return client.ApiClient(made)
+            configuration.retries = False  # pyright: ignore[reportAttributeAccessIssue]
+            return client.ApiClient(configuration)
 
 
 class _Answer:
@@ -298,5 +300,5 @@ def _refusal(status: int, what: str, body: bytes) -> ClusterRefused:
 
 def _pause_s(attempt: int, answer: Any) -> float:
     """Seconds before the next attempt: what the server asks for, or doubling from 0.2 s."""
-    asked = answer.headers.get("Retry-After", "") if answer is not None else ""
-    return min(float(asked) if asked.isdigit() else 0.2 * 2**attempt, LONGEST_PAUSE_S)
+    header = answer.headers.get("Retry-After", "") if answer is not None else ""
+    return min(float(header) if header.isdigit() else 0.2 * 2**attempt, LONGEST_PAUSE_S)

@@ -42,7 +42,7 @@ class ClusterLauncher(K8sRunLauncher):
     @classmethod
     def of(cls, cluster: ClusterSettings, inst_data: ConfigurableClassData | None) -> Self:
         """The launcher of the namespace."""
-        made = cls(
+        launcher = cls(
             service_account_name=cluster.service_account,
             # Only kept by dagster_k8s: `dagster.yaml` is part of the image.
             instance_config_map=cluster.config_map,
@@ -78,8 +78,8 @@ class ClusterLauncher(K8sRunLauncher):
             },
             inst_data=inst_data,
         )
-        made.cluster = Cluster(cluster)
-        return made
+        launcher.cluster = Cluster(cluster)
+        return launcher
 
     @classmethod
     @override

@@ -29,14 +29,14 @@ class Freshness:
         """Time of the newest load, in place of the controller's own check."""
         try:
             self._shared.pull()
-            found = self._declarations.fingerprint()
+            fingerprint = self._declarations.fingerprint()
             is_old = time.time() - last_update > AT_LEAST_EVERY_S
-            if found == self._seen and not is_old:
+            if fingerprint == self._seen and not is_old:
                 return last_update
             if daemon._grpc_server_registry:
                 daemon._grpc_server_registry.clear_all_grpc_endpoints()
             daemon._workspace_process_context.refresh_workspace()
-            self._seen = found
+            self._seen = fingerprint
             return time.time()
         except (OSError, DagsterError):
             daemon._logger.exception("the definitions could not be loaded; the old ones go on")

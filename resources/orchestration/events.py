@@ -104,9 +104,9 @@ class DagsterEvents:
 
     def forget_assets(self, project: str) -> None:
         """Remove the events of the project's assets. Raises EventsUnavailable."""
-        if found := self.assets_of(project):
+        if keys := self.assets_of(project):
             with self._answers():
-                self.instance.wipe_assets(found)
+                self.instance.wipe_assets(keys)
 
     def states(self, run_ids: Sequence[str]) -> list[RunState]:
         """States of the dagster_runs that exist. Raises EventsUnavailable."""
@@ -124,8 +124,8 @@ class DagsterEvents:
 
         with self._answers():
             tags = {"dagster/parent_run_id": run_id}
-            found = self.instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
-        return found[0].run_id if found else None
+            runs = self.instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
+        return runs[0].run_id if runs else None
 
     def lines(self, run_id: str, after: int) -> list[Line]:
         """Lines of the log behind the number, at most `MOST_LINES`. Raises EventsUnavailable."""
@@ -167,8 +167,8 @@ class DagsterEvents:
 
     def newest(self, key: list[str]) -> Materialised | None:
         """The newest materialisation of the asset, or None. Raises EventsUnavailable."""
-        found = self.materialisations(key, limit=1)
-        return found[0] if found else None
+        newest = self.materialisations(key, limit=1)
+        return newest[0] if newest else None
 
     def materialisations(
         self, key: list[str], limit: int, before: int | None = None
@@ -192,7 +192,7 @@ class DagsterEvents:
 
 
 def _outcome(records: Sequence[Any]) -> Outcome:
-    made: dict[str, dict[str, Any]] = {}
+    materialisations: dict[str, dict[str, Any]] = {}
     checks: list[CheckResult] = []
     failures: list[str] = []
     of_checks = 0
@@ -202,7 +202,7 @@ def _outcome(records: Sequence[Any]) -> Outcome:
         if kind == "ASSET_MATERIALIZATION":
             materialised = event.step_materialization_data.materialization
             metadata = {k: getattr(v, "value", None) for k, v in materialised.metadata.items()}
-            made[materialised.asset_key.path[1]] = metadata
+            materialisations[materialised.asset_key.path[1]] = metadata
         elif kind == "ASSET_CHECK_EVALUATION":
             checks.append(_check_result(event.asset_check_evaluation_data))
         elif kind == "STEP_FAILURE":
@@ -212,7 +212,10 @@ def _outcome(records: Sequence[Any]) -> Outcome:
         elif not failures:
             failures.append(event.message or "no reason was recorded")
     return Outcome(
-        made, checks, bool(failures) and of_checks == len(failures), next(iter(failures), "")
+        materialisations,
+        checks,
+        bool(failures) and of_checks == len(failures),
+        next(iter(failures), ""),
     )
 
 
@@ -252,8 +255,8 @@ def _line(number: int, entry: Any) -> Line:
         return Line(number, entry.timestamp, "progress", step, event.message, numbers)
     kind = "error" if event.is_failure else "event"
     text = event.message or event.event_type_value
-    told: Callable[[], str] | None = _TOLD.get(event.event_type_value)
-    return Line(number, entry.timestamp, kind, step, told(event) if told else text)  # type: ignore[call-arg]
+    describe: Callable[[], str] | None = _TOLD.get(event.event_type_value)
+    return Line(number, entry.timestamp, kind, step, describe(event) if describe else text)  # type: ignore[call-arg]
 
 
 def _failure(event: Any) -> str:
@@ -275,12 +278,12 @@ _TOLD: dict[str, Any] = {"STEP_FAILURE": _failure, "ASSET_CHECK_EVALUATION": _ch
 
 def _plain(value: Any) -> Any:
     """A metadata entry as Python has it, tables as their records."""
-    found = getattr(value, "value", None)
-    records = getattr(found, "records", None)
-    return [dict(record.data) for record in records] if records is not None else found
+    plain_value = getattr(value, "value", None)
+    records = getattr(plain_value, "records", None)
+    return [dict(record.data) for record in records] if records is not None else plain_value
 
 
 def _materialised(record: Any) -> Materialised:
-    made = record.asset_materialization
-    metadata = {key: _plain(value) for key, value in made.metadata.items()}
+    materialisation = record.asset_materialization
+    metadata = {key: _plain(value) for key, value in materialisation.metadata.items()}
     return Materialised(record.storage_id, record.timestamp, record.run_id, metadata)

@@ -149,9 +149,9 @@ class DagsterGraphql:
         """Load the definitions anew. Raises DagsterUnavailable with what is wrong with them."""
         variables = {"name": LOCATION}
         answer = await self._ask(RELOAD, variables, timeout_s=RELOAD_S)
-        told = answer["reloadRepositoryLocation"]
-        loaded = told.get("locationOrLoadError") or {}
-        if message := told.get("message") or loaded.get("message"):
+        reloaded = answer["reloadRepositoryLocation"]
+        loaded = reloaded.get("locationOrLoadError") or {}
+        if message := reloaded.get("message") or loaded.get("message"):
             raise DagsterUnavailable(f"Dagster cannot load the definitions: {message}")
 
     async def _ask(
@@ -171,10 +171,10 @@ class DagsterGraphql:
                 headers={USER_HEADER: user},
             )
             answer.raise_for_status()
-            found = answer.json()
+            document = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise DagsterUnavailable(f"Dagster does not answer: {error!r}") from error
-        if not found.get("data"):
-            errors = "; ".join(e.get("message", "") for e in found.get("errors", []))
+        if not document.get("data"):
+            errors = "; ".join(e.get("message", "") for e in document.get("errors", []))
             raise DagsterUnavailable(f"Dagster could not answer: {errors}")
-        return found["data"]
+        return document["data"]

@@ -32,7 +32,7 @@ def is_current(instance: DagsterInstance) -> bool:
     """Whether all tables are those of the installed Dagster."""
     storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
     versions = [storage.alembic_version() for storage in storages if storage]
-    return all(found is None or found[0] == found[1] for found in versions)
+    return all(revisions is None or revisions[0] == revisions[1] for revisions in versions)
 
 
 @contextmanager

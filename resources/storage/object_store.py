@@ -162,8 +162,8 @@ class ObjectStore:
     def _stored(self, key: str) -> dict[str, str]:
         """SHA-256 by relative path of the folder's files in the bucket, as they are read back."""
         return {
-            found.removeprefix(f"{key}/"): self._bucket.sha256(found)
-            for found, _ in self._bucket.walk(f"{key}/")
+            name.removeprefix(f"{key}/"): self._bucket.sha256(name)
+            for name, _ in self._bucket.walk(f"{key}/")
         }
 
     def _cached(self, key: str, digest: str) -> Path:

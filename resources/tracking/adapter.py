@@ -77,11 +77,11 @@ class Tracking(Registry):
         """
         with self._answers():
             experiment = self._experiment(project)
-            found = self._client.search_runs(
+            runs = self._client.search_runs(
                 [experiment], f"tags.`{JOB_TAG}` = '{job}'", max_results=1
             )
-            if found:
-                run_id = found[0].info.run_id
+            if runs:
+                run_id = runs[0].info.run_id
                 self._client.set_terminated(run_id, "RUNNING")
             else:
                 created = self._client.create_run(
@@ -112,18 +112,18 @@ class Tracking(Registry):
     def _experiment(self, project: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = self._client.get_experiment_by_name(project)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(project)
+        if experiment is None:
             try:
                 return self._client.create_experiment(
                     project, f"{self._artifacts}/{project}", EXPERIMENT_TAGS
                 )
             except MlflowException:
                 # Another process created it between the two calls.
-                found = self._client.get_experiment_by_name(project)
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        return found.experiment_id
+                experiment = self._client.get_experiment_by_name(project)
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
 
     def complete(self, run_id: str, history: Sequence[Mapping[str, float]]) -> int:
         """Number of reported values that MLflow lacked, because it was away, and has now.

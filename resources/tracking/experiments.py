@@ -89,15 +89,15 @@ class Experiments(MlflowConnection):
 
         Raises TrackingUnavailable.
         """
-        found: list[TrackedExperiment] = []
+        experiments: list[TrackedExperiment] = []
         token: str | None = None
         with self._answers():
             while True:
                 page = self._client.search_experiments(max_results=500, page_token=token)
-                found += [self._experiment(e) for e in page if e.name != "Default"]
+                experiments += [self._experiment(e) for e in page if e.name != "Default"]
                 token = page.token
                 if not token:
-                    return found
+                    return experiments
 
     def find(self, experiment_id: str) -> TrackedExperiment | None:
         """The experiment, or None. Raises TrackingUnavailable."""
@@ -106,8 +106,8 @@ class Experiments(MlflowConnection):
     def require_new(self, project: str, name: str) -> None:
         """Return when there is no such experiment. Raises ExperimentExists."""
         with self._answers():
-            found = self._client.get_experiment_by_name(f"{project}/{name}")
-        if found is not None:
+            existing = self._client.get_experiment_by_name(f"{project}/{name}")
+        if existing is not None:
             raise ExperimentExists(f"project {project} has an experiment {name!r} already")
 
     def create(self, project: str, name: str) -> TrackedExperiment:
@@ -161,8 +161,8 @@ class Experiments(MlflowConnection):
         """
         with self._answers():
             ids = [e.experiment_id for e in self._client.search_experiments(max_results=1_000)]
-        found = self.runs(ids, limit=1, tags={JOB_TAG: identity}).runs
-        return found[0] if found else None
+        runs = self.runs(ids, limit=1, tags={JOB_TAG: identity}).runs
+        return runs[0] if runs else None
 
     def run(self, run_id: str) -> LoggedRun | None:
         """The run, or None. Raises TrackingUnavailable."""
@@ -170,8 +170,8 @@ class Experiments(MlflowConnection):
 
         with self._answers():
             try:
-                found = self._client.get_run(run_id)
-                return self._run(found) if found.info.lifecycle_stage == "active" else None
+                run = self._client.get_run(run_id)
+                return self._run(run) if run.info.lifecycle_stage == "active" else None
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
@@ -237,15 +237,15 @@ class Experiments(MlflowConnection):
 
     def files(self, run_id: str) -> list[KeptFile]:
         """Every file of the run, by path. Raises TrackingUnavailable."""
-        found, folders = [], [""]
+        files, folders = [], [""]
         with self._answers():
             while folders:
                 for entry in self._client.list_artifacts(run_id, folders.pop() or None):
                     if entry.is_dir:
                         folders.append(entry.path)
                     else:
-                        found.append(KeptFile(entry.path, entry.file_size))
-        return sorted(found)
+                        files.append(KeptFile(entry.path, entry.file_size))
+        return sorted(files)
 
     def add_file(self, run_id: str, path: str, content: bytes) -> None:
         """Keep the bytes under the path; an earlier file of the path is replaced.
@@ -273,17 +273,17 @@ class Experiments(MlflowConnection):
                 for name in wanted
             }
 
-    def _experiment(self, found: Any) -> TrackedExperiment:
+    def _experiment(self, experiment: Any) -> TrackedExperiment:
         return TrackedExperiment(
-            id=found.experiment_id,
-            name=found.name,
-            project=found.tags.get(PROJECT_TAG) or found.name.partition("/")[0],
-            url=f"{self._ui}/#/experiments/{found.experiment_id}",
-            created_at=(found.creation_time or 0) / 1000,
+            id=experiment.experiment_id,
+            name=experiment.name,
+            project=experiment.tags.get(PROJECT_TAG) or experiment.name.partition("/")[0],
+            url=f"{self._ui}/#/experiments/{experiment.experiment_id}",
+            created_at=(experiment.creation_time or 0) / 1000,
         )
 
-    def _run(self, found: Any) -> LoggedRun:
-        info, data = found.info, found.data
+    def _run(self, run: Any) -> LoggedRun:
+        info, data = run.info, run.data
         return LoggedRun(
             id=info.run_id,
             experiment_id=info.experiment_id,

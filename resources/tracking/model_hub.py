@@ -38,7 +38,7 @@ def resolve(reference: str) -> Pretrained:
     except ImportError as error:
         raise HubUnavailable("models of the hub need the extra `hub`: orrery[hub]") from error
     try:
-        found = HfApi().model_info(name, revision=revision or None, timeout=TIMEOUT_S)
+        info = HfApi().model_info(name, revision=revision or None, timeout=TIMEOUT_S)
     except HFValidationError as error:
         raise NoSuchModel(str(error)) from error
     except OfflineModeIsEnabled as error:
@@ -50,6 +50,6 @@ def resolve(reference: str) -> Pretrained:
     except Exception as error:
         # The library lets every error of its HTTP client pass.
         raise HubUnavailable(f"the hub does not answer: {type(error).__name__}") from error
-    if not found.sha:
+    if not info.sha:
         raise NoSuchModel(f"{name!r} has no commit")
-    return Pretrained(found.id, found.sha)
+    return Pretrained(info.id, info.sha)

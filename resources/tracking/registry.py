@@ -132,15 +132,15 @@ class Registry(MlflowConnection):
     def versions(self, name: str) -> list[RegisteredVersion]:
         """All versions of the model, newest first."""
         with self._answers():
-            found = self._client.search_model_versions(f"name = '{name}'")
-            aliases = self._aliases(name) if found else {}
-        return sorted((self._registered(v, aliases) for v in found), key=lambda v: -v.version)
+            versions = self._client.search_model_versions(f"name = '{name}'")
+            aliases = self._aliases(name) if versions else {}
+        return sorted((self._registered(v, aliases) for v in versions), key=lambda v: -v.version)
 
     def versions_of_run(self, run_id: str) -> list[str]:
         """Names of the model versions that the run made. Raises TrackingUnavailable."""
         with self._answers():
-            found = self._client.search_model_versions(f"run_id = '{run_id}'")
-        return [f"{version.name} version {version.version}" for version in found]
+            versions = self._client.search_model_versions(f"run_id = '{run_id}'")
+        return [f"{version.name} version {version.version}" for version in versions]
 
     def models_of(self, prefix: str) -> dict[str, int]:
         """Registered models whose names begin so, and how many versions each has.
@@ -148,8 +148,8 @@ class Registry(MlflowConnection):
         Raises TrackingUnavailable.
         """
         with self._answers():
-            found = self._client.search_registered_models(f"name LIKE '{prefix}%'", 1000)
-        names = [model.name for model in found if model.name.startswith(prefix)]
+            models = self._client.search_registered_models(f"name LIKE '{prefix}%'", 1000)
+        names = [model.name for model in models if model.name.startswith(prefix)]
         return {name: len(self.versions(name)) for name in names}
 
     def delete_model(self, name: str) -> None:
@@ -159,10 +159,10 @@ class Registry(MlflowConnection):
 
     def _aliases(self, name: str) -> dict[int, list[str]]:
         """Aliases by version: a search of MLflow gives versions without theirs."""
-        found: dict[int, list[str]] = {}
+        aliases: dict[int, list[str]] = {}
         for alias, version in self._client.get_registered_model(name).aliases.items():
-            found.setdefault(int(version), []).append(alias)
-        return found
+            aliases.setdefault(int(version), []).append(alias)
+        return aliases
 
     def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
         """The version the alias points at, or None. Raises TrackingUnavailable."""
@@ -188,17 +188,17 @@ class Registry(MlflowConnection):
                 self._client.set_model_version_tag(name, str(version), key, value)
 
     def _registered(
-        self, found: Any, aliases: Mapping[int, list[str]] | None = None
+        self, version: Any, aliases: Mapping[int, list[str]] | None = None
     ) -> RegisteredVersion:
-        named = found.aliases if aliases is None else aliases.get(int(found.version), [])
+        named = version.aliases if aliases is None else aliases.get(int(version.version), [])
         return RegisteredVersion(
-            name=found.name,
-            version=int(found.version),
-            run_id=found.run_id,
-            artefact_digest=found.tags.get(DIGEST_TAG, ""),
-            artefact_key=found.tags.get("orrery.artefact_key", ""),
-            url=f"{self._ui}/#/models/{found.name}/versions/{found.version}",
-            tags=dict(found.tags),
+            name=version.name,
+            version=int(version.version),
+            run_id=version.run_id,
+            artefact_digest=version.tags.get(DIGEST_TAG, ""),
+            artefact_key=version.tags.get("orrery.artefact_key", ""),
+            url=f"{self._ui}/#/models/{version.name}/versions/{version.version}",
+            tags=dict(version.tags),
             aliases=tuple(sorted(named)),
-            created_at=found.creation_timestamp / 1000,
+            created_at=version.creation_timestamp / 1000,
         )

@@ -49,7 +49,7 @@ def _request(signature: dict[str, Any], most_rows: int) -> dict[str, Any]:
     row: dict[str, Any] = _number(signature)
     for size in reversed(signature["input"]["shape"]):
         row = {"type": "array", "items": row, "minItems": size, "maxItems": size}
-    found = [_one_of("inputs", row, most_rows, "Rows in the order of the features.")]
+    alternatives = [_one_of("inputs", row, most_rows, "Rows in the order of the features.")]
     if features := signature["features"]:
         named = {
             "type": "object",
@@ -57,8 +57,8 @@ def _request(signature: dict[str, Any], most_rows: int) -> dict[str, Any]:
             "properties": {name: _number(signature) for name in features},
             "additionalProperties": False,
         }
-        found.append(_one_of("rows", named, most_rows, "Rows by feature name."))
-    return found[0] if len(found) == 1 else {"type": "object", "oneOf": found}
+        alternatives.append(_one_of("rows", named, most_rows, "Rows by feature name."))
+    return alternatives[0] if len(alternatives) == 1 else {"type": "object", "oneOf": alternatives}
 
 
 def _one_of(name: str, row: dict[str, Any], most: int, description: str) -> dict[str, Any]:

@@ -14,6 +14,6 @@ def owner(control):
     """An organization `acme` and its admin."""
     with control.write() as connection:
         organizations.create(connection, "acme", "Acme")
-        made = users.create(connection, "person", "Ada", "ada@example.com")
-        users.join(connection, made.id, "acme", "admin")
-    return made
+        created = users.create(connection, "person", "Ada", "ada@example.com")
+        users.join(connection, created.id, "acme", "admin")
+    return created

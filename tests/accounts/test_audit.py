@@ -105,8 +105,8 @@ def test_a_search_finds_words_anywhere_and_nothing_of_others(control):
     with control.write() as connection:
         audit.record(connection, organization="other", actor="b", action="keys.create", object="k")
     with control.read() as connection:
-        found = audit.search(connection, "acme", action="create").entries
-    assert [entry.action for entry in found] == ["keys.create"]
+        result = audit.search(connection, "acme", action="create").entries
+    assert [entry.action for entry in result] == ["keys.create"]
 
 
 def test_a_search_takes_wildcards_as_letters(control):
@@ -137,9 +137,9 @@ def test_a_search_looks_through_a_window_and_says_where_it_goes_on(control, monk
             )
         looked, before = [], None
         while True:
-            found = audit.search(connection, "acme", action="rare", before_number=before)
-            looked.append([entry.object for entry in found.entries])
-            before = found.next
+            result = audit.search(connection, "acme", action="rare", before_number=before)
+            looked.append([entry.object for entry in result.entries])
+            before = result.next
             if before is None:
                 break
     assert looked == [[], ["o/1"]]

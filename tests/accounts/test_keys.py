@@ -10,12 +10,12 @@ from accounts.roles import Permission
 
 @pytest.fixture
 def make(control, secret, owner):
-    def made(**more):
+    def created_key(**more):
         values = {"organization": "acme", "user_id": owner.id, "name": "k", "role": "admin"}
         with control.write() as connection:
             return keys.create(connection, secret, **{**values, **more})
 
-    return made
+    return created_key
 
 
 def opened(control, secret, token):

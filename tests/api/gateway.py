@@ -43,8 +43,8 @@ class RunningGateway:
         admin = admin or self.admin
         body = {"name": f"{role} {next(self._names)}", "role": role, "kind": "service"}
         user = admin.post("/users", json=body).raise_for_status().json()
-        asked = {"name": "test", "role": role, "user_id": user["id"], **more}
-        return admin.post("/keys", json=asked).raise_for_status().json()["key"]
+        fields = {"name": "test", "role": role, "user_id": user["id"], **more}
+        return admin.post("/keys", json=fields).raise_for_status().json()["key"]
 
     def with_role(self, role: str, **more: Any) -> httpx.Client:
         return self.client(self.key(role, **more))
@@ -85,10 +85,10 @@ def running_gateway(
         if projects:
             patch.setenv("ORRERY_PROJECTS", str(projects))
         settings = Settings()
-        made = Gateway(settings, GatewaySettings(**options), preload=False)
-        made.platform.owner()
+        created = Gateway(settings, GatewaySettings(**options), preload=False)
+        created.platform.owner()
         config = uvicorn.Config(
-            made.guarded(),
+            created.guarded(),
             host=settings.host,
             port=settings.port,
             log_level="warning",
@@ -101,7 +101,7 @@ def running_gateway(
         until(lambda: server.started or not thread.is_alive())
         assert server.started
         try:
-            yield RunningGateway(made, settings.url)
+            yield RunningGateway(created, settings.url)
         finally:
             server.should_exit = True
             thread.join(30)

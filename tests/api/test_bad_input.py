@@ -75,10 +75,10 @@ def test_a_method_that_is_not_there(gateway):
 
 
 def test_an_unknown_field_is_named(gateway):
-    told = problem(
+    refusal = problem(
         gateway.admin.post("/train/jobs", json={"model": "m", "modle": 1}), 422, "invalid"
     )
-    assert [error["field"] for error in told["errors"]] == ["modle"]
+    assert [error["field"] for error in refusal["errors"]] == ["modle"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "e30", "IjEi" * 100, "bnVsbA", "-1", "%00", "WzFd"])
@@ -141,8 +141,8 @@ def declared(gateway, **parts):
     ],
 )
 def test_a_request_may_not_have_any_file_read(gateway, source):
-    told = problem(declared(gateway, datasets={"d": {"source": source}}), 422, "invalid")
-    assert told["errors"][0]["field"].startswith("datasets.d")
+    refusal = problem(declared(gateway, datasets={"d": {"source": source}}), 422, "invalid")
+    assert refusal["errors"][0]["field"].startswith("datasets.d")
 
 
 def test_a_request_may_not_watch_any_folder(gateway):
@@ -172,8 +172,8 @@ def test_a_request_may_not_have_any_suite_read(gateway, suite):
 
 def test_every_mistake_of_a_declaration_is_named(gateway):
     parts = {"models": {"m": {"trainer": "training.vision:nothing", "dataset": "none"}}}
-    told = problem(declared(gateway, **parts), 422, "invalid")
-    assert told["errors"][0]["field"] == "models.m.dataset"
+    refusal = problem(declared(gateway, **parts), 422, "invalid")
+    assert refusal["errors"][0]["field"] == "models.m.dataset"
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE jobs; --", "%' OR '1'='1", "\\", "日本 🚀"])
@@ -220,8 +220,8 @@ def test_an_address_that_is_too_long_is_refused_in_the_same_words(gateway):
 
 def test_an_expired_key(gateway):
     key = gateway.key("viewer", expires_in_days=1e-9)
-    told = problem(gateway.client(key).get("/me"), 401, "unauthenticated")
-    assert "expired" in told["detail"]
+    refusal = problem(gateway.client(key).get("/me"), 401, "unauthenticated")
+    assert "expired" in refusal["detail"]
 
 
 def test_a_revoked_key_ends_at_once(gateway):
@@ -229,8 +229,8 @@ def test_a_revoked_key_ends_at_once(gateway):
     client = gateway.client(key)
     id = client.get("/me").json()["key_id"]
     gateway.admin.delete(f"/keys/{id}").raise_for_status()
-    told = problem(client.get("/me"), 401, "unauthenticated")
-    assert "revoked" in told["detail"]
+    refusal = problem(client.get("/me"), 401, "unauthenticated")
+    assert "revoked" in refusal["detail"]
 
 
 def test_a_key_of_another_installation(gateway, tmp_path):
@@ -290,14 +290,14 @@ def test_a_project_name_that_cannot_be(gateway, name):
 
 
 def test_a_project_of_the_checkout_is_not_changed_by_requests(gateway):
-    told = problem(gateway.admin.delete("/projects/flowers"), 409, "conflict")
-    assert "flowers.yaml" in told["detail"]
+    refusal = problem(gateway.admin.delete("/projects/flowers"), 409, "conflict")
+    assert "flowers.yaml" in refusal["detail"]
 
 
 def test_more_gpus_than_there_are(gateway):
     body = {"model": "classifier", "resources": {"gpu": "4000xA100"}}
-    told = problem(gateway.admin.post("/train/jobs", json=body), 422, "capacity")
-    assert "4000 GPUs" in told["detail"]
+    refusal = problem(gateway.admin.post("/train/jobs", json=body), 422, "capacity")
+    assert "4000 GPUs" in refusal["detail"]
 
 
 def test_more_memory_than_there_is(gateway):
@@ -307,8 +307,10 @@ def test_more_memory_than_there_is(gateway):
 
 def test_a_budget_that_is_used_up(gateway):
     client = gateway.with_role("user", budget_gpu_h=0)
-    told = problem(client.post("/train/jobs", json={"model": "classifier"}), 403, "budget-exceeded")
-    assert "GPU-hours" in told["detail"]
+    refusal = problem(
+        client.post("/train/jobs", json={"model": "classifier"}), 403, "budget-exceeded"
+    )
+    assert "GPU-hours" in refusal["detail"]
 
 
 def test_a_locked_database_is_503_with_a_time_to_come_again(tmp_path, monkeypatch):
@@ -319,9 +321,9 @@ def test_a_locked_database_is_503_with_a_time_to_come_again(tmp_path, monkeypatc
         holder.execute("BEGIN IMMEDIATE")
         body = {"name": "x", "role": "viewer", "kind": "service"}
         answer = opened.admin.post("/users", json=body)
-        told = problem(answer, 503, "unavailable")
+        refusal = problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) >= 1
-        assert "locked" in told["detail"]
+        assert "locked" in refusal["detail"]
         holder.execute("ROLLBACK")
         holder.close()
         assert opened.admin.post("/users", json=body).status_code == 201
@@ -347,9 +349,9 @@ def test_a_dagster_that_is_away_keeps_jobs_queued(tmp_path, flowers_folder, monk
         taken = opened.admin.post("/train/jobs", json={"model": "classifier"}).json()
         path = f"/jobs/{taken['job_id']}"
         end = time.monotonic() + 20
-        while "does not answer" not in (found := opened.admin.get(path).json())["message"]:
+        while "does not answer" not in (result := opened.admin.get(path).json())["message"]:
             assert time.monotonic() < end
-        assert found["status"] == "queued"
+        assert result["status"] == "queued"
         answer = opened.admin.post("/dagster/graphql", json={"query": "{ version }"})
         problem(answer, 503, "unavailable")
 

@@ -28,12 +28,12 @@ def gateway(tmp_path_factory):
     )
     (folder / "projects" / "songs.csv").write_text(f"width,height,kind\n{rows}")
     with running_gateway(folder, folder / "projects") as opened:
-        made = dg.materialize(
+        created = dg.materialize(
             [build_dataset(load_project(file), "songs")],
             instance=opened.platform.events.instance,
             resources=adapters(opened.platform.settings),
         )
-        assert made.success
+        assert created.success
         yield opened
 
 

@@ -32,12 +32,12 @@ def up(tmp_path_factory, empty_mlflow_database, warm_server):
 
     folder = tmp_path_factory.mktemp("declarations")
     shutil.copytree(FLOWERS, folder / "projects")
-    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
-    made.start()
-    made.wait_ready()
-    yield made
-    made.stop()
+    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
+    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
+    created.start()
+    created.wait_ready()
+    yield created
+    created.stop()
 
 
 def projects_of(up) -> Path:
@@ -51,8 +51,8 @@ def submit(up, model: str) -> str:
 
 
 def summary(up, project: str) -> dict:
-    found = {p["project"]: p for p in up.api.get("/projects").json()["items"]}
-    return found.get(project, {})
+    result = {p["project"]: p for p in up.api.get("/projects").json()["items"]}
+    return result.get(project, {})
 
 
 def test_a_project_file_that_is_added_works_by_itself(up):
@@ -113,7 +113,7 @@ def test_the_daemon_takes_up_sensors_of_a_new_project(up, tmp_path):
     }
 
     def has_ticked() -> bool:
-        found = up.graphql(query, s=selector)["sensorOrError"]
-        return bool(found.get("sensorState", {}).get("ticks"))
+        result = up.graphql(query, s=selector)["sensorOrError"]
+        return bool(result.get("sensorState", {}).get("ticks"))
 
     until(has_ticked)

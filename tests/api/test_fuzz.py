@@ -50,9 +50,9 @@ def test_every_answer_is_one_that_the_document_promises(gateway, name, mode):
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    def asked(case):
+    def send(case):
         sent.append(case)
         case.call_and_validate(base_url=gateway.url, headers=headers, checks=CHECKS, timeout=30)
 
-    asked()
+    send()
     assert sent

@@ -49,10 +49,10 @@ def test_the_document_is_openapi_3_1(document):
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 def test_a_route_takes_exactly_the_fields_of_its_operation(document, operation):
-    told = document["paths"][operation.path][operation.method.lower()]
+    answer = document["paths"][operation.path][operation.method.lower()]
     wire_names = {alias: name for name, alias in HEADERS.items()}
-    taken = {wire_names.get(p["name"], p["name"]) for p in told.get("parameters", [])}
-    if body := told.get("requestBody"):
+    taken = {wire_names.get(p["name"], p["name"]) for p in answer.get("parameters", [])}
+    if body := answer.get("requestBody"):
         schema = body["content"]["application/json"]["schema"]
         name = schema["$ref"].rpartition("/")[2]
         taken |= set(document["components"]["schemas"][name]["properties"])
@@ -62,9 +62,9 @@ def test_a_route_takes_exactly_the_fields_of_its_operation(document, operation):
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 def test_a_route_tells_of_every_problem_it_may_answer(document, operation):
-    told = document["paths"][operation.path][operation.method.lower()]["responses"]
+    answer = document["paths"][operation.path][operation.method.lower()]["responses"]
     statuses = {str(TYPES[slug].status) for slug in (*ALWAYS, *operation.problems)}
-    assert statuses | {str(operation.status)} == set(told)
+    assert statuses | {str(operation.status)} == set(answer)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
@@ -91,8 +91,8 @@ def test_a_command_takes_exactly_the_fields_of_its_operation(operation):
 
 def test_every_kind_of_problem_has_a_page(gateway):
     for slug, kind in TYPES.items():
-        told = httpx.get(f"{gateway.url}/problems/{slug}").json()
-        assert (told["status"], told["todo"]) == (kind.status, kind.todo)
+        refusal = httpx.get(f"{gateway.url}/problems/{slug}").json()
+        assert (refusal["status"], refusal["todo"]) == (kind.status, kind.todo)
 
 
 def test_the_document_is_served_to_anybody(gateway):

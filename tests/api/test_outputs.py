@@ -56,12 +56,12 @@ def up(tmp_path_factory, empty_mlflow_database, warm_server):
         "ORRERY_PRICE_PROCESS_H": "1",
         "ORRERY_WARM_SERVER": str(warm_server),
     }
-    made = Up(folder, environment)
-    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
-    made.start()
-    made.wait_ready()
-    yield made
-    made.stop()
+    created = Up(folder, environment)
+    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
+    created.start()
+    created.wait_ready()
+    yield created
+    created.stop()
 
 
 class Seen:
@@ -105,15 +105,15 @@ class Seen:
         """The job, once it has ended."""
 
         def ended() -> dict[str, Any] | None:
-            found = self.ask("jobs.get", id=taken["job_id"])
-            return found if found["status"] in ENDED else None
+            result = self.ask("jobs.get", id=taken["job_id"])
+            return result if result["status"] in ENDED else None
 
         return until(ended)
 
 
 def promised() -> set[str]:
     """Fields of every output in the table, nested ones included."""
-    found: set[str] = set()
+    result: set[str] = set()
 
     def walk(kind: Any) -> None:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -122,8 +122,8 @@ def promised() -> set[str]:
             for name, field in kind.model_fields.items():
                 if name == "next_cursor":
                     continue
-                if (key := f"{kind.__name__}.{name}") not in found:
-                    found.add(key)
+                if (key := f"{kind.__name__}.{name}") not in result:
+                    result.add(key)
                     walk(field.annotation)
         for inner in get_args(kind):
             walk(inner)
@@ -132,7 +132,7 @@ def promised() -> set[str]:
         assert issubclass(operation.output, Output)
         if not operation.streams:
             walk(operation.output)
-    return found
+    return result
 
 
 def test_every_field_of_every_answer_has_a_value_somewhere(up, receiver):
@@ -175,8 +175,8 @@ def test_what_a_removed_project_left_is_shown_as_orphaned_and_can_be_purged(up):
     ids = {s["id"] for s in up.api.get("/inference/services").json()["items"]}
     assert {"wilted.classifier-api"} == {i for i in ids if i.startswith("wilted.")}
 
-    asked = {"tool": "projects.delete", "params": {"project": "wilted", "purge": True}}
-    plan = up.api.post("/agent/execute", json=asked).raise_for_status().json()["preview"]
+    body = {"tool": "projects.delete", "params": {"project": "wilted", "purge": True}}
+    plan = up.api.post("/agent/execute", json=body).raise_for_status().json()["preview"]
     said = "\n".join(plan["consequences"])
     for part in (
         "service classifier-api stops",
@@ -221,8 +221,8 @@ def _members_and_keys(seen: Seen) -> None:
 
 def _turn_the_loop(seen: Seen, receiver: str) -> None:
     ask, job = seen.ask, seen.job
-    made = job(ask("datasets.make", project="odd", dataset="rows", max_seconds=60))
-    assert made["status"] == "succeeded", made
+    created = job(ask("datasets.make", project="odd", dataset="rows", max_seconds=60))
+    assert created["status"] == "succeeded", created
     ask("datasets.versions", project="odd", dataset="rows")
     body = {"model": "flowers/classifier", "max_seconds": 600, "callback": receiver}
     for _ in range(4):
@@ -246,9 +246,9 @@ def _turn_the_loop(seen: Seen, receiver: str) -> None:
 
 def _change_by_an_agent(seen: Seen) -> None:
     ask = seen.ask
-    asked = {"tool": "train.submit", "params": {"model": "flowers/classifier", "max_seconds": 60}}
-    plan = ask("agent.execute", **asked)["preview"]["plan_hash"]
-    taken = ask("agent.execute", **asked, plan_hash=plan)
+    body = {"tool": "train.submit", "params": {"model": "flowers/classifier", "max_seconds": 60}}
+    plan = ask("agent.execute", **body)["preview"]["plan_hash"]
+    taken = ask("agent.execute", **body, plan_hash=plan)
     ask("agent.execute", tool="services.withdraw", params={"id": "flowers.classifier-api"})
     ask("jobs.stop", id=taken["handle"])
     seen.job({"job_id": taken["handle"]})

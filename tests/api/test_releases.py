@@ -27,18 +27,18 @@ def up(tmp_path_factory, empty_mlflow_database, warm_server):
     shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
     file = folder / "projects" / "flowers.yaml"
     file.write_text(file.read_text().replace("rollout: {canary: [50, 100], step_s: 0.2}", LASTING))
-    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
-    made.start()
-    made.wait_ready()
-    yield made
-    made.stop()
+    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
+    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
+    created.start()
+    created.wait_ready()
+    yield created
+    created.stop()
 
 
 def ended(up, taken) -> dict:
     assert taken.status_code == 202, taken.text
     path = f"/jobs/{taken.json()['job_id']}"
-    return until(lambda: found if (found := up.api.get(path).json())["status"] in ENDED else None)
+    return until(lambda: result if (result := up.api.get(path).json())["status"] in ENDED else None)
 
 
 def deploy(up, version):
@@ -69,9 +69,9 @@ def served(up):
 
 
 def test_what_serves_is_reported_apart_from_what_may_serve(served):
-    found = service(served)
-    (answering,) = found["answering"]
-    assert (found["state"], found["model_version"], found["target"]) == (
+    result = service(served)
+    (answering,) = result["answering"]
+    assert (result["state"], result["model_version"], result["target"]) == (
         "serving",
         1,
         answering["version"],
@@ -90,10 +90,11 @@ def test_a_stopped_release_returns_all_traffic_and_says_so(served):
     assert stopped.status_code == 202
     assert ended(served, taken)["status"] == "stopped"
     until(lambda: shares(served) == {1: 100})
-    found = service(served)
-    assert found["state"] == "rolled_back"
-    assert found["message"] == (
-        f"the release of {found['target']} was stopped; version {found['serving']} has all traffic"
+    result = service(served)
+    assert result["state"] == "rolled_back"
+    assert result["message"] == (
+        f"the release of {result['target']} was stopped; "
+        f"version {result['serving']} has all traffic"
     )
     answers = [served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]}) for _ in range(40)]
     assert {answer.json()["model_version"] for answer in answers} == {1}
@@ -120,8 +121,8 @@ def test_a_version_without_evidence_is_refused_with_the_simulation_that_lacks_it
     assert error["field"] == "evidence.nudge"
     assert "no evidence for these bytes" in error["message"]
     path = "/models/flowers/classifier/versions/{}/evidence"
-    found = {v: served.api.get(path.format(v)).json()["may_serve"] for v in (1, 2, 3)}
-    assert found == {1: True, 2: True, 3: False}
+    result = {v: served.api.get(path.format(v)).json()["may_serve"] for v in (1, 2, 3)}
+    assert result == {1: True, 2: True, 3: False}
 
 
 def by_router(up, content):

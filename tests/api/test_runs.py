@@ -10,8 +10,8 @@ from tests.waiting import until
 
 @pytest.fixture
 def run(gateway):
-    made = gateway.admin.get("/experiments", params={"project": "flowers"}).json()["items"]
-    experiment = next((e["id"] for e in made if e["name"].endswith("own")), None)
+    created = gateway.admin.get("/experiments", params={"project": "flowers"}).json()["items"]
+    experiment = next((e["id"] for e in created if e["name"].endswith("own")), None)
     if experiment is None:
         body = {"project": "flowers", "name": "own"}
         experiment = gateway.admin.post("/experiments", json=body).raise_for_status().json()["id"]
@@ -24,9 +24,9 @@ def changed(gateway, run, **body):
 
 
 def test_a_run_is_tagged_renamed_and_ended(gateway, run):
-    found = changed(gateway, run, tags={"stage": "try", "author": "ada"}, name="second")
-    assert (found["name"], found["status"], found["ended_at"]) == ("second", "RUNNING", None)
-    assert found["tags"] == {"stage": "try", "author": "ada"}
+    result = changed(gateway, run, tags={"stage": "try", "author": "ada"}, name="second")
+    assert (result["name"], result["status"], result["ended_at"]) == ("second", "RUNNING", None)
+    assert result["tags"] == {"stage": "try", "author": "ada"}
     ended = changed(gateway, run, status="FINISHED", tags={"stage": None, "never": None})
     assert (ended["status"], ended["tags"]) == ("FINISHED", {"author": "ada"})
     assert ended["ended_at"]

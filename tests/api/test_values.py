@@ -61,12 +61,12 @@ def up(tmp_path_factory, empty_mlflow_database, warm_server):
     declared.write_text(
         declared.read_text().replace("flowers_training:train", "flowers_training:record")
     )
-    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
-    made.start()
-    made.wait_ready()
-    yield made
-    made.stop()
+    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
+    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
+    created.start()
+    created.wait_ready()
+    yield created
+    created.stop()
 
 
 def arrived(file: Path) -> str:
@@ -89,18 +89,18 @@ def test_every_json_value_reaches_the_trainer_as_a_request_sent_it(up, tmp_path)
 def test_every_json_value_reaches_the_trainer_as_an_agent_sent_it(up, tmp_path):
     file = tmp_path / "agent.json"
     params = {"model": "classifier", "hyperparameters": {**DELICATE, "into": str(file)}}
-    asked = {"tool": "train.submit", "params": params}
-    planned = up.api.post("/agent/execute", json=asked).raise_for_status().json()
-    asked["plan_hash"] = planned["preview"]["plan_hash"]
-    assert up.api.post("/agent/execute", json=asked).raise_for_status().json()["handle"]
+    body = {"tool": "train.submit", "params": params}
+    planned = up.api.post("/agent/execute", json=body).raise_for_status().json()
+    body["plan_hash"] = planned["preview"]["plan_hash"]
+    assert up.api.post("/agent/execute", json=body).raise_for_status().json()["handle"]
     assert arrived(file) == json.dumps(DELICATE, sort_keys=True)
 
 
 def test_every_json_value_reaches_the_trainer_from_the_command_line(up, tmp_path):
     file, given_file = tmp_path / "cli.json", tmp_path / "values.json"
     given_file.write_text(json.dumps({**DELICATE, "into": str(file)}))
-    made = up.orrery("train", "submit", "classifier", "--hyperparameters", f"@{given_file}")
-    assert made.returncode == 0, made.stderr
+    created = up.orrery("train", "submit", "classifier", "--hyperparameters", f"@{given_file}")
+    assert created.returncode == 0, created.stderr
     assert arrived(file) == json.dumps(DELICATE, sort_keys=True)
 
 
@@ -108,8 +108,8 @@ def test_words_of_the_command_line_are_the_values_that_a_declaration_would_mean(
     file = tmp_path / "words.json"
     words = ["rate=2e-5", "mode=no", "when=2026-01-31", "code=01234", "on=true", "text='1e5'"]
     options = [part for word in [*words, f"into={file}"] for part in ("--hyperparameters", word)]
-    made = up.orrery("train", "submit", "classifier", *options)
-    assert made.returncode == 0, made.stderr
+    created = up.orrery("train", "submit", "classifier", *options)
+    assert created.returncode == 0, created.stderr
     meant = {
         "rate": 2e-5,
         "mode": "no",
@@ -162,8 +162,8 @@ def test_declarations_and_run_configuration_give_back_every_json_value(values):
 
 @pytest.fixture(scope="module")
 def instance():
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
 
 
 @hypothesis_settings(max_examples=50, deadline=None)

@@ -66,18 +66,18 @@ def make(tmp_path, store):
 
 
 def _made(result):
-    made = Made()
+    created = Made()
     for event in result.all_events:
         data: Any = event.event_specific_data
         if event.is_step_failure:
             if data.error.cls_name != "DagsterAssetCheckFailedError":
                 assert data.user_failure_data, data.error.to_string()
-                made.refusal = data.user_failure_data.description
+                created.refusal = data.user_failure_data.description
         elif event.event_type_value == "ASSET_MATERIALIZATION":
-            made.metadata = {k: v.value for k, v in data.materialization.metadata.items()}
+            created.metadata = {k: v.value for k, v in data.materialization.metadata.items()}
         elif event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed:
-            made.broken[data.check_name] = data.description
-    return made
+            created.broken[data.check_name] = data.description
+    return created
 
 
 def csv(text, name="a.csv"):
@@ -228,13 +228,13 @@ PICTURES = {"source": "images:pictures", **IMAGE}
 def test_source_materialises(write, declared, features, task, remarks, make, tmp_path):
     write(tmp_path)
 
-    made = make(declared)
+    created = make(declared)
 
-    assert (made.refusal, made.broken) == ("", {})
-    assert (made.metadata["features"], made.metadata["task"]) == (features, task)
-    assert made.metadata["task_reason"]
-    assert made.metadata["source"] == declared["source"]
-    assert made.remarks == remarks
+    assert (created.refusal, created.broken) == ("", {})
+    assert (created.metadata["features"], created.metadata["task"]) == (features, task)
+    assert created.metadata["task_reason"]
+    assert created.metadata["source"] == declared["source"]
+    assert created.remarks == remarks
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_source_materialises(write, declared, features, task, remarks, make, tmp
 def test_source_is_refused_in_one_sentence(write, declared, message, make, tmp_path):
     write(tmp_path)
 
-    made = make(declared)
+    created = make(declared)
 
-    assert message in made.refusal
-    assert "\n" not in made.refusal
+    assert message in created.refusal
+    assert "\n" not in created.refusal
 
 
 @pytest.mark.parametrize(
@@ -309,9 +309,9 @@ def test_rows_that_nothing_can_learn_from_break_a_check(
 ):
     (tmp_path / "a.csv").write_text(text)
 
-    made = make(declared)
+    created = make(declared)
 
-    assert message in made.broken[check]
+    assert message in created.broken[check]
 
 
 def test_wide_table_shows_a_hundred_columns_and_counts_the_others(make, tmp_path):
@@ -319,18 +319,18 @@ def test_wide_table_shows_a_hundred_columns_and_counts_the_others(make, tmp_path
     lines = [",".join([*map(str, range(1_500)), str(i % 2)]) for i in range(20)]
     (tmp_path / "a.csv").write_text("\n".join([",".join([*names, "kind"]), *lines]) + "\n")
 
-    made = make(CSV)
+    created = make(CSV)
 
-    assert len(made.metadata["profile"].records) == 100
-    assert (made.metadata["columns"], made.metadata["columns_not_shown"]) == (1_502, 1_402)
+    assert len(created.metadata["profile"].records) == 100
+    assert (created.metadata["columns"], created.metadata["columns_not_shown"]) == (1_502, 1_402)
 
 
 def test_pixels_are_one_row_of_the_profile(make, tmp_path):
     pictures(half)(tmp_path)
 
-    made = make({**PICTURES, "image": {"height": 64, "width": 64}})
+    created = make({**PICTURES, "image": {"height": 64, "width": 64}})
 
-    names = [record.data["column"] for record in made.metadata["profile"].records]
+    names = [record.data["column"] for record in created.metadata["profile"].records]
     assert "pixel_0 ... pixel_4095" in names
     assert len(names) == 6
 

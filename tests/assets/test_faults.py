@@ -196,11 +196,11 @@ def test_a_full_object_store_is_tried_again_and_leaves_no_half_version(loop, mon
 
     write, attempts = deltalake.write_deltalake, []
 
-    def full_at_first(*asked, **options):
+    def full_at_first(*args, **options):
         attempts.append(list((loop.settings.state / "objects").rglob("version.json")))
         if len(attempts) < 4:
             raise OSError(28, "No space left on device")
-        return write(*asked, **options)
+        return write(*args, **options)
 
     monkeypatch.setattr(deltalake, "write_deltalake", full_at_first)
     monkeypatch.setattr("assets.failures.PAUSES_S", (0,))

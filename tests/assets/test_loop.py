@@ -30,8 +30,8 @@ def test_everything_made_names_what_it_was_made_of(loop):
     assert version.tags["orrery.dataset_version"] == dataset["version"]
     assert version.artefact_digest == loop.metadata("checkpoint", "classifier")["artefact_digest"]
     assert "/runs/" in version.tags["dagster.run"]
-    for made in (dataset, model):
-        assert {"uri", "bytes", "duration_s", "cost_process_s", "git_revision"} <= made.keys()
+    for created in (dataset, model):
+        assert {"uri", "bytes", "duration_s", "cost_process_s", "git_revision"} <= created.keys()
 
 
 def test_the_registered_model_loads_by_its_alias_and_has_a_signature(loop, monkeypatch):
@@ -152,11 +152,11 @@ def test_two_jobs_on_one_model_at_once_do_not_mix(loop):
     ]
     digests = []
     for result in results.values():
-        made = {
+        created = {
             event.asset_key.path[1]: event.step_materialization_data.materialization.metadata
             for event in result.get_asset_materialization_events()
         }
-        of_run = {str(m["artefact_digest"].value) for m in made.values()}
+        of_run = {str(m["artefact_digest"].value) for m in created.values()}
         assert len(of_run) == 1
         digests += of_run
     assert len(set(digests)) == 2

@@ -48,8 +48,8 @@ def test_version_of_another_source_is_refused_until_the_dataset_is_made(loop, fl
         f"dataset iris version {version[:12]} was made from `sklearn:iris`, and the declaration "
         "says `files:a.csv`; materialise the dataset"
     )
-    made = loop.materialize("dataset", "checkpoint")
-    assert made.success, loop.failure_of(made)
+    created = loop.materialize("dataset", "checkpoint")
+    assert created.success, loop.failure_of(created)
 
 
 def test_version_that_is_asked_for_must_fit_the_declaration_too(loop, flowers, declare):
@@ -105,9 +105,9 @@ def test_float_classes_are_learned_as_classes(loop, flowers):
     (flowers / "flowers.yaml").write_text(EYES.replace(pixels, "files:a.csv\n    label: label"))
     loop.project = load_project(flowers / "flowers.yaml")
 
-    made = loop.materialize("dataset", "checkpoint")
+    created = loop.materialize("dataset", "checkpoint")
 
-    assert made.success, loop.failure_of(made)
+    assert created.success, loop.failure_of(created)
     assert loop.metadata("dataset", "petals")["task"] == "classification"
     assert loop.metadata("checkpoint", "eyes")["test_accuracy"] > 0.9
 
@@ -122,9 +122,9 @@ def test_image_trainer_learns_from_a_folder_of_pictures(loop, flowers):
     (flowers / "flowers.yaml").write_text(EYES)
     loop.project = load_project(flowers / "flowers.yaml")
 
-    made = loop.materialize("dataset", "checkpoint")
+    created = loop.materialize("dataset", "checkpoint")
 
-    assert made.success, loop.failure_of(made)
+    assert created.success, loop.failure_of(created)
     assert loop.metadata("checkpoint", "eyes")["test_accuracy"] == 1
 
 

@@ -80,7 +80,7 @@ def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
     loop, results = two_versions, {}
     jobs = {3 - later: new_id("job")}
     taken_at = made_at(jobs[3 - later])
-    jobs[later] = until(lambda: made_at(found := new_id("job")) > taken_at and found)
+    jobs[later] = until(lambda: made_at(result := new_id("job")) > taken_at and result)
     began = threading.Barrier(2)
 
     def release(version):

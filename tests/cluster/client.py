@@ -44,8 +44,8 @@ class Client:
         """Copies of the objects in a namespace; `*` means all namespaces."""
         where = "" if namespace == "*" else self._namespace(kind, namespace)
         tests = (label_selector(labels), field_selector(fields))
-        found = self.store.items(BY_KIND[kind], where)
-        return [copy.deepcopy(item) for item in found if all(test(item) for test in tests)]
+        result = self.store.items(BY_KIND[kind], where)
+        return [copy.deepcopy(item) for item in result if all(test(item) for test in tests)]
 
     def create(self, item: Object, namespace: str | None = None) -> Object:
         """Creates the object in its own or the given namespace."""
@@ -183,23 +183,23 @@ def condition(
 ) -> Object:
     """One status condition."""
     status = {True: "True", False: "False", None: "Unknown"}[holds]
-    made = {"type": kind, "status": status, "reason": reason, "message": message}
-    made["lastTransitionTime"] = now
+    created = {"type": kind, "status": status, "reason": reason, "message": message}
+    created["lastTransitionTime"] = now
     if generation is not None:
-        made["observedGeneration"] = generation
-    return made
+        created["observedGeneration"] = generation
+    return created
 
 
 def with_condition(conditions: list[Object] | None, new: Object) -> list[Object]:
     """The conditions with one replaced; its transition time moves only with its status."""
-    found = list(conditions or [])
-    for place, old in enumerate(found):
+    result = list(conditions or [])
+    for place, old in enumerate(result):
         if old["type"] == new["type"]:
             if old["status"] == new["status"] and "lastTransitionTime" in old:
                 new = {**new, "lastTransitionTime": old["lastTransitionTime"]}
-            found[place] = new
-            return found
-    return [*found, new]
+            result[place] = new
+            return result
+    return [*result, new]
 
 
 def has_condition(item: Object, kind: str) -> bool:

@@ -44,10 +44,10 @@ def processes_of(run: str) -> Iterator[int]:
 def kill_run(run: str) -> None:
     """Kills every process of the run, and those that they start meanwhile."""
     for _ in range(_ROUNDS):
-        found = list(processes_of(run))
-        if not found:
+        result = list(processes_of(run))
+        if not result:
             return
-        for pid in found:
+        for pid in result:
             _kill(pid, run)
         time.sleep(_ROUND_S)
 

@@ -34,7 +34,7 @@ class CountingResult(JobResult):
     first: int = 0
     """Step at which this attempt began."""
     read: list[str] = []
-    made: Path | None = None
+    folder: Path | None = None
     pid: int = 0
 
 
@@ -54,11 +54,11 @@ def work(spec: CountingSpec) -> CountingResult:
         (folder / "count").write_text(str(step + 1))
         seal(folder)
         progress.report(step + 1)
-    made = spec.workdir / "made"
-    made.mkdir()
-    (made / "numbers.json").write_text(json.dumps(list(range(spec.steps))))
+    files = spec.workdir / "files"
+    files.mkdir()
+    (files / "numbers.json").write_text(json.dumps(list(range(spec.steps))))
     read = sorted(p.name for p in spec.artefact.rglob("*")) if spec.artefact else []
-    return CountingResult(counted=spec.steps, first=first, read=read, made=made, pid=os.getpid())
+    return CountingResult(counted=spec.steps, first=first, read=read, folder=files, pid=os.getpid())
 
 
 def _fail(how: str) -> None:

@@ -41,9 +41,9 @@ def _pod_spec(spec: Object) -> None:
         for port in container.get("ports") or []:
             _fill(port, protocol="TCP")
         for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-            if found := container.get(probe):
+            if result := container.get(probe):
                 values = {"timeoutSeconds": 1, "periodSeconds": 10, "failureThreshold": 3}
-                _fill(found, successThreshold=1, **values)
+                _fill(result, successThreshold=1, **values)
 
 
 def _pod(item: Object) -> None:

@@ -52,20 +52,20 @@ class ReplicaSetController(Controller):
     def reconcile(self, key: Key) -> None:
         namespace, name = key
         with self.api.store.lock:
-            found = self.api.get("ReplicaSet", name, namespace)
-            if found["metadata"].get("deletionTimestamp"):
+            result = self.api.get("ReplicaSet", name, namespace)
+            if result["metadata"].get("deletionTimestamp"):
                 return
             pods = [
                 pod
-                for pod in _owned(self.api, "Pod", found)
+                for pod in _owned(self.api, "Pod", result)
                 if not pod["metadata"].get("deletionTimestamp")
                 and pod["status"].get("phase") not in _FINISHED
             ]
-            failure = self._scale(found, pods)
+            failure = self._scale(result, pods)
             ready = sum(has_condition(pod, "Ready") for pod in pods)
             status = {
                 "replicas": len(pods),
-                "observedGeneration": found["metadata"]["generation"],
+                "observedGeneration": result["metadata"]["generation"],
                 **_counts(
                     fullyLabeledReplicas=len(pods), readyReplicas=ready, availableReplicas=ready
                 ),
@@ -74,25 +74,25 @@ class ReplicaSetController(Controller):
                 status["conditions"] = [failure]
             self.api.set_status("ReplicaSet", name, status, namespace)
 
-    def _scale(self, found: Object, pods: list[Object]) -> Object | None:
-        wanted = found["spec"].get("replicas", 1)
+    def _scale(self, replica_set: Object, pods: list[Object]) -> Object | None:
+        wanted = replica_set["spec"].get("replicas", 1)
         pods.sort(key=lambda pod: not has_condition(pod, "Ready"))
         while len(pods) > wanted:
             namespace, name = key_of(pods.pop())
             self.api.delete("Pod", name, namespace)
         while len(pods) < wanted:
             try:
-                pods.append(self.api.create(self._pod(found)))
+                pods.append(self.api.create(self._pod(replica_set)))
             except ApiError as error:
                 message = f"Error creating: {error.message}"
-                self.api.event(found, "FailedCreate", message, True, "replicaset-controller")
-                self.later(key_of(found), CREATE_RETRY_S)
+                self.api.event(replica_set, "FailedCreate", message, True, "replicaset-controller")
+                self.later(key_of(replica_set), CREATE_RETRY_S)
                 now = self.api.store.timestamp()
                 return condition("ReplicaFailure", True, "FailedCreate", error.message, now)
         return None
 
-    def _pod(self, found: Object) -> Object:
-        template, meta = found["spec"]["template"], found["metadata"]
+    def _pod(self, replica_set: Object) -> Object:
+        template, meta = replica_set["spec"]["template"], replica_set["metadata"]
         own = template.get("metadata") or {}
         return {
             "apiVersion": "v1",
@@ -103,7 +103,7 @@ class ReplicaSetController(Controller):
                 "namespace": meta["namespace"],
                 "labels": own.get("labels") or {},
                 "annotations": own.get("annotations") or {},
-                "ownerReferences": [owner_reference(found)],
+                "ownerReferences": [owner_reference(replica_set)],
             },
             "spec": template["spec"],
         }
@@ -174,7 +174,7 @@ class DeploymentController(Controller):
         own = template.get("metadata") or {}
         labels = {**(own.get("labels") or {}), HASH: digest}
         matched = deployment["spec"]["selector"].get("matchLabels") or {}
-        made = self.api.create(
+        created = self.api.create(
             {
                 "apiVersion": "apps/v1",
                 "kind": "ReplicaSet",
@@ -194,7 +194,7 @@ class DeploymentController(Controller):
         )
         annotation = {"metadata": {"annotations": {REVISION: revision}}}
         self.api.patch("Deployment", meta["name"], annotation, meta["namespace"])
-        return made
+        return created
 
     def _scale(self, replica_set: Object, replicas: int) -> None:
         if replica_set["spec"]["replicas"] != replicas:
@@ -251,13 +251,13 @@ class DeploymentController(Controller):
         }
         enough = available >= wanted - (_limits(deployment)[1] if wanted else 0)
         reason = "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable"
-        made = condition("Available", enough, reason, "", self.api.store.timestamp())
+        created = condition("Available", enough, reason, "", self.api.store.timestamp())
         known = (deployment.get("status") or {}).get("conditions")
         complete = (updated, total["replicas"], available) == (wanted, wanted, wanted)
         progress = self._progressing(deployment, new, complete, (updated, sorted(total.items())))
         failures = (new.get("status") or {}).get("conditions") or []
         known = [each for each in known or () if each["type"] != "ReplicaFailure"] + failures
-        status["conditions"] = with_condition(with_condition(known, made), progress)
+        status["conditions"] = with_condition(with_condition(known, created), progress)
         self.api.set_status("Deployment", name, status, namespace)
 
     def _progressing(
@@ -282,7 +282,7 @@ class DeploymentController(Controller):
                 message = f'ReplicaSet "{title}" has timed out progressing.'
             else:
                 self.later(key_of(deployment), left)
-        made = condition("Progressing", holds, reason, message, self.api.store.timestamp())
+        created = condition("Progressing", holds, reason, message, self.api.store.timestamp())
         if (before.get("reason"), before.get("message")) == (reason, message):
             return before
-        return {**made, "lastUpdateTime": made["lastTransitionTime"]}
+        return {**created, "lastUpdateTime": created["lastTransitionTime"]}

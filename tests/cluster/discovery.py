@@ -138,16 +138,16 @@ def discover(group: str, version: str = "") -> Object:
 
 def definitions(name: list[str]) -> Object:
     """The CustomResourceDefinition of the name, or all of them."""
-    found = custom_resource_definitions()
+    result = custom_resource_definitions()
     if name:
-        if name[0] not in found:
+        if name[0] not in result:
             raise not_found(f"{CRD_PLURAL}.{CRD_GROUP}", name[0])
-        return found[name[0]]
+        return result[name[0]]
     return {
         "apiVersion": f"{CRD_GROUP}/v1",
         "kind": "CustomResourceDefinitionList",
         "metadata": {"resourceVersion": "1"},
-        "items": list(found.values()),
+        "items": list(result.values()),
     }
 
 

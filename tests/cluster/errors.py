@@ -84,12 +84,12 @@ def forbidden(qualified: str, name: str, why: str) -> ApiError:
 
 def invalid(kind: str, name: str, causes: list[tuple[str, str]]) -> ApiError:
     """The object breaks its schema; `causes` are pairs of field and message."""
-    told = ", ".join(f"{field}: {message}" if field else message for field, message in causes)
+    answer = ", ".join(f"{field}: {message}" if field else message for field, message in causes)
     if len(causes) > 1:
-        told = f"[{told}]"
+        answer = f"[{answer}]"
     entries = [
         {"reason": "FieldValueInvalid", "message": message, "field": field}
         for field, message in causes
     ]
     details = {"name": name, "kind": kind, "causes": entries}
-    return ApiError(422, f'{kind} "{name}" is invalid: {told}', details=details)
+    return ApiError(422, f'{kind} "{name}" is invalid: {answer}', details=details)

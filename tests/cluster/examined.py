@@ -1,4 +1,4 @@
-"""A platform that the doctor looks at: what it is told, what it holds, and what is found."""
+"""A platform for the doctor to examine: its configuration, its objects, and the findings."""
 
 import json
 import threading
@@ -31,8 +31,8 @@ class Prometheus:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 prometheus.queries.append(self.path)
-                found = [{"metric": {}, "value": [0, str(prometheus.series)]}]
-                result = found if prometheus.series else []
+                results = [{"metric": {}, "value": [0, str(prometheus.series)]}]
+                result = results if prometheus.series else []
                 self.send_response(prometheus.status)
                 self.end_headers()
                 self.wfile.write(json.dumps({"data": {"result": result}}).encode())
@@ -50,13 +50,13 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus() -> Iterator[Prometheus]:
-    made = Prometheus()
-    yield made
-    made.close()
+    created = Prometheus()
+    yield created
+    created.close()
 
 
 @pytest.fixture
-def told(settings, cluster, postgresql, prometheus, monkeypatch):
+def configured(settings, cluster, postgresql, prometheus, monkeypatch):
     """Variables of a platform that lacks nothing."""
     if not hasattr(cluster, "api"):
         pytest.skip("what a cluster lacks is only known of the one that is made here")
@@ -81,14 +81,14 @@ def told(settings, cluster, postgresql, prometheus, monkeypatch):
 
 
 @pytest.fixture
-def whole(told, cluster):
+def whole(configured, cluster):
     """A cluster that lacks nothing."""
     for thing in objects(cluster.namespace):
         cluster.api.create(thing)
     for node in cluster.api.list("Node"):
         amount = {"allocatable": {**node["status"]["allocatable"], GPU: "2"}}
         cluster.api.patch_status("Node", node["metadata"]["name"], amount)
-    until(lambda: not [each for each in found() if each.state != "ok"], 20)
+    until(lambda: not [each for each in findings() if each.state != "ok"], 20)
     return cluster
 
 
@@ -115,10 +115,10 @@ def named(kind, name, namespace, version="v1"):
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **where}}
 
 
-def found():
+def findings():
     return list(examine(Settings(), ClusterSettings()))
 
 
 def the(name):
-    (one,) = [each for each in found() if each.name == name]
+    (one,) = [each for each in findings() if each.name == name]
     return one

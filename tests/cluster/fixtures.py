@@ -137,6 +137,6 @@ def cluster(cluster_images: Images | None) -> Iterator[TestCluster | RealCluster
     """A cluster with a namespace of the test's own."""
     # Not KUBECONFIG alone: plain tests must never reach whichever cluster a shell points at.
     path = os.environ.get("KUBECONFIG") if os.environ.get("ORRERY_TEST_CLUSTER") else None
-    made = RealCluster(Path(path)) if path else TestCluster(cluster_images)
-    with made:
-        yield made
+    created = RealCluster(Path(path)) if path else TestCluster(cluster_images)
+    with created:
+        yield created

@@ -53,16 +53,16 @@ class GatewayProxy:
         return host, port, path
 
     def _rule(self, path: str) -> tuple[dict[str, Any], str]:
-        found = [
+        results = [
             (match["path"]["value"], rule)
             for route in self._cluster.api.list("HTTPRoute", "*")
             for rule in route["spec"]["rules"]
             for match in rule["matches"]
             if f"{path.partition('?')[0]}/".startswith(f"{match['path']['value']}/")
         ]
-        if not found:
+        if not results:
             raise Refused(404, f"no route for {path}")
-        prefix, rule = max(found, key=lambda each: len(each[0]))
+        prefix, rule = max(results, key=lambda each: len(each[0]))
         return rule, prefix
 
     def _drawn(self, backends: list[dict[str, Any]]) -> dict[str, Any]:

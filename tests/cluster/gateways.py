@@ -78,9 +78,9 @@ class GatewayController(Controller):
     def _parent(self, item: Object, parent: Object) -> Object:
         namespace = item["metadata"]["namespace"]
         where = parent.get("namespace") or namespace
-        found = self.api.find("Gateway", parent["name"], where) is not None
+        result = self.api.find("Gateway", parent["name"], where) is not None
         accepted = self._condition(
-            item, "Accepted", "Accepted" if found else "NoMatchingParent", found
+            item, "Accepted", "Accepted" if result else "NoMatchingParent", result
         )
         missing = [
             backend["name"]

@@ -37,10 +37,10 @@ class ImagePlan:
         program, *arguments = command
         if Path(program).name in _PYTHONS:
             return [self.python, *arguments]
-        found = shutil.which(program, path=self.path)
-        if found is None:
+        result = shutil.which(program, path=self.path)
+        if result is None:
             raise FileNotFoundError(f'exec: "{program}": executable file not found in $PATH')
-        return [found, *arguments]
+        return [result, *arguments]
 
 
 ImageSource = Callable[[str], ImagePlan | None]

@@ -44,8 +44,8 @@ def _policy_action(job: Object, pod: Object) -> str:
                 return rule["action"]
         for wanted in rule.get("onPodConditions") or ():
             status = wanted.get("status", "True")
-            for found in pod["status"].get("conditions") or ():
-                if (found["type"], found["status"]) == (wanted["type"], status):
+            for result in pod["status"].get("conditions") or ():
+                if (result["type"], result["status"]) == (wanted["type"], status):
                     return rule["action"]
     return "Count"
 
@@ -179,8 +179,8 @@ class JobController(Controller):
 
     def _standing(self, pod: Object) -> bool:
         namespace, name = key_of(pod)
-        found = self.api.find("Pod", name, namespace)
-        return found is not None and not _finished(found)
+        result = self.api.find("Pod", name, namespace)
+        return result is not None and not _finished(result)
 
     def _failure(
         self, job: Object, status: Object, pods: list[Object], failing: bool
@@ -212,19 +212,19 @@ class JobController(Controller):
         if wanted > 0 and wait > 0:
             self.later(key_of(job), wait)
             return []
-        made = []
+        created = []
         for _ in range(wanted):
             try:
-                made.append(self.api.create(self._pod(job)))
+                created.append(self.api.create(self._pod(job)))
             except ApiError as error:
                 message = f"Error creating: {error.message}"
                 self.api.event(job, "FailedCreate", message, True, "job-controller")
                 self.later(key_of(job), QUOTA_RETRY_S)
                 break
-            name = made[-1]["metadata"]["name"]
+            name = created[-1]["metadata"]["name"]
             message = f"Created pod: {name}"
             self.api.event(job, "SuccessfulCreate", message, source="job-controller")
-        return made
+        return created
 
     def _pod(self, job: Object) -> Object:
         template, meta = job["spec"]["template"], job["metadata"]
@@ -249,9 +249,9 @@ class JobController(Controller):
         self.api.delete("Pod", name, namespace)
 
     def _condition(self, status: Object, kind: str, reason: str, message: str) -> None:
-        made = condition(kind, True, reason, message, self.api.store.timestamp())
-        made["lastProbeTime"] = made["lastTransitionTime"]
-        status["conditions"] = with_condition(status.get("conditions"), made)
+        created = condition(kind, True, reason, message, self.api.store.timestamp())
+        created["lastProbeTime"] = created["lastTransitionTime"]
+        status["conditions"] = with_condition(status.get("conditions"), created)
 
     def _write(self, job: Object, status: Object, active: list[Object], pods: list[Object]) -> None:
         ready = sum(has_condition(pod, "Ready") for pod in active)

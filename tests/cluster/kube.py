@@ -48,16 +48,16 @@ class Kube:
 
     def log(self, name: str, **options: Any) -> str:
         """The raw log; the client would make a Python literal of it."""
-        found = self.core.read_namespaced_pod_log(
+        result = self.core.read_namespaced_pod_log(
             name, self.namespace, _preload_content=False, **options
         )
-        return found.data.decode()
+        return result.data.decode()
 
     def events(self, name: str) -> list[str]:
         """Reasons of the events about an object."""
         fields = f"involvedObject.name={name}"
-        found = self.core.list_namespaced_event(self.namespace, field_selector=fields)
-        return [event.reason for event in found.items]
+        result = self.core.list_namespaced_event(self.namespace, field_selector=fields)
+        return [event.reason for event in result.items]
 
     def job(self, name: str) -> Any:
         return self.batch.read_namespaced_job_status(name, self.namespace)
@@ -68,10 +68,10 @@ class Kube:
 
     def ray_job(self, name: str) -> dict[str, Any]:
         """Status of a RayJob."""
-        found = self.custom.get_namespaced_custom_object(
+        result = self.custom.get_namespaced_custom_object(
             namespace=self.namespace, name=name, **RAY_JOBS
         )
-        return found.get("status") or {}
+        return result.get("status") or {}
 
     def ray_state(self, name: str) -> str | None:
         """How far KubeRay is with a RayJob."""

@@ -51,9 +51,11 @@ class Kubelet:
         """Registers the nodes and begins to run pods."""
         self.api.store.subscribe(self._listen)
         for name, zone in NODES:
-            made = node(name, zone, self._gpus)
-            self.api.create(made)
-            self.api.set_status("Node", name, {**made["status"], **self._node_status(name, True)})
+            created = node(name, zone, self._gpus)
+            self.api.create(created)
+            self.api.set_status(
+                "Node", name, {**created["status"], **self._node_status(name, True)}
+            )
         self.scheduler.start()
 
     def close(self) -> None:
@@ -75,9 +77,9 @@ class Kubelet:
     def _node_status(self, name: str, ready: bool | None) -> Object:
         reason = "KubeletReady" if ready else "NodeStatusUnknown"
         now = self.api.store.timestamp()
-        found = self.api.get("Node", name)
-        made = {**condition("Ready", ready, reason, "", now), "lastHeartbeatTime": now}
-        conditions = with_condition((found.get("status") or {}).get("conditions"), made)
+        result = self.api.get("Node", name)
+        created = {**condition("Ready", ready, reason, "", now), "lastHeartbeatTime": now}
+        conditions = with_condition((result.get("status") or {}).get("conditions"), created)
         addresses = [
             {"type": "InternalIP", "address": "127.0.0.1"},
             {"type": "Hostname", "address": name},
@@ -189,11 +191,11 @@ class Kubelet:
         reason = "ContainerCreating"
         for each in worker.containers if worker else ():
             if each.name == container:
-                found = each.previous_log if previous else each.log
+                result = each.previous_log if previous else each.log
                 if previous and "waiting" in each.state:
-                    found = each.log
-                if found:
-                    return found
+                    result = each.log
+                if result:
+                    return result
                 reason = (each.state.get("waiting") or {}).get("reason", reason)
         if previous:
             message = f'previous terminated container "{container}" in pod "{pod}" not found'
@@ -244,10 +246,10 @@ class Kubelet:
                     "DeletionByTaintManager",
                     "Taint manager: deleting due to NoExecute",
                 )
-                made = condition(
+                created = condition(
                     "DisruptionTarget", True, reason, message, self.api.store.timestamp()
                 )
-                change: Object = {"conditions": with_condition(status.get("conditions"), made)}
+                change: Object = {"conditions": with_condition(status.get("conditions"), created)}
                 if status.get("phase") not in ("Succeeded", "Failed"):
                     change.update(phase="Failed", reason="NodeLost")
                 self.api.patch_status("Pod", meta["name"], change, meta["namespace"])

@@ -141,8 +141,8 @@ class RayJobController(Controller):
         namespace, name = key_of(job)
         status = job.get("status") or {}
         head = self._clusters.head(namespace, status.get("rayClusterName", ""))
-        if head and (found := self._jobs.of(head, status.get("jobId", ""))):
-            found.stop()
+        if head and (result := self._jobs.of(head, status.get("jobId", ""))):
+            result.stop()
         self.api.remove_finalizer("RayJob", name, namespace, FINALIZER)
 
     def _new_id(self, job: Object) -> str:
@@ -195,9 +195,9 @@ class RayJobController(Controller):
         head = self._clusters.head(namespace, name)
         if head is None:
             self._miss(job, status)
-        elif found := self._jobs.of(head, status["jobId"]):
+        elif result := self._jobs.of(head, status["jobId"]):
             status.pop("jobStatusCheckFailureStartTime", None)
-            self._follow(job, status, found)
+            self._follow(job, status, result)
         elif status.get("jobStatus") and not self.resubmits:
             message = "The Ray job was not found: the head was started anew."
             self._fail(job, status, "AppFailed", message)
@@ -208,17 +208,17 @@ class RayJobController(Controller):
         key = key_of(job)
         if status.get("jobStatus") and self.renews_ids:
             status["jobId"] = self._new_id(job)
-        made = self._jobs.submit(head, status["jobId"], job["spec"], lambda: self.later(key))
-        self.later(key, 0 if made else SUBMIT_RETRY_S)
+        created = self._jobs.submit(head, status["jobId"], job["spec"], lambda: self.later(key))
+        self.later(key, 0 if created else SUBMIT_RETRY_S)
 
-    def _follow(self, job: Object, status: Object, found: Submission) -> None:
-        message = found.message
-        if found.status == "FAILED":
+    def _follow(self, job: Object, status: Object, submission: Submission) -> None:
+        message = submission.message
+        if submission.status == "FAILED":
             self._fail(job, status, "AppFailed", message)
-        elif found.status in _OVER:
-            self._end(status, "Complete", found.status, "", message)
+        elif submission.status in _OVER:
+            self._end(status, "Complete", submission.status, "", message)
         else:
-            status.update(jobStatus=found.status, message=message)
+            status.update(jobStatus=submission.status, message=message)
 
     def _miss(self, job: Object, status: Object) -> None:
         """Waits for a head that does not answer, but not for ever."""

@@ -39,8 +39,8 @@ def _pod_sets(job: Object) -> list[Object]:
 def _request(workload: Object) -> dict[str, Decimal]:
     total: dict[str, Decimal] = {}
     for each in workload["spec"]["podSets"]:
-        asked = {**pod_resources(each["template"]["spec"]), "pods": Decimal(1)}
-        for name, amount in asked.items():
+        body = {**pod_resources(each["template"]["spec"]), "pods": Decimal(1)}
+        for name, amount in body.items():
             total[name] = total.get(name, Decimal(0)) + amount * each["count"]
     return total
 
@@ -129,10 +129,10 @@ class Kueue(Controller):
                     self._follow(job)
             else:
                 namespace, _, name = key[1].partition("/")
-                ready = self._made("Active", True, "Ready", "Can submit new workloads")
+                ready = self._condition("Active", True, "Ready", "Can submit new workloads")
                 self.api.patch_status(kind, name, {"conditions": [ready]}, namespace)
 
-    def _made(self, kind: str, holds: bool, reason: str, message: str) -> Object:
+    def _condition(self, kind: str, holds: bool, reason: str, message: str) -> Object:
         return condition(kind, holds, reason, message, self.api.store.timestamp())
 
     def _follow(self, job: Object) -> None:
@@ -142,7 +142,7 @@ class Kueue(Controller):
                 failed = has_condition(job, "Failed")
                 failed = failed or (job.get("status") or {}).get("jobStatus") == "FAILED"
                 reason = "Failed" if failed else "Succeeded"
-                self._set(workload, self._made("Finished", True, reason, "Job finished"))
+                self._set(workload, self._condition("Finished", True, reason, "Job finished"))
             return
         admitted = has_condition(workload, "Admitted")
         if admitted and workload["spec"].get("active") is False:
@@ -158,14 +158,14 @@ class Kueue(Controller):
         namespace, name = key_of(job)
         digest = hashlib.sha256(job["metadata"]["uid"].encode()).hexdigest()[:5]
         title = f"{job['kind'].lower()}-{name}-{digest}"
-        if found := self.api.find("Workload", title, namespace):
-            return found
+        if result := self.api.find("Workload", title, namespace):
+            return result
         spec: Object = {"queueName": _labels(job)[QUEUE], "podSets": _pod_sets(job), "active": True}
         if priority := _labels(job).get(PRIORITY):
             kind = "WorkloadPriorityClass"
             spec["priorityClassRef"] = {"group": "kueue.x-k8s.io", "kind": kind, "name": priority}
-            found = self.api.find(kind, priority)
-            spec["priority"] = found["value"] if found else 0
+            result = self.api.find(kind, priority)
+            spec["priority"] = result["value"] if result else 0
         return self.api.create(
             {
                 "apiVersion": BY_KIND["Workload"].api_version,
@@ -180,10 +180,10 @@ class Kueue(Controller):
             }
         )
 
-    def _set(self, workload: Object, *made: Object, admission: Object | None = None) -> None:
+    def _set(self, workload: Object, *conditions: Object, admission: Object | None = None) -> None:
         """Replaces conditions, and the admission."""
         status = dict(workload.get("status") or {})
-        for each in made:
+        for each in conditions:
             status["conditions"] = with_condition(status.get("conditions"), each)
         status.pop("admission", None)
         if admission:
@@ -194,16 +194,16 @@ class Kueue(Controller):
 
     def _evict(self, workload: Object) -> None:
         message = "Preempted to accommodate a workload of higher priority"
-        made = self._made("Preempted", True, "InClusterQueue", message)
-        self._withdraw(workload, "Preempted", message, made)
+        created = self._condition("Preempted", True, "InClusterQueue", message)
+        self._withdraw(workload, "Preempted", message, created)
 
     def _withdraw(self, workload: Object, reason: str, message: str, *more: Object) -> None:
         """Takes the quota back."""
         self._set(
             workload,
-            self._made("QuotaReserved", False, "Pending", message),
-            self._made("Admitted", False, "NoReservation", "The workload has no reservation"),
-            self._made("Evicted", True, reason, message),
+            self._condition("QuotaReserved", False, "Pending", message),
+            self._condition("Admitted", False, "NoReservation", "The workload has no reservation"),
+            self._condition("Evicted", True, reason, message),
             *more,
         )
 
@@ -242,13 +242,13 @@ class Kueue(Controller):
                 self._admit(workload, cluster)
 
     def _refuse(self, workload: Object, reason: str, message: str) -> None:
-        made = self._made("QuotaReserved", False, reason, message)
+        created = self._condition("QuotaReserved", False, reason, message)
         known = (workload.get("status") or {}).get("conditions") or ()
         if not any(
             (each["type"], each["reason"], each["message"]) == ("QuotaReserved", reason, message)
             for each in known
         ):
-            self._set(workload, made)
+            self._set(workload, created)
 
     def _job_at_rest(self, workload: Object) -> bool:
         for kind in _KINDS:
@@ -284,13 +284,15 @@ class Kueue(Controller):
         sets = [
             {"name": each["name"], "count": each["count"]} for each in workload["spec"]["podSets"]
         ]
-        made = [
-            self._made("QuotaReserved", True, "QuotaReserved", f"Quota reserved in {name}"),
-            self._made("Admitted", True, "Admitted", "The workload is admitted"),
+        created = [
+            self._condition("QuotaReserved", True, "QuotaReserved", f"Quota reserved in {name}"),
+            self._condition("Admitted", True, "Admitted", "The workload is admitted"),
         ]
         for kind in ("Evicted", "Preempted"):
             if has_condition(workload, kind):
-                made.append(self._made(kind, False, "QuotaReserved", "Previously preempted"))
+                created.append(
+                    self._condition(kind, False, "QuotaReserved", "Previously preempted")
+                )
         admission = {"clusterQueue": name, "podSetAssignments": sets}
-        self._set(workload, *made, admission=admission)
+        self._set(workload, *created, admission=admission)
         self.api.event(workload, "Admitted", f"Admitted by ClusterQueue {name}", source="kueue")

@@ -56,13 +56,13 @@ class Launcher:
         return {**base, **self._environment.variables(pod, container.spec)}
 
     def _refuse_image(self, pod: Object, container: Container, image: str) -> float:
-        told = f'Failed to pull image "{image}": {image}: not found'
+        answer = f'Failed to pull image "{image}": {image}: not found'
         if (container.state.get("waiting") or {}).get("reason") not in (
             "ErrImagePull",
             "ImagePullBackOff",
         ):
-            container.wait_for("ErrImagePull", told)
-            self._kubelet.api.event(pod, "Failed", told, True, "kubelet")
+            container.wait_for("ErrImagePull", answer)
+            self._kubelet.api.event(pod, "Failed", answer, True, "kubelet")
             self._kubelet.api.event(pod, "Failed", "Error: ErrImagePull", True, "kubelet")
         elif container.wait_for("ImagePullBackOff", f'Back-off pulling image "{image}"'):
             message = f'Back-off pulling image "{image}"'

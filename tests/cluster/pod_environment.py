@@ -23,21 +23,21 @@ class MissingSourceError(Exception):
 
 
 def _data(client: Client, kind: str, namespace: str, name: str) -> dict[str, bytes] | None:
-    if (found := client.find(kind, name, namespace)) is None:
+    if (result := client.find(kind, name, namespace)) is None:
         return None
     if kind == "ConfigMap":
-        plain = {key: value.encode() for key, value in (found.get("data") or {}).items()}
-        binary = found.get("binaryData") or {}
+        plain = {key: value.encode() for key, value in (result.get("data") or {}).items()}
+        binary = result.get("binaryData") or {}
     else:
-        plain = {key: value.encode() for key, value in (found.get("stringData") or {}).items()}
-        binary = found.get("data") or {}
+        plain = {key: value.encode() for key, value in (result.get("stringData") or {}).items()}
+        binary = result.get("data") or {}
     return {**{key: base64.b64decode(value) for key, value in binary.items()}, **plain}
 
 
 def field_value(pod: Object, path: str) -> str:
     """A field of the pod, as the downward API gives it."""
-    if found := _LABEL_PATH.match(path):
-        return (pod["metadata"].get(found[1]) or {}).get(found[2], "")
+    if result := _LABEL_PATH.match(path):
+        return (pod["metadata"].get(result[1]) or {}).get(result[2], "")
     value = lookup(pod, path)
     if isinstance(value, dict):
         return "\n".join(f'{key}="{each}"' for key, each in value.items())
@@ -80,8 +80,8 @@ class PodEnvironment:
     def _files(self, pod: Object, source: Object) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
         for field, kind in (("configMap", "ConfigMap"), ("secret", "Secret")):
-            if found := source.get(field):
-                files |= self._source_files(pod["metadata"]["namespace"], kind, found)
+            if result := source.get(field):
+                files |= self._source_files(pod["metadata"]["namespace"], kind, result)
         for item in (source.get("downwardAPI") or {}).get("items") or ():
             path = (item.get("fieldRef") or {}).get("fieldPath", "")
             files[item["path"]] = field_value(pod, path).encode()
@@ -117,7 +117,7 @@ class PodEnvironment:
         # A path begins after anything but a path, or after the `://` of a URL.
         start = r"(?:(?<![\w./-])|(?<=://)|(?<=:///))"
         paths = "|".join(map(re.escape, mounts))
-        return re.sub(f"{start}({paths})(?![\\w.-])", lambda found: mounts[found[1]], text)
+        return re.sub(f"{start}({paths})(?![\\w.-])", lambda match: mounts[match[1]], text)
 
     def variables(self, pod: Object, container: Object) -> dict[str, str]:
         """The container's environment."""
@@ -142,8 +142,8 @@ class PodEnvironment:
         return {name: self.located(container, value) for name, value in values.items()}
 
     def _referenced(self, pod: Object, source: Object) -> str | None:
-        if found := source.get("fieldRef"):
-            return field_value(pod, found["fieldPath"])
+        if result := source.get("fieldRef"):
+            return field_value(pod, result["fieldPath"])
         for field, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
             if reference := source.get(field):
                 name, key = reference["name"], reference["key"]
@@ -177,9 +177,9 @@ class PodEnvironment:
 def expand(text: str, values: dict[str, Any]) -> str:
     """`$(NAME)` replaced by its value; `$$(NAME)` stays, less one dollar sign."""
 
-    def value(found: re.Match[str]) -> str:
-        if found[1]:
-            return found[0][1:]
-        return str(values.get(found[2], found[0]))
+    def value(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[0][1:]
+        return str(values.get(match[2], match[0]))
 
     return _VARIABLE.sub(value, text)

@@ -26,20 +26,20 @@ def _conditions(
         each.exit_code == 0 or (each.sidecar and each.started) for each in containers if each.init
     )
     waiting = [each.name for each in containers if each.init and each.exit_code != 0]
-    told = ("ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
+    answer = ("ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
     if outcome:
-        told = ("PodCompleted" if outcome["phase"] == "Succeeded" else "PodFailed", "")
-    made = [condition("PodReadyToStartContainers", True, "", "", now)]
+        answer = ("PodCompleted" if outcome["phase"] == "Succeeded" else "PodFailed", "")
+    created = [condition("PodReadyToStartContainers", True, "", "", now)]
     if initialized or outcome:
-        made.append(condition("Initialized", True, "", "", now))
+        created.append(condition("Initialized", True, "", "", now))
     else:
         message = f"containers with incomplete status: [{' '.join(waiting)}]"
-        made.append(condition("Initialized", False, "ContainersNotInitialized", message, now))
+        created.append(condition("Initialized", False, "ContainersNotInitialized", message, now))
     ready = not unready and not outcome
     for kind in ("ContainersReady", "Ready"):
-        made.append(condition(kind, ready, *(("", "") if ready else told), now))
-    made += (outcome or {}).get("conditions", ())
-    for each in made:
+        created.append(condition(kind, ready, *(("", "") if ready else answer), now))
+    created += (outcome or {}).get("conditions", ())
+    for each in created:
         shown = {key: value for key, value in each.items() if value}
         known = with_condition(known, shown)
     return known or []

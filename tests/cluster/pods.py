@@ -136,17 +136,17 @@ class PodWorker(threading.Thread):
         self.kubelet.ended(self)
 
     def _wait(self, seconds: float) -> None:
-        for found, _ in self._selector.select(seconds):
-            if found.fd == self._wake_fd:
+        for result, _ in self._selector.select(seconds):
+            if result.fd == self._wake_fd:
                 os.eventfd_read(self._wake_fd)
                 continue
-            container: Container = found.data
+            container: Container = result.data
             if container.process is None:
                 continue
-            if found.fd == container.pid_fd:
+            if result.fd == container.pid_fd:
                 self._reap(container)
             elif not container.pump():
-                self._selector.unregister(found.fd)
+                self._selector.unregister(result.fd)
 
     def _reap(self, container: Container) -> None:
         assert container.process is not None and container.process.stdout is not None
@@ -204,11 +204,11 @@ class PodWorker(threading.Thread):
     def _report(self, pod: Object) -> None:
         api = self.kubelet.api
 
-        def reported(found: Object) -> Object:
-            if found["metadata"]["uid"] != self.uid:
-                return found
+        def reported(current: Object) -> Object:
+            if current["metadata"]["uid"] != self.uid:
+                return current
             arguments = (self.containers, self.ip, self._begun, self._outcome)
-            return {**found, "status": pod_status(found, *arguments, api.store.timestamp())}
+            return {**current, "status": pod_status(current, *arguments, api.store.timestamp())}
 
         try:
             api.change("Pod", self.pod_name, self.namespace, reported, "status")

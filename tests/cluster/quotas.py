@@ -45,11 +45,11 @@ class QuotaController(Controller):
         namespace, name = key_of(item)
         for quota in self.api.store.items(BY_KIND["ResourceQuota"], namespace):
             hard = quota["spec"].get("hard") or {}
-            asked, used = _usage(item), _used(self.api, namespace)
+            body, used = _usage(item), _used(self.api, namespace)
             missing = [
                 key
                 for key in hard
-                if key not in asked
+                if key not in body
                 and key.partition(".")[0] in ("requests", "limits", "cpu", "memory")
             ]
             title = quota["metadata"]["name"]
@@ -59,10 +59,10 @@ class QuotaController(Controller):
             over = [
                 key
                 for key, limit in hard.items()
-                if key in asked and used.get(key, Decimal(0)) + asked[key] > quantity(limit)
+                if key in body and used.get(key, Decimal(0)) + body[key] > quantity(limit)
             ]
             if over:
-                wanted = ",".join(f"{key}={plain(asked[key])}" for key in over)
+                wanted = ",".join(f"{key}={plain(body[key])}" for key in over)
                 taken = ",".join(f"{key}={plain(used.get(key, Decimal(0)))}" for key in over)
                 limits = ",".join(f"{key}={hard[key]}" for key in over)
                 why = f"exceeded quota: {title}, requested: {wanted}, used: {taken}"

@@ -93,10 +93,10 @@ class RayClusterController(Controller):
 
     def head(self, namespace: str, cluster: str) -> Object | None:
         """The head pod, while it answers."""
-        found = [
+        results = [
             each for each in self.pods(namespace, cluster) if _label(each, NODE_TYPE) == "head"
         ]
-        return next((each for each in found if self._answers(each)), None)
+        return next((each for each in results if self._answers(each)), None)
 
     def reconcile(self, key: Key) -> None:
         namespace, name = key
@@ -174,6 +174,8 @@ class RayClusterController(Controller):
         if head:
             status["head"] = {"podIP": head["status"]["podIP"], "podName": head["metadata"]["name"]}
         reason = "HeadPodRunningAndReady" if head else "HeadPodNotFound"
-        made = condition("HeadPodReady", head is not None, reason, "", self.api.store.timestamp())
-        status["conditions"] = with_condition(status.get("conditions"), made)
+        created = condition(
+            "HeadPodReady", head is not None, reason, "", self.api.store.timestamp()
+        )
+        status["conditions"] = with_condition(status.get("conditions"), created)
         self.api.set_status("RayCluster", name, status, namespace)

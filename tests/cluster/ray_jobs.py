@@ -136,10 +136,10 @@ class RayJobs:
         if process is None:
             return None
         wait_s = own.get(STOP_WAIT) or self._kubelet.variable(head, STOP_WAIT)
-        made = Submission(process, log, float(wait_s or DEFAULT_STOP_WAIT_S))
-        self._known[run, job] = made
-        made.watch(on_end)
-        return made
+        created = Submission(process, log, float(wait_s or DEFAULT_STOP_WAIT_S))
+        self._known[run, job] = created
+        created.watch(on_end)
+        return created
 
     def _driver(
         self, head: Object, run: str, entrypoint: str, variables: dict[str, str], log: Path

@@ -93,8 +93,8 @@ class Registry:
     def _check_namespace(self, resource: ResourceType, meta: Object) -> None:
         if not resource.namespaced:
             return
-        found = self.get(BY_KIND["Namespace"], "", meta["namespace"])
-        if found["metadata"].get("deletionTimestamp"):
+        result = self.get(BY_KIND["Namespace"], "", meta["namespace"])
+        if result["metadata"].get("deletionTimestamp"):
             why = f"unable to create new content in namespace {meta['namespace']}"
             raise errors.forbidden(
                 resource.qualified, meta["name"], f"{why} because it is being terminated"
@@ -236,10 +236,10 @@ class Registry:
         for resource, item in self.dependents(uid):
             meta = item["metadata"]
 
-            def disown(found: Object) -> Object:
-                owners = found["metadata"].get("ownerReferences") or []
-                found["metadata"]["ownerReferences"] = [o for o in owners if o["uid"] != uid]
-                return found
+            def disown(dependent: Object) -> Object:
+                owners = dependent["metadata"].get("ownerReferences") or []
+                dependent["metadata"]["ownerReferences"] = [o for o in owners if o["uid"] != uid]
+                return dependent
 
             self.update(resource, meta.get("namespace", ""), meta["name"], disown)
 

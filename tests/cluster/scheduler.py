@@ -135,10 +135,10 @@ class Scheduler(Controller):
         return len(self._pods_on(node))
 
     def _condition(self, pod: Object, holds: bool, reason: str, message: str) -> None:
-        made = condition("PodScheduled", holds, reason, message, self.api.store.timestamp())
+        created = condition("PodScheduled", holds, reason, message, self.api.store.timestamp())
         if not reason:
-            made = {key: value for key, value in made.items() if value}
-        conditions = with_condition(pod["status"].get("conditions"), made)
+            created = {key: value for key, value in created.items() if value}
+        conditions = with_condition(pod["status"].get("conditions"), created)
         namespace, name = key_of(pod)
         self.api.patch_status("Pod", name, {"conditions": conditions}, namespace)
 
@@ -155,8 +155,8 @@ class Scheduler(Controller):
 
     def _refuse(self, pod: Object, refusals: list[str]) -> None:
         counts = {each: refusals.count(each) for each in refusals}
-        told = ", ".join(f"{count} {each}" for each, count in counts.items())
-        message = f"0/{len(refusals)} nodes are available: {told}."
+        answer = ", ".join(f"{count} {each}" for each, count in counts.items())
+        message = f"0/{len(refusals)} nodes are available: {answer}."
         known = pod["status"].get("conditions") or ()
         if not any(each.get("message") == message for each in known):
             self._condition(pod, False, "Unschedulable", message)

@@ -14,14 +14,14 @@ _COMMA = re.compile(r",(?![^(]*\))")
 
 
 def _label_requirement(text: str) -> Test:
-    if found := _SET.match(text):
-        key, operator, listed = found.groups()
+    if result := _SET.match(text):
+        key, operator, listed = result.groups()
         values = {value.strip() for value in listed.split(",")}
         if operator == "in":
             return lambda labels: labels.get(key) in values
         return lambda labels: labels.get(key) not in values
-    if found := _EQUALITY.match(text):
-        key, operator, value = found.groups()
+    if result := _EQUALITY.match(text):
+        key, operator, value = result.groups()
         if operator == "!=":
             return lambda labels: labels.get(key) != value
         return lambda labels: labels.get(key) == value
@@ -56,10 +56,10 @@ def field_selector(text: str | None) -> Test:
     """Whether an object's fields satisfy a field selector."""
     requirements: list[tuple[str, str, str]] = []
     for part in filter(None, (text or "").split(",")):
-        found = re.match(r"^([^=!]+)(==|=|!=)(.*)$", part.strip())
-        if not found:
+        result = re.match(r"^([^=!]+)(==|=|!=)(.*)$", part.strip())
+        if not result:
             raise ApiError(400, f"invalid field selector: {part!r}")
-        requirements.append(found.groups())
+        requirements.append(result.groups())
 
     def test(item: dict[str, Any]) -> bool:
         return all(

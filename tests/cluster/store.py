@@ -77,14 +77,14 @@ class Store:
     def items(self, resource: ResourceType, namespace: str = "") -> list[Object]:
         """The stored objects in order of namespace and name, not to be changed."""
         with self.lock:
-            found = sorted(self._objects.get(resource, {}).items())
-        return [item for key, item in found if namespace in ("", key[0])]
+            result = sorted(self._objects.get(resource, {}).items())
+        return [item for key, item in result if namespace in ("", key[0])]
 
     def everything(self) -> list[tuple[ResourceType, Object]]:
         """Every stored object with its type."""
         with self.lock:
             return [
-                (kind, item) for kind, found in self._objects.items() for item in found.values()
+                (kind, item) for kind, result in self._objects.items() for item in result.values()
             ]
 
     def write(self, resource: ResourceType, item: Object) -> Object:

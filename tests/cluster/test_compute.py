@@ -74,33 +74,33 @@ def make_queue(cluster):
 
 @pytest.fixture
 def compute(tmp_path, bucket, settings):
-    return made(tmp_path, bucket, settings)
+    return adapter(tmp_path, bucket, settings)
 
 
-def made(tmp_path, bucket, settings):
+def adapter(tmp_path, bucket, settings):
     return KubeRay(tmp_path / "work", bucket, Cluster(settings))
 
 
-def spec(compute, **told):
+def spec(compute, **fields):
     return CountingSpec(
-        **{"job": JOB, "workdir": compute.workdir(JOB), "timeout_s": 300, "steps": 3, **told}
+        **{"job": JOB, "workdir": compute.workdir(JOB), "timeout_s": 300, "steps": 3, **fields}
     )
 
 
 class Run:
     """A job whose driver is a thread; `interrupted` is thrown at it by its own progress."""
 
-    def __init__(self, compute, asked, **how) -> None:
+    def __init__(self, compute, spec, **how) -> None:
         self.said: list[str] = []
         self._result: CountingResult | None = None
         self.error: BaseException | None = None
         self._interrupt: type[BaseException] | None = None
-        self._thread = threading.Thread(target=self._go, args=(compute, asked, how), daemon=True)
+        self._thread = threading.Thread(target=self._go, args=(compute, spec, how), daemon=True)
         self._thread.start()
 
-    def _go(self, compute, asked, how) -> None:
+    def _go(self, compute, spec, how) -> None:
         try:
-            self._result = compute.run(MODULE, asked, CountingResult, self._hear, **how)
+            self._result = compute.run(MODULE, spec, CountingResult, self._hear, **how)
         except BaseException as error:
             self.error = error
 
@@ -158,8 +158,8 @@ def test_a_job_ends_with_its_result_and_its_files(compute, cluster):
     result = compute.run(MODULE, spec(compute), CountingResult, lambda line: None)
 
     assert result.counted == 3
-    assert json.loads((result.made / "numbers.json").read_bytes()) == [0, 1, 2]
-    assert result.made.is_relative_to(compute.workdir(JOB))
+    assert json.loads((result.folder / "numbers.json").read_bytes()) == [0, 1, 2]
+    assert result.folder.is_relative_to(compute.workdir(JOB))
 
 
 def test_progress_is_told_as_it_is_made(compute):
@@ -195,12 +195,12 @@ def test_a_forgotten_job_leaves_nothing_in_the_bucket(compute, bucket):
 def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path, bucket):
     cluster.kueue.hold()
     kinds = queue.model_copy(update={"gpu_kinds": "A100=NVIDIA-A100-SXM4-80GB, T4"})
-    compute = made(tmp_path, bucket, kinds)
+    compute = adapter(tmp_path, bucket, kinds)
     Run(compute, spec(compute), requirements=Requirements(workers=2, gpus=1, gpu_kind="A100"))
 
-    found = until(lambda: ray_job(cluster))
+    result = until(lambda: ray_job(cluster))
 
-    group = found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    group = result["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     selected = group["template"]["spec"]["nodeSelector"]
     assert selected == {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
     assert compute.lack_of(Requirements(workers=2, gpus=1, gpu_kind="T4")) == ""
@@ -210,7 +210,8 @@ def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path,
 
 def test_a_job_is_not_compared_with_the_machine_that_takes_it(queue, tmp_path, bucket):
     assert (
-        made(tmp_path, bucket, queue).lack_of(Requirements(workers=64, gpus=8, memory="2Ti")) == ""
+        adapter(tmp_path, bucket, queue).lack_of(Requirements(workers=64, gpus=8, memory="2Ti"))
+        == ""
     )
 
 
@@ -227,11 +228,11 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
         tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
         priority="high",
     )
-    Run(made(tmp_path, bucket, queue), spec(compute), requirements=requirements)
+    Run(adapter(tmp_path, bucket, queue), spec(compute), requirements=requirements)
 
-    found = until(lambda: ray_job(cluster))
+    result = until(lambda: ray_job(cluster))
 
-    group = found["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    group = result["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     worker = group["template"]["spec"]
     assert (group["minReplicas"], group["replicas"]) == (2, 3)
     limits = worker["containers"][0]["resources"]["limits"]
@@ -239,15 +240,15 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
     assert {"name": "NCCL_DEBUG", "value": "INFO"} in worker["containers"][0]["env"]
     assert worker["nodeSelector"] == {"gpu": "h100"}
     assert worker["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
-    assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
-    assert found["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert result["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
+    assert result["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "high"
 
 
 def test_a_queued_job_waits_longer_than_it_may_run_and_says_why(
     compute, cluster, queue, tmp_path, bucket
 ):
     cluster.kueue.hold()
-    run = Run(made(tmp_path, bucket, queue), spec(compute, timeout_s=4.0), stall_s=4.0)
+    run = Run(adapter(tmp_path, bucket, queue), spec(compute, timeout_s=4.0), stall_s=4.0)
     until(lambda: run.heard("waits in queue training: waiting for quota"))
     time.sleep(4.5)
 
@@ -257,7 +258,7 @@ def test_a_queued_job_waits_longer_than_it_may_run_and_says_why(
 
 
 def test_a_pre_empted_job_goes_on_from_its_checkpoint(compute, cluster, queue, tmp_path, bucket):
-    run = Run(made(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
+    run = Run(adapter(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
     until(lambda: run.heard("step 10/60"))
 
     cluster.kueue.preempt(NAME)
@@ -272,7 +273,7 @@ def test_a_pre_empted_job_goes_on_from_its_checkpoint(compute, cluster, queue, t
 def test_a_pre_empted_job_is_told_and_saves_what_it_reached(
     compute, cluster, queue, tmp_path, bucket
 ):
-    run = Run(made(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
+    run = Run(adapter(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
     until(lambda: run.heard("step 10/60"))
 
     copied = run.steps()
@@ -359,14 +360,14 @@ def test_a_queued_job_that_is_cancelled_leaves_no_ray_job(
     compute, cluster, queue, tmp_path, bucket
 ):
     cluster.kueue.hold()
-    compute = made(tmp_path, bucket, queue)
-    asked = spec(compute)
+    compute = adapter(tmp_path, bucket, queue)
+    body = spec(compute)
 
     def interrupt(line):
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        compute.run(MODULE, asked, CountingResult, interrupt)
+        compute.run(MODULE, body, CountingResult, interrupt)
 
     until(lambda: ray_job(cluster) is None)
 
@@ -388,9 +389,9 @@ def test_a_job_whose_driver_never_comes_back_ends_itself(
     compute, cluster, settings, tmp_path, bucket
 ):
     settings = settings.model_copy(update={"lease_s": 3.0})
-    compute = made(tmp_path, bucket, settings)
-    asked = spec(compute, steps=10_000, step_s=0.1, lease_s=2.0)
-    lost = Run(compute, asked, driver=Driver("run", lambda: False))
+    compute = adapter(tmp_path, bucket, settings)
+    body = spec(compute, steps=10_000, step_s=0.1, lease_s=2.0)
+    lost = Run(compute, body, driver=Driver("run", lambda: False))
     until(lambda: lost.heard("step 2/"))
 
     lost.interrupt()
@@ -400,7 +401,7 @@ def test_a_job_whose_driver_never_comes_back_ends_itself(
 
 def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, queue, tmp_path, bucket):
     cluster.kueue.hold()
-    compute = made(tmp_path, bucket, queue)
+    compute = adapter(tmp_path, bucket, queue)
     lost = Run(compute, spec(compute), driver=Driver("the-run", lambda: False))
     until(lambda: ray_job(cluster))
     until(lambda: lost.heard("waits in queue"))

@@ -32,10 +32,10 @@ def names(listing) -> list[str]:
 
 
 def test_an_object_is_created_read_replaced_and_deleted(kube: Kube):
-    made = create_map(kube, "m-a", key="one")
-    assert made.metadata.uid and made.metadata.creation_timestamp
-    made.data = {"key": "two"}
-    kube.core.replace_namespaced_config_map("m-a", kube.namespace, made)
+    created = create_map(kube, "m-a", key="one")
+    assert created.metadata.uid and created.metadata.creation_timestamp
+    created.data = {"key": "two"}
+    kube.core.replace_namespaced_config_map("m-a", kube.namespace, created)
     assert kube.core.read_namespaced_config_map("m-a", kube.namespace).data == {"key": "two"}
     kube.core.delete_namespaced_config_map("m-a", kube.namespace)
     body = refusal(404, kube.core.read_namespaced_config_map, "m-a", kube.namespace)
@@ -49,8 +49,8 @@ def test_a_name_is_taken_once(kube: Kube):
 
 def test_a_name_is_generated(kube: Kube):
     body = {"metadata": {"generateName": "m-"}}
-    made = kube.core.create_namespaced_config_map(kube.namespace, body)
-    assert len(made.metadata.name) == len("m-") + 5
+    created = kube.core.create_namespaced_config_map(kube.namespace, body)
+    assert len(created.metadata.name) == len("m-") + 5
 
 
 def test_a_stale_replacement_conflicts(kube: Kube):
@@ -67,7 +67,7 @@ def test_nothing_is_created_in_a_missing_namespace(kube: Kube):
 
 
 @pytest.mark.parametrize(
-    ("selector", "found"),
+    ("selector", "selected"),
     [
         ("tier=gold", ["m-a"]),
         ("tier!=gold", ["m-b", "m-c"]),
@@ -77,11 +77,11 @@ def test_nothing_is_created_in_a_missing_namespace(kube: Kube):
         ("tier", ["m-a", "m-b"]),
     ],
 )
-def test_labels_select(kube: Kube, selector: str, found: list[str]):
+def test_labels_select(kube: Kube, selector: str, selected: list[str]):
     for name, labels in (("m-a", {"tier": "gold"}), ("m-b", {"tier": "iron"}), ("m-c", {})):
         create_map(kube, name, labels)
     listed = kube.core.list_namespaced_config_map(kube.namespace, label_selector=selector)
-    assert names(listed) == found
+    assert names(listed) == selected
 
 
 def test_fields_select(kube: Kube):
@@ -97,14 +97,14 @@ def test_fields_select(kube: Kube):
 def test_a_list_comes_in_pages(kube: Kube):
     for number in range(5):
         create_map(kube, f"m-{number}", {"paged": "yes"})
-    found, token = [], None
+    results, token = [], None
     while token != "":
         page = kube.core.list_namespaced_config_map(
             kube.namespace, limit=2, _continue=token, label_selector="paged"
         )
-        found.append(names(page))
+        results.append(names(page))
         token = page.metadata._continue or ""
-    assert found == [["m-0", "m-1"], ["m-2", "m-3"], ["m-4"]]
+    assert results == [["m-0", "m-1"], ["m-2", "m-3"], ["m-4"]]
 
 
 def test_a_collection_is_deleted(kube: Kube):
@@ -116,7 +116,7 @@ def test_a_collection_is_deleted(kube: Kube):
 
 def test_a_watch_resumes_where_the_list_ended(kube: Kube):
     listed = kube.core.list_namespaced_config_map(kube.namespace)
-    made = create_map(kube, "m-a")
+    created = create_map(kube, "m-a")
     kube.core.patch_namespaced_config_map("m-a", kube.namespace, {"data": {"x": "1"}})
     kube.core.delete_namespaced_config_map("m-a", kube.namespace)
     stream = watch.Watch().stream(
@@ -127,12 +127,12 @@ def test_a_watch_resumes_where_the_list_ended(kube: Kube):
         timeout_seconds=1,
     )
     seen = [(event["type"], event["object"].metadata.uid) for event in stream]
-    uid = made.metadata.uid
+    uid = created.metadata.uid
     assert seen == [("ADDED", uid), ("MODIFIED", uid), ("DELETED", uid)]
 
 
 def test_leaving_a_selection_looks_like_a_deletion(kube: Kube):
-    made = create_map(kube, "m-a", {"in": "yes"})
+    created = create_map(kube, "m-a", {"in": "yes"})
     kube.core.patch_namespaced_config_map(
         "m-a", kube.namespace, {"metadata": {"labels": {"in": None}}}
     )
@@ -140,7 +140,7 @@ def test_leaving_a_selection_looks_like_a_deletion(kube: Kube):
         kube.core.list_namespaced_config_map,
         kube.namespace,
         label_selector="in",
-        resource_version=made.metadata.resource_version,
+        resource_version=created.metadata.resource_version,
         timeout_seconds=1,
     )
     assert [event["type"] for event in stream] == ["DELETED"]
@@ -182,13 +182,13 @@ def test_a_strategic_merge_finds_containers_by_name(kube: Kube):
     kube.apps.create_namespaced_deployment(kube.namespace, deployment("web", SLEEP, replicas=0))
     change = [{"name": "main", "env": [{"name": "A", "value": "1"}]}]
     spec = {"template": {"spec": {"containers": change}}}
-    found = kube.apps.patch_namespaced_deployment(
+    result = kube.apps.patch_namespaced_deployment(
         "web",
         kube.namespace,
         {"spec": spec},
         _content_type="application/strategic-merge-patch+json",
     )
-    (container,) = found.spec.template.spec.containers
+    (container,) = result.spec.template.spec.containers
     assert (container.env[0].name, container.command[0]) == ("A", "python")
 
 
@@ -210,8 +210,8 @@ def test_server_side_apply_creates_merges_and_takes_back(kube: Kube):
 
 def test_a_dry_run_leaves_nothing(kube: Kube):
     body = config_map("m-a", {})
-    made = kube.core.create_namespaced_config_map(kube.namespace, body, dry_run="All")
-    assert made.metadata.name == "m-a"
+    created = kube.core.create_namespaced_config_map(kube.namespace, body, dry_run="All")
+    assert created.metadata.name == "m-a"
     refusal(404, kube.core.read_namespaced_config_map, "m-a", kube.namespace)
 
 
@@ -234,8 +234,8 @@ def test_a_custom_resource_breaking_its_schema_is_refused(kube: Kube):
     kube.cluster.require("kuberay")
     body = ray_job("r", "pass", backoffLimit="many")
     kind = {"group": "ray.io", "version": "v1", "plural": "rayjobs", "namespace": kube.namespace}
-    told = refusal(422, kube.custom.create_namespaced_custom_object, body=body, **kind)
-    assert "spec.backoffLimit" in told
+    answer = refusal(422, kube.custom.create_namespaced_custom_object, body=body, **kind)
+    assert "spec.backoffLimit" in answer
 
 
 def test_a_finalizer_holds_an_object(kube: Kube):

@@ -84,8 +84,8 @@ def test_a_followed_log_is_cut_in_mid_stream(kube: Kube):
 
 def test_the_clock_of_the_server_is_off(kube: Kube):
     kube.cluster.api.skew(3600)
-    made = kube.core.create_namespaced_config_map(kube.namespace, config_map("m", {}))
-    assert made.metadata.creation_timestamp.timestamp() - time.time() > 3500
+    created = kube.core.create_namespaced_config_map(kube.namespace, config_map("m", {}))
+    assert created.metadata.creation_timestamp.timestamp() - time.time() > 3500
 
 
 def test_a_denied_verb_is_refused_in_reviews_and_requests(kube: Kube):

@@ -91,8 +91,8 @@ def test_a_head_that_cannot_be_created_is_told_at_the_ray_cluster(ray: Kube):
     cluster = until(lambda: ray.ray_job("r").get("rayClusterName"))
     until(lambda: "FailedToCreateHeadPod" in ray.events(cluster))
     fields = f"involvedObject.kind=RayCluster,involvedObject.name={cluster}"
-    told = ray.core.list_namespaced_event(ray.namespace, field_selector=fields).items
-    assert "exceeded quota" in next(e.message for e in told if e.type == "Warning")
+    answer = ray.core.list_namespaced_event(ray.namespace, field_selector=fields).items
+    assert "exceeded quota" in next(e.message for e in answer if e.type == "Warning")
     assert not [reason for reason in ray.events("r") if reason.startswith("FailedToCreate")]
 
 
@@ -109,11 +109,11 @@ def test_pods_of_a_ray_job_name_their_ray_cluster_and_not_their_ray_job(ray: Kub
         "ray.io/identifier": f"{cluster}-head",
         "ray.io/is-ray-node": "yes",
     }
-    found = ray.custom.get_namespaced_custom_object(
+    result = ray.custom.get_namespaced_custom_object(
         namespace=ray.namespace, name=cluster, **{**RAY_JOBS, "plural": "rayclusters"}
     )
-    assert found["metadata"]["labels"]["ray.io/originated-from-cr-name"] == "r"
-    assert found["metadata"]["labels"]["ray.io/originated-from-crd"] == "RayJob"
+    assert result["metadata"]["labels"]["ray.io/originated-from-cr-name"] == "r"
+    assert result["metadata"]["labels"]["ray.io/originated-from-crd"] == "RayJob"
 
 
 def test_labels_and_annotations_of_a_template_are_on_its_pods(ray: Kube):

@@ -40,16 +40,16 @@ def kueue(kind: str, name: str, spec: dict | None = None) -> dict:
 
 def workload(kube: Kube) -> dict:
     """The only Workload."""
-    found = kube.custom.list_namespaced_custom_object(
+    result = kube.custom.list_namespaced_custom_object(
         namespace=kube.namespace, plural="workloads", **KUEUE
     )["items"]
-    return found[0] if found else {}
+    return result[0] if result else {}
 
 
 def condition(kube: Kube, kind: str) -> tuple[str, str] | None:
     """Status and reason of a condition of the only Workload."""
-    found = (workload(kube).get("status") or {}).get("conditions") or ()
-    return next(((c["status"], c["reason"]) for c in found if c["type"] == kind), None)
+    result = (workload(kube).get("status") or {}).get("conditions") or ()
+    return next(((c["status"], c["reason"]) for c in result if c["type"] == kind), None)
 
 
 def test_a_queued_job_waits_for_a_queue_that_exists(kube: Kube):

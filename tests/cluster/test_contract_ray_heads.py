@@ -60,13 +60,13 @@ def waiting(seconds: float) -> dict:
 def submission(ray: Kube, said: str = "") -> Any:
     """The only submission, once its driver has said so."""
 
-    def found() -> Any:
+    def submission_of_job() -> Any:
         if not ray.ray_job("r").get("jobId"):
             return None
         submitted = ray.cluster.kuberay.submissions("r")
         return submitted[0] if submitted and said in submitted[0].log.read_text() else None
 
-    return until(found)
+    return until(submission_of_job)
 
 
 def again(ray: Kube, times: int = 2) -> list[Any]:

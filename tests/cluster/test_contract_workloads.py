@@ -17,15 +17,15 @@ NEVER_READY = {
 
 def only_pod(kube: Kube, labels: str):
     """The one pod that runs under the labels."""
-    found = until(lambda: [p for p in kube.pods(labels) if p.status.phase == "Running"])
-    assert len(found) == 1
-    return found[0]
+    result = until(lambda: [p for p in kube.pods(labels) if p.status.phase == "Running"])
+    assert len(result) == 1
+    return result[0]
 
 
 def conditions(kube: Kube, name: str) -> dict[str, tuple[str, str]]:
     """Status and reason of a deployment's conditions."""
-    found = kube.apps.read_namespaced_deployment_status(name, kube.namespace).status.conditions
-    return {each.type: (each.status, each.reason) for each in found or ()}
+    result = kube.apps.read_namespaced_deployment_status(name, kube.namespace).status.conditions
+    return {each.type: (each.status, each.reason) for each in result or ()}
 
 
 def available(kube: Kube, name: str) -> int:
@@ -138,9 +138,9 @@ def test_a_quota_refuses_and_the_job_says_why(kube: Kube):
 def test_a_deployment_becomes_available(kube: Kube):
     kube.apps.create_namespaced_deployment(kube.namespace, deployment("web", SLEEP, replicas=2))
     until(lambda: available(kube, "web") == 2)
-    found = kube.apps.read_namespaced_deployment("web", kube.namespace)
-    assert found.status.observed_generation == found.metadata.generation
-    assert found.status.updated_replicas == 2
+    result = kube.apps.read_namespaced_deployment("web", kube.namespace)
+    assert result.status.observed_generation == result.metadata.generation
+    assert result.status.updated_replicas == 2
     until(lambda: conditions(kube, "web")["Progressing"] == ("True", "NewReplicaSetAvailable"))
     assert conditions(kube, "web")["Available"] == ("True", "MinimumReplicasAvailable")
 
@@ -175,8 +175,8 @@ def test_a_deployment_is_scaled(kube: Kube):
     until(lambda: available(kube, "web") == 2)
     kube.apps.patch_namespaced_deployment_scale("web", kube.namespace, {"spec": {"replicas": 0}})
     until(lambda: not kube.pods("app=web"))
-    found = kube.apps.read_namespaced_deployment_scale("web", kube.namespace)
-    assert (found.spec.replicas, found.status.selector) == (0, "app=web")
+    result = kube.apps.read_namespaced_deployment_scale("web", kube.namespace)
+    assert (result.spec.replicas, result.status.selector) == (0, "app=web")
 
 
 def test_a_deleted_deployment_takes_its_pods(kube: Kube):

@@ -19,13 +19,13 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.api_server import ApiServer
-from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, found, named, the
+from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, findings, named, the
 
 pytest_plugins = ("tests.cluster.examined",)
 
 
 def test_a_platform_that_lacks_nothing_is_told_to_be_well(whole):
-    names = [each.name for each in found()]
+    names = [each.name for each in findings()]
 
     assert len(names) == len(set(names))
     assert {"Kubernetes", "RayJob", "queue", "gateway", "rights", "clock"} <= set(names)
@@ -49,7 +49,7 @@ def test_what_is_gone_is_named_with_what_to_do(whole, kind, name, finding, todo)
     assert one.state == "missing"
     assert name in one.message
     assert todo in one.todo
-    assert [each.name for each in found() if each.state != "ok"] == [finding]
+    assert [each.name for each in findings() if each.state != "ok"] == [finding]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_only_some_need_is_a_warning(whole, kind, finding, todo):
     assert todo in one.todo
 
 
-def test_nodes_without_gpus_are_a_warning(told):
+def test_nodes_without_gpus_are_a_warning(configured):
     assert (the("GPUs").state, GPU in the("GPUs").message) == ("warning", True)
 
 
@@ -95,12 +95,12 @@ def test_a_queue_and_a_gateway_must_be_ready(whole, monkeypatch):
 def test_a_kind_that_is_not_served_names_the_product(whole, monkeypatch):
     monkeypatch.setattr(Cluster, "serves", lambda self, kind: False)
 
-    told = {each.name: each for each in found() if each.state == "missing"}
+    answer = {each.name: each for each in findings() if each.state == "missing"}
 
-    assert "KubeRay 1.7.0" in told["RayJob"].todo
-    assert "Kueue 0.19.2" in told["LocalQueue"].todo
-    assert "Gateway API 1.6.1" in told["HTTPRoute"].todo
-    assert "KEDA 2.20.2" in told["ScaledObject"].todo
+    assert "KubeRay 1.7.0" in answer["RayJob"].todo
+    assert "Kueue 0.19.2" in answer["LocalQueue"].todo
+    assert "Gateway API 1.6.1" in answer["HTTPRoute"].todo
+    assert "KEDA 2.20.2" in answer["ScaledObject"].todo
 
 
 def test_an_old_cluster_is_named_with_the_version_it_must_have(whole, monkeypatch):
@@ -155,7 +155,7 @@ def test_the_gateway_is_not_told_to_train(whole, monkeypatch):
 def test_what_may_not_be_read_is_skipped_with_the_right(whole, verb, resource, skipped):
     whole.api.deny(verb, resource)
 
-    others = [each for each in found() if each.state != "ok"]
+    others = [each for each in findings() if each.state != "ok"]
 
     assert [(each.name, each.state) for each in others] == [(n, "skipped") for n in skipped]
     assert all(f"`{verb} {resource}` lacks" in each.message for each in others)
@@ -165,16 +165,16 @@ def test_images_without_a_version_are_a_warning(whole, monkeypatch):
     monkeypatch.setenv("ORRERY_CLUSTER_TRAINING_IMAGE", "registry.test:5000/orrery/training")
     monkeypatch.setenv("ORRERY_CLUSTER_SERVING_IMAGE", "orrery/serving:latest")
 
-    told = [each for each in found() if each.state == "warning"]
+    answer = [each for each in findings() if each.state == "warning"]
 
-    assert [each.name for each in told] == [
+    assert [each.name for each in answer] == [
         "ORRERY_CLUSTER_TRAINING_IMAGE",
         "ORRERY_CLUSTER_SERVING_IMAGE",
     ]
-    assert "orrery/serving:VERSION" in told[1].todo
+    assert "orrery/serving:VERSION" in answer[1].todo
 
 
-def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(told, monkeypatch):
+def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(configured, monkeypatch):
     monkeypatch.setattr(cluster_client, "LONGEST_PAUSE_S", 0.01)
     down = ApiServer("test")
     down.close()
@@ -182,7 +182,7 @@ def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(told,
     config.write_text(ClusterSettings().kubeconfig.read_text().replace(of_server(), down.url))
     monkeypatch.setenv("ORRERY_CLUSTER_KUBECONFIG", str(config))
 
-    first, *others = found()
+    first, *others = findings()
 
     assert (first.name, first.state) == ("Kubernetes", "missing")
     assert str(config) in first.todo
@@ -197,7 +197,7 @@ def of_server():
     return line.partition("server: ")[2]
 
 
-def test_without_a_way_in_one_finding_says_how(told, monkeypatch):
+def test_without_a_way_in_one_finding_says_how(configured, monkeypatch):
     monkeypatch.delenv("ORRERY_CLUSTER_KUBECONFIG")
 
     assert the("Kubernetes").state == "missing"
@@ -205,7 +205,7 @@ def test_without_a_way_in_one_finding_says_how(told, monkeypatch):
 
 
 def test_nothing_of_the_probe_stays_in_the_bucket(whole):
-    found()
+    findings()
 
     (key, _) = buckets.written()[0]
     assert key.startswith("objects/doctor/")
@@ -227,7 +227,7 @@ def test_a_store_that_is_away_is_named(whole, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("ORRERY_BUCKET_ATTEMPTS", "1")
 
-    states = {each.name: each.state for each in found()}
+    states = {each.name: each.state for each in findings()}
 
     assert (states["clock"], states["object store"]) == ("missing", "missing")
 
@@ -244,7 +244,7 @@ def test_a_clock_that_is_off_is_a_warning(whole, monkeypatch):
 
 @pytest.mark.parametrize("variable", DATABASES)
 def test_a_database_that_does_not_let_in_is_named_without_its_password(
-    whole, told, variable, monkeypatch
+    whole, configured, variable, monkeypatch
 ):
     monkeypatch.setenv(
         variable, f"postgresql+psycopg://orrery:{PASSWORD}@127.0.0.1:9/there?connect_timeout=1"
@@ -255,7 +255,7 @@ def test_a_database_that_does_not_let_in_is_named_without_its_password(
     assert one.state == "missing"
     assert "127.0.0.1:9/there" in one.message
     assert "password" in one.todo
-    assert PASSWORD not in str([asdict(each) for each in found()])
+    assert PASSWORD not in str([asdict(each) for each in findings()])
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_people_get_a_table(whole):
 
 
 def test_without_a_cluster_the_machine_is_looked_at(settings):
-    names = {each.name: each for each in found()}
+    names = {each.name: each for each in findings()}
 
     assert {"state folder", "gateway", "router", "disk", "cores", "engines"} <= names.keys()
     assert names["engines"].state == names["state folder"].state == "ok"

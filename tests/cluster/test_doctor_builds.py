@@ -3,7 +3,7 @@
 import pytest
 
 from resources.kubernetes_api.client import Cluster
-from tests.cluster.examined import found, named, the
+from tests.cluster.examined import findings, named, the
 
 pytest_plugins = ("tests.cluster.examined",)
 
@@ -25,7 +25,7 @@ def building(whole, monkeypatch):
 
 
 def test_builds_that_lack_nothing_are_well(building):
-    states = {each.name: each.state for each in found()}
+    states = {each.name: each.state for each in findings()}
 
     assert set(states.values()) == {"ok"}
     secrets = [f"Secret {name} of builds" for name in SECRETS]
@@ -33,7 +33,7 @@ def test_builds_that_lack_nothing_are_well(building):
 
 
 def test_without_a_registry_nothing_is_said_of_builds(whole):
-    assert [each.name for each in found() if "builds" in each.name] == []
+    assert [each.name for each in findings() if "builds" in each.name] == []
 
 
 def test_a_registry_wants_a_namespace_for_builds(building, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_right_that_lacks_in_their_namespace_alone_is_named(building, monkeypa
         Cluster, "may", lambda self, *right: self.namespace != BUILDS and may(self, *right)
     )
 
-    (one,) = [each for each in found() if each.state != "ok"]
+    (one,) = [each for each in findings() if each.state != "ok"]
 
     assert (one.name, one.state) == ("rights of builds", "missing")
     for right in ("create jobs", "delete jobs", "list pods", "get pods/log", "list events"):

@@ -5,7 +5,7 @@ from urllib.parse import unquote_plus
 import pytest
 
 from resources.kubernetes_api.pod_template import labels
-from tests.cluster.examined import found, the
+from tests.cluster.examined import findings, the
 
 pytest_plugins = ("tests.cluster.examined",)
 
@@ -30,7 +30,7 @@ def serve(cluster):
     )
 
 
-def test_a_prometheus_that_counts_the_requests_of_services_is_well(told, cluster, prometheus):
+def test_a_prometheus_that_counts_the_requests_of_services_is_well(configured, cluster, prometheus):
     serve(cluster)
 
     one = the("Prometheus")
@@ -39,7 +39,7 @@ def test_a_prometheus_that_counts_the_requests_of_services_is_well(told, cluster
     assert "predict_requests_total" in unquote_plus(prometheus.queries[-1])
 
 
-def test_services_that_prometheus_does_not_count_are_a_warning(told, cluster, prometheus):
+def test_services_that_prometheus_does_not_count_are_a_warning(configured, cluster, prometheus):
     serve(cluster)
     prometheus.series = 0
 
@@ -50,7 +50,7 @@ def test_services_that_prometheus_does_not_count_are_a_warning(told, cluster, pr
     assert "orrery/enters=true" in one.todo
 
 
-def test_without_a_service_nothing_needs_to_be_counted(told, prometheus):
+def test_without_a_service_nothing_needs_to_be_counted(configured, prometheus):
     prometheus.series = 0
 
     assert the("Prometheus").state == "ok"
@@ -64,7 +64,7 @@ def test_without_a_service_nothing_needs_to_be_counted(told, prometheus):
         ("http://", "nothing that can be used"),
     ],
 )
-def test_an_address_at_which_nobody_answers_is_named(told, monkeypatch, url, said):
+def test_an_address_at_which_nobody_answers_is_named(configured, monkeypatch, url, said):
     monkeypatch.setenv("ORRERY_CLUSTER_PROMETHEUS_URL", url)
 
     one = the("Prometheus")
@@ -73,16 +73,18 @@ def test_an_address_at_which_nobody_answers_is_named(told, monkeypatch, url, sai
     assert "ORRERY_CLUSTER_PROMETHEUS_URL" in one.todo
 
 
-def test_another_server_than_prometheus_is_named(told, prometheus):
+def test_another_server_than_prometheus_is_named(configured, prometheus):
     prometheus.status = 404
 
     assert "404" in the("Prometheus").message
 
 
-def test_where_pods_are_scaled_by_processor_time_it_is_not_asked(told, prometheus, monkeypatch):
+def test_where_pods_are_scaled_by_processor_time_it_is_not_asked(
+    configured, prometheus, monkeypatch
+):
     monkeypatch.setenv("ORRERY_CLUSTER_AUTOSCALER", "hpa")
 
-    names = {each.name for each in found()}
+    names = {each.name for each in findings()}
 
     assert "Prometheus" not in names
     assert prometheus.queries == []

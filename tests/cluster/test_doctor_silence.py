@@ -26,7 +26,7 @@ def assert_named(one, port):
 
 
 @pytest.mark.parametrize("variable", DATABASES)
-def test_a_silent_database(told, silent, variable, monkeypatch):
+def test_a_silent_database(configured, silent, variable, monkeypatch):
     monkeypatch.setattr(store_checks, "CONNECT_S", 2)
     monkeypatch.setenv(variable, f"postgresql+psycopg://orrery@127.0.0.1:{silent}/there")
 
@@ -34,7 +34,7 @@ def test_a_silent_database(told, silent, variable, monkeypatch):
 
 
 @pytest.mark.parametrize("finding", ["clock", "object store"])
-def test_a_silent_bucket(told, silent, finding, monkeypatch):
+def test_a_silent_bucket(configured, silent, finding, monkeypatch):
     monkeypatch.setattr(store_checks, "ANSWER_S", 0.2)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent}")
     monkeypatch.setenv("ORRERY_BUCKET_ATTEMPTS", "1")
@@ -43,7 +43,7 @@ def test_a_silent_bucket(told, silent, finding, monkeypatch):
     assert_named(the(finding), silent)
 
 
-def test_a_silent_prometheus(told, silent, monkeypatch):
+def test_a_silent_prometheus(configured, silent, monkeypatch):
     monkeypatch.setattr(prometheus_checks, "ANSWER_S", 0.2)
     monkeypatch.setenv("ORRERY_CLUSTER_PROMETHEUS_URL", f"http://127.0.0.1:{silent}")
 

@@ -78,11 +78,11 @@ def workshop(cluster, tmp_path) -> Iterator[Workshop]:
     cluster.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BUILDS}})
     settings = {"metadata": {"name": "orrery-settings"}, "data": {"AWS_ENDPOINT_URL": STORE}}
     cluster.api.create({"apiVersion": "v1", "kind": "ConfigMap", **settings})
-    made = Workshop(cluster, tmp_path)
+    created = Workshop(cluster, tmp_path)
     for image in ("^builder:1$", "^orrery-serving$"):
-        cluster.kubelet.images[image] = ImagePlan(python=made.python)
-    yield made
-    made.go.touch()
+        cluster.kubelet.images[image] = ImagePlan(python=created.python)
+    yield created
+    created.go.touch()
 
 
 def test_builds_are_in_their_namespace_alone(workshop):

@@ -70,7 +70,7 @@ def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatc
     projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
     shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
     shutil.copyfile(cluster.kubeconfig, kubeconfig)
-    told = {
+    answer = {
         "ORRERY_OBJECTS": buckets.make_bucket(monkeypatch),
         "ORRERY_PROJECTS": str(projects),
         "ORRERY_DAGSTER_STORAGE": new_database(databases),
@@ -84,8 +84,8 @@ def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatc
         "DAGSTER_HOME": str(CHECKOUT),
     }
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    shared = told | aws
-    for name, value in told.items():
+    shared = answer | aws
+    for name, value in answer.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ORRERY_STATE", str(tmp_path / "state"))
     pods = shared | {"ORRERY_STATE": "/var/lib/orrery"}
@@ -106,8 +106,8 @@ def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatc
 
 @pytest.fixture
 def instance(environment):
-    with DagsterInstance.from_config(str(CHECKOUT)) as made:
-        yield made
+    with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+        yield instance
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def ended(instance):
     return until(over, 200)
 
 
-def told(instance, run):
+def log_of(instance, run):
     """What its log and its failed steps say."""
     events = instance.all_logs(run.run_id)
     failed = [e.dagster_event.step_failure_data for e in events if e.step_key and is_failure(e)]
@@ -178,7 +178,7 @@ def test_a_turn_of_the_loop_ends_with_a_service_at_the_gateway(
 
     run = ended(instance)
 
-    assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    assert run.status == DagsterRunStatus.SUCCESS, log_of(instance, run)
     answer = httpx.post(
         f"{gateway.url}/flowers.classifier-api/predict", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}
     )
@@ -200,7 +200,7 @@ def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(
 
     retry = until(lambda: (r := newest(instance)) and r.run_id != first.run_id and r, 100)
     run = ended(instance)
-    assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    assert run.status == DagsterRunStatus.SUCCESS, log_of(instance, run)
     assert retry.parent_run_id == first.run_id
     created = [r for r in cluster.api.requests if r[0] == "POST" and r[1].endswith("/rayjobs")]
     assert len(created) == 1 + len(cluster.api.list("RayJob", cluster.namespace)), uid
@@ -231,7 +231,7 @@ def test_a_dataset_that_needs_memory_is_read_in_a_pod_that_has_it(
     run = ended(instance)
 
     file.write_text(text)
-    assert run.status == DagsterRunStatus.SUCCESS, told(instance, run)
+    assert run.status == DagsterRunStatus.SUCCESS, log_of(instance, run)
     steps = cluster.api.list("Job", cluster.namespace, "dagster/op=flowers__dataset__iris")
     container = steps[0]["spec"]["template"]["spec"]["containers"][0]
     assert container["resources"]["limits"] == {"memory": "3Gi"}

@@ -43,7 +43,7 @@ LOG = RequestLogPlan(folder=Path("/requests"), sample=0.5, megabytes=8)
 
 
 def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **release) -> Version:
-    asked = {
+    body = {
         "service": service,
         "version": "v1234-0123456789ab",
         "model_version": 1234,
@@ -57,7 +57,7 @@ def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **release) -
         "request_log": LOG,
     }
     return Version(
-        release=Release(**asked | release),
+        release=Release(**body | release),
         requirements=requirements,
         mark="0123456789abcdef",
         bento_uri="s3://bucket/bento.tar",
@@ -70,20 +70,20 @@ def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **release) -
 
 def everything(cluster=PLAIN, **how):
     """Every object that a service with these settings is made of, and the jobs beside it."""
-    made = version(**how)
-    weights = {made.name: 10, "other": 90}
+    created = version(**how)
+    weights = {created.name: 10, "other": 90}
     variables = {"AWS_ENDPOINT_URL": "https://store.example"}
     build = Build("registry.example/m:v1", "s3://b/x.tar", "0" * 64, "orrery-serving", variables)
     return (
-        *objects_of(made, cluster),
-        entrance(made, cluster, {"orrery/state": "serving"}),
-        route(made.release.service, weights, cluster),
+        *objects_of(created, cluster),
+        entrance(created, cluster, {"orrery/state": "serving"}),
+        route(created.release.service, weights, cluster),
         build_job(build, cluster),
         *(
             ray_job(
                 "0123456789abcdef0123", "training.main", "s3://b/j", "run", requirements, cluster
             )
-            for requirements in (made.requirements, Requirements())
+            for requirements in (created.requirements, Requirements())
         ),
     )
 
@@ -228,10 +228,10 @@ def test_a_version_is_placed_where_it_was_declared():
 
 
 def test_labels_select_the_pods_of_the_version_alone():
-    made = deployment()
+    created = deployment()
 
-    selector = made["spec"]["selector"]["matchLabels"]
-    assert selector.items() <= made["spec"]["template"]["metadata"]["labels"].items()
+    selector = created["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= created["spec"]["template"]["metadata"]["labels"].items()
     assert selector != deployment(version="v2-0123456789ab")["spec"]["selector"]["matchLabels"]
 
 

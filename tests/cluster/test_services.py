@@ -100,19 +100,19 @@ def bucket() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def shared(bucket) -> Iterator[TestCluster]:
     """One cluster for all tests; each has services of its own."""
-    with TestCluster({"orrery-serving": ImagePlan(cwd=str(CHECKOUT))}) as made:
+    with TestCluster({"orrery-serving": ImagePlan(cwd=str(CHECKOUT))}) as created:
         environment = {name: value for name, value in os.environ.items() if name[:4] == "AWS_"}
         for kind, name in (("ConfigMap", "orrery-settings"), ("Secret", "orrery-bucket")):
             data = {"data" if kind == "ConfigMap" else "stringData": environment}
-            metadata = {"name": name, "namespace": made.namespace}
-            made.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, **data})
-        yield made
+            metadata = {"name": name, "namespace": created.namespace}
+            created.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, **data})
+        yield created
 
 
 @pytest.fixture(scope="module")
 def gateway(shared) -> Iterator[GatewayProxy]:
-    with GatewayProxy(shared) as made:
-        yield made
+    with GatewayProxy(shared) as created:
+        yield created
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def cluster(shared) -> Iterator[TestCluster]:
     shared.api.heal()
 
 
-def asked(url: str) -> dict[str, Any]:
+def predict(url: str) -> dict[str, Any]:
     """What is answered there to the rows."""
     return httpx.post(url, json={"inputs": ROWS}, timeout=10).raise_for_status().json()
 
@@ -142,7 +142,7 @@ class World:
         )
         self.objects = ObjectStore(bucket, folder / "cache")
         self._bento = bento
-        self.told: list[tuple[str, int]] = []
+        self.changes: list[tuple[str, int]] = []
         self.runtime = self.runtime_with()
 
     def runtime_with(self, **changes) -> ClusterRuntime:
@@ -155,8 +155,8 @@ class World:
         if not bento.exists():
             shutil.copytree(self._bento.bento, bento)
             identity = bento / "src" / "identity.json"
-            told = {**json.loads(identity.read_bytes()), "model_version": model_version}
-            identity.write_text(json.dumps(told))
+            answer = {**json.loads(identity.read_bytes()), "model_version": model_version}
+            identity.write_text(json.dumps(answer))
         release: dict[str, Any] = {
             "service": self.name,
             "version": f"v{model_version}-0123456789ab",
@@ -174,7 +174,7 @@ class World:
         hear = how.pop("on_change", lambda status: None)
 
         def on_change(status) -> None:
-            self.told.append((status.state, status.weight, status.message))
+            self.changes.append((status.state, status.weight, status.message))
             hear(status)
 
         return (runtime or self.runtime).deploy(release, on_change, **how)
@@ -230,10 +230,10 @@ def put_away(world: World) -> None:
 @pytest.fixture
 def world(cluster, named) -> Iterator[World]:
     """A service that nobody has deployed yet."""
-    made = named(f"shop.{uuid.uuid4().hex[:6]}")
-    yield made
+    created = named(f"shop.{uuid.uuid4().hex[:6]}")
+    yield created
     cluster.api.heal()
-    put_away(made)
+    put_away(created)
 
 
 @pytest.fixture(scope="module")
@@ -245,16 +245,16 @@ def kept() -> list[str]:
 @pytest.fixture
 def served(cluster, named, kept) -> Iterator[World]:
     """A service whose first version has the traffic."""
-    made = named(kept.pop() if kept else f"shop.{uuid.uuid4().hex[:6]}")
-    made.deploy(made.release(1))
-    made.told.clear()
-    (pod,), version = made.pods(), made.release(1).version
-    yield made
+    created = named(kept.pop() if kept else f"shop.{uuid.uuid4().hex[:6]}")
+    created.deploy(created.release(1))
+    created.changes.clear()
+    (pod,), version = created.pods(), created.release(1).version
+    yield created
     cluster.api.heal()
-    if is_as_before(made, version, pod["metadata"]["name"]):
-        kept.append(made.name)
+    if is_as_before(created, version, pod["metadata"]["name"]):
+        kept.append(created.name)
     else:
-        put_away(made)
+        put_away(created)
 
 
 def is_as_before(world: World, version: str, pod: str) -> bool:
@@ -302,7 +302,7 @@ def test_the_first_release_answers_at_the_gateway(world):
     assert (status.state, status.weight, status.serving) == ("serving", 100, status.target)
     assert [replica.state for replica in status.replicas] == ["ready"]
     assert world.runtime.endpoint(world.name) == status.url
-    answer = asked(status.url)
+    answer = predict(status.url)
     assert answer["outputs"][0][0] == pytest.approx(0.4)
 
 
@@ -319,7 +319,7 @@ def test_a_new_version_takes_over_step_by_step_without_a_failed_request(served):
         until(lambda: load.versions[-1] == 2)
 
     assert set(load.statuses) == {200}
-    weights = [weight for state, weight, _ in served.told if state == "canary"]
+    weights = [weight for state, weight, _ in served.changes if state == "canary"]
     assert list(dict.fromkeys(weights)) == [10, 50, 100]
     first = load.versions.index(2)
     assert 1 in load.versions[first:]
@@ -396,7 +396,7 @@ def test_an_image_that_cannot_be_pulled_is_told_and_refused(served):
     with pytest.raises(DeploymentFailed, match="ImagePull"):
         served.deploy(served.release(2), requirements=Requirements(image="nowhere:1"))
 
-    assert any("ImagePull" in message for _, _, message in served.told[:-1])
+    assert any("ImagePull" in message for _, _, message in served.changes[:-1])
     assert served.answering() == 1
 
 
@@ -436,11 +436,11 @@ def interrupted(served):
 def test_the_retry_of_a_lost_driver_goes_on_from_what_it_reached(served, interrupted):
     interrupted(LOST)
     assert served.shares() == {"1": 50, "2": 50}
-    served.told.clear()
+    served.changes.clear()
 
     served.deploy(served.release(2))
 
-    assert min(weight for _, weight, _ in served.told) == 50
+    assert min(weight for _, weight, _ in served.changes) == 50
     assert (served.answering(), served.shares()) == (2, {"2": 100})
 
 
@@ -628,7 +628,7 @@ def test_more_replicas_of_the_serving_version_need_no_canary(served):
         status = served.deploy(served.release(1, replicas=2))
 
     assert [replica.state for replica in status.replicas] == ["ready", "ready"]
-    assert {weight for _, weight, _ in served.told} == {100}
+    assert {weight for _, weight, _ in served.changes} == {100}
     assert set(load.statuses) == {200}
 
 
@@ -671,8 +671,8 @@ def test_a_service_with_room_to_grow_is_scaled(served, autoscaler, kind):
     served.deploy(served.release(1, most_replicas=3), runtime)
 
     version = served.release(1).version
-    made = served.objects_of("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
-    assert made == [(kind, version), ("PodDisruptionBudget", version)]
+    created = served.objects_of("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
+    assert created == [(kind, version), ("PodDisruptionBudget", version)]
     runtime.withdraw(served.name)
 
 
@@ -705,13 +705,13 @@ def test_a_service_is_withdrawn_from_a_gateway_that_is_no_longer_in_the_settings
 
 def test_a_new_version_begins_with_as_many_replicas_as_the_autoscaler_had(served):
     served.deploy(served.release(1, most_replicas=2))
-    (made,) = served.cluster.api.list("Deployment", labels=f"orrery/service={served.label}")
-    served.cluster.api.patch("Deployment", made["metadata"]["name"], {"spec": {"replicas": 2}})
+    (created,) = served.cluster.api.list("Deployment", labels=f"orrery/service={served.label}")
+    served.cluster.api.patch("Deployment", created["metadata"]["name"], {"spec": {"replicas": 2}})
 
     served.deploy(served.release(2, most_replicas=2, canary=[100]))
 
-    (made,) = served.cluster.api.list("Deployment", labels=f"orrery/service={served.label}")
-    assert made["spec"]["replicas"] == 2
+    (created,) = served.cluster.api.list("Deployment", labels=f"orrery/service={served.label}")
+    assert created["spec"]["replicas"] == 2
 
 
 def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
@@ -722,7 +722,7 @@ def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
 
     service = world.cluster.api.get("Service", world.label)
     host, port = world.gateway.pod_of(service, 80)
-    answer = asked(f"http://{host}:{port}/predict")
+    answer = predict(f"http://{host}:{port}/predict")
     assert answer["model_version"] == 2
     assert status.url == f"http://{world.label}.{world.cluster.namespace}.svc/predict"
     assert world.objects_of("HTTPRoute") == []
@@ -741,16 +741,16 @@ def test_a_process_of_the_cluster_asks_a_service_without_leaving_the_cluster(ser
 
 
 def test_a_new_version_has_its_share_of_what_processes_of_the_cluster_ask(served, within):
-    found: list[dict[str, int]] = []
+    results: list[dict[str, int]] = []
     release = served.release(2, canary=[30, 100])
 
     def look(status) -> None:
         if (status.state, status.weight) == ("canary", 30):
-            found.append(within())
+            results.append(within())
 
     served.deploy(release, on_change=look)
 
-    assert {release.version in url: percent for url, percent in found[0].items()} == {
+    assert {release.version in url: percent for url, percent in results[0].items()} == {
         False: 70,
         True: 30,
     }
@@ -761,9 +761,9 @@ def test_a_service_that_was_never_deployed_has_no_endpoint(world):
 
 
 def test_every_service_is_listed(served):
-    found = {status.service: status for status in served.runtime.statuses()}
+    result = {status.service: status for status in served.runtime.statuses()}
 
-    assert found[served.name] == served.status()
+    assert result[served.name] == served.status()
 
 
 def test_pods_are_given_the_bucket_and_no_other_secret(served):

@@ -92,15 +92,15 @@ class Watch:
         while True:
             wait = BOOKMARK_S if end is None else min(BOOKMARK_S, end - clock())
             try:
-                found = self._queue.get(timeout=max(wait, 0))
+                result = self._queue.get(timeout=max(wait, 0))
             except queue.Empty:
                 if self._bookmarks:
                     yield self._bookmark()
                 if end is not None and clock() >= end:
                     return
                 continue
-            if found is None:
+            if result is None:
                 return
-            event = self._seen(found) if isinstance(found, Change) else found
+            event = self._seen(result) if isinstance(result, Change) else result
             if event:
                 yield event

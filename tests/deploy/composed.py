@@ -22,8 +22,8 @@ ORRERY = SERVICES["orrery"]["environment"]
 
 def database_of(value: str) -> str:
     """Name of the database in one of Orrery's addresses; empty for another variable."""
-    found = urlsplit(value)
-    return found.path.lstrip("/") if found.hostname == "postgresql" else ""
+    result = urlsplit(value)
+    return result.path.lstrip("/") if result.hostname == "postgresql" else ""
 
 
 def make_databases(server: str) -> None:

@@ -82,10 +82,10 @@ def rendered(folder: Path) -> tuple[dict[str, Any], ...]:
 
 def documented(word: str) -> str:
     """The patches of an overlay that the documentation tells, among which the word is."""
-    told = (CHECKOUT / "docs" / "kubernetes.md").read_text()
-    blocks = re.findall(r"```yaml\n(patches:\n.*?)```", told, re.DOTALL)
-    (found,) = [block for block in blocks if word in block]
-    return found
+    text = (CHECKOUT / "docs" / "kubernetes.md").read_text()
+    blocks = re.findall(r"```yaml\n(patches:\n.*?)```", text, re.DOTALL)
+    (result,) = [block for block in blocks if word in block]
+    return result
 
 
 def composed(folder: Path, *components: str, patches: str = "") -> tuple[dict[str, Any], ...]:
@@ -101,11 +101,11 @@ def composed(folder: Path, *components: str, patches: str = "") -> tuple[dict[st
 
 def resource_files() -> list[Path]:
     """Files of whole objects: what a kustomization lists as its resources."""
-    found = []
+    results = []
     for listing in sorted(KUBERNETES.rglob("kustomization.yaml")):
         named = yaml.safe_load(listing.read_text()).get("resources", [])
-        found += [listing.parent / name for name in named if name.endswith(".yaml")]
-    return found
+        results += [listing.parent / name for name in named if name.endswith(".yaml")]
+    return results
 
 
 def check(thing: dict[str, Any]) -> None:
@@ -169,8 +169,8 @@ def of_kind(things: tuple[dict[str, Any], ...], kind: str) -> list[dict[str, Any
 
 def the(things: tuple[dict[str, Any], ...], kind: str, name: str) -> dict[str, Any]:
     """The object of that kind and name."""
-    (found,) = [t for t in of_kind(things, kind) if t["metadata"]["name"] == name]
-    return found
+    (result,) = [t for t in of_kind(things, kind) if t["metadata"]["name"] == name]
+    return result
 
 
 def allows(role: dict[str, Any], right: Right) -> bool:

@@ -29,15 +29,15 @@ ASKS_FOR_TLS = 8
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_every_container_that_is_told_of_the_authorities_has_them(name):
-    told = [
+    answer = [
         (container, template["spec"])
         for _, template in manifests.pods(overlay(name))
         for container in containers(template)
         if {"configMapRef": {"name": "orrery-settings"}} in container.get("envFrom", ())
     ]
 
-    assert len(told) >= 2
-    for container, spec in told:
+    assert len(answer) >= 2
+    for container, spec in answer:
         assert AUTHORITIES_MOUNT in container["volumeMounts"], container["name"]
         assert AUTHORITIES_VOLUME in spec["volumes"]
 
@@ -90,7 +90,7 @@ def signed(folder: Path) -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    created = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -102,7 +102,7 @@ def signed(folder: Path) -> str:
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM)
     )
-    (folder / "tls.crt").write_bytes(made)
+    (folder / "tls.crt").write_bytes(created)
     (folder / "tls.key").write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -110,7 +110,7 @@ def signed(folder: Path) -> str:
             serialization.NoEncryption(),
         )
     )
-    return made.decode()
+    return created.decode()
 
 
 def serve(server: socket.socket, context: ssl.SSLContext, behind: str) -> None:

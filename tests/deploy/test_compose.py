@@ -83,9 +83,9 @@ def test_every_secret_comes_from_outside_the_file():
 
 
 def test_a_secret_that_is_not_set_is_asked_for():
-    asked = set(re.findall(r"\$\{(\w+)", TEXT))
+    body = set(re.findall(r"\$\{(\w+)", TEXT))
 
-    assert asked == set(re.findall(r"\$\{(\w+):\?[^}]+\}", TEXT))
+    assert body == set(re.findall(r"\$\{(\w+):\?[^}]+\}", TEXT))
 
 
 def test_every_variable_is_one_that_settings_read():
@@ -99,9 +99,9 @@ def test_postgresql_has_the_databases_that_orrery_is_told_of(postgresql):
     with engine.connect() as connection:
         there = set(connection.execute(text("SELECT datname FROM pg_database")).scalars())
     engine.dispose()
-    told = set(filter(None, map(composed.database_of, ORRERY.values())))
-    assert len(told) == 3
-    assert told <= there
+    answer = set(filter(None, map(composed.database_of, ORRERY.values())))
+    assert len(answer) == 3
+    assert answer <= there
 
 
 def test_orrery_keeps_objects_in_the_bucket_that_is_made_for_it(monkeypatch, tmp_path):

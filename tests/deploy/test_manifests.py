@@ -22,7 +22,7 @@ def things(overlay: str = "prod", project: str = "digits") -> tuple[dict, ...]:
     return tuple(yaml.safe_load_all(printed.stream(overlay, project)))
 
 
-def made(overlay: str = "prod") -> list[dict]:
+def objects_of(overlay: str = "prod") -> list[dict]:
     """The objects that are not the overlay's."""
     return list(things(overlay)[len(manifests.overlay(overlay)) :])
 
@@ -39,7 +39,7 @@ def test_the_stream_begins_with_the_overlay(overlay):
 
 
 def test_a_service_and_a_job_are_in_it():
-    kinds = {thing["kind"] for thing in made()}
+    kinds = {thing["kind"] for thing in objects_of()}
 
     assert kinds == {
         "Deployment",
@@ -61,7 +61,7 @@ def test_the_examples_are_as_the_overlay_sets_them(monkeypatch):
     monkeypatch.setenv("ORRERY_CLUSTER_REGISTRY", "of-this-machine")
     monkeypatch.setenv("ORRERY_CLUSTER_TRAINING_IMAGE", "of-this-machine")
     settings = manifests.the(things(), "ConfigMap", "orrery-settings")["data"]
-    (job,) = of_kind(tuple(made()), "RayJob")
+    (job,) = of_kind(tuple(objects_of()), "RayJob")
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
 
     assert "of-this-machine" not in printed.stream("prod", "digits")
@@ -73,8 +73,8 @@ def test_the_examples_are_as_the_overlay_sets_them(monkeypatch):
 
 
 def test_training_code_and_services_are_given_no_database():
-    (job,) = of_kind(tuple(made()), "RayJob")
-    (deployment,) = of_kind(tuple(made()), "Deployment")
+    (job,) = of_kind(tuple(objects_of()), "RayJob")
+    (deployment,) = of_kind(tuple(objects_of()), "Deployment")
     head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
 
     assert secrets_of(head) == {"orrery-engines"}

@@ -27,10 +27,10 @@ def known() -> set[str]:
             if "(BaseSettings)" in file.read_text():
                 importlib.import_module(".".join(file.relative_to(CHECKOUT).with_suffix("").parts))
     return {
-        f"{made.model_config['env_prefix']}{field}".upper()
-        for made in BaseSettings.__subclasses__()
-        for field in made.model_fields
-        if made.__module__.split(".")[0] in ROOMS
+        f"{created.model_config['env_prefix']}{field}".upper()
+        for created in BaseSettings.__subclasses__()
+        for field in created.model_fields
+        if created.__module__.split(".")[0] in ROOMS
     }
 
 

@@ -5,11 +5,11 @@ from engine.artefact import ArtefactCorrupt, copy_sealed, is_sealed, seal, verif
 
 @pytest.fixture
 def folder(tmp_path):
-    made = tmp_path / "artefact"
-    made.mkdir()
-    (made / "model.onnx").write_bytes(b"weights")
-    (made / "signature.json").write_text("{}")
-    return made
+    created = tmp_path / "artefact"
+    created.mkdir()
+    (created / "model.onnx").write_bytes(b"weights")
+    (created / "signature.json").write_text("{}")
+    return created
 
 
 def test_the_same_bytes_have_the_same_hash(folder, tmp_path):

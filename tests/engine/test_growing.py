@@ -16,7 +16,7 @@ def bucket(monkeypatch):
 def writer(bucket, tmp_path):
     """Makes a writer with its own machine's file, which has what earlier writers copied."""
 
-    def made(name):
+    def writer_of(name):
         file = tmp_path / name / "log"
         file.parent.mkdir()
         copy = GrowingFile(bucket, "log", name)
@@ -29,7 +29,7 @@ def writer(bucket, tmp_path):
 
         return write
 
-    return made
+    return writer_of
 
 
 def test_a_reader_gets_every_byte_once(bucket, writer):

@@ -27,14 +27,14 @@ def start(bucket):
     """Starts the job on this machine."""
     started = []
 
-    def start(**told) -> subprocess.Popen:
-        spec = {"job": "j1", "workdir": "workdir://", "timeout_s": 60, **told}
+    def start(**fields) -> subprocess.Popen:
+        spec = {"job": "j1", "workdir": "workdir://", "timeout_s": 60, **fields}
         bucket.put("spec.json", json.dumps(spec).encode())
         bucket.put("lease", b"1")
         command = [sys.executable, "-m", "engine.remote", bucket.uri, MODULE, "60"]
-        made = subprocess.Popen(command, cwd=CHECKOUT)
-        started.append(made)
-        return made
+        created = subprocess.Popen(command, cwd=CHECKOUT)
+        started.append(created)
+        return created
 
     yield start
     for process in started:

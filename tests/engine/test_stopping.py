@@ -22,12 +22,12 @@ def engine(tmp_path):
 
     def start(then: str) -> subprocess.Popen:
         code = ENDS.format(number=int(signal.SIGTERM), then=then)
-        made = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        started.append(made)
-        assert made.stdout
-        made.stdout.readline()
-        (tmp_path / "pid").write_text(str(made.pid))
-        return made
+        created = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        started.append(created)
+        assert created.stdout
+        created.stdout.readline()
+        (tmp_path / "pid").write_text(str(created.pid))
+        return created
 
     yield start
     for process in started:

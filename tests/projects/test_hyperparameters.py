@@ -101,8 +101,8 @@ def test_declared_hyperparameters_are_judged_without_running_the_trainer(beside,
     file = beside(f"raise RuntimeError('this ran')\n{source}")
 
     def messages(**values):
-        found = hyperparameter_mistakes("own_trainer:train", values, file, is_whole=True)
-        return {".".join(map(str, where)): message for where, message in found}
+        result = hyperparameter_mistakes("own_trainer:train", values, file, is_whole=True)
+        return {".".join(map(str, where)): message for where, message in result}
 
     assert messages(**GOOD) == {}
     assert messages(**GOOD, dept=1) == {"dept": "unknown key; did you mean 'depth'?"}

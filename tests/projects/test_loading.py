@@ -241,10 +241,10 @@ def test_mistake_is_told_with_file_line_path_and_cure(
 
     problems = problems_of(declaration.replace(old, new))
 
-    told = [problem for problem in problems if problem.path == path]
-    assert len(told) == 1, problems
-    assert str(told[0]).startswith(f"{project_file}:{line}: {path}: ")
-    assert message in told[0].message
+    refusal = [problem for problem in problems if problem.path == path]
+    assert len(refusal) == 1, problems
+    assert str(refusal[0]).startswith(f"{project_file}:{line}: {path}: ")
+    assert message in refusal[0].message
 
 
 @pytest.mark.parametrize("mistake", SUITE_MISTAKES)
@@ -259,10 +259,10 @@ def test_mistake_in_a_suite_is_told_with_its_place_and_cure(
 
     problems = problems_of(declaration)
 
-    told = [problem for problem in problems if problem.path == path]
-    assert len(told) == 1, problems
-    assert str(told[0]).startswith(f"{suite}:{line}: {path}: ")
-    assert message in told[0].message
+    refusal = [problem for problem in problems if problem.path == path]
+    assert len(refusal) == 1, problems
+    assert str(refusal[0]).startswith(f"{suite}:{line}: {path}: ")
+    assert message in refusal[0].message
 
 
 def test_all_mistakes_are_told_together(declaration, problems_of):

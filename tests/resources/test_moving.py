@@ -85,8 +85,8 @@ def _materialise(settings):
 
 
 def _last_success(instance):
-    found = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=1)
-    return found.records[0].storage_id
+    result = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=1)
+    return result.records[0].storage_id
 
 
 def _track(settings, version):
@@ -188,21 +188,21 @@ def quiet(what, done):
     pass
 
 
-def move(folder, told=quiet):
-    made = Move(folder, Settings(), told)
+def move(folder, on_progress=quiet):
+    created = Move(folder, Settings(), on_progress)
     try:
-        made.run()
-        return list(made.compare())
+        created.run()
+        return list(created.compare())
     finally:
-        made.close()
+        created.close()
 
 
 def rows(setting, table):
     engine = create_engine(getattr(Settings(), setting))
     with engine.connect() as connection:
-        found = connection.execute(text(f"SELECT * FROM {table}")).mappings().all()
+        result = connection.execute(text(f"SELECT * FROM {table}")).mappings().all()
     engine.dispose()
-    return found
+    return result
 
 
 def execute(url, statement):
@@ -265,13 +265,15 @@ def test_dagster_answers_as_before(place, monkeypatch):
             len(instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=9).records)
             == status_changes
         )
-        made = instance.fetch_materializations(IRIS, limit=1).records[0]
+        created = instance.fetch_materializations(IRIS, limit=1).records[0]
         event = instance.get_latest_materialization_event(summary.key)
         tags = event.asset_materialization.tags
-        assert tags[f"dagster/input_event_pointer/{IRIS.to_user_string()}"] == str(made.storage_id)
+        assert tags[f"dagster/input_event_pointer/{IRIS.to_user_string()}"] == str(
+            created.storage_id
+        )
         assert instance.get_latest_materialization_event(dg.AssetKey("outside"))
         record = instance.event_log_storage.get_asset_records([IRIS])[0]
-        assert record.asset_entry.last_materialization_record.storage_id == made.storage_id
+        assert record.asset_entry.last_materialization_record.storage_id == created.storage_id
 
 
 def test_a_moved_instance_goes_on_where_it_stopped(place):

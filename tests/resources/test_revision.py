@@ -25,18 +25,18 @@ def git(folder, *arguments):
 
 
 def test_committed_code_has_its_commit_and_no_diff(project):
-    found = project_revision(project)
-    assert len(found.name) == 12 and found.diff == ""
+    result = project_revision(project)
+    assert len(result.name) == 12 and result.diff == ""
 
 
 def test_what_is_not_committed_is_part_of_the_revision(project):
     (project / "trainer.py").write_text("RATE = 2\n")
     (project / "new.py").write_text("FRESH = True\n")
     (project / "data.csv").write_text("a,b\n")
-    found = project_revision(project)
-    assert found.name.endswith("-dirty")
-    assert "+RATE = 2" in found.diff and "FRESH = True" in found.diff
-    assert "a,b" not in found.diff
+    result = project_revision(project)
+    assert result.name.endswith("-dirty")
+    assert "+RATE = 2" in result.diff and "FRESH = True" in result.diff
+    assert "a,b" not in result.diff
 
 
 def test_changes_beside_the_project_are_not_its_own(project):

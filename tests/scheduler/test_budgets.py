@@ -49,9 +49,9 @@ def test_what_a_job_has_used_is_no_longer_reserved(control):
     with control.write() as connection:
         job = take(connection, gpus=2, expected_s=3600.0)
         jobs.report(connection, job.id, {"ran_s": 900.0})
-        found = usage(connection, "key_1")
-        assert found.gpu_h == pytest.approx(0.5)
-        assert found.reserved_gpu_h == pytest.approx(1.5)
+        result = usage(connection, "key_1")
+        assert result.gpu_h == pytest.approx(0.5)
+        assert result.reserved_gpu_h == pytest.approx(1.5)
 
 
 def test_a_job_that_ended_counts_with_the_time_it_worked_and_not_with_its_queue(control):
@@ -61,9 +61,9 @@ def test_a_job_that_ended_counts_with_the_time_it_worked_and_not_with_its_queue(
         jobs.proceed(
             connection, job, "succeeded", started_at=now - 36_000, ended_at=now, ran_s=360.0
         )
-        found = usage(connection, "key_1")
-        assert found.gpu_h == pytest.approx(0.1)
-        assert found.reserved_gpu_h == 0.0
+        result = usage(connection, "key_1")
+        assert result.gpu_h == pytest.approx(0.1)
+        assert result.reserved_gpu_h == 0.0
         admit(connection, Budget(gpu_h=1.5, money=None))
 
 

@@ -45,8 +45,8 @@ def started(tracking, dagster_run, job):
 
 
 def state(tracking, run_id):
-    found = MlflowClient(tracking.uri).get_run(run_id)
-    return found.info.status, found.data.tags.get("orrery.failure")
+    result = MlflowClient(tracking.uri).get_run(run_id)
+    return result.info.status, result.data.tags.get("orrery.failure")
 
 
 def test_open_mlflow_run_of_a_failed_dagster_run_is_failed_with_the_reason(tracking):

@@ -94,7 +94,7 @@ def test_sensor_requests_one_turn_for_a_new_file(tmp_path):
 
     requests = [looker.look() for _ in range(4)]
 
-    assert [len(found) for found in requests] == [0, 1, 0, 0]
+    assert [len(result) for result in requests] == [0, 1, 0, 0]
     assert requests[1][0].tags.items() >= {"trigger": "new_data", "orrery/files": "1"}.items()
 
 
@@ -120,7 +120,7 @@ def test_sensor_of_a_folder_that_does_not_exist_yet_waits(tmp_path):
 
     requests = [looker.look() for _ in range(3)]
 
-    assert [len(found) for found in requests] == [0, 1, 0]
+    assert [len(result) for result in requests] == [0, 1, 0]
 
 
 def test_sensor_sees_new_objects_of_a_bucket(tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_sensor_sees_new_objects_of_a_bucket(tmp_path, monkeypatch):
 
     requests = [looker.look() for _ in range(4)]
 
-    assert [len(found) for found in requests] == [0, 1, 0, 0]
+    assert [len(result) for result in requests] == [0, 1, 0, 0]
 
 
 def test_place_that_cannot_be_listed_is_told_and_the_cursor_kept(tmp_path):

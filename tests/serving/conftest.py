@@ -160,9 +160,9 @@ class Serving:
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
     (tmp_path / "services").mkdir()
-    made = Serving(tmp_path / "services")
-    yield made
-    made.stop()
+    created = Serving(tmp_path / "services")
+    yield created
+    created.stop()
 
 
 class Load(threading.Thread):

@@ -134,11 +134,11 @@ def logged(answering):
     def entries():
         # What follows the last line's end may be half a line.
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
-        found = [json.loads(line) for line in lines]
-        return found if mark in [entry["inputs"] for entry in found] else None
+        results = [json.loads(line) for line in lines]
+        return results if mark in [entry["inputs"] for entry in results] else None
 
-    found = until(entries)
-    return [entry for entry in found if entry["inputs"] != mark]
+    result = until(entries)
+    return [entry for entry in result if entry["inputs"] != mark]
 
 
 def test_a_body_that_is_too_large_is_refused(answering):
@@ -181,10 +181,10 @@ def test_the_metrics_count_what_was_answered(answering):
 
 def test_requests_are_logged_with_their_predictions_as_the_values_predicted_on(answering):
     answering.post("/predict", json={"rows": [{"a": 9, "b": 8, "c": 7, "d": 0.1}]})
-    found = [entry for entry in logged(answering) if entry["inputs"][:3] == [9, 8, 7]]
-    assert found[0]["inputs"][3] == float(np.float32(0.1))
-    assert found[0]["model_version"] == 3
-    assert found[0]["prediction"] in (0, 1, 2)
+    results = [entry for entry in logged(answering) if entry["inputs"][:3] == [9, 8, 7]]
+    assert results[0]["inputs"][3] == float(np.float32(0.1))
+    assert results[0]["model_version"] == 3
+    assert results[0]["prediction"] in (0, 1, 2)
 
 
 def test_the_request_log_stays_within_its_bound(answering):

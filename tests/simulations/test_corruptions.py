@@ -27,8 +27,8 @@ def outcomes(reader, digits):
         gated_up_to=0.4,
         seeds=[0, 1, 2],
     )
-    (found,) = run(suite, reader, digits[2], digits[3])
-    return found
+    (result,) = run(suite, reader, digits[2], digits[3])
+    return result
 
 
 @pytest.mark.parametrize("name", ["noise", "blur", "shift", "contrast"])

@@ -76,17 +76,17 @@ def test_verdict_is_where_the_whole_interval_lies(of, scenario, rule, outcome):
     ],
 )
 def test_worst_scenario_decides(rule, outcome, decisive):
-    found = evidence(measured("clean", 0.85, 0.95), measured("noise", 0.55, 0.70))
+    result = evidence(measured("clean", 0.85, 0.95), measured("noise", 0.55, 0.70))
 
-    (finding,) = judge(found, {"accuracy": Criterion(**rule)}).findings
+    (finding,) = judge(result, {"accuracy": Criterion(**rule)}).findings
 
     assert (finding.outcome, finding.measurement.scenario) == (outcome, decisive)
 
 
 def test_failing_scenario_is_named_even_when_another_has_the_lowest_bound():
-    found = evidence(measured("wide", 0.10, 0.95), measured("narrow", 0.60, 0.65))
+    result = evidence(measured("wide", 0.10, 0.95), measured("narrow", 0.60, 0.65))
 
-    (finding,) = judge(found, {"accuracy": Criterion(at_least=0.7)}).findings
+    (finding,) = judge(result, {"accuracy": Criterion(at_least=0.7)}).findings
 
     assert (finding.outcome, finding.measurement.scenario) == ("fail", "narrow")
 
@@ -105,19 +105,21 @@ def test_what_is_not_gated_does_not_decide(ungated):
 
 
 def test_mean_criterion_passes_over_the_worst_scenario():
-    found = evidence(
+    result = evidence(
         measured("clean", 0.9, 0.95), measured("noise", 0.1, 0.2), measured(MEAN, 0.5, 0.6)
     )
 
-    verdict = judge(found, {"accuracy": Criterion(at_least=0.5, of="mean")})
+    verdict = judge(result, {"accuracy": Criterion(at_least=0.5, of="mean")})
 
     assert verdict.outcome == "pass"
 
 
 def test_worst_of_several_criteria_is_the_verdict():
-    found = evidence(measured("clean", 0.8, 0.9), measured("clean", 0.1, 0.2, metric="return"))
+    result = evidence(measured("clean", 0.8, 0.9), measured("clean", 0.1, 0.2, metric="return"))
 
-    verdict = judge(found, {"accuracy": Criterion(at_least=0.7), "return": Criterion(at_least=0.5)})
+    verdict = judge(
+        result, {"accuracy": Criterion(at_least=0.7), "return": Criterion(at_least=0.5)}
+    )
 
     assert verdict.outcome == "fail"
     assert [finding.outcome for finding in verdict.findings] == ["pass", "fail"]
@@ -141,9 +143,9 @@ def test_metric_that_nothing_measured_is_never_a_pass(of):
 
 
 @given(st.lists(intervals(), min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1))
-def test_raising_the_threshold_never_improves_the_verdict(found, one, other):
+def test_raising_the_threshold_never_improves_the_verdict(intervals, one, other):
     lower, higher = sorted((one, other))
-    measurements = evidence(*(measured(f"s{i}", *each) for i, each in enumerate(found)))
+    measurements = evidence(*(measured(f"s{i}", *each) for i, each in enumerate(intervals)))
 
     verdicts = [
         judge(measurements, {"accuracy": Criterion(at_least=bound)}).outcome
@@ -154,9 +156,9 @@ def test_raising_the_threshold_never_improves_the_verdict(found, one, other):
 
 
 @given(st.lists(intervals(), min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1))
-def test_lowering_the_ceiling_never_improves_the_verdict(found, one, other):
+def test_lowering_the_ceiling_never_improves_the_verdict(intervals, one, other):
     lower, higher = sorted((one, other))
-    measurements = evidence(*(measured(f"s{i}", *each) for i, each in enumerate(found)))
+    measurements = evidence(*(measured(f"s{i}", *each) for i, each in enumerate(intervals)))
 
     verdicts = [
         judge(measurements, {"accuracy": Criterion(at_most=bound)}).outcome

@@ -204,10 +204,10 @@ def test_numbers_of_numpy_and_torch_are_kept_and_what_is_no_number_is_named(comp
     expected = {"loss": 0.5, "acc": 0.25, "mAP_0.5": 0.5}
     assert {k: v for k, v in result.metrics.items() if not k.startswith("test_")} == expected
     assert history_of(spec.workdir)[-1] == {"step": 1, **expected}
-    told = " ".join(line.message for line in lines)
-    assert "'mAP@0.5' is kept as 'mAP_0.5'" in told
-    assert "'note' is left out: got str 'good', expected one number" in told
-    assert "'pair' is left out" in told
+    answer = " ".join(line.message for line in lines)
+    assert "'mAP@0.5' is kept as 'mAP_0.5'" in answer
+    assert "'note' is left out: got str 'good', expected one number" in answer
+    assert "'pair' is left out" in answer
 
 
 def test_two_jobs_at_once_never_share_the_files_of_their_trainers(compute, job, tmp_path):

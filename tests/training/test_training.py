@@ -42,9 +42,9 @@ def test_an_environment_that_is_observed_as_nan_is_named(compute, spec_of, flowe
         "gymnasium.register('Unsound-v0', entry_point=Unsound)\n"
     )
     spec = spec_of(trainer="unsound:train", dataset=None)
-    asked = {"environment": "Unsound-v0", "iterations": 1, "environments": 2}
+    body = {"environment": "Unsound-v0", "iterations": 1, "environments": 2}
     with pytest.raises(JobRefused, match="Unsound-v0 was observed as nan at step"):
-        run(compute, spec.model_copy(update={"hyperparameters": asked}))
+        run(compute, spec.model_copy(update={"hyperparameters": body}))
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_an_environment_that_is_observed_as_nan_is_named(compute, spec_of, flowe
     ],
 )
 def test_a_policy_says_which_environments_it_cannot_learn(compute, spec_of, environment, sentence):
-    asked = {"environment": environment, "iterations": 1, "environments": 2}
+    body = {"environment": environment, "iterations": 1, "environments": 2}
     spec = spec_of(trainer="training.control:train", dataset=None)
-    spec = spec.model_copy(update={"hyperparameters": asked})
+    spec = spec.model_copy(update={"hyperparameters": body})
     with pytest.raises(JobRefused, match=sentence):
         run(compute, spec)
 

@@ -79,8 +79,8 @@ class KubeRay:
         goes on, and the same call adopts it.
         """
         bucket, name = self._bucket(spec.job), name_of(spec.job)
-        if found := self._result(bucket, spec, kind):
-            return found
+        if result := self._result(bucket, spec, kind):
+            return result
         wanted = ray_job(spec.job, module, bucket.uri, driver.run, requirements, self._settings)
         message = ""
         try:
@@ -88,9 +88,9 @@ class KubeRay:
                 self._begin(bucket, spec, wanted)
                 watcher = Watcher(self._cluster, bucket, name, on_progress, on_output, driver)
                 message = watcher.to_the_end(spec, stall_s)
-                if found := self._result(bucket, spec, kind):
+                if result := self._result(bucket, spec, kind):
                     self._cluster.delete("RayJob", name)
-                    return found
+                    return result
                 self._cluster.delete("RayJob", name)
                 message = self._failure(bucket) or message
                 lost = Progress(time.time(), attempt, ATTEMPTS, "attempt", f"was lost: {message}")
@@ -130,9 +130,9 @@ class KubeRay:
         """Names of RayJobs and run pods' Jobs whose dagster_run nobody waits for, now deleted."""
         ended = []
         for kind, label in (("RayJob", RUN_LABEL), ("Job", "dagster/run-id")):
-            for found in self._cluster.find(kind, label):
-                name, run = found["metadata"]["name"], found["metadata"]["labels"][label]
-                is_over = kind == "Job" and not (found.get("status") or {}).get("active")
+            for rayjob in self._cluster.find(kind, label):
+                name, run = rayjob["metadata"]["name"], rayjob["metadata"]["labels"][label]
+                is_over = kind == "Job" and not (rayjob.get("status") or {}).get("active")
                 if not is_over and not is_wanted(run):
                     self._cluster.delete(kind, name)
                     ended.append(name)
@@ -145,10 +145,10 @@ class KubeRay:
         """See to it that the RayJob is there: adopted, or asked for."""
         end = time.monotonic() + GONE_WITHIN_S
         while True:
-            found = self._cluster.get("RayJob", wanted["metadata"]["name"])
-            if found is not None and not RayJobState.of(found).is_over:
+            existing = self._cluster.get("RayJob", wanted["metadata"]["name"])
+            if existing is not None and not RayJobState.of(existing).is_over:
                 return
-            if found is None:
+            if existing is None:
                 self._write(bucket, spec)
                 try:
                     self._cluster.create(wanted)
@@ -167,8 +167,8 @@ class KubeRay:
         """Put the spec and what it names into the job's folder."""
         bucket.delete(["result.json"])
         bucket.put("lease", b"asked for")
-        told = spec.model_dump(mode="json")
-        for field, value in told.items():
+        document = spec.model_dump(mode="json")
+        for field, value in document.items():
             if field != "workdir" and isinstance(value, str) and _is_input(value, spec.workdir):
                 path = Path(value)
                 target = f"inputs/{field}"
@@ -176,18 +176,18 @@ class KubeRay:
                     bucket.upload_folder(path, target)
                 else:
                     bucket.upload(path, target)
-                told[field] = f"{WORKDIR}{target}"
-        told = relocated(told, f"{spec.workdir}/", WORKDIR)
-        bucket.put("spec.json", json.dumps(told).encode())
+                document[field] = f"{WORKDIR}{target}"
+        document = relocated(document, f"{spec.workdir}/", WORKDIR)
+        bucket.put("spec.json", json.dumps(document).encode())
 
     def _result(self, bucket: Bucket, spec: JobSpec, kind: type[R]) -> R | None:
         """The result with its files in the work directory, or None where there is none, or where
         another attempt may do better. Raises JobRefused."""
         try:
-            told = json.loads(bucket.get("result.json"))
+            document = json.loads(bucket.get("result.json"))
         except FileNotFoundError:
             return None
-        result = kind.model_validate(relocated(told, WORKDIR, f"{spec.workdir}/"))
+        result = kind.model_validate(relocated(document, WORKDIR, f"{spec.workdir}/"))
         if result.failure is not None:
             if result.failure.kind == "refused":
                 raise JobRefused(f"{result.failure.message}\n{result.failure.detail}".strip())

@@ -81,7 +81,7 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
     )
     head = _template("ray-head", job, size, requirements, cluster, is_placed=is_one)
     _let_it_stop(head["spec"]["containers"][0])
-    found: dict[str, Any] = {
+    cluster_spec: dict[str, Any] = {
         "rayVersion": RAY_VERSION,
         "headGroupSpec": {"rayStartParams": head_params, "template": head},
     }
@@ -89,8 +89,8 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
         each = resources_of(
             requirements.cpus, _more(requirements.memory, RAY_WORKER_MIB), requirements.gpus
         )
-        found["enableInTreeAutoscaling"] = False
-        found["workerGroupSpecs"] = [
+        cluster_spec["enableInTreeAutoscaling"] = False
+        cluster_spec["workerGroupSpecs"] = [
             {
                 "groupName": "workers",
                 "replicas": requirements.workers,
@@ -102,7 +102,7 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
                 ),
             }
         ]
-    return found
+    return cluster_spec
 
 
 def _gpu_selector(requirements: Requirements, cluster: ClusterSettings) -> dict[str, str]:
@@ -122,9 +122,9 @@ def _let_it_stop(head: dict[str, Any]) -> None:
     stop = ["python", "-m", "engine.stopping", PID, str(STOP_S)]
     head["lifecycle"] = {"preStop": {"exec": {"command": stop}}}
     # The last is for a RayJob that is deleted: KubeRay has Ray stop the job.
-    told = {PID_FILE: PID, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    variables = {PID_FILE: PID, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
     cluster = {"fieldRef": {"fieldPath": "metadata.labels['ray.io/cluster']"}}
-    head["env"] += [*environment(told), {"name": RAY_CLUSTER, "valueFrom": cluster}]
+    head["env"] += [*environment(variables), {"name": RAY_CLUSTER, "valueFrom": cluster}]
 
 
 def _template(

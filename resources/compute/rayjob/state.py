@@ -52,18 +52,18 @@ class RayJobState:
 
 def diagnosis(cluster: Cluster, name: str) -> str:
     """Why the RayJob of this name does not run: its queue, its pods, its last events."""
-    found = cluster.get("RayJob", name)
-    if found is None:
+    rayjob = cluster.get("RayJob", name)
+    if rayjob is None:
         return ""
-    pods = list(cluster.find("Pod", f"{JOB_LABEL}={found['metadata']['labels'][JOB_LABEL]}"))
+    pods = list(cluster.find("Pod", f"{JOB_LABEL}={rayjob['metadata']['labels'][JOB_LABEL]}"))
     said = [text for pod in pods for text in troubles_of(pod)]
-    if not pods and found["spec"].get("suspend"):
-        said.append(_of_queue(cluster, found))
+    if not pods and rayjob["spec"].get("suspend"):
+        said.append(_of_queue(cluster, rayjob))
     if not said:
-        ray_cluster = (found.get("status") or {}).get("rayClusterName")
+        ray_cluster = (rayjob.get("status") or {}).get("rayClusterName")
         # Pods that are refused are events of the RayCluster.
-        told = cluster.events(ray_cluster) if ray_cluster else []
-        said = [event for event in told if event.startswith("Failed")][-LAST_EVENTS:]
+        events = cluster.events(ray_cluster) if ray_cluster else []
+        said = [event for event in events if event.startswith("Failed")][-LAST_EVENTS:]
     if not said:
         said = cluster.events(name)[-LAST_EVENTS:]
     return "; ".join(dict.fromkeys(said)) or "waits for its pods"

@@ -77,8 +77,8 @@ def _in_types(
         if name in types:
             columns.append(of_text(column, types[name]))
             continue
-        found, about = typed(column)
-        columns.append(found)
+        converted, about = typed(column)
+        columns.append(converted)
         remarks += about
     return pa.Table.from_arrays(columns, table.column_names), remarks
 
@@ -125,12 +125,12 @@ def _dialect_of(text: TextFile, read: Reading) -> Dialect:
 def _records(lines: list[str], delimiter: str, quote: str) -> list[list[str]]:
     """The cells of the lines, but for a last record that the sample may have cut."""
     reader = csv.reader(lines, delimiter=delimiter, quotechar=quote)
-    found: list[list[str]] = []
+    records: list[list[str]] = []
     try:
-        found.extend(record for record in reader if record)
+        records.extend(record for record in reader if record)
     except csv.Error:  # a cell too long for Python's reader; DuckDB says what it makes of it
-        found = found or [lines[0].split(delimiter)]
-    return found[:-1] if len(lines) == SAMPLE_LINES and len(found) > 1 else found
+        records = records or [lines[0].split(delimiter)]
+    return records[:-1] if len(lines) == SAMPLE_LINES and len(records) > 1 else records
 
 
 def _fitness(records: list[list[str]], delimiter: str) -> tuple[bool, int, int]:

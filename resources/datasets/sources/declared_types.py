@@ -94,12 +94,12 @@ def _with_declared_texts(table: pa.Table, read: Reading) -> pa.Table:
 
 def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:
     """Declared type by the name of each column that has one; an exact name is before a pattern."""
-    found = {}
+    types = {}
     for name in names:
         patterns = [p for p in read.types if fnmatchcase(name, p)]
         if name in read.types or patterns:
-            found[name] = read.types[name if name in read.types else patterns[0]]
-    return found
+            types[name] = read.types[name if name in read.types else patterns[0]]
+    return types
 
 
 def without_words(column: pa.ChunkedArray, words: list[NullWord]) -> pa.ChunkedArray:

@@ -53,8 +53,8 @@ def read_images(folder: str, size: ImageSize | None, objects: ObjectStore) -> So
             f"images: reads folders of this machine only, got {folder}; mount or copy the "
             "bucket, or declare files: of Parquet rows"
         )
-    found = found_at(folder, IMAGES)
-    files = [file for file in found.files if len(PurePath(file.name).parts) > 1]
+    listed = found_at(folder, IMAGES)
+    files = [file for file in listed.files if len(PurePath(file.name).parts) > 1]
     _require_classes(folder, files)
     images = _read(files, size, objects)
     table = pa.table(
@@ -67,7 +67,7 @@ def read_images(folder: str, size: ImageSize | None, objects: ObjectStore) -> So
     )
     if size:
         table = _with_pixels(table, images)
-    remarks = [*_remarks_on_files(folder, found), *_remarks_on_images(files, images, size)]
+    remarks = [*_remarks_on_files(folder, listed), *_remarks_on_images(files, images, size)]
     return SourceRows(table, tuple(remarks), BOOKKEEPING)
 
 
@@ -190,11 +190,11 @@ def _grey(image: Any) -> Any:
     return image.convert("RGB").convert("L") if image.mode in ("CMYK", "P") else image.convert("L")
 
 
-def _remarks_on_files(folder: str, found: Found) -> list[Remark]:
-    loose = [file.name for file in found.files if len(PurePath(file.name).parts) == 1]
+def _remarks_on_files(folder: str, files: Found) -> list[Remark]:
+    loose = [file.name for file in files.files if len(PurePath(file.name).parts) == 1]
     inside = Path(folder).iterdir() if Path(folder).is_dir() else ()
     hidden = [path.name for path in inside if path.is_dir() and path.name.startswith("_")]
-    remarks = found.remarks(PurePath(folder).name)
+    remarks = files.remarks(PurePath(folder).name)
     if loose:
         reason = "images beside the class folders have no class"
         remarks.append(_left_out(PurePath(folder).name, loose, reason))

@@ -86,12 +86,12 @@ def _typed(
     present = len(raw) - raw.null_count
     if strings and strings == present:
         return column.values, remarks_on_text(column)
-    found, remarks = typed(column)
+    converted, remarks = typed(column)
     if (strings or 0 < truths < present) and not remarks:
         strange = pc.match_substring_regex(raw, STRING if strings else TRUTH)
-        reason = f"values of several types, all read as {_called(found.type)}"
+        reason = f"values of several types, all read as {_called(converted.type)}"
         remarks = [remark_on(column, "converted", strange, reason)]
-    return found, remarks
+    return converted, remarks
 
 
 def _count(values: pa.ChunkedArray, pattern: str) -> int:
@@ -106,21 +106,21 @@ def _unquoted(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Strings without quotes and escapes; other values as they are."""
     is_string = pc.match_substring_regex(values, STRING)
     if pc.any(pc.match_substring(values, "\\")).as_py():
-        found = [
+        texts = [
             json.loads(value) if value is not None and value.startswith('"') else value
             for value in values.to_pylist()
         ]
         # A lone surrogate is legal JSON and no text.
-        return pa.chunked_array([[v and v.encode(errors="replace").decode() for v in found]])
+        return pa.chunked_array([[v and v.encode(errors="replace").decode() for v in texts]])
     return pc.if_else(is_string, pc.utf8_slice_codeunits(values, 1, -1), values)
 
 
 def _nested(column: TextColumn, is_whole: bool) -> tuple[pa.ChunkedArray, list[Remark]]:
     """Objects and lists as Arrow has them; nothing where they are of differing types."""
     try:
-        found = [None if v is None else json.loads(v) for v in column.values.to_pylist()]
+        values = [None if v is None else json.loads(v) for v in column.values.to_pylist()]
         if is_whole:
-            return pa.chunked_array([pa.array(found)]), []
+            return pa.chunked_array([pa.array(values)]), []
     except (pa.ArrowException, ValueError, OverflowError):
         pass
     reason = "objects and lists of differing types are no features; take them apart at the source"
@@ -183,8 +183,8 @@ class _Places:
 
     def counts(self) -> list[int]:
         """Number of rows of every file."""
-        found = pc.value_counts(self._paths).to_pylist()
-        rows = {entry["values"]: entry["counts"] for entry in found}
+        counted = pc.value_counts(self._paths).to_pylist()
+        rows = {entry["values"]: entry["counts"] for entry in counted}
         return [rows.get(path, 0) for path in self._names]
 
     def place_of(self, row: int) -> Place:

@@ -100,14 +100,14 @@ def found_at(place: str, suffixes: Collection[str]) -> Found:
     """
     if "://" in place:
         system, root, infos = _bucket_files(place)
-        found = [FoundFile(i.path, _below(i.path, root)) for i in infos]
+        listed = [FoundFile(i.path, _below(i.path, root)) for i in infos]
     elif Path(place).is_file():
         return Found(None, [FoundFile(place, Path(place).name)], [])
     else:
         system, root, paths = None, *_local_files(place)
-        found = [FoundFile(str(p), str(p.relative_to(root))) for p in paths]
-    files = [f for f in found if PurePath(f.name).suffix.lower() in suffixes]
-    others = [f.name for f in found if PurePath(f.name).suffix.lower() not in suffixes]
+        listed = [FoundFile(str(p), str(p.relative_to(root))) for p in paths]
+    files = [f for f in listed if PurePath(f.name).suffix.lower() in suffixes]
+    others = [f.name for f in listed if PurePath(f.name).suffix.lower() not in suffixes]
     return Found(system, files, others)
 
 
@@ -127,11 +127,11 @@ def _below(path: str, root: str) -> str:
 
 def _local_files(place: str) -> tuple[Path, list[Path]]:
     if Path(place).is_dir():
-        root, found = Path(place), Path(place).rglob("*")
+        root, paths = Path(place), Path(place).rglob("*")
     else:
         root = next(p for p in Path(place).parents if not glob.has_magic(str(p)))
-        found = map(Path, glob.glob(place, recursive=True))
-    visible = (p for p in found if _is_visible(p.relative_to(root)) and p.is_file())
+        paths = map(Path, glob.glob(place, recursive=True))
+    visible = (p for p in paths if _is_visible(p.relative_to(root)) and p.is_file())
     return root, sorted(visible, key=str)
 
 
@@ -145,13 +145,13 @@ def _bucket_files(place: str) -> tuple[Any, str, list[Any]]:
         if named.type == pafs.FileType.File:
             return system, path, [named]
         selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
-        found = system.get_file_info(selector)
+        infos = system.get_file_info(selector)
         # An empty prefix may fill up later; a bucket that is not there is a mistake.
-        bucket = path.partition("/")[0] if not found else ""
+        bucket = path.partition("/")[0] if not infos else ""
         is_missing = bucket and system.get_file_info(bucket).type == pafs.FileType.NotFound
     if is_missing:
         raise SourceUnreadable(f"{place} cannot be listed: there is no bucket {bucket!r}")
-    files = [info for info in found if info.type == pafs.FileType.File]
+    files = [info for info in infos if info.type == pafs.FileType.File]
     visible = [info for info in files if _is_visible(PurePath(info.path).relative_to(path))]
     return system, path, sorted(visible, key=lambda info: info.path)
 

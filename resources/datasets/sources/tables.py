@@ -36,29 +36,29 @@ def read_files(address: str, base: Path, read: Reading, label: str | None) -> So
     Raises SourceUnreadable or SourceUnreachable.
     """
     place = absolute(address, base)
-    found = found_at(place, FORMATS)
-    kind = _format_of(place, found)
+    files = found_at(place, FORMATS)
+    kind = _format_of(place, files)
     if kind == "parquet":
-        table, counts, remarks = read_parquet(found.system, found.files, read)
+        table, counts, remarks = read_parquet(files.system, files.files, read)
     else:
-        with _texts(found, read) as (texts, about):
+        with _texts(files, read) as (texts, about):
             table, counts, remarks = _read_texts(kind, texts, read, label)
             remarks = [*about, *remarks]
-    table, more = _with_partitions(table, found.files, counts, label)
-    return SourceRows(table, (*found.remarks(address), *remarks, *more))
+    table, more = _with_partitions(table, files.files, counts, label)
+    return SourceRows(table, (*files.remarks(address), *remarks, *more))
 
 
-def _format_of(place: str, found: Found) -> str:
-    if not found.files:
-        others = f" (it has {', '.join(found.others[:4])})" if found.others else ""
+def _format_of(place: str, files: Found) -> str:
+    if not files.files:
+        others = f" (it has {', '.join(files.others[:4])})" if files.others else ""
         raise SourceUnreadable(
             f"no file matches {place}{others}; expected Parquet, CSV or JSON under names that do "
             f"not start with . or _ and end in {', '.join(FORMATS)}"
         )
-    formats = {FORMATS.get(PurePath(file.path).suffix.lower()) for file in found.files}
+    formats = {FORMATS.get(PurePath(file.path).suffix.lower()) for file in files.files}
     if len(formats) != 1 or None in formats:
         raise SourceUnreadable(
-            f"{place} holds {sorted({PurePath(f.path).suffix for f in found.files})}; expected "
+            f"{place} holds {sorted({PurePath(f.path).suffix for f in files.files})}; expected "
             f"files of one format among {', '.join(FORMATS)}"
         )
     return str(formats.pop())
@@ -73,15 +73,15 @@ def _read_texts(
 
 
 @contextmanager
-def _texts(found: Found, read: Reading) -> Iterator[tuple[list[TextFile], list[Remark]]]:
+def _texts(files: Found, read: Reading) -> Iterator[tuple[list[TextFile], list[Remark]]]:
     """The files on this machine and in UTF-8, for as long as they are read."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orrery-source-")))
         texts, remarks = [], []
-        for number, file in enumerate(found.files):
+        for number, file in enumerate(files.files):
             path = Path(file.path)
-            if found.system is not None:
-                path = _fetched(found.system, file, folder / f"{number:06d}-{path.name}")
+            if files.system is not None:
+                path = _fetched(files.system, file, folder / f"{number:06d}-{path.name}")
             with answering(f"{file.name} cannot be read"):
                 text, remark = as_utf8(path, file.name, read.encoding, folder)
             texts.append(text)
@@ -133,5 +133,5 @@ def _with_partitions(
 def _partition(name: str) -> dict[str, str | None]:
     """Value by key of the `key=value` folders in a path."""
     parts = [part.partition("=") for part in PurePath(name).parent.parts if "=" in part]
-    found = {key: unquote(value) for key, _, value in parts if key}
-    return {key: None if value == HIVE_NULL else value for key, value in found.items()}
+    values = {key: unquote(value) for key, _, value in parts if key}
+    return {key: None if value == HIVE_NULL else value for key, value in values.items()}

@@ -65,15 +65,15 @@ def typed(column: TextColumn) -> Typed:
     values = trimmed(column.values)
     if values.null_count == len(values):
         return pa.chunked_array([pa.nulls(len(values))]), []
-    if found := _of_one_type(column, values):
-        return found
+    if converted := _of_one_type(column, values):
+        return converted
     is_missing = pc.fill_null(pc.is_in(values, pa.array(MISSING)), False)
     if pc.any(is_missing).as_py():
         present = pc.if_else(is_missing, None, values)
-        if present.null_count < len(present) and (found := _of_one_type(column, present)):
+        if present.null_count < len(present) and (converted := _of_one_type(column, present)):
             words = sorted(pc.unique(values.filter(is_missing)).to_pylist())
             reason = f"{', '.join(map(repr, words))} among values of one type became null"
-            return found[0], [remark_on(column, "converted", is_missing, reason), *found[1]]
+            return converted[0], [remark_on(column, "converted", is_missing, reason), *converted[1]]
     return column.values, remarks_on_text(column)
 
 
@@ -114,8 +114,8 @@ def _first(values: pa.ChunkedArray) -> str:
 def _of_one_type(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
     """The values in the one type that they all have, or None where they are text."""
     for convert in (_integers, _numbers, _booleans, _times, _comma_numbers):
-        if found := convert(column, values):
-            return found
+        if converted := convert(column, values):
+            return converted
     return None
 
 

@@ -79,7 +79,7 @@ class ClusterRuntime:
         released = release.model_copy(update={"request": release.request or driver.run})
         version = self._stored(released, requirements, mark)
         rollout = ClusterRollout(self._cluster, release.service, variant)
-        tell = _Teller(self, release, on_change)
+        tell = _Changes(self, release, on_change)
         try:
             self._make(version, rollout.begin(version))
             self._carry_out(version, rollout, tell)
@@ -111,8 +111,8 @@ class ClusterRuntime:
 
     def endpoint(self, service: str) -> str | None:
         """One of the addresses, drawn by their shares; None when nothing answers."""
-        found = self.endpoints(service)
-        return random.choices(list(found), list(found.values()))[0] if found else None
+        endpoints = self.endpoints(service)
+        return random.choices(list(endpoints), list(endpoints.values()))[0] if endpoints else None
 
     def endpoints(self, service: str) -> dict[str, int]:
         """Percent of the requests that processes of the platform send to each address."""
@@ -148,8 +148,8 @@ class ClusterRuntime:
         version = Version(
             release, requirements, "", "", "", "", self._image(requirements), bool(s.registry)
         )
-        made = [objects_of(version, s), route(release.service, {}, s), s.registry]
-        return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+        objects = [objects_of(version, s), route(release.service, {}, s), s.registry]
+        return hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:16]
 
     def _image(self, requirements: Requirements) -> str:
         """What answers, or what images that answer are built on."""
@@ -180,7 +180,7 @@ class ClusterRuntime:
 
     def _make(self, version: Version, rollout: Rollout) -> None:
         """Apply the version's objects, and delete those that it has no more."""
-        made, release = objects_of(version, self._settings), version.release
+        objects, release = objects_of(version, self._settings), version.release
         serving = rollout.serving.version if rollout.serving else None
         if release.most_replicas > release.replicas:
             # As many as have the traffic now: the autoscaler goes on from there.
@@ -189,11 +189,11 @@ class ClusterRuntime:
                 scaled = self._cluster.get("Deployment", version_name(release.service, serving))
             if scaled:
                 replicas = min(scaled["spec"]["replicas"], release.most_replicas)
-                made[0]["spec"]["replicas"] = max(replicas, release.replicas)
+                objects[0]["spec"]["replicas"] = max(replicas, release.replicas)
         # First: KEDA refuses what another autoscaler still has.
-        for kind in set(OPTIONAL) - {thing["kind"] for thing in made}:
+        for kind in set(OPTIONAL) - {thing["kind"] for thing in objects}:
             self._cluster.delete(kind, version.name)
-        for thing in made:
+        for thing in objects:
             self._apply(thing)
 
     def _apply(self, thing: dict[str, Any]) -> None:
@@ -208,7 +208,7 @@ class ClusterRuntime:
                     raise
             time.sleep(self._settings.poll_s)
 
-    def _carry_out(self, version: Version, rollout: ClusterRollout, tell: "_Teller") -> None:
+    def _carry_out(self, version: Version, rollout: ClusterRollout, tell: "_Changes") -> None:
         """Give the version more and more of the traffic, for as long as it does well.
 
         Raises DeploymentFailed with the words of the pods, or Superseded.
@@ -217,15 +217,15 @@ class ClusterRuntime:
         start, conduct = Start(pods, self._settings.stuck_s), Conduct(pods)
         step: int | None = None
         while True:
-            found = self._deployments(version)
-            state = rollout.advance(self._seen(found, version))
+            deployments = self._deployments(version)
+            state = rollout.advance(self._seen(deployments, version))
             reached = state.candidate.step if state.candidate else None
             if reached != step:
                 step, conduct = reached, Conduct(pods)
             rollout.lead(state)
             if state.outcome == "reached":
                 return
-            if (own := found.get(version.release.version)) is None:
+            if (own := deployments.get(version.release.version)) is None:
                 raise DeploymentFailed(f"Deployment {version.name} is gone: somebody deleted it")
             if state.candidate is None or step is None:
                 if fault := start.fault(own):
@@ -243,12 +243,14 @@ class ClusterRuntime:
     def _deployments(self, version: Version) -> dict[str, dict[str, Any]]:
         """Deployments of the service by their versions."""
         labels = f"{SERVICE_LABEL}={object_name(version.release.service)}"
-        found = self._cluster.find("Deployment", labels)
-        return {each["metadata"]["labels"][VERSION_LABEL]: each for each in found}
+        deployments = self._cluster.find("Deployment", labels)
+        return {each["metadata"]["labels"][VERSION_LABEL]: each for each in deployments}
 
-    def _seen(self, found: dict[str, dict[str, Any]], version: Version) -> Seen:
-        ready = {v for v, each in found.items() if each.get("status", {}).get("readyReplicas")}
-        own = found.get(version.release.version)
+    def _seen(self, deployments: dict[str, dict[str, Any]], version: Version) -> Seen:
+        ready = {
+            v for v, each in deployments.items() if each.get("status", {}).get("readyReplicas")
+        }
+        own = deployments.get(version.release.version)
         is_whole = own is not None and is_rolled_out(own, version.release.replicas)
         return Seen(
             ready=frozenset(map(Variant, ready)),
@@ -268,12 +270,14 @@ class ClusterRuntime:
         in the notes after that belongs to nobody.
         """
         labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
-        found = [(kind, each) for kind in KINDS_OF_A_SERVICE for each in self._found(kind, labels)]
-        if {_version_of(each) for _, each in found} - self._wanted(service):
+        objects = [
+            (kind, each) for kind in KINDS_OF_A_SERVICE for each in self._objects(kind, labels)
+        ]
+        if {_version_of(each) for _, each in objects} - self._wanted(service):
             # A Gateway hears of the new shares a moment later, and would find nobody there.
             time.sleep(DRAINED_AFTER_POLLS * self._settings.poll_s)
         wanted = self._wanted(service)
-        for kind, each in found:
+        for kind, each in objects:
             if _version_of(each) not in wanted:
                 self._cluster.delete(kind, each["metadata"]["name"])
 
@@ -286,10 +290,10 @@ class ClusterRuntime:
         """Delete all objects of the service."""
         labels = f"{SERVICE_LABEL}={object_name(service)}"
         for kind in KINDS_OF_A_SERVICE:
-            for each in self._found(kind, labels):
+            for each in self._objects(kind, labels):
                 self._cluster.delete(kind, each["metadata"]["name"])
 
-    def _found(self, kind: str, labels: str) -> list[dict[str, Any]]:
+    def _objects(self, kind: str, labels: str) -> list[dict[str, Any]]:
         """Objects of the kind; of every kind, whatever the settings are now, where the cluster
         knows it."""
         with contextlib.suppress(NotThere):
@@ -300,14 +304,14 @@ class ClusterRuntime:
         return VersionPods(self._cluster, version.selector)
 
 
-class _Teller:
+class _Changes:
     """Reports to whoever waits what has changed. Raises Superseded when the service is gone."""
 
     def __init__(
         self, runtime: ClusterRuntime, release: Release, on_change: Callable[[ServiceStatus], None]
     ) -> None:
         self._runtime, self._release, self._on_change = runtime, release, on_change
-        self._told: tuple | None = None
+        self._reported: tuple | None = None
 
     def __call__(self, message: str = "") -> ServiceStatus:
         status = self._runtime.status(self._release.service)
@@ -316,8 +320,8 @@ class _Teller:
         if message:
             status = status.model_copy(update={"message": message})
         mark = (status.state, status.weight, status.message)
-        if mark != self._told:
-            self._told = mark
+        if mark != self._reported:
+            self._reported = mark
             self._on_change(status)
         return status
 

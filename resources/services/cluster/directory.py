@@ -24,13 +24,13 @@ class ServiceDirectory:
 
     def status(self, service: str) -> ServiceStatus | None:
         """What the service has reached, or None when the cluster knows none of that name."""
-        found = self._cluster.get("Service", object_name(service))
-        return self._status_of(service, found) if found else None
+        service_object = self._cluster.get("Service", object_name(service))
+        return self._status_of(service, service_object) if service_object else None
 
     def statuses(self) -> list[ServiceStatus]:
         """Status of every service."""
-        found = self._cluster.find("Service", f"{SERVICE_LABEL},!{VERSION_LABEL}")
-        named = ((each["metadata"]["annotations"][f"{NOTE}service"], each) for each in found)
+        services = self._cluster.find("Service", f"{SERVICE_LABEL},!{VERSION_LABEL}")
+        named = ((each["metadata"]["annotations"][f"{NOTE}service"], each) for each in services)
         return [self._status_of(name, each) for name, each in sorted(named, key=lambda n: n[0])]
 
     def endpoints(self, service: str) -> dict[str, int]:
@@ -79,13 +79,13 @@ class ServiceDirectory:
         Nobody counts here what they answer: their pods do, at `/metrics`.
         """
         shares = self._routed(service) if self._settings.gateway else {selected: 100}
-        found = []
+        answering = []
         labels = f"{SERVICE_LABEL}={object_name(service)}"
         for each in self._cluster.find("Deployment", labels):
             version = each["metadata"]["labels"][VERSION_LABEL]
             noted = each["metadata"].get("annotations") or {}
             if shares.get(version) and each.get("status", {}).get("readyReplicas"):
-                found.append(
+                answering.append(
                     Answering(
                         version=version,
                         model_version=int(noted.get(MODEL_VERSION, 0)),
@@ -93,12 +93,12 @@ class ServiceDirectory:
                         percent=shares[version],
                     )
                 )
-        return found
+        return answering
 
     def _routed(self, service: str) -> dict[str, int]:
         """Percent of the traffic that the Gateway gives to each version."""
-        found = self._cluster.get("HTTPRoute", object_name(service))
-        rules = found["spec"]["rules"] if found else []
+        http_route = self._cluster.get("HTTPRoute", object_name(service))
+        rules = http_route["spec"]["rules"] if http_route else []
         prefix = version_name(service, "")
         return {
             backend["name"].removeprefix(prefix): backend["weight"]

@@ -80,20 +80,20 @@ class ImageBuilder:
     def _variables(self) -> dict[str, str]:
         """What the platform's ConfigMap holds, which pods of another namespace cannot name."""
         name = self._platform.settings.config_map
-        found = self._platform.get("ConfigMap", name)
-        if found is None:
+        config_map = self._platform.get("ConfigMap", name)
+        if config_map is None:
             raise DeploymentFailed(f"there is no ConfigMap {name} in {self._platform.namespace}")
-        return found.get("data") or {}
+        return config_map.get("data") or {}
 
     def _await(self, name: str) -> None:
         end = time.monotonic() + BUILD_WITHIN_S
         while time.monotonic() < end:
-            found = self._cluster.get("Job", name)
-            if found is None:
+            job = self._cluster.get("Job", name)
+            if job is None:
                 raise DeploymentFailed(f"Job {name} is gone: somebody deleted it")
-            if (found.get("status") or {}).get("succeeded"):
+            if (job.get("status") or {}).get("succeeded"):
                 return
-            if said := self._failure(found):
+            if said := self._failure(job):
                 # The next attempt builds anew.
                 self._cluster.delete("Job", name)
                 raise DeploymentFailed(f"the image was not built by Job {name}: {said}")

@@ -30,25 +30,25 @@ LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 
 def objects_of(version: Version, cluster: ClusterSettings) -> list[dict[str, Any]]:
     """Everything that one version consists of."""
-    found = [_deployment(version, cluster), _service(version.name, version, cluster)]
+    objects = [_deployment(version, cluster), _service(version.name, version, cluster)]
     release = version.release
     if release.most_replicas > release.replicas:
         scaler = _scaled_object if cluster.autoscaler == "keda" else _autoscaler
-        found.append(scaler(version, cluster))
+        objects.append(scaler(version, cluster))
     if release.most_replicas > 1:
-        found.append(_disruption_budget(version, cluster))
-    return found
+        objects.append(_disruption_budget(version, cluster))
+    return objects
 
 
 def entrance(version: Version, cluster: ClusterSettings, notes: dict[str, str]) -> dict[str, Any]:
     """The Service that is the service's address in the cluster: it leads to the version."""
-    found = _service(object_name(version.release.service), version, cluster)
-    found["metadata"]["labels"] = {
+    service = _service(object_name(version.release.service), version, cluster)
+    service["metadata"]["labels"] = {
         **labels("service"),
         SERVICE_LABEL: object_name(version.release.service),
     }
-    found["metadata"]["annotations"] = notes
-    return found
+    service["metadata"]["annotations"] = notes
+    return service
 
 
 def route(service: str, weights: dict[str, int], cluster: ClusterSettings) -> dict[str, Any]:

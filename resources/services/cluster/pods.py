@@ -53,12 +53,12 @@ class VersionPods:
 
     def answers(self) -> dict[str, tuple[int, int]]:
         """Requests that each has answered, and those of them answered with 5xx."""
-        found = {}
+        counts = {}
         for pod in self.all():
             if is_ready(pod) and (counted := _counted(pod["status"]["podIP"])) is not None:
                 errors = sum(count for status, count in counted.items() if status[:1] == "5")
-                found[pod["metadata"]["name"]] = sum(counted.values()), errors
-        return found
+                counts[pod["metadata"]["name"]] = sum(counted.values()), errors
+        return counts
 
     def replicas(self) -> list[ReplicaStatus]:
         """What is known of each."""
@@ -148,9 +148,9 @@ def _counted(host: str) -> dict[str, int] | None:
         page = _client().get(f"http://{named}:{PORT}/metrics")
     except httpx.HTTPError:
         return None
-    found = {}
+    counts = {}
     for line in page.text.splitlines():
         if line.startswith("predict_requests_total{"):
             labels, _, count = line.rpartition(" ")
-            found[labels.partition('status="')[2].partition('"')[0]] = int(float(count))
-    return found
+            counts[labels.partition('status="')[2].partition('"')[0]] = int(float(count))
+    return counts

@@ -110,10 +110,10 @@ class ClusterRollout:
             return
         name = object_name(self.service)
         weights = {version_name(self.service, v): percent for v, percent in wanted.items()}
-        found = self._cluster.get("HTTPRoute", name)
-        rules = found["spec"]["rules"] if found else []
+        http_route = self._cluster.get("HTTPRoute", name)
+        rules = http_route["spec"]["rules"] if http_route else []
         present = {b["name"]: b["weight"] for rule in rules for b in rule["backendRefs"]}
-        if not weights and found:
+        if not weights and http_route:
             self._cluster.delete("HTTPRoute", name)
         elif weights and present != weights:
             self._cluster.apply(route(self.service, weights, self._settings))

@@ -62,8 +62,8 @@ def annotations(service: str, record: Record) -> dict[str, str]:
 def notes_of(address: dict[str, Any]) -> Notes:
     """What is noted at the address."""
     noted = address["metadata"].get("annotations") or {}
-    found = noted.get(f"{NOTE}rollout")
-    record = Record.model_validate_json(found) if found else _from_words(noted)
+    note = noted.get(f"{NOTE}rollout")
+    record = Record.model_validate_json(note) if note else _from_words(noted)
     selected = address["spec"]["selector"].get(VERSION_LABEL, "")
     return Notes(record=record, selected=selected, revision=address["metadata"]["resourceVersion"])
 
@@ -88,8 +88,8 @@ class NoteBook:
 
     def read(self, service: str) -> Notes | None:
         """What is noted of the service, or None where it has no address. Raises OSError."""
-        found = self._cluster.get("Service", object_name(service))
-        return notes_of(found) if found else None
+        service_object = self._cluster.get("Service", object_name(service))
+        return notes_of(service_object) if service_object else None
 
     def write(self, service: str, record: Record, before: Notes) -> bool:
         """Whether the record is noted now; not where somebody else wrote. Raises OSError."""

@@ -100,18 +100,18 @@ def start_provider(
                     stderr=output,
                     preexec_fn=die_with_parent,
                 )
-            made = Provider(process, f"http://127.0.0.1:{port}")
-            stack.callback(made.stop)
+            created = Provider(process, f"http://127.0.0.1:{port}")
+            stack.callback(created.stop)
 
             def answers() -> bool:
                 assert process.poll() is None, log.read_text()
                 try:
-                    return httpx.get(f"{made.url}/.well-known/openid-configuration").is_success
+                    return httpx.get(f"{created.url}/.well-known/openid-configuration").is_success
                 except httpx.TransportError:
                     return False
 
             until(answers, within_s=30)
-            return made
+            return created
 
         yield start
 
@@ -181,12 +181,12 @@ def invite(gateway: RunningGateway, person: str) -> str:
 @contextmanager
 def audited(gateway: RunningGateway) -> Iterator[list[dict]]:
     """Entries of the audit about signing in, newest first, written meanwhile."""
-    asked = {"action": "account.sign-in"}
-    before = {entry["at"] for entry in gateway.admin.get("/audit", params=asked).json()["items"]}
-    found: list[dict] = []
-    yield found
-    after = gateway.admin.get("/audit", params=asked).json()["items"]
-    found += [entry for entry in after if entry["at"] not in before]
+    body = {"action": "account.sign-in"}
+    before = {entry["at"] for entry in gateway.admin.get("/audit", params=body).json()["items"]}
+    results: list[dict] = []
+    yield results
+    after = gateway.admin.get("/audit", params=body).json()["items"]
+    results += [entry for entry in after if entry["at"] not in before]
 
 
 def is_refusal(answer: httpx.Response) -> bool:
@@ -486,10 +486,10 @@ def test_a_token_signed_with_another_key_is_refused(verified):
 
 def test_a_token_signed_with_a_public_key_as_if_it_were_a_secret_is_refused(verified, signing_key):
     text = unsigned("HS256")
-    made = hmac.digest(signing_key.as_pem(private=False), text.encode(), "sha256")
+    created = hmac.digest(signing_key.as_pem(private=False), text.encode(), "sha256")
 
     with pytest.raises(OidcFailed):
-        verified(f"{text}.{base64url(made)}")
+        verified(f"{text}.{base64url(created)}")
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "e30.e30.e30"])

@@ -64,7 +64,7 @@ def new_pair() -> Pair:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuthnRequest:
     """A request that a browser carried to the identity provider."""
 
     id: str
@@ -95,19 +95,19 @@ class IdentityProvider:
   </md:IDPSSODescriptor>
 </md:EntityDescriptor>"""
 
-    def asked(self, url: str) -> Asked:
+    def login(self, url: str) -> AuthnRequest:
         """What the address that a browser was sent to asks for."""
         assert url.startswith(f"{SIGN_ON}?")
         query = parse_qs(urlsplit(url).query)
-        request = zlib.decompress(base64.b64decode(query["SAMLRequest"][0]), -15).decode()
-        (id,) = re.findall(r'\bID="([^"]+)"', request)
-        (acs,) = re.findall(r'\bAssertionConsumerServiceURL="([^"]+)"', request)
-        (service,) = re.findall(r"<saml:Issuer>([^<]+)<", request)
-        return Asked(id, acs, service, query["RelayState"][0])
+        login = zlib.decompress(base64.b64decode(query["SAMLRequest"][0]), -15).decode()
+        (id,) = re.findall(r'\bID="([^"]+)"', login)
+        (acs,) = re.findall(r'\bAssertionConsumerServiceURL="([^"]+)"', login)
+        (service,) = re.findall(r"<saml:Issuer>([^<]+)<", login)
+        return AuthnRequest(id, acs, service, query["RelayState"][0])
 
     def assertion(
         self,
-        asked: Asked,
+        login: AuthnRequest,
         person: str,
         *,
         audience: str | None = None,
@@ -122,10 +122,10 @@ IssueInstant="{moment(now)}">\
 <saml:Issuer>{ENTITY}</saml:Issuer>\
 <saml:Subject><saml:NameID Format="{UNSPECIFIED}">{person}</saml:NameID>\
 <saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer">\
-<saml:SubjectConfirmationData NotOnOrAfter="{until}" Recipient="{asked.acs}" \
-InResponseTo="{asked.id}"/></saml:SubjectConfirmation></saml:Subject>\
+<saml:SubjectConfirmationData NotOnOrAfter="{until}" Recipient="{login.acs}" \
+InResponseTo="{login.id}"/></saml:SubjectConfirmation></saml:Subject>\
 <saml:Conditions NotBefore="{since}" NotOnOrAfter="{until}"><saml:AudienceRestriction>\
-<saml:Audience>{audience or asked.service}</saml:Audience>\
+<saml:Audience>{audience or login.service}</saml:Audience>\
 </saml:AudienceRestriction></saml:Conditions>\
 <saml:AuthnStatement AuthnInstant="{moment(now)}"><saml:AuthnContext>\
 <saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password\
@@ -136,23 +136,23 @@ InResponseTo="{asked.id}"/></saml:SubjectConfirmation></saml:Subject>\
 
     def signed(self, assertion: str, pair: Pair | None = None, **algorithms: str) -> str:
         pair = pair or self._pair
-        made = utils.OneLogin_Saml2_Utils.add_sign(
+        created = utils.OneLogin_Saml2_Utils.add_sign(
             assertion, pair.key, pair.certificate, **algorithms
         )
-        return made.decode() if isinstance(made, bytes) else made
+        return created.decode() if isinstance(created, bytes) else created
 
-    def answer(self, asked: Asked, assertion: str) -> str:
+    def answer(self, login: AuthnRequest, assertion: str) -> str:
         """The answer that carries the assertion."""
         return f"""\
 <samlp:Response xmlns:samlp="{MARKUP["protocol"]}" xmlns:saml="{MARKUP["assertion"]}" \
 ID="_{uuid4().hex}" Version="2.0" IssueInstant="{moment(datetime.now(UTC))}" \
-Destination="{asked.acs}" InResponseTo="{asked.id}">\
+Destination="{login.acs}" InResponseTo="{login.id}">\
 <saml:Issuer>{ENTITY}</saml:Issuer><samlp:Status>\
 <samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:Success"/></samlp:Status>\
 {assertion}</samlp:Response>"""
 
-    def right_answer(self, asked: Asked, person: str = "ada", **more) -> str:
-        return self.answer(asked, self.signed(self.assertion(asked, person, **more)))
+    def right_answer(self, login: AuthnRequest, person: str = "ada", **more) -> str:
+        return self.answer(login, self.signed(self.assertion(login, person, **more)))
 
 
 def attribute(name: str, value: str) -> str:
@@ -186,8 +186,8 @@ class Browser:
         return self.http.post("/saml/acs", data=form, headers=headers)
 
     def sign_in(self, idp: IdentityProvider, person: str = "ada", next: str = "") -> httpx.Response:
-        asked = idp.asked(self.start(next))
-        return self.post(idp.right_answer(asked, person), asked.relay)
+        login = idp.login(self.start(next))
+        return self.post(idp.right_answer(login, person), login.relay)
 
     def me(self) -> dict:
         return self.http.get("/me").raise_for_status().json()
@@ -219,9 +219,9 @@ def browser(saml_gateway) -> Browser:
 
 
 @pytest.fixture
-def asked(browser, idp) -> Asked:
+def login(browser, idp) -> AuthnRequest:
     """What the browser asks the identity provider for."""
-    return idp.asked(browser.start())
+    return idp.login(browser.start())
 
 
 def is_refusal(answer: httpx.Response) -> bool:
@@ -281,88 +281,88 @@ def test_nobody_is_sent_to_another_site(browser, idp, elsewhere):
     assert browser.sign_in(idp, next=elsewhere).headers["location"] == "/"
 
 
-def test_a_changed_answer_is_refused(browser, idp, asked):
-    changed = idp.right_answer(asked, "mallory").replace("mallory", "ada")
+def test_a_changed_answer_is_refused(browser, idp, login):
+    changed = idp.right_answer(login, "mallory").replace("mallory", "ada")
 
-    assert is_refusal(browser.post(changed, asked.relay))
-
-
-def test_an_unsigned_answer_is_refused(browser, idp, asked):
-    unsigned = idp.answer(asked, idp.assertion(asked, "ada"))
-
-    assert is_refusal(browser.post(unsigned, asked.relay))
+    assert is_refusal(browser.post(changed, login.relay))
 
 
-def test_an_answer_signed_by_a_stranger_is_refused(browser, idp, asked, stranger):
-    forged = idp.answer(asked, idp.signed(idp.assertion(asked, "ada"), stranger))
+def test_an_unsigned_answer_is_refused(browser, idp, login):
+    unsigned = idp.answer(login, idp.assertion(login, "ada"))
 
-    assert is_refusal(browser.post(forged, asked.relay))
+    assert is_refusal(browser.post(unsigned, login.relay))
 
 
-def test_a_signature_by_an_outdated_algorithm_is_refused(browser, idp, asked):
+def test_an_answer_signed_by_a_stranger_is_refused(browser, idp, login, stranger):
+    forged = idp.answer(login, idp.signed(idp.assertion(login, "ada"), stranger))
+
+    assert is_refusal(browser.post(forged, login.relay))
+
+
+def test_a_signature_by_an_outdated_algorithm_is_refused(browser, idp, login):
     outdated = {
         "sign_algorithm": constants.OneLogin_Saml2_Constants.RSA_SHA1,
         "digest_algorithm": constants.OneLogin_Saml2_Constants.SHA1,
     }
-    weak = idp.answer(asked, idp.signed(idp.assertion(asked, "ada"), **outdated))
+    weak = idp.answer(login, idp.signed(idp.assertion(login, "ada"), **outdated))
 
-    assert is_refusal(browser.post(weak, asked.relay))
+    assert is_refusal(browser.post(weak, login.relay))
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_an_unsigned_assertion_beside_a_signed_one_is_refused(browser, idp, asked, is_first):
-    own = idp.signed(idp.assertion(asked, "mallory"))
-    forged = idp.assertion(asked, "ada")
+def test_an_unsigned_assertion_beside_a_signed_one_is_refused(browser, idp, login, is_first):
+    own = idp.signed(idp.assertion(login, "mallory"))
+    forged = idp.assertion(login, "ada")
     both = forged + own if is_first else own + forged
 
-    assert is_refusal(browser.post(idp.answer(asked, both), asked.relay))
+    assert is_refusal(browser.post(idp.answer(login, both), login.relay))
 
 
-def test_a_signature_over_another_part_of_the_answer_is_refused(browser, idp, asked):
-    own = idp.signed(idp.assertion(asked, "mallory"))
+def test_a_signature_over_another_part_of_the_answer_is_refused(browser, idp, login):
+    own = idp.signed(idp.assertion(login, "mallory"))
     extensions = f"<samlp:Extensions>{own}</samlp:Extensions>"
-    wrapped = idp.answer(asked, idp.assertion(asked, "ada")).replace(
+    wrapped = idp.answer(login, idp.assertion(login, "ada")).replace(
         "<samlp:Status>", f"{extensions}<samlp:Status>"
     )
 
-    assert is_refusal(browser.post(wrapped, asked.relay))
+    assert is_refusal(browser.post(wrapped, login.relay))
 
 
-def test_an_answer_to_no_request_is_refused(browser, idp, asked):
-    assert is_refusal(browser.post(idp.right_answer(asked), "made up"))
+def test_an_answer_to_no_request_is_refused(browser, idp, login):
+    assert is_refusal(browser.post(idp.right_answer(login), "made up"))
 
 
-def test_an_answer_to_another_request_is_refused(browser, idp, asked):
-    another = idp.asked(browser.start())
+def test_an_answer_to_another_request_is_refused(browser, idp, login):
+    another = idp.login(browser.start())
 
-    assert is_refusal(browser.post(idp.right_answer(another), asked.relay))
-
-
-def test_an_answer_that_names_no_request_is_refused(browser, idp, asked):
-    unasked = IN_RESPONSE.sub("", idp.assertion(asked, "ada"))
-    answer = IN_RESPONSE.sub("", idp.answer(asked, idp.signed(unasked)))
-
-    assert is_refusal(browser.post(answer, asked.relay))
+    assert is_refusal(browser.post(idp.right_answer(another), login.relay))
 
 
-def test_an_answer_is_taken_once(browser, idp, asked, saml_gateway):
-    answer = idp.right_answer(asked)
-    browser.post(answer, asked.relay)
+def test_an_answer_that_names_no_request_is_refused(browser, idp, login):
+    unasked = IN_RESPONSE.sub("", idp.assertion(login, "ada"))
+    answer = IN_RESPONSE.sub("", idp.answer(login, idp.signed(unasked)))
 
-    assert is_refusal(Browser(saml_gateway).post(answer, asked.relay))
+    assert is_refusal(browser.post(answer, login.relay))
+
+
+def test_an_answer_is_taken_once(browser, idp, login, saml_gateway):
+    answer = idp.right_answer(login)
+    browser.post(answer, login.relay)
+
+    assert is_refusal(Browser(saml_gateway).post(answer, login.relay))
 
 
 @pytest.mark.parametrize("kept", ["id of the request", "nothing", "id of the other request"])
-def test_a_used_assertion_in_another_answer_is_refused(browser, idp, asked, saml_gateway, kept):
-    assertion = idp.signed(idp.assertion(asked, "ada"))
-    browser.post(idp.answer(asked, assertion), asked.relay)
+def test_a_used_assertion_in_another_answer_is_refused(browser, idp, login, saml_gateway, kept):
+    assertion = idp.signed(idp.assertion(login, "ada"))
+    browser.post(idp.answer(login, assertion), login.relay)
 
     thief = Browser(saml_gateway)
-    another = idp.asked(thief.start())
+    another = idp.login(thief.start())
     # The signature is over the assertion, so whoever holds one writes the rest at will.
     answer = {
-        "id of the request": idp.answer(asked, assertion),
-        "nothing": IN_RESPONSE.sub("", idp.answer(asked, ""), count=1).replace(
+        "id of the request": idp.answer(login, assertion),
+        "nothing": IN_RESPONSE.sub("", idp.answer(login, ""), count=1).replace(
             "</samlp:Response>", f"{assertion}</samlp:Response>"
         ),
         "id of the other request": idp.answer(another, assertion),
@@ -371,14 +371,14 @@ def test_a_used_assertion_in_another_answer_is_refused(browser, idp, asked, saml
 
 
 @pytest.mark.parametrize("valid", [(-60 * MINUTE, -30 * MINUTE), (30 * MINUTE, 60 * MINUTE)])
-def test_an_assertion_out_of_its_time_is_refused(browser, idp, asked, valid):
-    assert is_refusal(browser.post(idp.right_answer(asked, valid=valid), asked.relay))
+def test_an_assertion_out_of_its_time_is_refused(browser, idp, login, valid):
+    assert is_refusal(browser.post(idp.right_answer(login, valid=valid), login.relay))
 
 
-def test_an_assertion_for_another_service_is_refused(browser, idp, asked):
-    answer = idp.right_answer(asked, audience="https://another.example.com/metadata")
+def test_an_assertion_for_another_service_is_refused(browser, idp, login):
+    answer = idp.right_answer(login, audience="https://another.example.com/metadata")
 
-    assert is_refusal(browser.post(answer, asked.relay))
+    assert is_refusal(browser.post(answer, login.relay))
 
 
 @pytest.mark.parametrize(
@@ -391,8 +391,8 @@ def test_an_assertion_for_another_service_is_refused(browser, idp, asked):
     ],
     ids=["no markup", "other markup", "bytes", "entities"],
 )
-def test_what_is_no_answer_is_refused(browser, asked, content):
-    assert is_refusal(browser.post(content, asked.relay))
+def test_what_is_no_answer_is_refused(browser, login, content):
+    assert is_refusal(browser.post(content, login.relay))
 
 
 def test_the_metadata_says_where_answers_go(browser, saml_gateway):

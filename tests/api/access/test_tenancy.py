@@ -163,8 +163,8 @@ def test_a_link_made_elsewhere_opens_no_ui(gateway, acme):
 
 
 def test_a_new_organization_is_entered_with_the_key_that_it_starts_with(gateway):
-    made = gateway.admin.post("/organizations", json={"id": "fresh", "name": "Fresh"}).json()
-    me = gateway.client(made["key"]).get("/me").json()
+    created = gateway.admin.post("/organizations", json={"id": "fresh", "name": "Fresh"}).json()
+    me = gateway.client(created["key"]).get("/me").json()
     assert (me["organization"], me["role"]) == ("fresh", "admin")
 
 
@@ -217,8 +217,8 @@ def test_a_confined_key_lists_its_own_keys_alone(gateway, confined):
 
 def test_a_key_makes_no_key_that_outlives_or_outspends_it(gateway):
     client = gateway.with_role("user", budget_gpu_h=1.0, expires_in_days=1)
-    for asked in ({"budget_gpu_h": 2.0}, {}, {"budget_gpu_h": 1.0, "expires_in_days": 30}):
-        body = {"name": "x", "role": "user", "expires_in_days": 0.5, **asked}
+    for limits in ({"budget_gpu_h": 2.0}, {}, {"budget_gpu_h": 1.0, "expires_in_days": 30}):
+        body = {"name": "x", "role": "user", "expires_in_days": 0.5, **limits}
         assert client.post("/keys", json=body).status_code == 403
     good = {"name": "x", "role": "user", "expires_in_days": 0.5, "budget_gpu_h": 1.0}
     assert client.post("/keys", json=good).status_code == 201

@@ -29,9 +29,9 @@ def preview(client, tool, **params) -> dict:
 
 
 def test_an_agent_only_reads_unless_its_key_says_more(reader):
-    told = reader.get("/agent/tools").json()
-    assert told["read_only"]
-    assert not any(tool["changes"] for tool in told["tools"])
+    answer = reader.get("/agent/tools").json()
+    assert answer["read_only"]
+    assert not any(tool["changes"] for tool in answer["tools"])
 
 
 def test_a_reading_key_is_refused_a_change_with_what_to_do(reader):
@@ -48,9 +48,9 @@ def test_every_tool_has_schemas_of_both_sides(agent):
 
 def test_a_change_is_first_only_previewed(gateway, agent):
     before = gateway.admin.get("/jobs").json()["items"]
-    told = execute(agent, "train.submit", model="classifier").json()
-    assert told["status"] == "preview"
-    assert told["preview"]["resolved"]["job"]["hyperparameters"]
+    answer = execute(agent, "train.submit", model="classifier").json()
+    assert answer["status"] == "preview"
+    assert answer["preview"]["resolved"]["job"]["hyperparameters"]
     assert gateway.admin.get("/jobs").json()["items"] == before
 
 
@@ -121,10 +121,10 @@ def test_an_agent_acts_in_somebodys_name_and_the_audit_knows(gateway, agent):
         "params": {"model": "classifier", "seed": 9},
         "plan_hash": plan["plan_hash"],
     }
-    made = agent.post("/agent/execute", json=body, headers={"X-On-Behalf-Of": "grace"}).json()
-    entry = gateway.admin.get("/audit", params={"object": made["handle"]}).json()["items"][0]
+    created = agent.post("/agent/execute", json=body, headers={"X-On-Behalf-Of": "grace"}).json()
+    entry = gateway.admin.get("/audit", params={"object": created["handle"]}).json()["items"][0]
     assert entry["on_behalf_of"] == "grace"
-    agent.delete(f"/train/jobs/{made['handle']}")
+    agent.delete(f"/train/jobs/{created['handle']}")
 
 
 def test_a_reading_tool_answers_structured_over_mcp(gateway):
@@ -138,10 +138,10 @@ def test_a_reading_tool_answers_structured_over_mcp(gateway):
 
 def test_a_change_over_mcp_is_previewed_and_then_done(gateway):
     async def use(client):
-        asked = {"model": "classifier", "seed": 11}
-        first = await client.call_tool("train.submit", asked)
+        body = {"model": "classifier", "seed": 11}
+        first = await client.call_tool("train.submit", body)
         plan = first.structured_content["preview"]["plan_hash"]
-        return first, await client.call_tool("train.submit", {**asked, "plan_hash": plan})
+        return first, await client.call_tool("train.submit", {**body, "plan_hash": plan})
 
     first, second = by_mcp(gateway.url, gateway.key("user", agents_may_change=True), use)
     assert first.structured_content["status"] == "preview"
@@ -178,10 +178,10 @@ def test_without_an_endpoint_a_sentence_is_told_what_to_set_up(agent):
 
 
 def test_too_little_history_is_said_and_nothing_is_guessed(agent):
-    told = agent.get("/train/recommendation", params={"model": "classifier"}).json()
-    assert not told["enough_history"]
-    assert "not enough history" in told["message"]
-    assert told["hyperparameters"] == {}
+    answer = agent.get("/train/recommendation", params={"model": "classifier"}).json()
+    assert not answer["enough_history"]
+    assert "not enough history" in answer["message"]
+    assert answer["hyperparameters"] == {}
 
 
 def test_a_recommendation_rests_on_the_best_of_past_runs(gateway, agent):
@@ -194,8 +194,8 @@ def test_a_recommendation_rests_on_the_best_of_past_runs(gateway, agent):
         client.log_metric(run, "test_accuracy", accuracy)
         client.set_terminated(run)
         runs.append(run)
-    told = agent.get("/train/recommendation", params={"model": "classifier"}).json()
-    assert told["enough_history"]
-    assert told["hyperparameters"]["learning_rate"] == 0.01
-    assert told["based_on"][0] == runs[1]
-    assert set(told["based_on"]) == set(runs)
+    answer = agent.get("/train/recommendation", params={"model": "classifier"}).json()
+    assert answer["enough_history"]
+    assert answer["hyperparameters"]["learning_rate"] == 0.01
+    assert answer["based_on"][0] == runs[1]
+    assert set(answer["based_on"]) == set(runs)

@@ -17,21 +17,21 @@ class Model(BaseHTTPRequestHandler):
     broken = False
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        results = [m for m in asked["messages"] if m["role"] == "tool"]
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        results = [m for m in body["messages"] if m["role"] == "tool"]
         if self.broken:
             self._send({"nothing": "useful"})
         elif len(results) < len(self.script):
             call = self.script[len(results)]
             function = {"name": call["name"], "arguments": json.dumps(call["arguments"])}
-            told = {"id": "c", "type": "function", "function": function}
-            self._send({"choices": [{"message": {"role": "assistant", "tool_calls": [told]}}]})
+            answer = {"id": "c", "type": "function", "function": function}
+            self._send({"choices": [{"message": {"role": "assistant", "tool_calls": [answer]}}]})
         else:
             text = f"looked at {len(results)} things"
             self._send({"choices": [{"message": {"role": "assistant", "content": text}}]})
 
-    def _send(self, told):
-        body = json.dumps(told).encode()
+    def _send(self, message):
+        body = json.dumps(message).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
@@ -60,17 +60,17 @@ def test_a_sentence_becomes_readings_and_a_plan_but_no_change(asking, monkeypatc
         {"name": "train__submit", "arguments": {"model": "classifier"}},
     ]
     monkeypatch.setattr(Model, "script", script)
-    told = asking.admin.post("/agent/ask", json={"question": "train the classifier"}).json()
-    assert [call["tool"] for call in told["calls"]] == ["projects.list"]
-    assert [call["tool"] for call in told["plan"]] == ["train.submit"]
+    answer = asking.admin.post("/agent/ask", json={"question": "train the classifier"}).json()
+    assert [call["tool"] for call in answer["calls"]] == ["projects.list"]
+    assert [call["tool"] for call in answer["plan"]] == ["train.submit"]
     assert asking.admin.get("/jobs").json()["items"] == []
 
 
 def test_a_planned_call_is_carried_out_on_consent(asking, monkeypatch):
     script = [{"name": "train__submit", "arguments": {"model": "classifier"}}]
     monkeypatch.setattr(Model, "script", script)
-    told = asking.admin.post("/agent/ask", json={"question": "train"}).json()
-    (planned,) = told["plan"]
+    answer = asking.admin.post("/agent/ask", json={"question": "train"}).json()
+    (planned,) = answer["plan"]
     body = {"tool": planned["tool"], "params": planned["params"]}
     body["plan_hash"] = planned["preview"]["plan_hash"]
     done = asking.admin.post("/agent/execute", json=body)
@@ -81,8 +81,8 @@ def test_a_planned_call_is_carried_out_on_consent(asking, monkeypatch):
 def test_a_sentence_reaches_no_further_than_its_key(asking, monkeypatch):
     script = [{"name": "train__submit", "arguments": {"model": "classifier"}}]
     monkeypatch.setattr(Model, "script", script)
-    told = asking.with_role("viewer").post("/agent/ask", json={"question": "train"}).json()
-    assert told["plan"] == []
+    answer = asking.with_role("viewer").post("/agent/ask", json={"question": "train"}).json()
+    assert answer["plan"] == []
 
 
 def test_an_endpoint_that_answers_nonsense_is_told(asking, monkeypatch):

@@ -32,12 +32,12 @@ def demo(tmp_path) -> subprocess.Popen:
 
 def left_of(state: str) -> list[str]:
     """Command lines of processes that still use the state folder."""
-    found = []
+    results = []
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
         if state in line:
-            found.append(line)
-    return found
+            results.append(line)
+    return results
 
 
 def test_the_demonstration_turns_the_loop_refuses_a_bad_model_and_stops(tmp_path):

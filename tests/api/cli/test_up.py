@@ -24,12 +24,14 @@ def up(tmp_path_factory, flowers_folder):
     folder = tmp_path_factory.mktemp("up")
     shutil.copytree(flowers_folder, folder / "projects")
     with composed.beside(folder / "pg") as environment:
-        made = Up(folder, environment)
-        made.env["ORRERY_PUBLIC_URL"] = made.url = made.url.replace("127.0.0.1", "localhost")
-        made.start()
-        made.wait_ready()
-        yield made
-        made.stop()
+        created = Up(folder, environment)
+        created.env["ORRERY_PUBLIC_URL"] = created.url = created.url.replace(
+            "127.0.0.1", "localhost"
+        )
+        created.start()
+        created.wait_ready()
+        yield created
+        created.stop()
 
 
 def worker_of(run: dict) -> int | None:
@@ -74,8 +76,8 @@ def test_what_the_command_line_materialises_shows_in_the_ui(up):
     query ($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset {
       assetMaterializations(limit: 1) { runId } } } }
     """
-    found = up.graphql(query, key={"path": ["flowers", "dataset", "iris"]})
-    (event,) = found["assetOrError"]["assetMaterializations"]
+    result = up.graphql(query, key={"path": ["flowers", "dataset", "iris"]})
+    (event,) = result["assetOrError"]["assetMaterializations"]
     assert event["runId"] in done.stderr + done.stdout
 
 
@@ -127,8 +129,8 @@ def test_schedules_and_sensors_run(up):
     """
 
     def healthy() -> bool:
-        found = up.graphql(query)["instance"]["daemonHealth"]["allDaemonStatuses"]
-        return all(d["healthy"] for d in found if d["required"])
+        result = up.graphql(query)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return all(d["healthy"] for d in result if d["required"])
 
     until(healthy)
 

@@ -82,8 +82,8 @@ def test_a_manager_may_stop_a_run(manager):
 
 def test_what_is_changed_in_dagster_is_audited(gateway, manager):
     graphql(manager, TERMINATE)
-    found = gateway.admin.get("/audit", params={"action": "dagster.terminateRun"}).json()
-    assert found["items"][0]["decision"] == "allowed"
+    result = gateway.admin.get("/audit", params={"action": "dagster.terminateRun"}).json()
+    assert result["items"][0]["decision"] == "allowed"
 
 
 def test_every_mutation_of_dagster_has_been_thought_about():
@@ -177,10 +177,10 @@ def talk(gateway, key, message, origin=None):
 
 def test_a_subscription_runs_over_the_websocket(gateway):
     query = 'subscription { capturedLogs(logKey: ["x", "compute_logs", "y"]) { cursor } }'
-    told = talk(
+    answer = talk(
         gateway, gateway.admin_key, {"id": "1", "type": "start", "payload": {"query": query}}
     )
-    assert told["type"] in ("data", "complete")
+    assert answer["type"] in ("data", "complete")
 
 
 def test_a_mutation_over_the_websocket_ends_it(gateway):
@@ -369,11 +369,11 @@ def test_no_request_makes_the_process_open_its_own_state(gateway):
         refused = gateway.admin.post("/projects", json={"declaration": declaration})
         assert refused.status_code == 422
     body = {"name": "kept", "role": "viewer", "kind": "service"}
-    made = gateway.admin.post("/users", json=body).json()["id"]
+    created = gateway.admin.post("/users", json=body).json()["id"]
     beside = sqlite3.connect(folder / "control.db")
-    found = beside.execute("SELECT count(*) FROM users WHERE id = ?", (made,)).fetchone()
+    result = beside.execute("SELECT count(*) FROM users WHERE id = ?", (created,)).fetchone()
     beside.close()
-    assert found == (1,)
+    assert result == (1,)
     deleted = [
         os.readlink(f"/proc/self/fd/{fd}")
         for fd in os.listdir("/proc/self/fd")

@@ -112,8 +112,8 @@ def test_mlflow_is_forwarded_to(gateway):
 
 
 def test_the_api_reads_the_same_mlflow(gateway):
-    made = gateway.admin.post("/experiments", json={"project": "flowers", "name": "far"})
-    assert made.status_code == 201, made.text
+    created = gateway.admin.post("/experiments", json={"project": "flowers", "name": "far"})
+    assert created.status_code == 201, created.text
 
 
 def test_a_job_is_started_by_the_dagster_it_is_forwarded_to(gateway):

@@ -43,7 +43,7 @@ PRIVATE = [
 ]
 
 
-def asked(host, allowed=()):
+def resolved(host, allowed=()):
     import ipaddress
 
     return asyncio.run(reachable(host, 80, [ipaddress.ip_network(n) for n in allowed]))
@@ -52,22 +52,22 @@ def asked(host, allowed=()):
 @pytest.mark.parametrize("address", PRIVATE)
 def test_an_address_that_is_not_public_is_refused(address):
     with pytest.raises(AddressRefused):
-        asked(address)
+        resolved(address)
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1"])
 def test_a_public_address_is_reached(address):
-    assert str(asked(address)) == address
+    assert str(resolved(address)) == address
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost"])
 def test_a_private_address_in_other_words_is_refused(host):
     with pytest.raises((AddressRefused, OSError)):
-        asked(host)
+        resolved(host)
 
 
 def test_a_setting_allows_a_private_network():
-    assert str(asked("10.1.2.3", ["10.1.0.0/16"])) == "10.1.2.3"
+    assert str(resolved("10.1.2.3", ["10.1.0.0/16"])) == "10.1.2.3"
 
 
 def names(monkeypatch, *answers):
@@ -75,8 +75,8 @@ def names(monkeypatch, *answers):
     left = list(answers)
 
     def resolve(host, port, *rest, **more):
-        found = left.pop(0) if len(left) > 1 else left[0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in found]
+        result = left.pop(0) if len(left) > 1 else left[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in result]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
@@ -84,7 +84,7 @@ def names(monkeypatch, *answers):
 def test_a_name_with_one_private_address_among_others_is_refused(monkeypatch):
     names(monkeypatch, ["93.184.216.34", "10.0.0.1"])
     with pytest.raises(AddressRefused):
-        asked("mixed.example")
+        resolved("mixed.example")
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def receiver():
 @pytest.fixture
 def platform(settings):
     gateway = GatewaySettings(callback_private="127.0.0.0/8")
-    made = Platform(Settings(), gateway)
-    made.owner()
-    yield made
-    made.control.close()
+    created = Platform(Settings(), gateway)
+    created.owner()
+    yield created
+    created.control.close()
 
 
 def owed(platform, url):
@@ -142,9 +142,9 @@ def sent(platform):
         (delivery,) = deliveries.claim(connection)
     asyncio.run(Callbacks(platform).send(delivery))
     with platform.control.read() as connection:
-        found = deliveries.find(connection, "home", delivery.id)
-    assert found
-    return found
+        result = deliveries.find(connection, "home", delivery.id)
+    assert result
+    return result
 
 
 def test_a_message_goes_to_the_address_that_was_checked_and_keeps_its_name(
@@ -181,15 +181,15 @@ def test_a_receiver_that_never_answers_is_given_up_after_the_last_pause(platform
         (delivery,) = deliveries.claim(connection)
         last = delivery._replace(attempts=len(BACKOFF_S) + 1)
         deliveries.settle(connection, last, None, "refused")
-        found = deliveries.find(connection, "home", delivery.id)
-    assert found.state == "given_up"
+        result = deliveries.find(connection, "home", delivery.id)
+    assert result.state == "given_up"
 
 
 def test_a_message_to_a_private_address_is_told_and_not_sent(settings):
-    made = Platform(Settings(), GatewaySettings())
-    made.owner()
-    owed(made, "http://169.254.169.254/latest/meta-data")
-    delivery = sent(made)
+    created = Platform(Settings(), GatewaySettings())
+    created.owner()
+    owed(created, "http://169.254.169.254/latest/meta-data")
+    delivery = sent(created)
     assert delivery.state == "owed"
     assert "no public address" in delivery.last_error
-    made.control.close()
+    created.control.close()

@@ -36,14 +36,14 @@ def submit(client, key=None, **body):
 
 
 def at_once(count, work):
-    found, threads = [], []
+    results, threads = [], []
     for _ in range(count):
-        threads.append(threading.Thread(target=lambda: found.append(work())))
+        threads.append(threading.Thread(target=lambda: results.append(work())))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
 def test_requests_that_race_with_one_key_get_one_answer(gateway):
@@ -99,12 +99,12 @@ def test_a_refused_request_leaves_its_key_free(gateway):
 def test_a_secret_is_shown_once_and_kept_nowhere(gateway):
     client, headers = gateway.admin, {"Idempotency-Key": "secret"}
     body = {"name": "ci", "role": "viewer"}
-    made = client.post("/keys", json=body, headers=headers).json()
+    created = client.post("/keys", json=body, headers=headers).json()
     again = client.post("/keys", json=body, headers=headers)
     assert again.status_code == 409
     with gateway.platform.control.read() as connection:
         kept = connection.exec_driver_sql("SELECT answer FROM answered_requests").scalars().all()
-    assert not [answer for answer in kept if made["key"] in answer]
+    assert not [answer for answer in kept if created["key"] in answer]
 
 
 def projects_of(client):

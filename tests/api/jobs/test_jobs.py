@@ -29,18 +29,18 @@ def up(tmp_path_factory, empty_mlflow_database, warm_server):
 
     folder = tmp_path_factory.mktemp("jobs")
     shutil.copytree(Path(__file__).parents[2] / "data" / "flowers", folder / "projects")
-    made = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    made.env["ORRERY_CALLBACK_PRIVATE"] = "127.0.0.0/8"
-    shutil.copy(empty_mlflow_database, made.state / "mlflow.db")
-    made.start()
-    made.wait_ready()
-    yield made
-    made.stop()
+    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
+    created.env["ORRERY_CALLBACK_PRIVATE"] = "127.0.0.0/8"
+    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
+    created.start()
+    created.wait_ready()
+    yield created
+    created.stop()
 
 
 def submit(up, headers=None, **body) -> dict:
-    asked = {"model": "classifier", **body}
-    answer = up.api.post("/train/jobs", json=asked, headers=headers or {})
+    fields = {"model": "classifier", **body}
+    answer = up.api.post("/train/jobs", json=fields, headers=headers or {})
     assert answer.status_code == 202, answer.text
     return answer.json()
 
@@ -50,11 +50,11 @@ def job(up, job_id) -> dict:
 
 
 def ended(up, job_id) -> dict:
-    return until(lambda: found if (found := job(up, job_id))["status"] in ENDED else None)
+    return until(lambda: result if (result := job(up, job_id))["status"] in ENDED else None)
 
 
 def reached(up, job_id, status) -> dict:
-    return until(lambda: found if (found := job(up, job_id))["status"] == status else None)
+    return until(lambda: result if (result := job(up, job_id))["status"] == status else None)
 
 
 def engine_of(up) -> int | None:
@@ -65,23 +65,23 @@ def engine_of(up) -> int | None:
 def events(up, job_id, last=None, **params) -> list[tuple[str, dict]]:
     """Lines of the log until its end, each with its id."""
     headers = {"Last-Event-ID": last} if last else {}
-    path, found = f"/train/jobs/{job_id}/logs", []
+    path, result = f"/train/jobs/{job_id}/logs", []
     with up.api.stream("GET", path, headers=headers, params=params, timeout=120) as answer:
         assert answer.status_code == 200
         for line in answer.iter_lines():
             if line.startswith("id: "):
                 number = line[4:]
             elif line.startswith("data: "):
-                found.append((number, json.loads(line[6:])))
-    return found
+                result.append((number, json.loads(line[6:])))
+    return result
 
 
 @pytest.fixture(scope="module")
 def trained(up) -> dict:
     """A job that ended well."""
-    made = ended(up, submit(up)["job_id"])
-    assert made["status"] == "succeeded", made
-    return made
+    created = ended(up, submit(up)["job_id"])
+    assert created["status"] == "succeeded", created
+    return created
 
 
 def test_a_job_is_taken_at_once_with_everything_to_follow_it_by(up, trained):
@@ -111,18 +111,18 @@ def test_the_same_key_twice_is_one_job(up):
 
 
 def test_requests_that_race_with_one_key_make_one_job(up):
-    made: list[str] = []
+    created: list[str] = []
 
     def race():
-        made.append(submit(up, {"Idempotency-Key": "race"})["job_id"])
+        created.append(submit(up, {"Idempotency-Key": "race"})["job_id"])
 
     threads = [threading.Thread(target=race) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(made)) == 1
-    ended(up, made[0])
+    assert len(set(created)) == 1
+    ended(up, created[0])
 
 
 def test_the_log_of_a_finished_job_resumes_anywhere(up, trained):
@@ -141,10 +141,10 @@ def test_a_log_followed_live_is_the_log_read_afterwards(up):
 
 
 def test_curves_are_given_by_metric(up, trained):
-    found = up.api.get(f"/train/jobs/{trained['job_id']}/metrics", params={"names": "loss"}).json()
-    steps = [point["step"] for point in found["metrics"]["loss"]]
+    result = up.api.get(f"/train/jobs/{trained['job_id']}/metrics", params={"names": "loss"}).json()
+    steps = [point["step"] for point in result["metrics"]["loss"]]
     assert steps == sorted(steps)
-    assert list(found["metrics"]) == ["loss"]
+    assert list(result["metrics"]) == ["loss"]
 
 
 def test_a_stopped_job_ends_its_engine_and_keeps_what_it_reached(up):
@@ -214,9 +214,9 @@ def test_a_killed_run_process_is_followed_into_its_retry(up):
 
     def worker() -> int | None:
         for run in up.runs(tags=tags):
-            found = {t["key"]: t["value"] for t in run["tags"]}.get("orrery/worker")
-            if found:
-                return int(found.split(":")[1])
+            result = {t["key"]: t["value"] for t in run["tags"]}.get("orrery/worker")
+            if result:
+                return int(result.split(":")[1])
         return None
 
     pid = until(worker)
@@ -280,8 +280,8 @@ def test_a_project_of_the_api_is_assets_in_dagster_without_a_restart(up):
         "owner": "team:cellar",
         "datasets": {"bottles": {"source": "sklearn:wine", "label": "target"}},
     }
-    made = up.api.post("/projects", json={"declaration": declaration})
-    assert made.status_code == 201, made.text
+    created = up.api.post("/projects", json={"declaration": declaration})
+    assert created.status_code == 201, created.text
     query = "{ assetNodes { assetKey { path } } }"
 
     def shown() -> bool:
@@ -345,14 +345,14 @@ def test_the_loop_turns_by_the_api_alone_to_a_serving_model(up, trained):
 
 def test_the_loop_turns_with_nothing_but_an_mcp_client(up):
     async def turn(client):
-        async def read(tool, **asked):
-            answer = await client.call_tool(tool, asked)
+        async def read(tool, **params):
+            answer = await client.call_tool(tool, params)
             assert not answer.is_error, answer.content[0].text
             return answer.structured_content
 
-        async def change(tool, **asked):
-            plan = (await read(tool, **asked))["preview"]["plan_hash"]
-            handle = (await read(tool, **asked, plan_hash=plan))["handle"]
+        async def change(tool, **params):
+            plan = (await read(tool, **params))["preview"]["plan_hash"]
+            handle = (await read(tool, **params, plan_hash=plan))["handle"]
             while (job := await read("jobs.get", id=handle))["status"] not in ENDED:
                 await asyncio.sleep(0.1)
             assert job["status"] == "succeeded", job

@@ -56,48 +56,48 @@ def test_processes_that_start_together_make_the_tables_once(tmp_path):
 def test_a_locked_database_is_told_after_a_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(control_module, "BUSY_S", 0.2)
     path = tmp_path / "control.db"
-    made = Control(f"sqlite:///{path}")
-    with made.read():
+    control = Control(f"sqlite:///{path}")
+    with control.read():
         pass
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(ControlUnavailable, match="locked"), made.write():
+    with pytest.raises(ControlUnavailable, match="locked"), control.write():
         pass
     holder.execute("ROLLBACK")
     holder.close()
-    with made.write():
+    with control.write():
         pass
-    made.close()
+    control.close()
 
 
 def test_a_postgresql_that_is_away_is_told(tmp_path):
-    made = Control(f"postgresql+psycopg://postgres:@/x?host={tmp_path}")
-    with pytest.raises(ControlUnavailable), made.read():
+    control = Control(f"postgresql+psycopg://postgres:@/x?host={tmp_path}")
+    with pytest.raises(ControlUnavailable), control.read():
         pass
 
 
 def test_the_database_is_for_its_owner_alone(tmp_path):
     path = tmp_path / "control.db"
-    made = Control(f"sqlite:///{path}")
-    with made.read():
+    control = Control(f"sqlite:///{path}")
+    with control.read():
         assert path.stat().st_mode & 0o077 == 0
-    made.close()
+    control.close()
 
 
 def test_ids_are_unique_and_sorted_by_time():
-    made = [new_id("job") for _ in range(1000)]
-    assert len(set(made)) == 1000
-    assert [i[:14] for i in made] == sorted(i[:14] for i in made)
+    created = [new_id("job") for _ in range(1000)]
+    assert len(set(created)) == 1000
+    assert [i[:14] for i in created] == sorted(i[:14] for i in created)
 
 
 def test_a_secret_is_made_once_and_kept_private(tmp_path):
-    path, found = tmp_path / "secret", []
-    threads = [threading.Thread(target=lambda: found.append(secret_bytes(path))) for _ in range(8)]
+    path, result = tmp_path / "secret", []
+    threads = [threading.Thread(target=lambda: result.append(secret_bytes(path))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(found)) == 1
+    assert len(set(result)) == 1
     assert os.stat(path).st_mode & 0o777 == 0o600
 
 

@@ -39,4 +39,4 @@ def test_dagster_may_open_files_of_events_while_mlflow_makes_its_tables(tmp_path
         set(inspect(create_engine(f"sqlite:///{tmp_path}/mlflow{n}.db")).get_table_names())
         for n in range(ROUNDS)
     ]
-    assert all("registered_models" in found and found == tables[0] for found in tables)
+    assert all("registered_models" in result and result == tables[0] for result in tables)

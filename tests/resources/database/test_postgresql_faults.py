@@ -102,9 +102,9 @@ def writing(url):
 def stored(url) -> set[int]:
     control = Control(url)
     with control.read() as connection:
-        found = {row[0] for row in connection.execute(text("SELECT number FROM seen"))}
+        result = {row[0] for row in connection.execute(text("SELECT number FROM seen"))}
     control.close()
-    return found
+    return result
 
 
 def test_what_was_answered_is_there_after_the_server_was_killed(server):

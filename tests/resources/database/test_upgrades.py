@@ -53,7 +53,7 @@ def older(uri, request):
 def experiments(uri) -> set[str]:
     from mlflow.tracking import MlflowClient
 
-    return {found.name for found in MlflowClient(uri, uri).search_experiments()}
+    return {result.name for result in MlflowClient(uri, uri).search_experiments()}
 
 
 def test_mlflow_works_on_the_tables_of_an_older_version_once_they_are_brought_up(older):

@@ -27,22 +27,22 @@ def claimed(objects):
         rows = SourceRows(pa.table({**BIRDS, **columns}), remarks)
         version = DatasetStore(objects).write("p", "birds", dataset, rows)
         read = DatasetStore(objects).read("p", "birds", version.version)
-        found = claims(read, dataset.expect)
-        assert [claim.name for claim in found] == claim_names(dataset.expect)
-        return {claim.name: claim for claim in found}
+        result = claims(read, dataset.expect)
+        assert [claim.name for claim in result] == claim_names(dataset.expect)
+        return {claim.name: claim for claim in result}
 
     return of
 
 
-def broken(found):
-    return [name for name, claim in found.items() if not claim.holds]
+def broken(claims):
+    return [name for name, claim in claims.items() if not claim.holds]
 
 
 def test_all_claims_about_good_rows_hold(claimed):
-    found = claimed({}, {"complete": True})
+    result = claimed({}, {"complete": True})
 
-    assert broken(found) == []
-    assert found.keys() == TEXTS.keys()
+    assert broken(result) == []
+    assert result.keys() == TEXTS.keys()
 
 
 def test_nothing_is_said_about_completeness_unless_it_is_declared(claimed):
@@ -148,43 +148,43 @@ def first(value, rest="wren", rows=20):
     ],
 )
 def test_broken_claim_says_what_was_found_and_expected(columns, expect, name, message, claimed):
-    found = claimed(columns, expect)
+    result = claimed(columns, expect)
 
-    assert name in broken(found)
-    assert message in found[name].message
-    assert "\n" not in found[name].message
+    assert name in broken(result)
+    assert message in result[name].message
+    assert "\n" not in result[name].message
 
 
 def test_remark_breaks_a_declared_completeness(claimed):
-    found = claimed({}, {"complete": True}, remarks=(REMARK,))
+    result = claimed({}, {"complete": True}, remarks=(REMARK,))
 
-    assert broken(found) == ["nothing_is_left_out"]
+    assert broken(result) == ["nothing_is_left_out"]
     assert (
-        "note: left out, 3: no row has a value (1 remarks)" in found["nothing_is_left_out"].message
+        "note: left out, 3: no row has a value (1 remarks)" in result["nothing_is_left_out"].message
     )
 
 
 def test_expected_column_that_was_left_out_is_explained(claimed):
-    found = claimed({}, {"columns": {"note": {}}}, remarks=(REMARK,))
+    result = claimed({}, {"columns": {"note": {}}}, remarks=(REMARK,))
 
-    message = found["columns_are_as_expected"].message
+    message = result["columns_are_as_expected"].message
     assert message == "no column matches 'note' (no row has a value)"
 
 
 def test_both_splits_have_rows_of_every_class(claimed):
     few = [name for name in "abcdefgh" for _ in range(2)]
 
-    found = claimed({"wing": list(range(16)), "species": few})
+    result = claimed({"wing": list(range(16)), "species": few})
 
-    assert broken(found) == []
-    assert found["splits_are_whole"].message == "train: 8 rows, test: 8 rows"
+    assert broken(result) == []
+    assert result["splits_are_whole"].message == "train: 8 rows, test: 8 rows"
 
 
 def test_class_of_one_row_is_absent_from_the_test_split(claimed):
-    found = claimed({"species": first("owl")[:1] + ["wren", "tit"] * 9 + ["tit"]})
+    result = claimed({"species": first("owl")[:1] + ["wren", "tit"] * 9 + ["tit"]})
 
-    assert "the test split has no row of owl" in found["splits_are_whole"].message
-    assert broken(found) == ["classes_are_balanced", "splits_are_whole"]
+    assert "the test split has no row of owl" in result["splits_are_whole"].message
+    assert broken(result) == ["classes_are_balanced", "splits_are_whole"]
 
 
 def test_rare_class_is_accepted_when_it_is_declared(claimed):
@@ -197,17 +197,17 @@ def test_rare_class_is_accepted_when_it_is_declared(claimed):
 def test_few_rows_of_numbers_are_divided(rows, claimed):
     columns = {"wing": list(range(rows)), "species": [i + 0.5 for i in range(rows)]}
 
-    found = claimed(columns)
+    result = claimed(columns)
 
-    assert found["splits_are_whole"].holds is (rows > 1)
+    assert result["splits_are_whole"].holds is (rows > 1)
 
 
 @pytest.mark.parametrize(("share", "holds"), [(0.05, True), (0.04, False)])
 def test_nulls_are_accepted_up_to_the_declared_share(share, holds, claimed):
-    found = claimed({"wing": [None, *range(19)]}, {"columns": {"w*": {"nulls_at_most": share}}})
+    result = claimed({"wing": [None, *range(19)]}, {"columns": {"w*": {"nulls_at_most": share}}})
 
-    assert found["features_are_finite"].holds is holds
-    assert found["columns_are_as_expected"].holds is holds
+    assert result["features_are_finite"].holds is holds
+    assert result["columns_are_as_expected"].holds is holds
 
 
 def test_range_of_one_pixel_is_judged_by_that_pixel(claimed):
@@ -234,6 +234,6 @@ def test_version_is_judged_anew_when_expectations_change(objects):
         {"source": "files:a.csv", "label": "species", "expect": {"rows": {"at_least": 21}}}
     )
 
-    found = claims(DatasetStore(objects).read("p", "birds", version.version), stricter.expect)
+    result = claims(DatasetStore(objects).read("p", "birds", version.version), stricter.expect)
 
-    assert [claim.name for claim in found if not claim.holds] == ["has_enough_rows"]
+    assert [claim.name for claim in result if not claim.holds] == ["has_enough_rows"]

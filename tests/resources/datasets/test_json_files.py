@@ -27,28 +27,28 @@ def test_rows_are_read_in_every_layout(layout, rows_of, text_file):
     name, write = WRITERS[layout]
     text_file(name, write(rows))
 
-    found = rows_of(f"files:{name}")
+    result = rows_of(f"files:{name}")
 
-    assert found.table.to_pylist() == rows
-    assert found.remarks == ()
+    assert result.table.to_pylist() == rows
+    assert result.remarks == ()
 
 
 def test_one_object_a_file_without_a_newline_is_a_row(rows_of, text_file):
     for i in range(30):
         text_file(f"data/{i:02d}.json", json.dumps({"wing": i, "name": "wren"}))
 
-    found = rows_of("files:data")
+    result = rows_of("files:data")
 
-    assert found.table.column("wing").to_pylist() == list(range(30))
+    assert result.table.column("wing").to_pylist() == list(range(30))
 
 
 def test_key_that_first_appears_late_is_a_column(rows_of, text_file):
     text_file("a.jsonl", '{"x": 1}\n' * 40_000 + '{"x": 2, "colour": "red"}\n')
 
-    found = rows_of("files:a.jsonl")
+    result = rows_of("files:a.jsonl")
 
-    assert found.table.column_names == ["x", "colour"]
-    assert found.table.column("colour")[-1].as_py() == "red"
+    assert result.table.column_names == ["x", "colour"]
+    assert result.table.column("colour")[-1].as_py() == "red"
 
 
 def test_many_different_keys_are_columns(rows_of, text_file):
@@ -58,7 +58,7 @@ def test_many_different_keys_are_columns(rows_of, text_file):
 
 
 @pytest.mark.parametrize(
-    ("values", "kind", "found"),
+    ("values", "kind", "expected"),
     [
         ([1, 2.5, None], "double", [1.0, 2.5, None]),
         ([1, None], "int64", [1, None]),
@@ -67,13 +67,13 @@ def test_many_different_keys_are_columns(rows_of, text_file):
         ([1e300, 5], "double", [1e300, 5.0]),
     ],
 )
-def test_column_has_the_type_of_all_its_values(values, kind, found, rows_of, text_file):
+def test_column_has_the_type_of_all_its_values(values, kind, expected, rows_of, text_file):
     text_file("a.jsonl", lines(*({"x": value, "y": 0} for value in values)))
 
     rows = rows_of("files:a.jsonl")
 
     assert str(rows.table.schema.field("x").type) == kind
-    assert rows.table.column("x").to_pylist() == found
+    assert rows.table.column("x").to_pylist() == expected
     assert rows.remarks == ()
 
 
@@ -135,8 +135,8 @@ def test_structures_and_even_lists_become_columns_and_others_are_left_out(rows_o
         {"box.x": 1, "box.y.z": "a", "vector_0": 1.0, "vector_1": 2.0},
         {"box.x": 2, "box.y.z": None, "vector_0": 3.0, "vector_1": 4.5},
     ]
-    found = {remark.subject: remark.action for remark in rows.remarks}
-    assert found == {
+    result = {remark.subject: remark.action for remark in rows.remarks}
+    assert result == {
         "box": "converted",
         "box.y": "converted",
         "vector": "converted",

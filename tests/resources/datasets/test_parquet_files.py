@@ -32,7 +32,7 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "found", "action"),
+    ("values", "expected", "action"),
     [
         (pa.array([1, 255], pa.uint8()), [1, 255], None),
         (pa.array([1, 65_535], pa.uint16()), [1, 65_535], None),
@@ -69,13 +69,13 @@ def write(tmp_path):
     ],
     ids=lambda value: str(getattr(value, "type", "")),
 )
-def test_type_becomes_a_plain_one(values, found, action, write, rows_of):
+def test_type_becomes_a_plain_one(values, expected, action, write, rows_of):
     write("a.parquet", {"x": values, "y": [1, 2]})
 
     rows = rows_of("files:a.parquet")
 
     kept = rows.table.column("x").to_pylist() if "x" in rows.table.column_names else None
-    assert kept == found
+    assert kept == expected
     assert [remark.action for remark in rows.remarks] == ([action] if action else [])
 
 

@@ -246,9 +246,9 @@ def test_watched_images_are_those_of_the_source(tmp_path):
     draw(tmp_path / "birds" / "wren" / "1.png", [[0]])
     (tmp_path / "birds" / "rows.csv").touch()
 
-    found = watched_files(Dataset(source="images:birds"), tmp_path)
+    result = watched_files(Dataset(source="images:birds"), tmp_path)
 
-    assert list(found) == [str(tmp_path / "birds" / "wren" / "1.png")]
+    assert list(result) == [str(tmp_path / "birds" / "wren" / "1.png")]
 
 
 def test_request_log_gives_a_column_per_input(read, tmp_path):

@@ -36,10 +36,10 @@ def labels(values, kind=None):
     ],
 )
 def test_task_is_inferred_with_its_reason(values, task, reason):
-    found = decide("y", labels(values), None)
+    result = decide("y", labels(values), None)
 
-    assert found.task == task
-    assert reason in found.reason
+    assert result.task == task
+    assert reason in result.reason
 
 
 def test_diabetes_of_scikit_learn_is_a_regression(rows_of):

@@ -23,8 +23,8 @@ def database(settings, postgresql, monkeypatch):
 
 @pytest.fixture
 def instance(database):
-    with DagsterInstance.from_config(str(CHECKOUT)) as made:
-        yield made
+    with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+        yield instance
 
 
 def sessions(url: str) -> int:
@@ -33,11 +33,11 @@ def sessions(url: str) -> int:
     name = url.split("/")[3].split("?", maxsplit=1)[0]
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_stat_force_next_flush()"))
-        found = connection.execute(
+        result = connection.execute(
             text("SELECT sessions FROM pg_stat_database WHERE datname = :name"), {"name": name}
         ).scalar_one()
     engine.dispose()
-    return found
+    return result
 
 
 def test_a_dagster_run_is_recorded_in_postgresql(instance, database):
@@ -63,8 +63,8 @@ def test_a_dagster_run_takes_at_most_two_connections(instance, database):
 
 def test_two_processes_that_start_together_create_the_tables_once(database):
     def tables():
-        with DagsterInstance.from_config(str(CHECKOUT)) as made:
-            return made.get_runs_count()
+        with DagsterInstance.from_config(str(CHECKOUT)) as instance:
+            return instance.get_runs_count()
 
     from concurrent.futures import ThreadPoolExecutor
 

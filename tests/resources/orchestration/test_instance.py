@@ -7,7 +7,7 @@ from resources.settings import CHECKOUT
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("variables", "expected"),
     [
         ({}, 4),
         ({"ORRERY_CLUSTER_NAMESPACE": "orrery"}, 64),
@@ -15,9 +15,9 @@ from resources.settings import CHECKOUT
     ],
 )
 def test_on_a_cluster_more_runs_are_under_way_because_they_wait_in_queues(
-    told, expected, settings, monkeypatch
+    variables, expected, settings, monkeypatch
 ):
-    for name, value in told.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
     with DagsterInstance.from_config(str(CHECKOUT)) as instance:

@@ -77,12 +77,12 @@ def sealed(tmp_path):
 def fill_the_disk(monkeypatch, copies, after):
     """Make the copy after so many fail as on a full disk."""
     module, name = copies
-    real, made = getattr(module, name), []
+    real, created = getattr(module, name), []
 
     def copy(*args, **kwargs):
-        if len(made) == after:
+        if len(created) == after:
             raise OSError(errno.ENOSPC, "No space left on device")
-        made.append(args)
+        created.append(args)
         return real(*args, **kwargs)
 
     monkeypatch.setattr(module, name, copy)
