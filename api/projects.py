@@ -98,7 +98,7 @@ class DeclaredProjects:
         """Project, name and declaration of `project.simulation`; raises `not-found`."""
         project, _, name = id.partition(".")
         loaded = self.find(principal, project)
-        return loaded, name, _part(loaded.declaration.simulations, "environment", name)
+        return loaded, name, _part(loaded.declaration.simulations, "simulation", name)
 
     def service(self, principal: Principal, id: str) -> tuple[LoadedProject, str, Service]:
         """Project, name and declaration of `project.service`; raises `not-found`."""

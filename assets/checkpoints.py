@@ -107,7 +107,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 declared.stall_timeout_s,
             )
             # A result without failure has them all.
-            assert trained.checkpoint and trained.artefact and trained.environment
+            assert trained.checkpoint and trained.artefact and trained.packages
             uri = objects.put_folder(trained.checkpoint, f"checkpoints/{trained.checkpoint_digest}")
             artefact_key = f"artefacts/{trained.artefact_digest}"
             objects.put_folder(trained.artefact, artefact_key)
@@ -226,7 +226,7 @@ def _spec(
         min_workers=requirements.min_workers,
         gpus_per_worker=requirements.gpus,
         cpus_per_worker=int(requirements.cpus),
-        environment=requirements.environment,
+        env_vars=requirements.env_vars,
         dataset=_files(dataset) if dataset else None,
         ray_address=compute.ray_address,
         ray_storage=compute.ray_storage(job),

@@ -22,7 +22,7 @@ from resources.storage.evidence import EvidenceStore
 from resources.storage.object_store import ObjectStore, size_of
 from resources.tracking.adapter import Tracking
 from resources.tracking.registry import RegisteredVersion, registered_name
-from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
+from serving.contract import Deployment, PackagingResult, PackagingSpec, RequestLogPlan
 
 TOLERANCE = 1e-4
 ANSWERS_WITHIN_S = 30.0
@@ -30,7 +30,7 @@ PACKAGING_TIMEOUT_S = 600
 SAME = "predictions_equal_the_artefact"
 
 
-class ReleaseConfig(dg.Config):
+class DeploymentConfig(dg.Config):
     """Which model version a step serves."""
 
     model_version: int | None = None
@@ -52,7 +52,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         deps=[champion_key],
         kinds={"bentoml", "onnx"},
         description=f"{declared.description}\n\nThe champion of `{declared.model}` (or the version "
-        "that a release pins), packaged as a Bento and served by processes that the reconciler "
+        "that a deployment pins), packaged as a Bento and served by processes that the reconciler "
         f"keeps. A new version takes over in steps of {declared.rollout.canary} percent without a "
         "failed request. The gate is asked again here, so that nothing reaches traffic without "
         "evidence, however it is started.",
@@ -72,7 +72,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     )
     def service(
         context: AssetExecutionContext,
-        config: ReleaseConfig,
+        config: DeploymentConfig,
         compute: dg.ResourceParam[Compute],
         objects: dg.ResourceParam[ObjectStore],
         evidence: dg.ResourceParam[EvidenceStore],
@@ -105,11 +105,11 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 driver=driver_of(context),
             )
             assert packaged.bento  # a result without failure has it
-            release = _release(
+            deployment = _deployment(
                 full_name, declared, version, packaged, runtime, compute.workdir(job)
             )
             status = runtime.deploy(
-                release.model_copy(update={"asked_at": requested_at(context)}),
+                deployment.model_copy(update={"asked_at": requested_at(context)}),
                 lambda s: context.log.info(
                     f"{s.service}: {s.state}, {s.weight} % of the traffic {s.message}".rstrip()
                 ),
@@ -147,7 +147,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
 
 def _version(
     context: AssetExecutionContext,
-    config: ReleaseConfig,
+    config: DeploymentConfig,
     project: LoadedProject,
     model: str,
     tracking: Tracking,
@@ -155,7 +155,7 @@ def _version(
     """The pinned version, else the champion that this dagster_run made, else the champion.
 
     Where the champion has the same bytes as a pinned version, it is the champion: the same bytes
-    are not released as another version. Raises dg.Failure or TrackingUnavailable.
+    are not deployed as another version. Raises dg.Failure or TrackingUnavailable.
     """
     registered = registered_name(project.name, model)
     champion = tracking.aliased(registered, "champion")
@@ -178,28 +178,28 @@ def _version(
     if config.artefact_digest not in (None, version.artefact_digest):
         raise dg.Failure(
             description=f"version {version.version} of {registered} has artefact "
-            f"{version.artefact_digest[:12]}, and the release pins {config.artefact_digest[:12]}; "
-            "release it again",
+            f"{version.artefact_digest[:12]}, and the deployment pins "
+            f"{config.artefact_digest[:12]}; deploy it again",
             allow_retries=False,
         )
     is_same = champion is not None and champion.artefact_digest == version.artefact_digest
     return champion if champion is not None and is_same else version
 
 
-def _release(
+def _deployment(
     service: str,
     declared: Service,
     version: RegisteredVersion,
     packaged: PackagingResult,
     runtime: Runtime,
     workdir: Path,
-) -> Release:
+) -> Deployment:
     assert packaged.bento  # a result without failure has it
     log = declared.request_log
     plan = RequestLogPlan(
         folder=runtime.request_logs / service, sample=log.sample, megabytes=log.megabytes
     )
-    return Release(
+    return Deployment(
         service=service,
         version=packaged.version,
         model_version=version.version,

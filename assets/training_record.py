@@ -98,11 +98,11 @@ def _write_details(project: LoadedProject, spec: TrainingSpec) -> None:
 
 
 def _send(tracking: Tracking, run: TrackedRun, spec: TrainingSpec, trained: TrainingResult) -> None:
-    assert trained.environment  # a result without failure has it
+    assert trained.packages  # a result without failure has it
     tracking.complete(run.run_id, history_of(spec.workdir))
     held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
     tracking.log_metrics(run.run_id, held_out)
-    files = [*trained.pictures, trained.environment, *_logs(spec.workdir)]
+    files = [*trained.pictures, trained.packages, *_logs(spec.workdir)]
     tracking.log_files(run.run_id, files, "training")
     tracking.end(run.run_id, well=True)
 

@@ -27,7 +27,7 @@ from resources.services.cluster.version import Version
 from resources.settings import CHECKOUT
 from scheduler import jobs
 from scheduler.tables import jobs as jobs_table
-from serving.contract import Release
+from serving.contract import Deployment
 
 RUNS = 5
 ROWS = 100_000
@@ -205,7 +205,7 @@ def _manifests() -> None:
 
 
 def _version(service: str) -> Version:
-    release = Release(
+    deployment = Deployment(
         service=service,
         version="v1-0123456789ab",
         model_version=1,
@@ -218,7 +218,7 @@ def _version(service: str) -> Version:
         step_s=60,
     )
     return Version(
-        release=release,
+        deployment=deployment,
         requirements=Requirements(),
         mark="0123456789ab",
         bento_uri="s3://b/bento",

@@ -23,7 +23,7 @@ from api.processes.plan import free_port
 from benchmarks.measure import console, in_turns, show
 from engine import lease
 from engine.protocol import write_atomically
-from serving.contract import PackagingResult, PackagingSpec, Release
+from serving.contract import Deployment, PackagingResult, PackagingSpec
 from training.export import export
 
 REPEATS = 3
@@ -169,7 +169,7 @@ def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
     subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
     packaged = PackagingResult.read(spec.workdir)
     assert packaged and packaged.bento
-    release = Release(
+    deployment = Deployment(
         service=SERVICE,
         version=packaged.version,
         model_version=1,
@@ -182,7 +182,7 @@ def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
     )
     port = free_port("127.0.0.1")
     (services / SERVICE).mkdir(parents=True)
-    write_atomically(services / SERVICE / "release.json", release.model_dump_json())
+    write_atomically(services / SERVICE / "deployment.json", deployment.model_dump_json())
     url = f"http://127.0.0.1:{port}/{SERVICE}/predict"
     command = [sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1", str(port)]
     with _process(command, url):

@@ -10,15 +10,15 @@ import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from benchmarks.measure import in_turns, show
-from projects.suite import Rollouts
-from simulations.rollouts import roll_out, scenarios_of
+from projects.suite import Episodes
+from simulations.episodes import play, scenarios_of
 from simulations.subject import Subject
 from training.control import Policy
 from training.export import export
 
 REPEATS = 5
-SUITE = Rollouts(
-    kind="rollouts",
+SUITE = Episodes(
+    kind="episodes",
     environment="CartPole-v1",
     vary={"gravity": [0.5, 0.75, 1.0, 1.5, 2.0], "pole_length": [0.5, 0.75, 1.0, 1.5, 2.0]},
     episodes=128,
@@ -51,7 +51,7 @@ def main() -> None:
         def platform() -> float:
             subject = Subject(artefact, digest)
             began = time.perf_counter()
-            lasted = roll_out(SUITE, scenarios, subject)
+            lasted = play(SUITE, scenarios, subject)
             return float(lasted.max()) * count / (time.perf_counter() - began)
 
         def bare() -> float:

@@ -16,7 +16,7 @@ UNITS = {
         ("simulation",),
         "Run every suite against the newest model version and renew its evidence.",
     ),
-    "release": (
+    "deploy": (
         ("champion", "service"),
         "Promote the newest version if its evidence passes the gate, and serve it.",
     ),
@@ -35,7 +35,7 @@ def job_name(unit: str, project: str) -> str:
 def build_jobs(
     project: LoadedProject, executor: dg.ExecutorDefinition | None = None
 ) -> list[UnresolvedAssetJobDefinition]:
-    """The project's jobs; a project without services has no `release`, and so on."""
+    """The project's jobs; a project without services has no `deployment`, and so on."""
     declaration = project.declaration
     present = {
         "dataset": declaration.datasets,

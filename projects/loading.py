@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from projects.mistakes import mistakes_in
 from projects.nearest import hint
 from projects.schema import Model, Project
-from projects.suite import METRICS, SUITES, Rollouts, Suite
+from projects.suite import METRICS, SUITES, Episodes, Suite
 from projects.trainers import TrainerUnreadable, hyperparameter_mistakes
 from projects.yaml_lines import Location, UnreadableYaml, read_yaml
 
@@ -196,7 +196,7 @@ def _suite_in(document: _Document) -> Suite:
 
 def _misfit(model: Model, suite: Suite) -> str:
     """Why the suite cannot try the model, in a sentence; empty where it can."""
-    if not isinstance(suite, Rollouts):
+    if not isinstance(suite, Episodes):
         if model.dataset is None:
             return (
                 f"got a {suite.kind} suite for a model without a dataset, expected one that learns "
@@ -205,7 +205,7 @@ def _misfit(model: Model, suite: Suite) -> str:
         return ""
     if model.dataset is not None:
         return (
-            "got a rollouts suite for a model that learns from a dataset, expected a control "
+            "got an `episodes` suite for a model that learns from a dataset, expected a control "
             "policy: the suite lets it act in an environment"
         )
     learned = model.hyperparameters.get("environment", suite.environment)

@@ -44,11 +44,11 @@ class Toleration(Declared):
 
 
 class Placement(Declared):
-    """Where on a cluster pods run, and with what; only `environment` means something elsewhere."""
+    """Where on a cluster pods run, and with what; only `env_vars` means something elsewhere."""
 
     image: Image | None = None
     """Image in place of the platform's own; it must hold the platform's engines."""
-    environment: dict[Variable, str] = {}
+    env_vars: dict[Variable, str] = {}
     """Environment variables of the processes. No secrets: what is declared is shown."""
     node_selector: dict[Label, str] = {}
     """Labels that a node must have."""

@@ -57,10 +57,10 @@ class LinfAttack(Declared):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
-class Rollouts(Declared):
+class Episodes(Declared):
     """Episodes of a control policy over varied physics; metrics: survival, return."""
 
-    kind: Literal["rollouts"]
+    kind: Literal["episodes"]
     environment: Literal["CartPole-v1"]
     vary: dict[Physics, list[float]]
     """Values each physical parameter takes, as multiples of its nominal value (sensor
@@ -79,16 +79,16 @@ class Rollouts(Declared):
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
 
-Suite = Annotated[Corruptions | LinfAttack | Rollouts, Field(discriminator="kind")]
-SUITES: dict[str, type[Corruptions | LinfAttack | Rollouts]] = {
+Suite = Annotated[Corruptions | LinfAttack | Episodes, Field(discriminator="kind")]
+SUITES: dict[str, type[Corruptions | LinfAttack | Episodes]] = {
     "corruptions": Corruptions,
     "linf_attack": LinfAttack,
-    "rollouts": Rollouts,
+    "episodes": Episodes,
 }
 """Class of the declaration, by kind."""
 SUITE: TypeAdapter[Suite] = TypeAdapter(Suite)
 METRICS: dict[str, tuple[str, ...]] = {
     "corruptions": ("accuracy",),
     "linf_attack": ("robust_accuracy",),
-    "rollouts": ("survival", "return"),
+    "episodes": ("survival", "return"),
 }

@@ -1,4 +1,4 @@
-"""Jobs: one request each to train, simulate or release; the platform owes every one an end.
+"""Jobs: one request each to train, simulate or deploy; the platform owes every one an end.
 
 A job is `queued` from the moment its row is committed. A dispatcher claims it for a while, starts
 its dagster_run, and brings it to `succeeded`, `failed` or `stopped`; a claim whose holder died
@@ -80,7 +80,7 @@ def create(  # noqa: PLR0913 - a request has so many parts
     on_behalf_of: str | None = None,
     held_s: float = 0.0,
 ) -> Job:
-    """The new job, queued; it is due after so many seconds, or once it is released."""
+    """The new job, queued; it is due after so many seconds, or once `make_due` was called."""
     now = time.time()
     job = Job(
         id=new_id("job"),
@@ -301,6 +301,6 @@ def report(connection: Connection, job_id: str, progress: dict[str, Any]) -> Non
     connection.execute(update(jobs).where(c.id == job_id).values(values))
 
 
-def release(connection: Connection, job_id: str) -> None:
+def make_due(connection: Connection, job_id: str) -> None:
     """Let a job that was held be started now."""
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(due_at=time.time()))

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-Kind = Literal["make", "train", "simulate", "release"]
+Kind = Literal["make", "train", "simulate", "deploy"]
 Status = Literal["queued", "starting", "running", "stopping", "succeeded", "failed", "stopped"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "stopped"})

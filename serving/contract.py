@@ -1,4 +1,4 @@
-"""What crosses the border of serving: packaging jobs, releases, their status, and limits."""
+"""What crosses the border of serving: packaging jobs, deployments, their status, and limits."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -45,11 +45,11 @@ class RequestLogPlan(Contract):
     megabytes: int
 
 
-class Release(Contract):
+class Deployment(Contract):
     """The desired state of a service; written by the runtime adapter, pursued by the reconciler."""
 
     request: str = ""
-    """Identity of the request to release; a retry has the same one."""
+    """Identity of the request to deploy; a retry has the same one."""
     asked_at: float = 0.0
     """When it was requested, in seconds since the epoch: of two requests the later one wins."""
     service: str
@@ -68,14 +68,14 @@ class Release(Contract):
 
 
 STOP = "stop.json"
-"""Name of the file of a stop order, beside that of the release."""
+"""Name of the file of a stop order, beside that of the deployment."""
 
 
 class StopOrder(Contract):
-    """A release that is not to go on; written by the runtime adapter beside the release."""
+    """A deployment that is not to go on; written by the runtime adapter beside the deployment."""
 
     request: str
-    """Identity of the request to release."""
+    """Identity of the request to deploy."""
     reason: str
 
 
@@ -110,9 +110,9 @@ class ServiceStatus(Contract):
     service: str
     state: Literal["starting", "canary", "serving", "rolled_back"]
     target: str
-    """Version of the release."""
+    """Version of the deployment."""
     request: str = ""
-    """Identity of the request that the release is from."""
+    """Identity of the request that the deployment is from."""
     serving: str | None
     """Version that was accepted last; traffic returns to it when the target is refused."""
     weight: int

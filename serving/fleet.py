@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from engine.protocol import Contract, write_atomically
-from serving.contract import Answering, Release, ServiceStatus, StopOrder
+from serving.contract import Answering, Deployment, ServiceStatus, StopOrder
 from serving.haproxy import Haproxy, RouterFailed
 from serving.replicas import Replicas
 from serving.rollout import (
@@ -17,8 +17,8 @@ from serving.rollout import (
     Rollout,
     Seen,
     Stopped,
+    Undeployed,
     Variant,
-    Withdrawn,
     advance,
     answering,
     kept,
@@ -32,29 +32,29 @@ RECORD = "rollout.json"
 MOST_ERRORS = 0.02
 """Share of server errors at which a candidate is refused."""
 NOT_OF_A_REPLICA = {"request", "asked_at", "version", "canary", "step_s", "most_replicas"}
-"""Parts of a release that its replicas are not started with."""
+"""Parts of a deployment that its replicas are not started with."""
 
 
 class Record(Contract):
     """What a reconciler that starts anew must know of a service."""
 
-    release: Release | None = None
-    """The release that was taken up last."""
+    deployment: Deployment | None = None
+    """The deployment that was taken up last."""
     rollout: Rollout = Rollout()
-    releases: list[Release] = []
-    """Releases of the variants that are kept."""
+    deployments: list[Deployment] = []
+    """Deployments of the variants that are kept."""
 
 
-def variant_of(release: Release) -> Variant:
-    """The variant that the release asks for."""
-    settings = release.model_dump_json(exclude=NOT_OF_A_REPLICA)
+def variant_of(deployment: Deployment) -> Variant:
+    """The variant that the deployment asks for."""
+    settings = deployment.model_dump_json(exclude=NOT_OF_A_REPLICA)
     return Variant(
-        version=release.version, settings=hashlib.sha256(settings.encode()).hexdigest()[:12]
+        version=deployment.version, settings=hashlib.sha256(settings.encode()).hexdigest()[:12]
     )
 
 
 class Fleet:
-    """Pursues the release of one service, a step at a time and without ever waiting."""
+    """Pursues the deployment of one service, a step at a time and without ever waiting."""
 
     def __init__(self, service: str, router: Haproxy, folder: Path) -> None:
         """`folder` has the record of the service, and the logs of its replicas.
@@ -68,8 +68,10 @@ class Fleet:
         self._step: tuple[Candidate, Answered] | None = None
         record = _read(self._path)
         self._recorded = record
-        self._release = record.release
-        self._releases = {variant_of(release): release for release in record.releases}
+        self._deployment = record.deployment
+        self._deployments = {
+            variant_of(deployment): deployment for deployment in record.deployments
+        }
         self._rollout = advance(record.rollout, Restarted(), time.monotonic())
 
     @property
@@ -78,23 +80,23 @@ class Fleet:
         return not (self._groups or self._traffic.leaving)
 
     @property
-    def release(self) -> Release | None:
-        """The release that was taken up last."""
-        return self._release
+    def deployment(self) -> Deployment | None:
+        """The deployment that was taken up last."""
+        return self._deployment
 
-    def pursue(self, release: Release | None, stop: StopOrder | None = None) -> None:
-        """Take one step towards the release; None means to stop serving.
+    def pursue(self, deployment: Deployment | None, stop: StopOrder | None = None) -> None:
+        """Take one step towards the deployment; None means to stop serving.
 
         Raises OSError or RouterFailed when a part of the step failed; the next call tries again.
         """
         self._traffic.look()
         self._traffic.settle()
-        if release is None:
-            self._release = None
-            self._advance(Withdrawn())
-        elif release != self._release:
-            self._take_up(release)
-        if stop is not None and self._release and stop.request == self._release.request:
+        if deployment is None:
+            self._deployment = None
+            self._advance(Undeployed())
+        elif deployment != self._deployment:
+            self._take_up(deployment)
+        if stop is not None and self._deployment and stop.request == self._deployment.request:
             self._advance(Stopped(why=stop.reason))
         problem = self._supervise()
         self._judge()
@@ -113,15 +115,15 @@ class Fleet:
     def _advance(self, event: Event) -> None:
         self._rollout = advance(self._rollout, event, time.monotonic())
 
-    def _take_up(self, release: Release) -> None:
-        variant, serving = variant_of(release), self._rollout.serving
+    def _take_up(self, deployment: Deployment) -> None:
+        variant, serving = variant_of(deployment), self._rollout.serving
         is_same_version = serving is not None and serving.version == variant.version
-        steps = () if is_same_version else tuple(release.canary)
-        self._releases[variant] = release
+        steps = () if is_same_version else tuple(deployment.canary)
+        self._deployments[variant] = deployment
         if group := self._groups.get(variant):
             group.fault = ""
-        self._advance(Deploy(variant=variant, steps=steps, step_s=release.step_s))
-        self._release = release
+        self._advance(Deploy(variant=variant, steps=steps, step_s=deployment.step_s))
+        self._deployment = deployment
 
     def _supervise(self) -> OSError | RouterFailed | None:
         """Keep every replica running; what one variant lacks stops no other."""
@@ -137,10 +139,10 @@ class Fleet:
 
     def _group(self, variant: Variant) -> Replicas:
         if variant not in self._groups:
-            release = self._releases[variant]
+            deployment = self._deployments[variant]
             used = {slot for group in self._groups.values() for slot in group.slots}
-            slots = self._traffic.free_slots(release.replicas, used)
-            self._groups[variant] = Replicas(release, slots, self._logs)
+            slots = self._traffic.free_slots(deployment.replicas, used)
+            self._groups[variant] = Replicas(deployment, slots, self._logs)
         return self._groups[variant]
 
     def _judge(self) -> None:
@@ -171,7 +173,7 @@ class Fleet:
             count = sum(map(self._traffic.answers, group.running))
             if count:
                 ready.add(variant)
-            if count == group.release.replicas:
+            if count == group.deployment.replicas:
                 whole.add(variant)
         return Seen(ready=frozenset(ready), whole=frozenset(whole))
 
@@ -181,7 +183,7 @@ class Fleet:
         staying = {v: group.running for v, group in self._groups.items() if v in wanted}
         self._traffic.share(staying, shares(self._rollout))
         self._end([variant for variant in self._groups if variant not in wanted])
-        self._releases = {v: r for v, r in self._releases.items() if v in wanted}
+        self._deployments = {v: r for v, r in self._deployments.items() if v in wanted}
         self._traffic.forget(wanted)
 
     def _end(self, variants: list[Variant]) -> None:
@@ -190,27 +192,27 @@ class Fleet:
 
     def _record(self) -> None:
         unseen = self._rollout.model_copy(update={"ready": frozenset(), "whole": frozenset()})
-        releases = list(self._releases.values())
-        record = Record(release=self._release, rollout=unseen, releases=releases)
+        deployments = list(self._deployments.values())
+        record = Record(deployment=self._deployment, rollout=unseen, deployments=deployments)
         if record == self._recorded:
             return
-        if self._release is None:
+        if self._deployment is None:
             self._path.unlink(missing_ok=True)
         else:
             write_atomically(self._path, record.model_dump_json(indent=2))
         self._recorded = record
 
     def status(self) -> ServiceStatus | None:
-        """What has been reached; None before the first release and after the last."""
-        state, release = self._rollout, self._release
-        if release is None or state.target is None:
+        """What has been reached; None before the first deployment and after the last."""
+        state, deployment = self._rollout, self._deployment
+        if deployment is None or state.target is None:
             return None
         groups = [r for group in self._groups.values() for r in group.running]
         return ServiceStatus(
             service=self.service,
             state=phase(state),
             target=state.target.version,
-            request=release.request,
+            request=deployment.request,
             serving=state.serving.version if state.serving else None,
             weight=shares(state).get(state.target, 0),
             url=f"{self._router.url}/{self.service}/predict",
@@ -220,11 +222,11 @@ class Fleet:
         )
 
     def _answering(self, variant: Variant, percent: int) -> Answering:
-        release, answered = self._groups[variant].release, self._traffic.answered(variant)
+        deployment, answered = self._groups[variant].deployment, self._traffic.answered(variant)
         return Answering(
             version=variant.version,
-            model_version=release.model_version,
-            artefact_digest=release.artefact_digest,
+            model_version=deployment.model_version,
+            artefact_digest=deployment.artefact_digest,
             percent=percent,
             requests=answered.requests,
             errors=answered.errors,

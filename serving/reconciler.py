@@ -1,6 +1,6 @@
-"""The reconciler: makes the running services what their releases say, and keeps them so.
+"""The reconciler: makes the running services what their deployments say, and keeps them so.
 
-`python -m serving.reconciler FOLDER HOST PORT` reads `FOLDER/SERVICE/release.json` and the
+`python -m serving.reconciler FOLDER HOST PORT` reads `FOLDER/SERVICE/deployment.json` and the
 `stop.json` beside it, keeps the processes and the router, and writes `FOLDER/SERVICE/status.json`.
 It never waits for one service while another needs it. All its children end with it, also when it
 is killed; `FOLDER/SERVICE/rollout.json` tells the next reconciler how far each roll-out was.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine import lease
 from engine.protocol import write_atomically
-from serving.contract import STOP, Release, ServiceStatus, StopOrder
+from serving.contract import STOP, Deployment, ServiceStatus, StopOrder
 from serving.fleet import RECORD, Fleet
 from serving.haproxy import Haproxy, RouterFailed
 
@@ -27,9 +27,9 @@ log = logging.getLogger("serving.reconciler")
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked of a service: a release, or with none its end."""
+    """What is asked of a service: a deployment, or with none its end."""
 
-    release: Release | None = None
+    deployment: Deployment | None = None
     stop: StopOrder | None = None
     is_unreadable: bool = False
 
@@ -38,7 +38,7 @@ NOTHING, UNREADABLE = Order(), Order(is_unreadable=True)
 
 
 class Reconciler:
-    """Pursues every release in a folder."""
+    """Pursues every deployment in a folder."""
 
     def __init__(self, folder: Path, host: str, port: int) -> None:
         self._folder = folder
@@ -83,7 +83,9 @@ class Reconciler:
         for service, fleet in list(self._fleets.items()):
             order = orders.get(service, NOTHING)
             try:
-                fleet.pursue(fleet.release if order.is_unreadable else order.release, order.stop)
+                fleet.pursue(
+                    fleet.deployment if order.is_unreadable else order.deployment, order.stop
+                )
             except (OSError, RouterFailed):
                 log.exception("service %s: will try again", service)
             try:
@@ -98,7 +100,7 @@ class Reconciler:
         try:
             return Fleet(service, self._router, folder)
         except (OSError, ValueError):
-            log.exception("service %s: its record cannot be read; it is released anew", service)
+            log.exception("service %s: its record cannot be read; it is deployed anew", service)
             (folder / RECORD).unlink(missing_ok=True)
             return Fleet(service, self._router, folder)
 
@@ -116,9 +118,9 @@ class Reconciler:
             time.sleep(0.02)
 
     def _orders(self) -> dict[str, Order]:
-        """What is asked of each service that is released, or was when the reconciler ended."""
+        """What is asked of each service that is deployed, or was when the reconciler ended."""
         orders = {path.parent.name: NOTHING for path in self._folder.glob(f"*/{RECORD}")}
-        for path in self._folder.glob("*/release.json"):
+        for path in self._folder.glob("*/deployment.json"):
             orders[path.parent.name] = _order(path)
         return orders
 
@@ -140,9 +142,9 @@ class Reconciler:
 
 
 def _order(path: Path) -> Order:
-    """The order of the release in the file, and of the stop beside it."""
+    """The order of the deployment in the file, and of the stop beside it."""
     try:
-        release = Release.model_validate_json(path.read_bytes())
+        deployment = Deployment.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return NOTHING
     except (OSError, ValueError):
@@ -151,11 +153,11 @@ def _order(path: Path) -> Order:
     try:
         stop = StopOrder.model_validate_json((path.parent / STOP).read_bytes())
     except FileNotFoundError:
-        return Order(release)
+        return Order(deployment)
     except (OSError, ValueError):
         log.exception("%s cannot be read; nothing is stopped", path.parent / STOP)
-        return Order(release)
-    return Order(release, stop)
+        return Order(deployment)
+    return Order(deployment, stop)
 
 
 def _uncounted(status: ServiceStatus) -> ServiceStatus:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from engine.parent_death import die_with_parent
-from serving.contract import Release, ReplicaStatus
+from serving.contract import Deployment, ReplicaStatus
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
@@ -22,20 +22,20 @@ PROBE_TIMEOUT_S = 0.5
 class Replica:
     """A process that serves one version on a port of its own."""
 
-    def __init__(self, release: Release, slot: int, logs: Path, restarts: int = 0) -> None:
-        self.release, self.slot, self.restarts = release, slot, restarts
+    def __init__(self, deployment: Deployment, slot: int, logs: Path, restarts: int = 0) -> None:
+        self.deployment, self.slot, self.restarts = deployment, slot, restarts
         self.port = _free_port()
         self.is_ready = False
         self._started = time.monotonic()
         self._stopping_since: float | None = None
         logs.mkdir(parents=True, exist_ok=True)
-        with (logs / f"{release.version}-s{slot}.log").open("ab") as log:
+        with (logs / f"{deployment.version}-s{slot}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *[sys.executable, "-m", "bentoml", "serve", str(release.bento)],
+                    *[sys.executable, "-m", "bentoml", "serve", str(deployment.bento)],
                     *["--host", "127.0.0.1", "--port", str(_free_port())],
                 ],
-                env={**os.environ, **_environment(release, self.port, slot)},
+                env={**os.environ, **_env_vars(deployment, self.port, slot)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -61,7 +61,7 @@ class Replica:
             identity = json.loads(answer.read())
             self.is_ready = answer.status == http.HTTPStatus.OK and (
                 (identity.get("version"), identity.get("artefact_digest"))
-                == (self.release.version, self.release.artefact_digest)
+                == (self.deployment.version, self.deployment.artefact_digest)
             )
         except (OSError, ValueError, http.client.HTTPException):
             pass
@@ -89,7 +89,7 @@ class Replica:
         stopping = self._stopping_since is not None
         state = "stopping" if stopping else "ready" if self.is_ready else "starting"
         return ReplicaStatus(
-            version=self.release.version,
+            version=self.deployment.version,
             pid=self.process.pid,
             port=self.port,
             state=state,
@@ -108,17 +108,17 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _environment(release: Release, port: int, slot: int) -> dict[str, str]:
+def _env_vars(deployment: Deployment, port: int, slot: int) -> dict[str, str]:
     variables = {
         "PREDICT_PORT": str(port),
-        "BENTOML_HOME": str(release.bento_home),
+        "BENTOML_HOME": str(deployment.bento_home),
         "BENTOML_DO_NOT_TRACK": "True",
     }
-    if plan := release.request_log:
+    if plan := deployment.request_log:
         variables |= {
             "REQUEST_LOG_FOLDER": str(plan.folder),
             "REQUEST_LOG_NAME": f"s{slot}",
             "REQUEST_LOG_SAMPLE": str(plan.sample),
-            "REQUEST_LOG_MEGABYTES": str(max(1, plan.megabytes // release.replicas)),
+            "REQUEST_LOG_MEGABYTES": str(max(1, plan.megabytes // deployment.replicas)),
         }
     return variables

@@ -1,9 +1,9 @@
-"""All replicas of one release: started, probed, and started again when they die."""
+"""All replicas of one deployment: started, probed, and started again when they die."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.contract import Release
+from serving.contract import Deployment
 from serving.replica import Replica
 
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -21,10 +21,10 @@ class _Start:
 
 
 class Replicas:
-    """As many processes as the release asks for, each with a slot of the router."""
+    """As many processes as the deployment asks for, each with a slot of the router."""
 
-    def __init__(self, release: Release, slots: list[int], logs: Path) -> None:
-        self.release, self._logs = release, logs
+    def __init__(self, deployment: Deployment, slots: list[int], logs: Path) -> None:
+        self.deployment, self._logs = deployment, logs
         self.running: list[Replica] = []
         self.fault = ""
         """Why they should not take over; empty while they may."""
@@ -51,13 +51,13 @@ class Replicas:
         for replica in self.running:
             replica.probe()
         for start in [s for s in self._starts if s.due <= now]:
-            self.running.append(Replica(self.release, start.slot, self._logs, start.restarts))
+            self.running.append(Replica(self.deployment, start.slot, self._logs, start.restarts))
             self._starts.remove(start)
 
     def _start_again(self, replica: Replica, now: float) -> None:
         restarts = replica.restarts + 1
         if restarts >= MOST_DEATHS:
             how = f"died {restarts} times" if replica.is_ready else "does not start"
-            self.fault = f"version {self.release.version} {how} (its log is in {self._logs})"
+            self.fault = f"version {self.deployment.version} {how} (its log is in {self._logs})"
         due = now + BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
         self._starts.append(_Start(replica.slot, due, restarts))

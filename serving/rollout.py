@@ -6,7 +6,7 @@ so the reconciler and the cluster's driver carry out the same decisions.
 
 A version is only accepted (`serving`) once all its replicas were ready and it stayed healthy in
 every step. Until the next one is accepted, the accepted one keeps its replicas, and every share
-returns to it when the candidate fails, is stopped, or gives way to another release.
+returns to it when the candidate fails, is stopped, or gives way to another deployment.
 """
 
 from dataclasses import dataclass
@@ -45,14 +45,14 @@ class Rollout(Contract):
     """How far the roll-out is, and what was last seen of the replicas."""
 
     target: Variant | None = None
-    """What was released last."""
+    """What was deployed last."""
     serving: Variant | None = None
     """The variant that was accepted last: traffic returns to it."""
     candidate: Candidate | None = None
     spare: Variant | None = None
     """A former candidate that answers while the accepted variant has no replica."""
     outcome: Outcome = "under_way"
-    """Of the release of the target."""
+    """Of the deployment of the target."""
     why: str = ""
     """Why the target was refused."""
     ready: frozenset[Variant] = frozenset()
@@ -62,7 +62,7 @@ class Rollout(Contract):
 
 
 class Deploy(Contract):
-    """The variant was released."""
+    """The variant was deployed."""
 
     variant: Variant
     steps: tuple[int, ...]
@@ -84,12 +84,12 @@ class Failed(Contract):
 
 
 class Stopped(Contract):
-    """Somebody stopped the release of the target."""
+    """Somebody stopped the deployment of the target."""
 
     why: str
 
 
-class Withdrawn(Contract):
+class Undeployed(Contract):
     """Nothing is to be served."""
 
 
@@ -97,7 +97,7 @@ class Restarted(Contract):
     """Whoever carries out the roll-out started anew, with what it had recorded."""
 
 
-Event = Deploy | Seen | Failed | Stopped | Withdrawn | Restarted
+Event = Deploy | Seen | Failed | Stopped | Undeployed | Restarted
 
 
 def advance(state: Rollout, event: Event, now: float) -> Rollout:
@@ -111,7 +111,7 @@ def advance(state: Rollout, event: Event, now: float) -> Rollout:
             return _refused(state, event.why) if _is_tried(state, event.variant) else state
         case Stopped():
             return _stopped(state, event.why)
-        case Withdrawn():
+        case Undeployed():
             return Rollout()
         case Restarted():
             changed = {"ready": frozenset(), "whole": frozenset()}
@@ -149,7 +149,7 @@ def kept(state: Rollout) -> tuple[Variant, ...]:
 
 
 def phase(state: Rollout) -> Phase:
-    """How far the release of the target is."""
+    """How far the deployment of the target is."""
     if state.outcome == "refused":
         return "rolled_back"
     if state.candidate is not None:
@@ -236,7 +236,7 @@ def _timed(candidate: Candidate | None, now: float) -> Candidate | None:
 
 
 def _is_tried(state: Rollout, variant: Variant) -> bool:
-    """Whether the release of the variant is under way."""
+    """Whether the deployment of the variant is under way."""
     return state.outcome == "under_way" and state.target == variant
 
 

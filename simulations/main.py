@@ -13,7 +13,7 @@ from engine import lease
 from engine.artefact import ArtefactCorrupt, sha256_of
 from engine.protocol import Refused, end_process, run_engine
 from engine.rows import read_rows
-from projects.suite import SUITE, Corruptions, Rollouts, Suite
+from projects.suite import SUITE, Corruptions, Episodes, Suite
 from simulations import pictures
 from simulations.contract import SimulationResult, SimulationSpec
 from simulations.evidence import Evidence, suite_digest
@@ -60,11 +60,11 @@ def work(spec: SimulationSpec) -> SimulationResult:
 
 
 def _run(suite: Suite, subject: Subject, spec: SimulationSpec) -> list[Outcomes]:
-    if isinstance(suite, Rollouts):
-        from simulations import rollouts
+    if isinstance(suite, Episodes):
+        from simulations import episodes
 
-        with closing(Trials(spec.workdir, rollouts.trials_in(suite))) as trials:
-            return rollouts.run(suite, subject, trials)
+        with closing(Trials(spec.workdir, episodes.trials_in(suite))) as trials:
+            return episodes.run(suite, subject, trials)
     rows, labels = _held_out(spec, subject)
     if isinstance(suite, Corruptions):
         from simulations import corruptions

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from projects.suite import Corruptions, LinfAttack, Physics, Rollouts, Suite
+from projects.suite import Corruptions, Episodes, LinfAttack, Physics, Suite
 from simulations.evidence import MEAN, Measurement
 
 
@@ -27,10 +27,10 @@ def draw(suite: Suite, measurements: list[Measurement], folder: Path) -> list[Pa
             measurements, "robust_accuracy", lines, {"PGD": epsilons}, "epsilon", suite.gated_up_to
         )
         return [_save(figure, folder / "robust_accuracy_against_epsilon.png")]
-    return _draw_rollouts(suite, measurements, folder)
+    return _draw_episodes(suite, measurements, folder)
 
 
-def _draw_rollouts(suite: Rollouts, measurements: list[Measurement], folder: Path) -> list[Path]:
+def _draw_episodes(suite: Episodes, measurements: list[Measurement], folder: Path) -> list[Path]:
     lines, levels = {}, {}
     for name, values in suite.vary.items():
         nominal = 0.0 if name == "sensor_noise" else 1.0
@@ -70,7 +70,7 @@ def _curves(
 
 
 def _failure_map(
-    suite: Rollouts, measurements: list[Measurement], first: Physics, second: Physics
+    suite: Episodes, measurements: list[Measurement], first: Physics, second: Physics
 ) -> Figure:
     estimates = {m.scenario: m.estimate for m in measurements if m.metric == "survival"}
     rows, columns = suite.vary[first], suite.vary[second]

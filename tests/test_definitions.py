@@ -150,7 +150,7 @@ def test_project_in_another_folder_adds_its_assets(with_birds):
 def test_project_in_another_folder_adds_its_jobs_and_sensors(with_birds):
     added = set(jobs_of(with_birds)) - set(EXPECTED["jobs"])
 
-    assert added == {f"{unit}_birds" for unit in ("train", "simulate", "release", "turn")}
+    assert added == {f"{unit}_birds" for unit in ("train", "simulate", "deploy", "turn")}
     assert {sensor.name for sensor in with_birds.sensors} - EXPECTED["sensors"].keys() == {
         "on_new_data_birds_songs"
     }

@@ -58,7 +58,7 @@ class TrainingSpec(JobSpec):
     cpus_per_worker: int = 1
     dataset: DatasetFiles | None = None
     tracking: MlflowRun | None = None
-    environment: dict[str, str] = {}
+    env_vars: dict[str, str] = {}
     """Variables of the trainer's processes."""
     dry_run: bool = False
     """Whether a dry run comes before a fresh start."""
@@ -92,7 +92,7 @@ class TrainingResult(JobResult):
     metrics: dict[str, float] = {}
     """Last reported metrics, and those of the held-out split under `test_`."""
     pictures: list[Path] = []
-    environment: Path | None = None
+    packages: Path | None = None
     """File with the installed distributions and their versions."""
     reports: int = 0
     resumed_from: int = 0

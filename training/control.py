@@ -42,7 +42,7 @@ class Policy(nn.Module):
         return self.layers(observation_BO)
 
 
-class Rollout(NamedTuple):
+class Experience(NamedTuple):
     """Samples of one iteration, flattened over time and environments."""
 
     observation_NO: torch.Tensor
@@ -111,9 +111,9 @@ def train(config: dict[str, Any]) -> None:
         optimizer.param_groups[0]["lr"] = settings.learning_rate * (
             1 - (iteration - 1) / settings.iterations
         )
-        rollout = _collect(environment, policy, value, settings, generator, seed)
-        losses = _improve(policy, value, optimizer, rollout, settings, generator)
-        recent = (recent + rollout.episode_returns)[-100:]
+        experience = _collect(environment, policy, value, settings, generator, seed)
+        losses = _improve(policy, value, optimizer, experience, settings, generator)
+        recent = (recent + experience.episode_returns)[-100:]
         metrics = {"iteration": iteration, "return": float(np.mean(recent or [0.0])), **losses}
         is_last = iteration == settings.iterations
         if is_last or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
@@ -144,7 +144,7 @@ def _collect(
     settings: Hyperparameters,
     generator: torch.Generator,
     seed: int,
-) -> Rollout:
+) -> Experience:
     steps, count = settings.steps_per_iteration, settings.environments
     # Every iteration starts from a seeded reset, so that a resumed job repeats it exactly.
     observed, _ = environment.reset(seed=seed)
@@ -175,7 +175,7 @@ def _collect(
     advantage_TE = _advantages(torch.stack(rewards), value_TE, end_TE, last_value, settings)
     # Episodes still running at the end count as long as they have lasted.
     returns += running[running >= steps].tolist()
-    return Rollout(
+    return Experience(
         torch.stack(seen).flatten(0, 1),
         torch.stack(actions).flatten(),
         torch.stack(log_probabilities).flatten(),
@@ -215,16 +215,16 @@ def _improve(
     policy: Policy,
     value: nn.Module,
     optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
+    experience: Experience,
     settings: Hyperparameters,
     generator: torch.Generator,
 ) -> dict[str, float]:
-    samples = len(rollout.action_N)
+    samples = len(experience.action_N)
     losses: list[tuple[float, float, float]] = []
     for _ in range(settings.passes):
         order = torch.randperm(samples, generator=generator)
         for batch in order.tensor_split(settings.minibatches):
-            losses.append(_step(policy, value, optimizer, rollout, batch, settings))
+            losses.append(_step(policy, value, optimizer, experience, batch, settings))
     policy_loss, value_loss, entropy = np.mean(losses, axis=0)
     return {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy}
 
@@ -233,19 +233,19 @@ def _step(
     policy: Policy,
     value: nn.Module,
     optimizer: torch.optim.Optimizer,
-    rollout: Rollout,
+    experience: Experience,
     batch: torch.Tensor,
     settings: Hyperparameters,
 ) -> tuple[float, float, float]:
-    observation = rollout.observation_NO[batch]
+    observation = experience.observation_NO[batch]
     distribution = Categorical(logits=policy(observation))
-    advantage = rollout.advantage_N[batch]
+    advantage = experience.advantage_N[batch]
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-    log_probability = distribution.log_prob(rollout.action_N[batch])
-    ratio = (log_probability - rollout.log_probability_N[batch]).exp()
+    log_probability = distribution.log_prob(experience.action_N[batch])
+    ratio = (log_probability - experience.log_probability_N[batch]).exp()
     clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
     policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
-    value_loss = functional.mse_loss(value(observation).squeeze(1), rollout.return_N[batch])
+    value_loss = functional.mse_loss(value(observation).squeeze(1), experience.return_N[batch])
     entropy = distribution.entropy().mean()
     optimizer.zero_grad(set_to_none=True)
     (policy_loss + 0.5 * value_loss - settings.entropy_weight * entropy).backward()

@@ -36,7 +36,7 @@ def work(spec: TrainingSpec) -> TrainingResult:
     """
     lease.hold(spec.workdir)
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
-    os.environ.update(spec.environment)
+    os.environ.update(spec.env_vars)
     torch.set_num_threads(spec.cpus_per_worker)
     if spec.dry_run and CheckpointFolder(spec.workdir / CHECKPOINTS).newest_valid() is None:
         rehearse(spec)
@@ -82,7 +82,7 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     book = journal.open_here(spec.workdir)
 
     def remote(config: dict[str, Any]) -> None:
-        os.environ.update(spec.environment)
+        os.environ.update(spec.env_vars)
         worker.train(spec, config, book)
 
     is_elastic = spec.min_workers < spec.workers
@@ -163,8 +163,8 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
     artefact = spec.workdir / "artefact"
     example = split_arrays(spec.dataset.model_dump(), "train")[0] if spec.dataset else None
     digest = export(checkpoint, artefact, spec.dataset, example)
-    environment = spec.workdir / "environment.txt"
-    environment.write_text(_environment())
+    packages = spec.workdir / "packages.txt"
+    packages.write_text(_packages())
     history = history_of(spec.workdir)
     draw_curves(history, pictures / "curves.png")
     last = history[-1] if history else {}
@@ -179,7 +179,7 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
         signature=read_signature(artefact),
         metrics=metrics,
         pictures=sorted(pictures.iterdir()),
-        environment=environment,
+        packages=packages,
         reports=len(history),
         resumed_from=outcome.get("resumed_from", 0),
         first_report_at=outcome.get("first_report_at"),
@@ -187,7 +187,7 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
     )
 
 
-def _environment() -> str:
+def _packages() -> str:
     """Every installed distribution with its version, as pip reads them."""
     packages = {f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}
     return "\n".join(sorted(packages, key=str.lower)) + "\n"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.protocol import Refused
-from training import session, tracked_environment
+from training import fluent_mlflow, session
 from training.contract import TrainingSpec
 from training.data import brought_here
 from training.journal import Journal
@@ -31,7 +31,7 @@ def train(
     reporter = session.begin(spec, book)
     _seed(spec.seed)
     if spec.tracking:
-        tracked_environment.enter(spec.tracking)
+        fluent_mlflow.enter(spec.tracking)
     here = Path(tempfile.gettempdir(), "orrery", spec.job) if book else spec.workdir
     if "dataset" in config:
         config = {**config, "dataset": brought_here(config["dataset"], here / "dataset")}

@@ -89,10 +89,10 @@ def _placements(project: Project, gateway: GatewaySettings) -> Iterator[FieldErr
                 allowed = ", ".join(gateway.allowed_images) or "none: requests may name no image"
                 message = f"got {image!r}, expected an image that begins with: {allowed}"
                 yield FieldError(field=f"{field}.image", message=message)
-            for variable in part.placement.environment:
+            for variable in part.placement.env_vars:
                 if not variable.startswith(HARMLESS):
                     message = f"got {variable!r}, expected a name that begins with {HARMLESS}"
-                    yield FieldError(field=f"{field}.environment", message=message)
+                    yield FieldError(field=f"{field}.env_vars", message=message)
 
 
 def is_allowed_image(image: str, gateway: GatewaySettings) -> bool:

@@ -14,13 +14,13 @@ from scheduler.states import GOING
 
 Sentences = list[str]
 UNDO: Mapping[str, str] = {
-    "services.withdraw": "Deploy the service again; its versions and evidence are kept.",
+    "services.undeploy": "Deploy the service again; its versions and evidence are kept.",
     "runs.delete": "Restore it in MLflow, until its garbage collection.",
     "simulate.delete": "Create the simulation again; the evidence it left is kept by its suite.",
     "projects.delete": "Create the project again from its declaration, which the audit keeps.",
     "projects.replace": "Replace it by the declaration before, which the audit keeps.",
     "train.stop": "Submit the training again; the checkpoint it reached is kept.",
-    "jobs.stop": "Start it again; what a training reached is kept, and a release that is stopped "
+    "jobs.stop": "Start it again; what a training reached is kept, and a stopped deployment "
     "gives its traffic back. A deleted job does not come back.",
     "keys.revoke": "It cannot be undone; make a new key.",
     "users.remove": "Invite the user again; keys and sessions do not come back.",
@@ -33,7 +33,7 @@ def consequences_of(call: Call, operation: str, request: Any) -> Sentences:
     return find(call, request) if find else []
 
 
-def _of_withdrawal(call: Call, request: Any) -> Sentences:
+def _of_undeploying(call: Call, request: Any) -> Sentences:
     if request.id in orphans(call):
         return [ORPHANED]
     project, name, _ = call.platform.projects.service(call.principal, request.id)
@@ -102,7 +102,7 @@ def _job(job: Job) -> str:
 
 
 _FINDERS: Mapping[str, Callable[[Call, Any], Sentences]] = {
-    "services.withdraw": _of_withdrawal,
+    "services.undeploy": _of_undeploying,
     "simulate.delete": _of_simulation,
     "projects.delete": _of_deletion,
     "projects.replace": _of_project,

@@ -23,7 +23,7 @@ INSTRUCTIONS = (
     "first answers with a preview (effect, cost, plan_hash); call it again with the same arguments "
     "and that plan_hash to act. Long work answers with a handle: poll it with jobs.get. The usual "
     "way to a serving model: projects.list, train.submit, jobs.get until succeeded, simulate.list, "
-    "simulate.start for each environment of the model, models.evidence until may_serve, "
+    "simulate.start for each simulation of the model, models.evidence until may_serve, "
     "services.deploy, services.predict."
 )
 PLAN_HASH = {

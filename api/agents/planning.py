@@ -26,7 +26,7 @@ READERS: Mapping[str, str] = {
     "train.stop": "train.get",
     "jobs.stop": "jobs.get",
     "services.change": "services.get",
-    "services.withdraw": "services.get",
+    "services.undeploy": "services.get",
     "runs.change": "runs.get",
     "runs.delete": "runs.get",
     "simulate.delete": "simulate.get",
@@ -92,7 +92,7 @@ def _validated(
 def _subject(request: Input) -> str:
     named = [
         str(getattr(request, name))
-        for name in ("project", "id", "dataset", "model", "name", "environment", "version")
+        for name in ("project", "id", "dataset", "model", "name", "simulation", "version")
         if getattr(request, name, None) is not None
     ]
     return " ".join(named) or "your organization"

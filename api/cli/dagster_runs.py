@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from api.processes.plan import environment
+from api.processes.plan import env_vars
 from engine.parent_death import die_with_parent
 from resources.compute.warm_client import WarmChild, WarmUnavailable, fork
 from resources.orchestration.events import OUTPUT, PROGRESS
@@ -56,7 +56,7 @@ class DagsterRun:
         return Path(name)
 
     def _start(self, argv: list[str]) -> WarmChild | subprocess.Popen:
-        env = environment(self._settings)
+        env = env_vars(self._settings)
         with self.log.open("ab") as output:
             try:
                 return fork(self._settings.warm_socket, "dagster", argv, env, output.fileno())

@@ -142,7 +142,7 @@ class Demo:
         self._say("first a bad model: trained on shuffled labels, then offered to the gate")
         training = {"digits__checkpoint__reader": {"config": {"hyperparameters": BAD}}}
         self._follow(DagsterRun(self._settings, "turn_digits", {"ops": training}), finishing=False)
-        seen = self._follow(DagsterRun(self._settings, "release_digits"), finishing=False)
+        seen = self._follow(DagsterRun(self._settings, "deploy_digits"), finishing=False)
         refused = [h.text for h in seen if h.kind == "failed" and "gate refuses" in h.text]
         if not refused:
             raise DemoFailed("the gate let a bad model pass")

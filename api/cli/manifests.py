@@ -21,7 +21,7 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.manifests import entrance, objects_of, route
 from resources.services.cluster.version import Version
 from resources.settings import CHECKOUT
-from serving.contract import Release, RequestLogPlan
+from serving.contract import Deployment, RequestLogPlan
 
 OVERLAYS = CHECKOUT / "deploy" / "kubernetes" / "overlays"
 PROJECTS = CHECKOUT / "projects"
@@ -86,12 +86,12 @@ class Example:
     deployed: list[dict[str, Any]]
 
     def service(self) -> list[dict[str, Any]]:
-        """Objects of a service that has just been released for the first time."""
+        """Objects of a service that has just been deployed for the first time."""
         name, declared = next(iter(self.project.declaration.services.items()))
         full_name = f"{self.project.name}.{name}"
         requirements = Requirements.of_service(declared)
         version = Version(
-            release=_release(full_name, declared),
+            deployment=_deployment(full_name, declared),
             requirements=requirements,
             mark=MARK,
             bento_uri=f"{self._objects}/bentos/{full_name}/{VERSION}/{DIGEST}.tar",
@@ -155,10 +155,10 @@ class Plain(yaml.SafeDumper):
         return True
 
 
-def _release(service: str, declared: Service) -> Release:
+def _deployment(service: str, declared: Service) -> Deployment:
     log, nowhere = declared.request_log, CHECKOUT
     plan = RequestLogPlan(folder=nowhere, sample=log.sample, megabytes=log.megabytes)
-    return Release(
+    return Deployment(
         service=service,
         version=VERSION,
         model_version=1,

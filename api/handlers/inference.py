@@ -1,4 +1,4 @@
-"""Services: deploy, look, change, withdraw."""
+"""Services: deploy, look, change, undeploy."""
 
 import json
 from collections.abc import Callable
@@ -30,11 +30,11 @@ from scheduler import jobs
 
 ABSENT: dict[str, Any] = {"state": "absent"}
 MOST_UNDER_WAY = 20
-"""Newest releases of a service among which those under way are."""
+"""Newest deployments of a service among which those under way are."""
 
 
 def deploy(call: Call, request: ops.DeployService) -> Job:
-    """Release the service, declared first where it is new."""
+    """Deploy the service, declared first where it is new."""
     project = call.platform.projects.find(call.principal, request.project)
     there = project.declaration.services.get(request.name)
     wanted = _wanted(request, there)
@@ -42,7 +42,7 @@ def deploy(call: Call, request: ops.DeployService) -> Job:
 
 
 def deploy_order(call: Call, request: ops.DeployService) -> Order:
-    """The order to release the service."""
+    """The order to deploy the service."""
     project = call.platform.projects.find(call.principal, request.project)
     wanted = _wanted(request, project.declaration.services.get(request.name))
     if request.name not in project.declaration.services:
@@ -94,7 +94,7 @@ def _declared(call: Call, id: str) -> tuple[LoadedProject, str] | None:
 
 
 def change(call: Call, request: ops.ChangeService) -> Job:
-    """Change what is declared where needed, and release the service."""
+    """Change what is declared where needed, and deploy the service."""
     project, name, there = call.platform.projects.service(call.principal, request.id)
     require_match(request.if_match, _view(call, project, name).etag)
     wanted = _changed(there, request)
@@ -102,7 +102,7 @@ def change(call: Call, request: ops.ChangeService) -> Job:
 
 
 def change_order(call: Call, request: ops.ChangeService) -> Order:
-    """The order to release the changed service."""
+    """The order to deploy the changed service."""
     project, name, there = call.platform.projects.service(call.principal, request.id)
     wanted = _changed(there, request)
     if wanted != there:
@@ -112,8 +112,8 @@ def change_order(call: Call, request: ops.ChangeService) -> Order:
     return replace(order, max_seconds=request.max_seconds)
 
 
-def withdraw(call: Call, request: ops.ServiceId) -> ops.Service:
-    """Stop serving, and stop the releases of the service that are under way."""
+def undeploy(call: Call, request: ops.ServiceId) -> ops.Service:
+    """Stop serving, and stop the deployments of the service that are under way."""
     before = get(call, request)
     shown_project, _, name = request.id.partition(".")
     project = call.platform.projects.qualified(call.principal.organization, shown_project)
@@ -122,31 +122,33 @@ def withdraw(call: Call, request: ops.ServiceId) -> ops.Service:
     # The runtime is called between two transactions: a cluster that hangs must not hold the lock
     # that every change of the platform needs.
     with call.platform.control.write() as connection:
-        for job in _releases_under_way(call, connection, project, name):
+        for job in _deployments_under_way(call, connection, project, name):
             jobs.ask_to_stop(
-                connection, job, f"{request.id} was withdrawn by {call.principal.name}"
+                connection, job, f"{request.id} was undeployed by {call.principal.name}"
             )
-        call.audited(connection, f"service/{request.id}", before=shown, after={"asked": "withdraw"})
+        call.audited(
+            connection, f"service/{request.id}", before=shown, after={"requested": "undeploy"}
+        )
     call.platform.work_is_waiting()
     try:
-        call.platform.runtime.withdraw(f"{project}.{name}")
+        call.platform.runtime.undeploy(f"{project}.{name}")
     except (ClusterRefused, OSError) as error:
-        outcome = {"withdrawn": False, "error": f"{type(error).__name__}: {error}"[:500]}
+        outcome = {"undeployed": False, "error": f"{type(error).__name__}: {error}"[:500]}
         with call.platform.control.write() as connection:
             call.audited(connection, f"service/{request.id}", after=outcome)
         raise
     with call.platform.control.write() as connection:
-        call.audited(connection, f"service/{request.id}", after={"withdrawn": True})
+        call.audited(connection, f"service/{request.id}", after={"undeployed": True})
     return before.model_copy(update={"answering": [], "message": "is being stopped"})
 
 
-def _releases_under_way(
+def _deployments_under_way(
     call: Call, connection: Connection, project: str, name: str
 ) -> list[jobs.Job]:
     under_way = jobs.listed(
         connection,
         call.principal.organization,
-        kind="release",
+        kind="deploy",
         projects=[project],
         name=name,
         limit=MOST_UNDER_WAY,
@@ -196,10 +198,10 @@ def _order(
         "rollout": service.rollout.model_dump(),
         "scale": service.scale.model_dump(),
         "git_revision": revision(),
-        "launch": launch(job_name("release", project.name), assets, config),
+        "launch": launch(job_name("deploy", project.name), assets, config),
     }
-    forecasted = expected(call, "release", project, name, {})
-    return Order(project.name, "release", name, spec, expected=forecasted)
+    forecasted = expected(call, "deploy", project, name, {})
+    return Order(project.name, "deploy", name, spec, expected=forecasted)
 
 
 def _version(
@@ -239,7 +241,7 @@ def _taken(
     there: Service | None,
     wanted: Service,
 ) -> Job:
-    """The job that releases the service, once what is new about it is declared."""
+    """The job that deploys the service, once what is new about it is declared."""
     shown = call.platform.projects.shown(project.name)
     part = wanted.model_dump(mode="json", exclude_defaults=True)
 

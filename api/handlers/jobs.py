@@ -25,7 +25,7 @@ NEEDED: dict[Kind, Permission] = {
     "make": Permission("model", "execute"),
     "train": Permission("model", "execute"),
     "simulate": Permission("simulation", "execute"),
-    "release": Permission("service", "update"),
+    "deploy": Permission("service", "update"),
 }
 INTERNAL = frozenset({"launch", "estimate", "dagster_runs"})
 """Parts of a job's spec that say how it is run, and not what was asked."""

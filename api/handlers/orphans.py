@@ -8,7 +8,7 @@ from api.problems import not_found
 from projects.schema import Rollout, Scale
 from serving.contract import ServiceStatus
 
-ORPHANED = "orphaned: no declaration names it any more; withdraw it, or declare its project again"
+ORPHANED = "orphaned: no declaration names it any more; undeploy it, or declare its project again"
 
 
 def orphans(call: Call) -> dict[str, ServiceStatus]:

@@ -114,7 +114,7 @@ def _end(call: Call, qualified: str, holdings: Holdings) -> None:
     """Services first: nothing that answers may lose what it answers with."""
     platform = call.platform
     for service in holdings.services:
-        platform.runtime.withdraw(f"{qualified}.{service}")
+        platform.runtime.undeploy(f"{qualified}.{service}")
     for model in holdings.models:
         platform.tracking.delete_model(model)
     for key in holdings.files:

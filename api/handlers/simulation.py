@@ -1,4 +1,4 @@
-"""Simulation environments, and the evidence that they leave."""
+"""Simulations, and the evidence that they leave."""
 
 import json
 import time
@@ -24,12 +24,12 @@ from scheduler import jobs
 from simulations.evidence import judge, suite_digest
 
 
-def create(call: Call, request: ops.CreateEnvironment) -> ops.Environment:
-    """Declare an environment in a project of the API."""
+def create(call: Call, request: ops.CreateSimulation) -> ops.Simulation:
+    """Declare a simulation in a project of the API."""
     projects, principal = call.platform.projects, call.principal
     project = projects.changeable(principal, request.project)
     if request.name in project.declaration.simulations:
-        raise Problem("conflict", f"{request.project} has an environment {request.name!r} already")
+        raise Problem("conflict", f"{request.project} has a simulation {request.name!r} already")
     own = None if isinstance(request.suite, str) else request.suite.model_dump(mode="json")
     path = (
         request.suite
@@ -43,13 +43,13 @@ def create(call: Call, request: ops.CreateEnvironment) -> ops.Environment:
     place = ("simulations", request.name)
     changed = projects.edit(principal, request.project, place, part, call.begin_change, own)
     with call.platform.control.write() as connection:
-        call.audited(connection, f"environment/{request.project}.{request.name}", after=part)
+        call.audited(connection, f"simulation/{request.project}.{request.name}", after=part)
     call.platform.declarations_changed()
     return _view(call, changed, request.name)
 
 
-def list_environments(call: Call, request: ops.ListEnvironments) -> Page[ops.Environment]:
-    """Environments of every visible project."""
+def list_simulations(call: Call, request: ops.ListSimulations) -> Page[ops.Simulation]:
+    """Simulations of every visible project."""
     suites = [
         (project, name)
         for project in call.platform.projects.visible(call.principal)
@@ -65,21 +65,21 @@ def list_environments(call: Call, request: ops.ListEnvironments) -> Page[ops.Env
     )
 
 
-def get(call: Call, request: ops.EnvironmentId) -> ops.Environment:
-    """One environment."""
+def get(call: Call, request: ops.SimulationId) -> ops.Simulation:
+    """One simulation."""
     project, name, _ = call.platform.projects.simulation(call.principal, request.id)
     return _view(call, project, name)
 
 
 def start(call: Call, request: ops.StartSimulation) -> Job:
-    """Take a job that runs the environment."""
+    """Take a job that runs the simulation."""
     order = start_order(call, request)
     job = take(call, order, callback=request.callback)
     return job_view(call, job, order.expected)
 
 
 def start_order(call: Call, request: ops.StartSimulation) -> Order:
-    """The order to run the environment against one model version."""
+    """The order to run the simulation against one model version."""
     project, name, declared = call.platform.projects.simulation(call.principal, request.id)
     versions = _versions(call, project, declared.model)
     chosen = [v for v in versions if request.model_version in (None, v.version)]
@@ -95,7 +95,7 @@ def start_order(call: Call, request: ops.StartSimulation) -> Order:
         config["timeout_s"] = request.max_seconds
     spec = {
         "project": call.platform.projects.shown(project.name),
-        "environment": name,
+        "simulation": name,
         "model": declared.model,
         "model_version": version.version,
         "artefact_digest": version.artefact_digest,
@@ -115,8 +115,8 @@ def start_order(call: Call, request: ops.StartSimulation) -> Order:
     )
 
 
-def delete(call: Call, request: ops.EnvironmentId) -> Done:
-    """Take the environment out of its project, unless it is running."""
+def delete(call: Call, request: ops.SimulationId) -> Done:
+    """Take the simulation out of its project, unless it is running."""
     projects = call.platform.projects
     project, name, declared = projects.simulation(call.principal, request.id)
     shown = projects.shown(project.name)
@@ -130,7 +130,7 @@ def delete(call: Call, request: ops.EnvironmentId) -> Done:
     projects.edit(call.principal, shown, ("simulations", name), None, call.begin_change)
     with call.platform.control.write() as connection:
         call.audited(
-            connection, f"environment/{request.id}", before=declared.model_dump(mode="json")
+            connection, f"simulation/{request.id}", before=declared.model_dump(mode="json")
         )
     call.platform.declarations_changed()
     return Done(message=f"{request.id} is removed; the evidence it left is kept")
@@ -149,12 +149,12 @@ def _require_no_live_gate(
                 "conflict",
                 f"{name} is a gate of {project.name}.{service}, which serves "
                 f"{status.serving}: without it less evidence would let a version serve",
-                todo="Withdraw the service first, or loosen the gate in the declaration.",
+                todo="Undeploy the service first, or loosen the gate in the declaration.",
             )
 
 
 def evidence(call: Call, request: ops.ListEvidence) -> ops.AllEvidence:
-    """What every environment of the model says of the version."""
+    """What every simulation of the model says of the version."""
     project, _ = call.platform.projects.model(call.principal, request.project, request.model)
     versions = _versions(call, project, request.model)
     version = next((v for v in versions if v.version == request.version), None)
@@ -188,9 +188,9 @@ def _evidence(
     declared = project.declaration.simulations[name]
     digest = suite_digest(_suite(project, name))
     kept = call.platform.evidence.find(version.artefact_digest, project.name, name, digest)
-    environment = _id(call, project, name)
+    simulation = _id(call, project, name)
     about = {
-        "environment": environment,
+        "simulation": simulation,
         "model_version": version.version,
         "artefact_digest": version.artefact_digest,
     }
@@ -223,12 +223,12 @@ def _id(call: Call, project: LoadedProject, name: str) -> str:
     return f"{call.platform.projects.shown(project.name)}.{name}"
 
 
-def _view(call: Call, project: LoadedProject, name: str) -> ops.Environment:
+def _view(call: Call, project: LoadedProject, name: str) -> ops.Simulation:
     declared = project.declaration.simulations[name]
     newest = _newest_job(call, project, name)
     versions = _versions(call, project, declared.model)
     content = json.dumps([declared.model_dump(mode="json"), _suite(project, name)], sort_keys=True)
-    return ops.Environment(
+    return ops.Simulation(
         id=_id(call, project, name),
         project=call.platform.projects.shown(project.name),
         name=name,

@@ -163,7 +163,7 @@ class Dispatcher:
         families = {
             "train": declared.models,
             "simulate": declared.simulations,
-            "release": declared.services,
+            "deploy": declared.services,
             "make": declared.datasets,
         }
         return job.name in families[job.kind]
@@ -229,7 +229,7 @@ class Dispatcher:
             status = outcome.status
         message = outcome.message if outcome else None
         if status == "stopped":
-            if job.kind == "release":
+            if job.kind == "deploy":
                 # Its driver may have been killed before it could.
                 self._platform.runtime.stop(f"{job.project}.{job.name}", runs_of(job)[0])
             kept = reached(self._platform, job)

@@ -137,7 +137,7 @@ def _declare(call: Call, job: jobs.Job, declare: Callable[[], None]) -> None:
             jobs.proceed(connection, job, "failed", message=f"could not be declared: {error}")
         raise
     with call.platform.control.write() as connection:
-        jobs.release(connection, job.id)
+        jobs.make_due(connection, job.id)
 
 
 def _kept(expected: Forecast | None) -> dict[str, Any] | None:

@@ -57,7 +57,7 @@ class Service(Output):
     answering: list[Answering] = []
     """What answers now; during a canary two versions, after a failure what traffic returned to."""
     target: str | None = None
-    """Version of the newest release."""
+    """Version of the newest deployment."""
     serving: str | None = None
     """Version that was accepted last, which traffic returns to."""
     model_version: int | None = None
@@ -99,7 +99,7 @@ class DeployService(Input):
     model_version: int | None = Field(default=None, ge=1)
     """Version to promote and serve, if its evidence passes the gate; by default the newest."""
     max_seconds: MaxSeconds | None = None
-    """Time after which the release is stopped."""
+    """Time after which the deployment is stopped."""
     callback: CallbackUrl | None = None
     idempotency_key: OnceKey | None = None
 
@@ -113,7 +113,7 @@ class ChangeService(Input):
     model_version: int | None = Field(default=None, ge=1)
     """Version to promote and serve; its evidence must pass the gate."""
     max_seconds: MaxSeconds | None = None
-    """Time after which the release is stopped."""
+    """Time after which the deployment is stopped."""
     if_match: IfMatch | None = None
     """ETag of the service as it was read; a service changed since is not touched (412)."""
 
@@ -185,8 +185,8 @@ CHANGE = Operation(
     cost="compute",
     problems=("not-found", "conflict", "invalid", "precondition-failed"),
 )
-WITHDRAW = Operation(
-    name="services.withdraw",
+UNDEPLOY = Operation(
+    name="services.undeploy",
     method="DELETE",
     path="/inference/services/{id}",
     summary="Stop serving; requests in progress are answered first.",
@@ -206,4 +206,4 @@ PREDICT = Operation(
     permission=Permission("service", "execute"),
     problems=("not-found", "invalid", "not-serving", "upstream-failed"),
 )
-OPERATIONS = (DEPLOY, LIST, GET, CHANGE, WITHDRAW, PREDICT)
+OPERATIONS = (DEPLOY, LIST, GET, CHANGE, UNDEPLOY, PREDICT)

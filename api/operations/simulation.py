@@ -1,4 +1,4 @@
-"""Operations on simulation environments: what a model is tried in before it may serve."""
+"""Operations on simulations: what a model is tried in before it may serve."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -38,9 +38,9 @@ class MeasuredClaim(Output):
 
 
 class Evidence(Output):
-    """What an environment measured about one model version, and what the gate says of it."""
+    """What a simulation measured about one model version, and what the gate says of it."""
 
-    environment: str
+    simulation: str
     model_version: int
     artefact_digest: str
     verdict: str
@@ -50,7 +50,7 @@ class Evidence(Output):
     measurements: list[MeasuredClaim] = []
 
 
-class Environment(Output):
+class Simulation(Output):
     """A declared suite of scenarios for a model, and what it says of the newest version."""
 
     id: str
@@ -70,21 +70,21 @@ class Environment(Output):
     etag: str
 
 
-class EnvironmentId(Input):
-    """One environment."""
+class SimulationId(Input):
+    """One simulation."""
 
     id: Id
 
 
-class ListEnvironments(Paged):
-    """Environments that match."""
+class ListSimulations(Paged):
+    """Simulations that match."""
 
     project: ShortName | None = None
     model: ShortName | None = None
 
 
-class CreateEnvironment(Input):
-    """An environment to declare in a project that was created through the API."""
+class CreateSimulation(Input):
+    """A simulation to declare in a project that was created through the API."""
 
     project: ShortName
     name: ShortName
@@ -97,7 +97,7 @@ class CreateEnvironment(Input):
 
 
 class StartSimulation(Input):
-    """A run of an environment against a model version."""
+    """A run of a simulation against a model version."""
 
     id: Id
     model_version: int | None = Field(default=None, ge=1)
@@ -117,7 +117,7 @@ class ListEvidence(Input):
 
 
 class AllEvidence(Output):
-    """What every environment says of a model version, and whether it may serve."""
+    """What every simulation says of a model version, and whether it may serve."""
 
     model_version: int
     artefact_digest: str
@@ -130,9 +130,9 @@ CREATE = Operation(
     name="simulate.create",
     method="POST",
     path="/simulation/environments",
-    summary="Declare an environment: scenarios for a model, and the gate over their results.",
-    input=CreateEnvironment,
-    output=Environment,
+    summary="Declare a simulation: scenarios for a model, and the gate over their results.",
+    input=CreateSimulation,
+    output=Simulation,
     permission=Permission("simulation", "create"),
     status=201,
     cost="light",
@@ -142,18 +142,18 @@ LIST = Operation(
     name="simulate.list",
     method="GET",
     path="/simulation/environments",
-    summary="List environments and their verdicts.",
-    input=ListEnvironments,
-    output=Page[Environment],
+    summary="List simulations and their verdicts.",
+    input=ListSimulations,
+    output=Page[Simulation],
     permission=Permission("simulation", "read"),
 )
 GET = Operation(
     name="simulate.get",
     method="GET",
     path="/simulation/environments/{id}",
-    summary="Show one environment, with the evidence about the newest model version.",
-    input=EnvironmentId,
-    output=Environment,
+    summary="Show one simulation, with the evidence about the newest model version.",
+    input=SimulationId,
+    output=Simulation,
     permission=Permission("simulation", "read"),
     problems=("not-found",),
 )
@@ -161,7 +161,7 @@ START = Operation(
     name="simulate.start",
     method="POST",
     path="/simulation/environments/{id}",
-    summary="Run an environment against a model version; answers at once with a handle to poll.",
+    summary="Run a simulation against a model version; answers at once with a handle to poll.",
     input=StartSimulation,
     output=Job,
     permission=Permission("simulation", "execute"),
@@ -173,8 +173,8 @@ DELETE = Operation(
     name="simulate.delete",
     method="DELETE",
     path="/simulation/environments/{id}",
-    summary="Remove an environment from its project; the evidence it left is kept.",
-    input=EnvironmentId,
+    summary="Remove a simulation from its project; the evidence it left is kept.",
+    input=SimulationId,
     output=Done,
     permission=Permission("simulation", "delete"),
     cost="light",

@@ -117,7 +117,7 @@ def start(plan: ProcessPlan, settings: Settings) -> subprocess.Popen:
         return subprocess.Popen(
             plan.argv,
             cwd=CHECKOUT,
-            env=environment(settings),
+            env=env_vars(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -131,8 +131,8 @@ def log_of(plan: ProcessPlan, settings: Settings) -> Path:
     return settings.state.absolute() / "processes" / f"{plan.name.replace(' ', '-')}.log"
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """Environment in which every process sees the same instance and the same settings."""
+def env_vars(settings: Settings) -> dict[str, str]:
+    """Environment variables with which every process sees the same instance and settings."""
     return {
         **os.environ,
         "DAGSTER_HOME": str(CHECKOUT),

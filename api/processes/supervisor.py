@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import psutil
 
-from api.processes.plan import ProcessPlan, environment, is_free, log_of, plans, start
+from api.processes.plan import ProcessPlan, env_vars, is_free, log_of, plans, start
 from engine import lease
 from resources.running_instance import note_addresses
 from resources.settings import Settings
@@ -170,7 +170,7 @@ def take_down(settings: Settings) -> bool:
 
 def cancel_runs(settings: Settings) -> None:
     """Cancel the dagster_runs that are running, and wait for their processes; queued ones stay."""
-    os.environ.update(environment(settings))
+    os.environ.update(env_vars(settings))
     import dagster as dg
 
     running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])

@@ -22,7 +22,7 @@ class Requirements:
     memory: str = "2Gi"
     """Of each worker."""
     image: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    env_vars: dict[str, str] = field(default_factory=dict)
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: list[dict[str, Any]] = field(default_factory=list)
     queue: str | None = None
@@ -53,7 +53,7 @@ class Requirements:
 def _placed(place: Placement) -> dict[str, Any]:
     return {
         "image": place.image,
-        "environment": place.environment,
+        "env_vars": place.env_vars,
         "node_selector": place.node_selector,
         "tolerations": [each.model_dump(exclude_none=True) for each in place.tolerations],
         "queue": place.queue,

@@ -37,7 +37,7 @@ def resources_of(cpus: float, memory: str, gpus: int = 0) -> dict[str, Any]:
     return {"requests": {"cpu": f"{cpus:g}", **whole}, "limits": whole}
 
 
-def environment(variables: Mapping[str, str]) -> list[dict[str, Any]]:
+def env_vars(variables: Mapping[str, str]) -> list[dict[str, Any]]:
     """Environment variables as a container names them."""
     return [{"name": name, "value": value} for name, value in variables.items()]
 
@@ -54,7 +54,7 @@ def pod_spec(
     cluster: ClusterSettings,
     *,
     command: Sequence[str] = (),
-    environment: Sequence[Mapping[str, Any]] = (),
+    env: Sequence[Mapping[str, Any]] = (),
     memory_folders: Sequence[str] = (),
     secret: str = "",
 ) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def pod_spec(
     container: dict[str, Any] = {
         "name": name,
         "image": image,
-        "env": list(environment),
+        "env": list(env),
         "envFrom": sources(cluster, secret or cluster.secret),
         "resources": dict(resources),
         "securityContext": SECURE_CONTAINER,

@@ -28,9 +28,9 @@ class ClusterSettings(BaseSettings):
     service_account: str = "orrery-run"
     """Service account of run pods."""
     config_map: str = "orrery-settings"
-    """ConfigMap whose entries are the environment of runs and jobs."""
+    """ConfigMap whose entries are environment variables of runs and jobs."""
     secret: str = "orrery-secrets"  # noqa: S105
-    """Secret whose entries are the environment of run pods."""
+    """Secret whose entries are environment variables of run pods."""
     engine_secret: str = "orrery-engines"  # noqa: S105
     """Secret with the bucket and MLflow alone: all that training code is given."""
     bucket_secret: str = "orrery-bucket"  # noqa: S105

@@ -1,14 +1,14 @@
-"""The adapter of the service runtime on one machine: releases are files that the reconciler reads.
+"""The service runtime on one machine: deployments are files that the reconciler reads.
 
 timeout: `deploy` waits `READY_WITHIN_S` for the new version, besides the canary's own steps; a
-    release that takes longer is stopped.
+    deployment that takes longer is stopped.
 retry: the reconciler starts a dying process again with growing pauses; a version that does not
     start three times, or that answers with errors, is rolled back. A driver that was killed leaves
-    its release, which goes on, and its retry follows it.
-cancel: an interrupted driver stops its release: all traffic returns to the version before.
-duplicate: a release equal to the running one changes nothing. Of two releases at once the one that
-    was requested later wins, and the driver of the other raises Superseded.
-partial write: a release is renamed into place.
+    its deployment, which goes on, and its retry follows it.
+cancel: an interrupted driver stops its deployment: all traffic returns to the version before.
+duplicate: a deployment equal to the running one changes nothing. Of two deployments at once the
+    one that was requested later wins, and the driver of the other raises Superseded.
+partial write: a deployment is renamed into place.
 """
 
 import time
@@ -23,7 +23,7 @@ from engine import lease
 from engine.protocol import write_atomically
 from resources.compute.contract import ANY, NOBODY, Driver
 from resources.compute.requirements import Requirements
-from serving.contract import STOP, Release, ServiceStatus, StopOrder
+from serving.contract import STOP, Deployment, ServiceStatus, StopOrder
 
 READY_WITHIN_S = 120.0
 ABSENT_WITHIN_S = 30.0
@@ -41,7 +41,7 @@ class DeploymentFailed(Exception):
 
 
 class Superseded(DeploymentFailed):
-    """Another version of the service was released later, or the service was withdrawn."""
+    """Another version of the service was deployed later, or the service was undeployed."""
 
 
 class Runtime(Protocol):
@@ -55,12 +55,12 @@ class Runtime(Protocol):
 
     def deploy(
         self,
-        release: Release,
+        deployment: Deployment,
         on_change: Callable[[ServiceStatus], None],
         requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
-        """Status once the release has all traffic.
+        """Status once the deployment has all traffic.
 
         Raises DeploymentFailed, Superseded, RuntimeAbsent, or OSError. Interrupted by a driver that
         is cancelled, it gives all traffic back to the version before.
@@ -76,13 +76,13 @@ class Runtime(Protocol):
         ...
 
     def stop(self, service: str, run: str) -> None:
-        """Stop the release of the service that the dagster_run has requested, if it goes on.
+        """Stop the deployment of the service that the dagster_run has requested, if it goes on.
 
         For a driver that cannot do it: it was killed before it was cancelled. Raises OSError.
         """
         ...
 
-    def withdraw(self, service: str) -> None:
+    def undeploy(self, service: str) -> None:
         """Stop serving."""
         ...
 
@@ -96,7 +96,7 @@ class Runtime(Protocol):
 
 
 class LocalRuntime:
-    """Writes releases for the reconciler, and waits for what it reaches."""
+    """Writes deployments for the reconciler, and waits for what it reaches."""
 
     def __init__(self, services: Path, request_logs: Path) -> None:
         self._services = services
@@ -108,44 +108,44 @@ class LocalRuntime:
 
     def deploy(
         self,
-        release: Release,
+        deployment: Deployment,
         on_change: Callable[[ServiceStatus], None],
         requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
-        """Status once the release has all traffic; of the needs nothing is used here.
+        """Status once the deployment has all traffic; of the needs nothing is used here.
 
-        Raises RuntimeAbsent when no reconciler runs (the release is kept for when one does),
-        Superseded when another release is later, DeploymentFailed when it was rolled back or did
-        not become ready in time. Interrupted, it stops the release.
+        Raises RuntimeAbsent when no reconciler runs (the deployment is kept for when one does),
+        Superseded when another deployment is later, DeploymentFailed when it was rolled back or did
+        not become ready in time. Interrupted, it stops the deployment.
         """
-        folder, run = self._services / release.service, driver.run or uuid.uuid4().hex
+        folder, run = self._services / deployment.service, driver.run or uuid.uuid4().hex
         try:
-            return self._follow(folder, self._write(folder, release, run), on_change)
+            return self._follow(folder, self._write(folder, deployment, run), on_change)
         except (DeploymentFailed, RuntimeAbsent, OSError):
             raise
         except BaseException:
-            self.stop(release.service, run)
+            self.stop(deployment.service, run)
             raise
 
-    def _write(self, folder: Path, release: Release, run: str) -> Release:
-        """The release as the reconciler gets it. Raises Superseded."""
+    def _write(self, folder: Path, deployment: Deployment, run: str) -> Deployment:
+        """The deployment as the reconciler gets it. Raises Superseded."""
         folder.mkdir(parents=True, exist_ok=True)
         with lease.alone(folder / ".lock"):
             present = _read(folder)
-            asked_at = release.asked_at or time.time()
+            asked_at = deployment.asked_at or time.time()
             if present is not None and present.asked_at > asked_at:
                 raise Superseded(
-                    f"{release.service} {release.version} gives way to {present.version}, which "
-                    "was released later"
+                    f"{deployment.service} {deployment.version} gives way to {present.version}, "
+                    "which was deployed later"
                 )
             request = self._request(present, run)
-            released = release.model_copy(update={"asked_at": asked_at, "request": request})
-            write_atomically(folder / "release.json", released.model_dump_json(indent=2))
-        return released
+            deployed = deployment.model_copy(update={"asked_at": asked_at, "request": request})
+            write_atomically(folder / "deployment.json", deployed.model_dump_json(indent=2))
+        return deployed
 
-    def _request(self, present: Release | None, run: str) -> str:
-        """Identity of the request: that of the driver, unless its release was refused before."""
+    def _request(self, present: Deployment | None, run: str) -> str:
+        """Identity of the request: that of the driver, unless its deployment was refused before."""
         if present is None or _run_of(present) != run:
             return run
         status = self.status(present.service)
@@ -153,49 +153,49 @@ class LocalRuntime:
         return f"{run}/{uuid.uuid4().hex[:8]}" if is_refused else present.request
 
     def _follow(
-        self, folder: Path, release: Release, on_change: Callable[[ServiceStatus], None]
+        self, folder: Path, deployment: Deployment, on_change: Callable[[ServiceStatus], None]
     ) -> ServiceStatus:
-        patience_s = READY_WITHIN_S + release.step_s * len(release.canary)
+        patience_s = READY_WITHIN_S + deployment.step_s * len(deployment.canary)
         end, seen, heard = time.monotonic() + patience_s, None, float("-inf")
         while (now := time.monotonic()) < end:
             if lease.holder(self._services) is not None:
                 heard = now
             elif now - heard > ABSENT_WITHIN_S:
                 raise RuntimeAbsent(
-                    f"no reconciler is running, so {release.service} {release.version} is packaged "
-                    "but does not serve; start `orrery up`, which takes it up, and materialise "
-                    "this again"
+                    f"no reconciler is running, so {deployment.service} {deployment.version} is "
+                    "packaged but does not serve; start `orrery up`, which takes it up, and "
+                    "materialise this again"
                 )
-            present = _require_current(_read(folder), release)
-            status = self.status(release.service)
+            present = _require_current(_read(folder), deployment)
+            status = self.status(deployment.service)
             if status is not None and status.request == present.request:
                 bare = status.model_copy(update={"answering": []})
                 if bare != seen:
                     on_change(status)
                     seen = bare
                 if status.state == "rolled_back":
-                    raise DeploymentFailed(f"{release.service}: {status.message}")
+                    raise DeploymentFailed(f"{deployment.service}: {status.message}")
                 if status.state == "serving":
                     return status
             time.sleep(POLL_S)
-        reason = f"{release.version} did not serve within {patience_s:.0f} s"
-        self._stop(folder, release, reason)
+        reason = f"{deployment.version} did not serve within {patience_s:.0f} s"
+        self._stop(folder, deployment, reason)
         raise DeploymentFailed(
-            f"{release.service}: {reason}, so its release was stopped; see the logs in "
+            f"{deployment.service}: {reason}, so its deployment was stopped; see the logs in "
             f"{folder / 'logs'}"
         )
 
-    def _stop(self, folder: Path, release: Release, reason: str) -> None:
+    def _stop(self, folder: Path, deployment: Deployment, reason: str) -> None:
         """Have the reconciler give all traffic back to the version before."""
-        order = StopOrder(request=release.request, reason=reason)
+        order = StopOrder(request=deployment.request, reason=reason)
         write_atomically(folder / STOP, order.model_dump_json())
 
     def stop(self, service: str, run: str) -> None:
-        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        """Stop the deployment of the service that the dagster_run has requested, if it goes on."""
         folder = self._services / service
         present = _read(folder)
         if present is not None and _run_of(present) == run:
-            self._stop(folder, present, f"the release of {present.version} was stopped")
+            self._stop(folder, present, f"the deployment of {present.version} was stopped")
 
     def status(self, service: str) -> ServiceStatus | None:
         """What the reconciler has reached, or None when it knows no such service."""
@@ -214,13 +214,13 @@ class LocalRuntime:
         names = sorted(path.parent.name for path in self._services.glob("*/status.json"))
         return [status for name in names if (status := self.status(name))]
 
-    def withdraw(self, service: str) -> None:
+    def undeploy(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
         folder = self._services / service
         if not folder.exists():
             return
         with lease.alone(folder / ".lock"):
-            (folder / "release.json").unlink(missing_ok=True)
+            (folder / "deployment.json").unlink(missing_ok=True)
             (folder / STOP).unlink(missing_ok=True)
 
     def endpoint(self, service: str) -> str | None:
@@ -233,28 +233,30 @@ class LocalRuntime:
         return {status.url: 100} if status and status.answering else {}
 
 
-def _read(folder: Path) -> Release | None:
-    """The release in the folder, or None."""
+def _read(folder: Path) -> Deployment | None:
+    """The deployment in the folder, or None."""
     try:
-        return Release.model_validate_json((folder / "release.json").read_bytes())
+        return Deployment.model_validate_json((folder / "deployment.json").read_bytes())
     except FileNotFoundError:
         return None
 
 
-def _run_of(release: Release) -> str:
+def _run_of(deployment: Deployment) -> str:
     """The driver that the request is from."""
-    return release.request.partition("/")[0]
+    return deployment.request.partition("/")[0]
 
 
-def _require_current(present: Release | None, release: Release) -> Release:
-    """The present release, which asks for the same as this one. Raises Superseded."""
+def _require_current(present: Deployment | None, deployment: Deployment) -> Deployment:
+    """The present deployment, which asks for the same as this one. Raises Superseded."""
     if present is None:
-        raise Superseded(f"{release.service} was withdrawn")
-    same = present.model_copy(update={"request": release.request, "asked_at": release.asked_at})
-    if same != release:
+        raise Superseded(f"{deployment.service} was undeployed")
+    same = present.model_copy(
+        update={"request": deployment.request, "asked_at": deployment.asked_at}
+    )
+    if same != deployment:
         raise Superseded(
-            f"{release.service} {release.version} gives way to {present.version}, which was "
-            "released later"
+            f"{deployment.service} {deployment.version} gives way to {present.version}, which was "
+            "deployed later"
         )
     return present
 
@@ -269,7 +271,7 @@ def answer_to_example(
     traffic, is called again for so long. Raises DeploymentFailed when there is no answer.
     """
     if url is None:
-        raise DeploymentFailed("the service does not answer: somebody withdrew it")
+        raise DeploymentFailed("the service does not answer: it was undeployed")
     page = f"{url.removesuffix('/predict')}/example"
     end = time.monotonic() + patience_s
     with httpx.Client(timeout=10) as client:

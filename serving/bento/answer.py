@@ -188,4 +188,4 @@ def _json(value: Any) -> bytes:
 
 def load_app() -> App:
     """The application for the Bento that this file lies in."""
-    return App(Model(HERE), RequestLog.from_environment())
+    return App(Model(HERE), RequestLog.from_env_vars())

@@ -57,7 +57,7 @@ class RequestLog:
         threading.Thread(target=self._flush_for_ever, name="request-log", daemon=True).start()
 
     @classmethod
-    def from_environment(cls) -> "RequestLog | None":
+    def from_env_vars(cls) -> "RequestLog | None":
         """The log that REQUEST_LOG_FOLDER, _SAMPLE and _MEGABYTES ask for; None without folder."""
         folder = os.environ.get("REQUEST_LOG_FOLDER")
         if not folder:

@@ -28,7 +28,7 @@ UNSEEN = {
 """Outputs that other tests look at, because what makes them changes who may do what here."""
 UNSEEN_FIELDS = {
     "NewApiKey.revoked_at": "a new key is not revoked",
-    "Service.message": "a release that was rolled back says why, in test_releases",
+    "Service.message": "a deployment that was rolled back says why, in test_deployments",
 }
 
 
@@ -249,7 +249,7 @@ def _change_by_an_agent(seen: Seen) -> None:
     body = {"tool": "train.submit", "params": {"model": "flowers/classifier", "max_seconds": 60}}
     plan = ask("agent.execute", **body)["preview"]["plan_hash"]
     taken = ask("agent.execute", **body, plan_hash=plan)
-    ask("agent.execute", tool="services.withdraw", params={"id": "flowers.classifier-api"})
+    ask("agent.execute", tool="services.undeploy", params={"id": "flowers.classifier-api"})
     ask("jobs.stop", id=taken["handle"])
     seen.job({"job_id": taken["handle"]})
     declared = {

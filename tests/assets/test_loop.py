@@ -61,7 +61,7 @@ def test_training_is_compared_in_mlflow_by_its_parameters_metrics_and_pictures(l
     assert any(name.startswith("system/") for name in run.data.metrics)
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3, 4, 5]
     files = {f.path for f in client.list_artifacts(run.info.run_id, "training")}
-    assert {"training/confusion_matrix.png", "training/environment.txt"} <= files
+    assert {"training/confusion_matrix.png", "training/packages.txt"} <= files
 
 
 def test_a_refused_model_reaches_neither_the_alias_nor_traffic(loop):

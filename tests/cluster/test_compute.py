@@ -223,7 +223,7 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
         cpus=4,
         gpus=1,
         memory="8Gi",
-        environment={"NCCL_DEBUG": "INFO"},
+        env_vars={"NCCL_DEBUG": "INFO"},
         node_selector={"gpu": "h100"},
         tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
         priority="high",

@@ -12,7 +12,7 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.image_builder import Build, build_job
 from resources.services.cluster.manifests import entrance, objects_of, route
 from resources.services.cluster.version import Version, object_name
-from serving.contract import Release, RequestLogPlan
+from serving.contract import Deployment, RequestLogPlan
 from tests.deploy import manifests
 
 SERVICE = "a-team-with-a-long-name.reader-that-answers-questions-api"
@@ -34,7 +34,7 @@ NEEDS = Requirements(
     cpus=2,
     gpus=1,
     memory="4Gi",
-    environment={"COLOR": "red"},
+    env_vars={"COLOR": "red"},
     node_selector={"disk": "fast"},
     tolerations=[{"key": "reserved", "operator": "Exists"}],
     priority="high",
@@ -42,7 +42,7 @@ NEEDS = Requirements(
 LOG = RequestLogPlan(folder=Path("/requests"), sample=0.5, megabytes=8)
 
 
-def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **release) -> Version:
+def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **deployment) -> Version:
     body = {
         "service": service,
         "version": "v1234-0123456789ab",
@@ -57,7 +57,7 @@ def version(service=SERVICE, requirements=NEEDS, is_built_in=False, **release) -
         "request_log": LOG,
     }
     return Version(
-        release=Release(**body | release),
+        deployment=Deployment(**body | deployment),
         requirements=requirements,
         mark="0123456789abcdef",
         bento_uri="s3://bucket/bento.tar",
@@ -77,7 +77,7 @@ def everything(cluster=PLAIN, **how):
     return (
         *objects_of(created, cluster),
         entrance(created, cluster, {"orrery/state": "serving"}),
-        route(created.release.service, weights, cluster),
+        route(created.deployment.service, weights, cluster),
         build_job(build, cluster),
         *(
             ray_job(

@@ -31,7 +31,7 @@ from resources.services.local import DeploymentFailed
 from resources.settings import CHECKOUT
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
-from serving.contract import PackagingResult, PackagingSpec, Release, RequestLogPlan
+from serving.contract import Deployment, PackagingResult, PackagingSpec, RequestLogPlan
 from tests import buckets
 from tests.cluster.fixtures import ImagePlan, TestCluster
 from tests.cluster.gateway_proxy import GatewayProxy
@@ -128,7 +128,7 @@ def predict(url: str) -> dict[str, Any]:
 
 
 class World:
-    """A service's releases, the runtime that deploys them, and the traffic they get."""
+    """A service's deployments, the runtime that deploys them, and the traffic they get."""
 
     def __init__(self, cluster, gateway, bucket, bento, folder, name) -> None:
         self.cluster, self.gateway, self.name, self.folder = cluster, gateway, name, folder
@@ -149,15 +149,15 @@ class World:
         settings = self.settings.model_copy(update=changes)
         return ClusterRuntime(Cluster(settings), self.objects, self.folder / "requests")
 
-    def release(self, model_version: int, **changes) -> Release:
-        """A release of the Bento that calls itself that version."""
+    def deployment(self, model_version: int, **changes) -> Deployment:
+        """A deployment of the Bento that calls itself that version."""
         bento = self.folder / f"bento-{model_version}"
         if not bento.exists():
             shutil.copytree(self._bento.bento, bento)
             identity = bento / "src" / "identity.json"
             answer = {**json.loads(identity.read_bytes()), "model_version": model_version}
             identity.write_text(json.dumps(answer))
-        release: dict[str, Any] = {
+        deployment: dict[str, Any] = {
             "service": self.name,
             "version": f"v{model_version}-0123456789ab",
             "model_version": model_version,
@@ -168,16 +168,16 @@ class World:
             "canary": [10, 50, 100],
             "step_s": 0.4,
         }
-        return Release(**release | changes)
+        return Deployment(**deployment | changes)
 
-    def deploy(self, release: Release, runtime: ClusterRuntime | None = None, **how):
+    def deploy(self, deployment: Deployment, runtime: ClusterRuntime | None = None, **how):
         hear = how.pop("on_change", lambda status: None)
 
         def on_change(status) -> None:
             self.changes.append((status.state, status.weight, status.message))
             hear(status)
 
-        return (runtime or self.runtime).deploy(release, on_change, **how)
+        return (runtime or self.runtime).deploy(deployment, on_change, **how)
 
     def predict(self) -> httpx.Response:
         url = f"{self.gateway.url}/{self.name}/predict"
@@ -222,7 +222,7 @@ def named(shared, gateway, bucket, bento, tmp_path_factory):
 
 
 def put_away(world: World) -> None:
-    world.runtime.withdraw(world.name)
+    world.runtime.undeploy(world.name)
     for pod in world.pods():
         world.cluster.api.delete("Pod", pod["metadata"]["name"], grace_s=0)
 
@@ -246,9 +246,9 @@ def kept() -> list[str]:
 def served(cluster, named, kept) -> Iterator[World]:
     """A service whose first version has the traffic."""
     created = named(kept.pop() if kept else f"shop.{uuid.uuid4().hex[:6]}")
-    created.deploy(created.release(1))
+    created.deploy(created.deployment(1))
     created.changes.clear()
-    (pod,), version = created.pods(), created.release(1).version
+    (pod,), version = created.pods(), created.deployment(1).version
     yield created
     cluster.api.heal()
     if is_as_before(created, version, pod["metadata"]["name"]):
@@ -296,8 +296,8 @@ class Load(threading.Thread):
         self.join(20)
 
 
-def test_the_first_release_answers_at_the_gateway(world):
-    status = world.deploy(world.release(1))
+def test_the_first_deployment_answers_at_the_gateway(world):
+    status = world.deploy(world.deployment(1))
 
     assert (status.state, status.weight, status.serving) == ("serving", 100, status.target)
     assert [replica.state for replica in status.replicas] == ["ready"]
@@ -307,7 +307,7 @@ def test_the_first_release_answers_at_the_gateway(world):
 
 
 def test_two_replicas_both_answer(served):
-    served.deploy(served.release(1, replicas=2))
+    served.deploy(served.deployment(1, replicas=2))
 
     url = f"{served.gateway.url}/{served.name}/livez"
     until(lambda: len({httpx.get(url).json()["pid"] for _ in range(20)}) == 2)
@@ -315,7 +315,7 @@ def test_two_replicas_both_answer(served):
 
 def test_a_new_version_takes_over_step_by_step_without_a_failed_request(served):
     with Load(served) as load:
-        served.deploy(served.release(2))
+        served.deploy(served.deployment(2))
         until(lambda: load.versions[-1] == 2)
 
     assert set(load.statuses) == {200}
@@ -326,9 +326,9 @@ def test_a_new_version_takes_over_step_by_step_without_a_failed_request(served):
 
 
 def test_nothing_of_the_earlier_version_is_left(served):
-    served.deploy(served.release(2))
+    served.deploy(served.deployment(2))
 
-    version = served.release(2).version
+    version = served.deployment(2).version
     assert served.objects_of() == [
         ("Deployment", version),
         ("Service", ""),
@@ -341,7 +341,7 @@ def test_a_bento_that_is_not_the_one_of_the_digest_is_not_served(served, monkeyp
     monkeypatch.setattr("resources.services.cluster.adapter.pack", wrongly_packed)
 
     with pytest.raises(DeploymentFailed, match=r"does not start.*has hash .* expected 000000"):
-        served.deploy(served.release(2))
+        served.deploy(served.deployment(2))
 
     assert served.answering() == 1
 
@@ -352,11 +352,11 @@ def wrongly_packed(folder: Path, archive: Path) -> str:
 
 
 def test_a_version_that_dies_at_its_start_is_rolled_back_with_its_own_words(served):
-    release = served.release(2)
-    (release.bento / "src" / "keeper.py").write_text("raise SystemExit('no such model')")
+    deployment = served.deployment(2)
+    (deployment.bento / "src" / "keeper.py").write_text("raise SystemExit('no such model')")
 
     with Load(served) as load, pytest.raises(DeploymentFailed, match="no such model"):
-        served.deploy(release)
+        served.deploy(deployment)
 
     assert (set(load.statuses), set(load.versions)) == ({200}, {1})
     status = served.status()
@@ -366,20 +366,20 @@ def test_a_version_that_dies_at_its_start_is_rolled_back_with_its_own_words(serv
 
 
 def test_a_canary_that_answers_with_errors_is_rolled_back(served):
-    release = served.release(2, step_s=10, canary=[50, 100])
-    answer = release.bento / "src" / "answer.py"
+    deployment = served.deployment(2, step_s=10, canary=[50, 100])
+    answer = deployment.bento / "src" / "answer.py"
     text = answer.read_text()
     answer.write_text(text.replace("self._batcher.outputs(rows)", "self._batcher.lost(rows)"))
 
     with Load(served), pytest.raises(DeploymentFailed, match=r"with errors at 50 % of the tra"):
-        served.deploy(release)
+        served.deploy(deployment)
 
     assert served.shares() == {"1": 100}
     assert served.answering() == 1
 
 
 def test_a_canary_that_dies_is_rolled_back(served):
-    release = served.release(2, step_s=10, canary=[50, 100])
+    deployment = served.deployment(2, step_s=10, canary=[50, 100])
 
     def kill(status) -> None:
         if status.state == "canary":
@@ -387,14 +387,14 @@ def test_a_canary_that_dies_is_rolled_back(served):
             served.cluster.kubelet.oom_kill(pod["metadata"]["name"])
 
     with pytest.raises(DeploymentFailed, match=r"died \(.*OOMKilled.*at 50 %"):
-        served.deploy(release, on_change=kill)
+        served.deploy(deployment, on_change=kill)
 
     assert served.answering() == 1
 
 
 def test_an_image_that_cannot_be_pulled_is_told_and_refused(served):
     with pytest.raises(DeploymentFailed, match="ImagePull"):
-        served.deploy(served.release(2), requirements=Requirements(image="nowhere:1"))
+        served.deploy(served.deployment(2), requirements=Requirements(image="nowhere:1"))
 
     assert any("ImagePull" in message for _, _, message in served.changes[:-1])
     assert served.answering() == 1
@@ -413,7 +413,7 @@ def test_a_quota_that_is_used_up_is_told_and_waited_for(served):
         if "exceeded quota" in status.message:
             served.cluster.api.delete("ResourceQuota", "small", served.cluster.namespace)
 
-    served.deploy(served.release(2), on_change=make_room)
+    served.deploy(served.deployment(2), on_change=make_room)
 
     assert served.answering() == 2
 
@@ -428,7 +428,7 @@ def interrupted(served):
                 raise Interrupted
 
         with pytest.raises(Interrupted):
-            served.deploy(served.release(2), on_change=at_half, driver=driver)
+            served.deploy(served.deployment(2), on_change=at_half, driver=driver)
 
     return interrupt
 
@@ -438,13 +438,13 @@ def test_the_retry_of_a_lost_driver_goes_on_from_what_it_reached(served, interru
     assert served.shares() == {"1": 50, "2": 50}
     served.changes.clear()
 
-    served.deploy(served.release(2))
+    served.deploy(served.deployment(2))
 
     assert min(weight for _, weight, _ in served.changes) == 50
     assert (served.answering(), served.shares()) == (2, {"2": 100})
 
 
-def test_the_release_of_a_lost_driver_is_stopped_for_it(served, interrupted):
+def test_the_deployment_of_a_lost_driver_is_stopped_for_it(served, interrupted):
     interrupted(LOST)
     served.runtime.stop(served.name, "another run")
     assert served.shares() == {"1": 50, "2": 50}
@@ -452,7 +452,7 @@ def test_the_release_of_a_lost_driver_is_stopped_for_it(served, interrupted):
     served.runtime.stop(served.name, "run")
 
     assert served.shares() == {"1": 100}
-    assert served.objects_of("Deployment") == [("Deployment", served.release(1).version)]
+    assert served.objects_of("Deployment") == [("Deployment", served.deployment(1).version)]
     assert "was stopped" in served.status().message
 
 
@@ -460,19 +460,19 @@ def test_a_cancelled_driver_gives_the_traffic_back(served, interrupted):
     interrupted(Driver("run", lambda: True))
 
     assert served.shares() == {"1": 100}
-    assert served.objects_of("Deployment") == [("Deployment", served.release(1).version)]
-    first, second = served.release(1).version, served.release(2).version
-    text = f"the release of {second} was stopped; version {first} has all traffic"
+    assert served.objects_of("Deployment") == [("Deployment", served.deployment(1).version)]
+    first, second = served.deployment(1).version, served.deployment(2).version
+    text = f"the deployment of {second} was stopped; version {first} has all traffic"
     assert served.status().message == text
     assert {a.version: a.percent for a in served.status().answering} == {first: 100}
 
 
-def test_a_release_gives_way_to_a_later_one(served):
+def test_a_deployment_gives_way_to_a_later_one(served):
     caught: list[BaseException] = []
 
     def deploy() -> None:
         try:
-            served.deploy(served.release(2, step_s=30))
+            served.deploy(served.deployment(2, step_s=30))
         except DeploymentFailed as error:
             caught.append(error)
 
@@ -480,20 +480,22 @@ def test_a_release_gives_way_to_a_later_one(served):
     earlier.start()
     until(lambda: served.shares() == {"1": 90, "2": 10})
 
-    served.deploy(served.release(3))
+    served.deploy(served.deployment(3))
 
     earlier.join(20)
     assert [type(error) for error in caught] == [Superseded]
-    assert served.objects_of("Deployment") == [("Deployment", served.release(3).version)]
+    assert served.objects_of("Deployment") == [("Deployment", served.deployment(3).version)]
 
 
-def in_the_background(world: World, release: Release) -> tuple[threading.Thread, list[Exception]]:
-    """A driver of the release, and what it raises."""
+def in_the_background(
+    world: World, deployment: Deployment
+) -> tuple[threading.Thread, list[Exception]]:
+    """A driver of the deployment, and what it raises."""
     caught: list[Exception] = []
 
     def deploy() -> None:
         try:
-            world.deploy(release)
+            world.deploy(deployment)
         except DeploymentFailed as error:
             caught.append(error)
 
@@ -504,36 +506,36 @@ def in_the_background(world: World, release: Release) -> tuple[threading.Thread,
 
 def test_going_back_in_the_last_canary_step_costs_no_request(served):
     with Load(served) as load:
-        earlier, caught = in_the_background(served, served.release(2, canary=[100], step_s=600))
+        earlier, caught = in_the_background(served, served.deployment(2, canary=[100], step_s=600))
         until(lambda: served.shares() == {"2": 100})
         until(lambda: load.versions[-1] == 2)
 
-        status = served.deploy(served.release(1))
+        status = served.deploy(served.deployment(1))
 
         earlier.join(20)
         until(lambda: load.versions[-1] == 1)
     assert [type(error) for error in caught] == [Superseded]
     assert set(load.statuses) == {200}
-    first = served.release(1).version
+    first = served.deployment(1).version
     assert (status.state, served.shares()) == ("serving", {"1": 100})
     assert [(a.version, a.percent) for a in served.status().answering] == [(first, 100)]
     assert served.objects_of("Deployment") == [("Deployment", first)]
 
 
-def test_of_two_releases_the_one_that_was_requested_later_wins(served):
-    served.deploy(served.release(2, asked_at=2_000_000_000.0))
+def test_of_two_deployments_the_one_that_was_requested_later_wins(served):
+    served.deploy(served.deployment(2, asked_at=2_000_000_000.0))
 
     with pytest.raises(Superseded, match="gives way to v2"):
-        served.deploy(served.release(3, asked_at=1_900_000_000.0))
+        served.deploy(served.deployment(3, asked_at=1_900_000_000.0))
 
     assert served.answering() == 2
-    assert served.objects_of("Deployment") == [("Deployment", served.release(2).version)]
-    served.deploy(served.release(1, asked_at=2_100_000_000.0))
+    assert served.objects_of("Deployment") == [("Deployment", served.deployment(2).version)]
+    served.deploy(served.deployment(1, asked_at=2_100_000_000.0))
 
 
-def test_releases_at_the_same_moment_leave_one_version_and_what_is_reported_answers(served):
-    second, third = served.release(2), served.release(3)
-    drivers = [in_the_background(served, release) for release in (second, third)]
+def test_deployments_at_the_same_moment_leave_one_version_and_what_is_reported_answers(served):
+    second, third = served.deployment(2), served.deployment(3)
+    drivers = [in_the_background(served, deployment) for deployment in (second, third)]
 
     for thread, _ in drivers:
         thread.join(60)
@@ -547,12 +549,12 @@ def test_releases_at_the_same_moment_leave_one_version_and_what_is_reported_answ
     assert (answering.model_version, answering.percent) == (served.answering(), 100)
 
 
-def test_what_a_lost_driver_left_is_taken_away_by_the_next_release(served, interrupted):
+def test_what_a_lost_driver_left_is_taken_away_by_the_next_deployment(served, interrupted):
     interrupted(LOST)
 
-    served.deploy(served.release(3))
+    served.deploy(served.deployment(3))
 
-    assert served.objects_of("Deployment") == [("Deployment", served.release(3).version)]
+    assert served.objects_of("Deployment") == [("Deployment", served.deployment(3).version)]
 
 
 def test_a_canary_is_reported_by_the_shares_that_answer(served):
@@ -562,19 +564,19 @@ def test_a_canary_is_reported_by_the_shares_that_answer(served):
         if status.state == "canary":
             seen.append({a.model_version: a.percent for a in status.answering})
 
-    served.deploy(served.release(2, canary=[10, 100]), on_change=look)
+    served.deploy(served.deployment(2, canary=[10, 100]), on_change=look)
 
     assert seen == [{1: 90, 2: 10}, {2: 100}]
     (answering,) = served.status().answering
     assert (answering.artefact_digest, answering.requests) == ("0" * 64, None)
 
 
-def test_a_first_release_that_is_stopped_leaves_nothing_that_serves(world):
+def test_a_first_deployment_that_is_stopped_leaves_nothing_that_serves(world):
     def interrupt(_) -> None:
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        world.deploy(world.release(1), on_change=interrupt, driver=Driver("run", lambda: True))
+        world.deploy(world.deployment(1), on_change=interrupt, driver=Driver("run", lambda: True))
 
     status = world.status()
     assert status.message.endswith("was stopped; nothing serves")
@@ -582,19 +584,19 @@ def test_a_first_release_that_is_stopped_leaves_nothing_that_serves(world):
     assert world.objects_of("Deployment", "HTTPRoute") == []
 
 
-def test_a_service_withdrawn_in_the_middle_stays_withdrawn(served):
-    def withdraw(status) -> None:
+def test_a_service_undeployed_in_the_middle_stays_undeployed(served):
+    def undeploy(status) -> None:
         if status.weight == 10:
-            served.runtime.withdraw(served.name)
+            served.runtime.undeploy(served.name)
 
-    with pytest.raises(Superseded, match="somebody withdrew it"):
-        served.deploy(served.release(2), on_change=withdraw)
+    with pytest.raises(Superseded, match="it was undeployed"):
+        served.deploy(served.deployment(2), on_change=undeploy)
 
     assert served.objects_of() == []
 
 
-def test_a_withdrawn_service_leaves_nothing(served):
-    served.runtime.withdraw(served.name)
+def test_an_undeployed_service_leaves_nothing(served):
+    served.runtime.undeploy(served.name)
 
     assert served.objects_of() == []
     assert served.status() is None
@@ -602,10 +604,10 @@ def test_a_withdrawn_service_leaves_nothing(served):
     until(lambda: all("deletionTimestamp" in pod["metadata"] for pod in served.pods()))
 
 
-def test_a_release_equal_to_the_serving_one_changes_nothing(served):
+def test_a_deployment_equal_to_the_serving_one_changes_nothing(served):
     writes, stored = len(served.cluster.api.requests), buckets.written()
 
-    status = served.deploy(served.release(1))
+    status = served.deploy(served.deployment(1))
 
     assert status.state == "serving"
     assert {method for method, _, _ in served.cluster.api.requests[writes:]} == {"GET"}
@@ -614,10 +616,10 @@ def test_a_release_equal_to_the_serving_one_changes_nothing(served):
 
 def test_a_rolled_back_service_takes_its_own_version_again(served):
     with pytest.raises(DeploymentFailed):
-        served.deploy(served.release(2), requirements=Requirements(image="nowhere:1"))
+        served.deploy(served.deployment(2), requirements=Requirements(image="nowhere:1"))
 
     with Load(served) as load:
-        status = served.deploy(served.release(1))
+        status = served.deploy(served.deployment(1))
 
     assert (status.state, status.weight, status.message) == ("serving", 100, "")
     assert set(load.statuses) == {200}
@@ -625,7 +627,7 @@ def test_a_rolled_back_service_takes_its_own_version_again(served):
 
 def test_more_replicas_of_the_serving_version_need_no_canary(served):
     with Load(served) as load:
-        status = served.deploy(served.release(1, replicas=2))
+        status = served.deploy(served.deployment(1, replicas=2))
 
     assert [replica.state for replica in status.replicas] == ["ready", "ready"]
     assert {weight for _, weight, _ in served.changes} == {100}
@@ -647,15 +649,15 @@ def test_errors_of_the_api_server_that_pass_are_waited_out(world):
         world.cluster.api.fail(status, times=1, path="deployments|services|httproutes")
         world.cluster.api.fail(status, times=1, method="PATCH", path="httproutes")
 
-    assert world.deploy(world.release(1)).state == "serving"
+    assert world.deploy(world.deployment(1)).state == "serving"
 
 
 def test_the_request_log_reaches_the_bucket_to_the_last_request(world):
     log = RequestLogPlan(folder=world.folder, sample=1.0, megabytes=1)
-    world.deploy(world.release(1, request_log=log))
+    world.deploy(world.deployment(1, request_log=log))
     world.answering()
 
-    world.runtime.withdraw(world.name)
+    world.runtime.undeploy(world.name)
 
     logs = RequestLogs(world.folder / "fetched", world.objects)
     recent = until(lambda: logs.recent(world.name))
@@ -668,21 +670,21 @@ def test_the_request_log_reaches_the_bucket_to_the_last_request(world):
 def test_a_service_with_room_to_grow_is_scaled(served, autoscaler, kind):
     runtime = served.runtime_with(autoscaler=autoscaler, prometheus_url="http://prometheus")
 
-    served.deploy(served.release(1, most_replicas=3), runtime)
+    served.deploy(served.deployment(1, most_replicas=3), runtime)
 
-    version = served.release(1).version
+    version = served.deployment(1).version
     created = served.objects_of("HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget")
     assert created == [(kind, version), ("PodDisruptionBudget", version)]
-    runtime.withdraw(served.name)
+    runtime.undeploy(served.name)
 
 
 @pytest.mark.parametrize(("before", "after"), [("keda", "hpa"), ("hpa", "keda")])
 def test_a_service_that_changes_its_autoscaler_keeps_none_of_the_other(world, before, after):
     url = "http://prometheus"
     old, new = (world.runtime_with(autoscaler=a, prometheus_url=url) for a in (before, after))
-    world.deploy(world.release(1, most_replicas=3), old)
+    world.deploy(world.deployment(1, most_replicas=3), old)
 
-    world.deploy(world.release(1, most_replicas=3), new)
+    world.deploy(world.deployment(1, most_replicas=3), new)
 
     (scaler,) = world.objects_of("HorizontalPodAutoscaler", "ScaledObject")
     assert (scaler[0] == "ScaledObject") is (after == "keda")
@@ -692,23 +694,23 @@ def test_an_autoscaler_that_keda_still_knows_for_a_moment_is_waited_out(world):
     runtime = world.runtime_with(autoscaler="keda", prometheus_url="http://prometheus")
     world.cluster.api.fail(403, times=2, method="PATCH", path="scaledobjects")
 
-    assert world.deploy(world.release(1, most_replicas=3), runtime).state == "serving"
+    assert world.deploy(world.deployment(1, most_replicas=3), runtime).state == "serving"
 
 
-def test_a_service_is_withdrawn_from_a_gateway_that_is_no_longer_in_the_settings(world):
-    world.deploy(world.release(1))
+def test_a_service_is_undeployed_from_a_gateway_that_is_no_longer_in_the_settings(world):
+    world.deploy(world.deployment(1))
 
-    world.runtime_with(gateway="", services_url="").withdraw(world.name)
+    world.runtime_with(gateway="", services_url="").undeploy(world.name)
 
     assert world.objects_of("HTTPRoute", "Service", "Deployment") == []
 
 
 def test_a_new_version_begins_with_as_many_replicas_as_the_autoscaler_had(served):
-    served.deploy(served.release(1, most_replicas=2))
+    served.deploy(served.deployment(1, most_replicas=2))
     (created,) = served.cluster.api.list("Deployment", labels=f"orrery/service={served.label}")
     served.cluster.api.patch("Deployment", created["metadata"]["name"], {"spec": {"replicas": 2}})
 
-    served.deploy(served.release(2, most_replicas=2, canary=[100]))
+    served.deploy(served.deployment(2, most_replicas=2, canary=[100]))
 
     (created,) = served.cluster.api.list("Deployment", labels=f"orrery/service={served.label}")
     assert created["spec"]["replicas"] == 2
@@ -716,9 +718,9 @@ def test_a_new_version_begins_with_as_many_replicas_as_the_autoscaler_had(served
 
 def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
     runtime = world.runtime_with(gateway="", services_url="")
-    world.deploy(world.release(1), runtime)
+    world.deploy(world.deployment(1), runtime)
 
-    status = world.deploy(world.release(2), runtime)
+    status = world.deploy(world.deployment(2), runtime)
 
     service = world.cluster.api.get("Service", world.label)
     host, port = world.gateway.pod_of(service, 80)
@@ -742,15 +744,15 @@ def test_a_process_of_the_cluster_asks_a_service_without_leaving_the_cluster(ser
 
 def test_a_new_version_has_its_share_of_what_processes_of_the_cluster_ask(served, within):
     results: list[dict[str, int]] = []
-    release = served.release(2, canary=[30, 100])
+    deployment = served.deployment(2, canary=[30, 100])
 
     def look(status) -> None:
         if (status.state, status.weight) == ("canary", 30):
             results.append(within())
 
-    served.deploy(release, on_change=look)
+    served.deploy(deployment, on_change=look)
 
-    assert {release.version in url: percent for url, percent in results[0].items()} == {
+    assert {deployment.version in url: percent for url, percent in results[0].items()} == {
         False: 70,
         True: 30,
     }
@@ -782,7 +784,7 @@ class Registry:
         self.world, self.pushed, self._bin = world, folder / "pushed.txt", folder / "bin"
         self.settings = {"registry": "registry.test/models", "builder_image": "builder:1"}
         self._bin.mkdir()
-        self.bento = world.release(1).bento
+        self.bento = world.deployment(1).bento
         python = f'exec {sys.executable} "${{1/#*bento/{self.bento}}}" "${{@:2}}"'
         self._write("python", python)
         self.build_with(f'echo "$@" >> {self.pushed}')
@@ -799,7 +801,7 @@ class Registry:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def deploy(self):
-        return self.world.deploy(self.world.release(1), self.world.runtime_with(**self.settings))
+        return self.world.deploy(self.world.deployment(1), self.world.runtime_with(**self.settings))
 
     def jobs(self) -> list[dict[str, Any]]:
         return self.world.cluster.api.list("Job")

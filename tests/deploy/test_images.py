@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.processes.plan import environment
+from api.processes.plan import env_vars
 from resources.revision import revision
 from resources.settings import CHECKOUT, Settings
 
@@ -98,7 +98,7 @@ def test_one_host_finds_everything_that_its_processes_need_in_the_training_image
 
 @every_image
 def test_processes_see_in_an_image_what_they_see_on_one_machine(image):
-    on_one_machine = environment(Settings())
+    on_one_machine = env_vars(Settings())
     shared = (words_of(image).keys() & on_one_machine.keys()) - OF_THE_PLACE
 
     assert {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "OMP_WAIT_POLICY"} <= shared

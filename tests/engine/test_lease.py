@@ -14,7 +14,7 @@ def test_a_held_work_directory_names_its_holder(tmp_path):
     os.close(descriptor)
 
 
-def test_a_released_work_directory_has_no_holder(tmp_path):
+def test_a_deployed_work_directory_has_no_holder(tmp_path):
     os.close(lease.hold(tmp_path))
     assert lease.holder(tmp_path) is None
 

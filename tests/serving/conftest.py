@@ -17,9 +17,9 @@ from engine.artefact import SIGNATURE, read_signature, seal
 from engine.protocol import write_atomically
 from serving.contract import (
     STOP,
+    Deployment,
     PackagingResult,
     PackagingSpec,
-    Release,
     ServiceStatus,
     StopOrder,
 )
@@ -75,13 +75,13 @@ def package(
 
 
 @pytest.fixture(scope="session")
-def releases(package) -> list[Release]:
-    """Releases of two versions that answer differently."""
-    return [release_of(*package(weight, version)) for version, weight in ((1, 0.1), (2, 0.2))]
+def deployments(package) -> list[Deployment]:
+    """Deployments of two versions that answer differently."""
+    return [deployment_of(*package(weight, version)) for version, weight in ((1, 0.1), (2, 0.2))]
 
 
-def release_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Release:
-    return Release(
+def deployment_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Deployment:
+    return Deployment(
         request=f"request of {packaged.version}",
         service=SERVICE,
         version=packaged.version,
@@ -94,7 +94,7 @@ def release_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Releas
 
 
 class Serving:
-    """A reconciler over a folder of releases."""
+    """A reconciler over a folder of deployments."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -116,15 +116,15 @@ class Serving:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/{SERVICE}/predict"
 
-    def ask(self, release: Release) -> None:
-        folder = self.folder / release.service
+    def ask(self, deployment: Deployment) -> None:
+        folder = self.folder / deployment.service
         folder.mkdir(exist_ok=True)
-        write_atomically(folder / "release.json", release.model_dump_json())
+        write_atomically(folder / "deployment.json", deployment.model_dump_json())
 
-    def stop_release(self, release: Release) -> None:
-        """Stop the release, as the runtime adapter does for a cancelled dagster_run."""
-        order = StopOrder(request=release.request, reason="the release was stopped")
-        write_atomically(self.folder / release.service / STOP, order.model_dump_json())
+    def stop_deployment(self, deployment: Deployment) -> None:
+        """Stop the deployment, as the runtime adapter does for a cancelled dagster_run."""
+        order = StopOrder(request=deployment.request, reason="the deployment was stopped")
+        write_atomically(self.folder / deployment.service / STOP, order.model_dump_json())
 
     def answering(self) -> dict[int, int]:
         """Percent of the traffic by model version, as the status says."""
@@ -138,12 +138,12 @@ class Serving:
             return None
         return ServiceStatus.model_validate_json(text)
 
-    def serving(self, release: Release) -> ServiceStatus:
-        """Status once the release has all traffic."""
+    def serving(self, deployment: Deployment) -> ServiceStatus:
+        """Status once the deployment has all traffic."""
 
         def reached() -> ServiceStatus | None:
             status = self.status()
-            done = status and status.state == "serving" and status.target == release.version
+            done = status and status.state == "serving" and status.target == deployment.version
             return status if done else None
 
         return until(reached)

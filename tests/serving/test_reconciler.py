@@ -19,36 +19,36 @@ def descendants(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
-def test_a_release_is_served_behind_the_router(serving, releases):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
+def test_a_deployment_is_served_behind_the_router(serving, deployments):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
     answer = serving.predict().json()
     assert answer["model_version"] == 1
     assert answer["outputs"][0][0] - 0.4 < 1e-6
 
 
-def test_a_new_version_takes_over_without_a_failed_request(serving, releases, load):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
+def test_a_new_version_takes_over_without_a_failed_request(serving, deployments, load):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
     with load() as requests:
-        serving.ask(releases[1])
-        serving.serving(releases[1])
+        serving.ask(deployments[1])
+        serving.serving(deployments[1])
         until(lambda: serving.predict().json()["model_version"] == 2)
     assert set(requests.answers) == {200}
     assert requests.versions == {1, 2}
 
 
-def test_a_killed_service_process_is_started_again(serving, releases):
-    serving.ask(releases[0])
-    pid = serving.serving(releases[0]).replicas[0].pid
+def test_a_killed_service_process_is_started_again(serving, deployments):
+    serving.ask(deployments[0])
+    pid = serving.serving(deployments[0]).replicas[0].pid
     os.kill(pid, signal.SIGKILL)
     until(lambda: (s := serving.status()) and s.replicas and s.replicas[0].pid != pid)
-    serving.serving(releases[0])
+    serving.serving(deployments[0])
     until(lambda: serving.predict().status_code == 200)
 
 
-def test_one_of_two_replicas_killed_costs_no_request(serving, releases, load):
-    two = releases[0].model_copy(update={"replicas": 2})
+def test_one_of_two_replicas_killed_costs_no_request(serving, deployments, load):
+    two = deployments[0].model_copy(update={"replicas": 2})
     serving.ask(two)
     victim = serving.serving(two).replicas[0]
     with load() as requests:
@@ -60,58 +60,62 @@ def test_one_of_two_replicas_killed_costs_no_request(serving, releases, load):
     assert set(requests.answers) == {200}
 
 
-def test_a_version_that_does_not_start_is_rolled_back(serving, releases, tmp_path):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
-    broken = releases[1].model_copy(update={"bento": tmp_path / "nothing", "version": "v9-broken"})
+def test_a_version_that_does_not_start_is_rolled_back(serving, deployments, tmp_path):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
+    broken = deployments[1].model_copy(
+        update={"bento": tmp_path / "nothing", "version": "v9-broken"}
+    )
     serving.ask(broken)
     status = until(lambda: (s := serving.status()) and s.state == "rolled_back" and s)
     assert "does not start" in status.message
     assert serving.predict().json()["model_version"] == 1
 
 
-def test_a_canary_that_answers_with_errors_is_rolled_back(serving, releases, load, tmp_path):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
+def test_a_canary_that_answers_with_errors_is_rolled_back(serving, deployments, load, tmp_path):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
     bento = tmp_path / "failing"
-    shutil.copytree(releases[1].bento, bento)
+    shutil.copytree(deployments[1].bento, bento)
     answer = bento / "src" / "answer.py"
     broken = answer.read_text().replace("self._batcher.outputs(rows)", "self._batcher.lost(rows)")
     answer.write_text(broken)
     with load() as requests:
         until(lambda: len(requests.answers) > 50)
-        serving.ask(releases[1].model_copy(update={"bento": bento, "step_s": 5.0}))
+        serving.ask(deployments[1].model_copy(update={"bento": bento, "step_s": 5.0}))
         status = until(lambda: (s := serving.status()) and s.state == "rolled_back" and s)
     assert "answered with errors" in status.message
     assert serving.predict().json()["model_version"] == 1
 
 
-def test_stopping_leaves_nothing_running(serving, releases):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
+def test_stopping_leaves_nothing_running(serving, deployments):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
     pids = descendants(serving.process.pid)
     assert len(pids) >= 4
     serving.stop()
     assert gone(pids)
 
 
-def test_a_killed_reconciler_takes_its_processes_along_and_the_next_one_serves(serving, releases):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
+def test_a_killed_reconciler_takes_its_processes_along_and_the_next_one_serves(
+    serving, deployments
+):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
     pids = descendants(serving.process.pid)
     serving.process.kill()
     serving.process.wait()
     until(lambda: gone(pids))
     serving.start()
     until(lambda: (s := serving.status()) and s.replicas and s.replicas[0].pid not in pids)
-    serving.serving(releases[0])
+    serving.serving(deployments[0])
     assert serving.predict().status_code == 200
 
 
-def test_a_withdrawn_service_is_not_routed_any_more(serving, releases):
-    serving.ask(releases[0])
-    serving.serving(releases[0])
-    (serving.folder / releases[0].service / "release.json").unlink()
+def test_an_undeployed_service_is_not_routed_any_more(serving, deployments):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
+    (serving.folder / deployments[0].service / "deployment.json").unlink()
     until(lambda: serving.status() is None)
     assert serving.predict().status_code in (404, 503)
 

@@ -1,4 +1,4 @@
-"""The roll-out over every order of releases, stops, withdrawals, crashes and restarts."""
+"""The roll-out over every order of deployments, stops, ends, crashes and restarts."""
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -11,8 +11,8 @@ from serving.rollout import (
     Rollout,
     Seen,
     Stopped,
+    Undeployed,
     Variant,
-    Withdrawn,
     advance,
     answering,
     kept,
@@ -110,23 +110,23 @@ def test_a_third_version_in_the_last_step_of_the_second_returns_traffic_to_the_f
     assert kept(world.state) == (V1, V3)
 
 
-def test_a_stopped_release_says_which_version_has_the_traffic():
+def test_a_stopped_deployment_says_which_version_has_the_traffic():
     world = World().served(V1).in_canary(V2, 10)
-    world.happen(Stopped(why="the release of v2 was stopped"))
+    world.happen(Stopped(why="the deployment of v2 was stopped"))
     assert phase(world.state) == "rolled_back"
     assert world.shares() == {"v1": 100}
-    assert message(world.state) == "the release of v2 was stopped; version v1 has all traffic"
+    assert message(world.state) == "the deployment of v2 was stopped; version v1 has all traffic"
 
 
-def test_a_first_release_that_is_stopped_leaves_nothing():
+def test_a_first_deployment_that_is_stopped_leaves_nothing():
     world = World()
     world.deploy(V1)
-    world.happen(Stopped(why="the release of v1 was stopped"))
+    world.happen(Stopped(why="the deployment of v1 was stopped"))
     assert (kept(world.state), shares(world.state)) == ((), {})
     assert message(world.state).endswith("nothing serves")
 
 
-def test_a_release_that_was_accepted_is_stopped_too_late():
+def test_a_deployment_that_was_accepted_is_stopped_too_late():
     world = World().served(V1)
     world.happen(Stopped(why="too late"))
     assert (world.shares(), phase(world.state)) == ({"v1": 100}, "serving")
@@ -236,8 +236,8 @@ class AnyOrder(RuleBasedStateMachine):
             assert "it was stopped" in message(self.state)
 
     @rule()
-    def withdraw(self) -> None:
-        self.world.happen(Withdrawn())
+    def undeploy(self) -> None:
+        self.world.happen(Undeployed())
         self.accepted = set()
         assert (kept(self.state), shares(self.state), answering(self.state)) == ((), {}, {})
 
@@ -275,7 +275,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert sum(reported.values()) == 100
 
     @invariant()
-    def a_serving_release_answers_alone(self) -> None:
+    def a_serving_deployment_answers_alone(self) -> None:
         if phase(self.state) == "serving":
             assert answering(self.state) == {self.state.target: 100}
 

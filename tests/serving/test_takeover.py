@@ -1,4 +1,4 @@
-"""Releases, stops and failures in the middle of a roll-out, with the real router and replicas."""
+"""Deployments, stops and failures during a roll-out, with the real router and replicas."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ FOR_EVER_S = 3_600.0
 
 
 @pytest.fixture
-def versions(releases):
+def versions(deployments):
     """A version that serves, and one that stays in its only canary step."""
-    return releases[0], releases[1].model_copy(update={"canary": [100], "step_s": FOR_EVER_S})
+    return deployments[0], deployments[1].model_copy(update={"canary": [100], "step_s": FOR_EVER_S})
 
 
 @pytest.fixture
@@ -65,33 +65,33 @@ def test_a_broken_version_in_the_last_canary_step_of_another_leaves_the_first_on
     until(lambda: serving.answering() == {1: 100})
 
 
-def test_a_stopped_release_returns_all_traffic_and_says_so(serving, versions, canary, load):
+def test_a_stopped_deployment_returns_all_traffic_and_says_so(serving, versions, canary, load):
     canary(10)
     with load() as requests:
-        serving.stop_release(versions[1])
+        serving.stop_deployment(versions[1])
         until(lambda: serving.status().state == "rolled_back")
     assert set(requests.answers) == {200}
     status = serving.status()
     assert status.message == (
-        f"the release was stopped; version {versions[0].version} has all traffic"
+        f"the deployment was stopped; version {versions[0].version} has all traffic"
     )
     until(lambda: serving.answering() == {1: 100})
     until(lambda: versions_of(serving) == {1})
 
 
-def test_a_first_release_that_is_stopped_leaves_nothing(serving, versions, tmp_path):
+def test_a_first_deployment_that_is_stopped_leaves_nothing(serving, versions, tmp_path):
     waiting = versions[0].model_copy(update={"bento": tmp_path / "nothing"})
     serving.ask(waiting)
     until(serving.status)
-    serving.stop_release(waiting)
+    serving.stop_deployment(waiting)
     until(lambda: serving.status().state == "rolled_back" and not serving.status().replicas)
-    assert serving.status().message == "the release was stopped; nothing serves"
+    assert serving.status().message == "the deployment was stopped; nothing serves"
     assert serving.predict().status_code in (404, 503)
 
 
-def test_a_stopped_release_stays_stopped_after_a_restart(serving, versions, canary):
+def test_a_stopped_deployment_stays_stopped_after_a_restart(serving, versions, canary):
     canary(10)
-    serving.stop_release(versions[1])
+    serving.stop_deployment(versions[1])
     until(lambda: serving.status().state == "rolled_back")
     serving.stop()
     serving.start()
@@ -110,16 +110,16 @@ def test_after_a_kill_in_the_middle_of_a_canary_the_earlier_version_is_what_traf
     until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
     serving.start()
     until(lambda: serving.answering() == {1: 90, 2: 10})
-    serving.stop_release(versions[1])
+    serving.stop_deployment(versions[1])
     until(lambda: serving.answering() == {1: 100})
     until(lambda: versions_of(serving) == {1})
 
 
-def test_a_service_withdrawn_in_the_middle_of_a_canary_leaves_nothing(serving, versions, canary):
+def test_a_service_undeployed_in_the_middle_of_a_canary_leaves_nothing(serving, versions, canary):
     canary(10)
     router = [child.pid for child in psutil.Process(serving.process.pid).children()]
     replicas = [replica.pid for replica in serving.status().replicas]
-    (serving.folder / versions[0].service / "release.json").unlink()
+    (serving.folder / versions[0].service / "deployment.json").unlink()
     until(lambda: serving.status() is None)
     assert serving.predict().status_code in (404, 503)
     until(lambda: not any(psutil.pid_exists(pid) for pid in replicas))
@@ -150,11 +150,11 @@ def answers(serving):
         return False
 
 
-def test_a_release_that_cannot_be_read_leaves_the_service_as_it_is(serving, versions):
+def test_a_deployment_that_cannot_be_read_leaves_the_service_as_it_is(serving, versions):
     serving.ask(versions[0])
     serving.serving(versions[0])
     log = serving.folder.parent / "reconciler.log"
-    (serving.folder / versions[0].service / "release.json").write_text("{")
+    (serving.folder / versions[0].service / "deployment.json").write_text("{")
     until(lambda: "cannot be read; the service stays as it is" in log.read_text())
     until(lambda: versions_of(serving) == {1})
 

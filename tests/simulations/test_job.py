@@ -22,7 +22,7 @@ CORRUPTIONS = {
 }
 ATTACK = {"kind": "linf_attack", "low": 0, "high": 16, "epsilons": [0.1]}
 ROLLOUTS = {
-    "kind": "rollouts",
+    "kind": "episodes",
     "environment": "CartPole-v1",
     "vary": {"gravity": [0.5, 1.0], "sensor_noise": [0.05]},
     "pairs": [["gravity", "sensor_noise"]],
@@ -62,7 +62,7 @@ def simulate(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rolled_out(simulate, policy_artefact):
+def played(simulate, policy_artefact):
     """Code and result of two jobs with the same artefact, suite and seeds."""
     return [simulate(ROLLOUTS, policy_artefact) for _ in range(2)]
 
@@ -78,8 +78,8 @@ def test_corruptions_give_equal_bytes_and_evidence_again(simulate, reader_artefa
     assert one.results_digest == other.results_digest
 
 
-def test_rollouts_give_equal_bytes_and_evidence_again(rolled_out):
-    (code, one), (_, other) = rolled_out
+def test_episodes_give_equal_bytes_and_evidence_again(played):
+    (code, one), (_, other) = played
 
     assert code == EXIT_DONE
     assert one.results != other.results
@@ -87,8 +87,8 @@ def test_rollouts_give_equal_bytes_and_evidence_again(rolled_out):
     assert one.evidence == other.evidence
 
 
-def test_results_hold_a_row_per_metric_scenario_seed_and_unit(rolled_out):
-    _, result = rolled_out[0]
+def test_results_hold_a_row_per_metric_scenario_seed_and_unit(played):
+    _, result = played[0]
 
     table = pq.read_table(result.results)
 
@@ -98,8 +98,8 @@ def test_results_hold_a_row_per_metric_scenario_seed_and_unit(rolled_out):
     assert set(table.column("scenario").to_pylist()) == scenarios
 
 
-def test_rollouts_are_drawn_as_curves_and_failure_maps(rolled_out):
-    _, result = rolled_out[0]
+def test_episodes_are_drawn_as_curves_and_failure_maps(played):
+    _, result = played[0]
 
     assert [picture.name for picture in result.pictures] == [
         "survival_against_physics.png",

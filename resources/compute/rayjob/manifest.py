@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.attempt import PID_FILE, RAY_CLUSTER
 from resources.compute.requirements import Requirements
-from resources.kubernetes_api.pod_template import environment, labels, pod_spec, resources_of
+from resources.kubernetes_api.pod_template import env_vars, labels, pod_spec, resources_of
 from resources.kubernetes_api.settings import ClusterSettings
 
 RAY_VERSION = "2.60.0"
@@ -124,7 +124,7 @@ def _let_it_stop(head: dict[str, Any]) -> None:
     # The last is for a RayJob that is deleted: KubeRay has Ray stop the job.
     variables = {PID_FILE: PID, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
     cluster = {"fieldRef": {"fieldPath": "metadata.labels['ray.io/cluster']"}}
-    head["env"] += [*environment(variables), {"name": RAY_CLUSTER, "valueFrom": cluster}]
+    head["env"] += [*env_vars(variables), {"name": RAY_CLUSTER, "valueFrom": cluster}]
 
 
 def _template(
@@ -140,7 +140,7 @@ def _template(
         requirements.image or cluster.training_image,
         resources,
         cluster,
-        environment=environment(requirements.environment),
+        env=env_vars(requirements.env_vars),
         # Ray's processes share tensors there, and the node's own has 64 MiB.
         secret=cluster.engine_secret,
         memory_folders=["/dev/shm"],  # noqa: S108

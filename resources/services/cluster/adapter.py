@@ -6,9 +6,9 @@ retry: Kubernetes starts a dying pod again; a version that dies at its start aga
     not become ready, or answers with errors, is rolled back. A driver that is lost in the middle
     leaves what it reached, and its retry goes on from there.
 cancel: a cancelled deployment gives the traffic back to the version before.
-duplicate: objects are named by service and version, and applied; a release equal to the serving
-    one changes nothing. Of two releases at once the one that was requested later goes on, and the
-    driver of the other raises Superseded.
+duplicate: objects are named by service and version, and applied; a deployment equal to the
+    serving one changes nothing. Of two deployments at once the one that was requested later goes
+    on, and the driver of the other raises Superseded.
 partial write: what is decided is noted before it is done, and done again by whoever goes on; the
     version before keeps its objects until the new one has all traffic.
 """
@@ -44,7 +44,7 @@ from resources.services.cluster.version import (
 )
 from resources.services.local import DeploymentFailed, Superseded
 from resources.storage.object_store import ObjectStore
-from serving.contract import Release, ServiceStatus
+from serving.contract import Deployment, ServiceStatus
 from serving.rollout import Failed, Rollout, Seen, Stopped, Variant, kept
 
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
@@ -67,24 +67,24 @@ class ClusterRuntime:
 
     def deploy(
         self,
-        release: Release,
+        deployment: Deployment,
         on_change: Callable[[ServiceStatus], None],
         requirements: Requirements = ANY,
         driver: Driver = NOBODY,
     ) -> ServiceStatus:
-        """Status once the release has all traffic. Raises DeploymentFailed or OSError."""
-        mark, variant = self._mark_of(release, requirements), Variant(release.version)
-        if self._is_reached(release, mark) and (status := self.status(release.service)):
+        """Status once the deployment has all traffic. Raises DeploymentFailed or OSError."""
+        mark, variant = self._mark_of(deployment, requirements), Variant(deployment.version)
+        if self._is_reached(deployment, mark) and (status := self.status(deployment.service)):
             return status
-        released = release.model_copy(update={"request": release.request or driver.run})
-        version = self._stored(released, requirements, mark)
-        rollout = ClusterRollout(self._cluster, release.service, variant)
-        tell = _Changes(self, release, on_change)
+        deployed = deployment.model_copy(update={"request": deployment.request or driver.run})
+        version = self._stored(deployed, requirements, mark)
+        rollout = ClusterRollout(self._cluster, deployment.service, variant)
+        tell = _Changes(self, deployment, on_change)
         try:
             self._make(version, rollout.begin(version))
             self._carry_out(version, rollout, tell)
         except Superseded:
-            self._clear(release.service)
+            self._clear(deployment.service)
             raise
         except (DeploymentFailed, ClusterRefused) as error:
             self._end(rollout, Failed(variant=variant, why=str(error)))
@@ -96,9 +96,11 @@ class ClusterRuntime:
             raise
         except BaseException:
             if driver.is_cancelled():
-                self._end(rollout, Stopped(why=f"the release of {release.version} was stopped"))
+                self._end(
+                    rollout, Stopped(why=f"the deployment of {deployment.version} was stopped")
+                )
             raise
-        self._clear(release.service)
+        self._clear(deployment.service)
         return tell()
 
     def status(self, service: str) -> ServiceStatus | None:
@@ -118,57 +120,57 @@ class ClusterRuntime:
         """Percent of the requests that processes of the platform send to each address."""
         return self._directory.endpoints(service)
 
-    def withdraw(self, service: str) -> None:
+    def undeploy(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
         self._remove(service)
 
     def stop(self, service: str, run: str) -> None:
-        """Stop the release of the service that the dagster_run has requested, if it goes on."""
+        """Stop the deployment of the service that the dagster_run has requested, if it goes on."""
         notes = self._notes.read(service)
         if notes is None or notes.record.request != run:
             return
         target = notes.record.rollout.target
         if target is not None and notes.record.rollout.outcome == "under_way":
             rollout = ClusterRollout(self._cluster, service, target)
-            self._end(rollout, Stopped(why=f"the release of {target.version} was stopped"))
+            self._end(rollout, Stopped(why=f"the deployment of {target.version} was stopped"))
 
-    def _is_reached(self, release: Release, mark: str) -> bool:
-        """Whether the very release has all traffic, and its objects are there."""
-        notes = self._notes.read(release.service)
+    def _is_reached(self, deployment: Deployment, mark: str) -> bool:
+        """Whether the very deployment has all traffic, and its objects are there."""
+        notes = self._notes.read(deployment.service)
         if notes is None or notes.record.mark != mark:
             return False
-        rollout, variant = notes.record.rollout, Variant(release.version)
+        rollout, variant = notes.record.rollout, Variant(deployment.version)
         is_reached = rollout.outcome == "reached" and rollout.target == rollout.serving == variant
-        name = version_name(release.service, release.version)
+        name = version_name(deployment.service, deployment.version)
         return is_reached and self._cluster.get("Deployment", name) is not None
 
-    def _mark_of(self, release: Release, requirements: Requirements) -> str:
-        """What tells apart releases of one version; where its bytes lie is no matter."""
+    def _mark_of(self, deployment: Deployment, requirements: Requirements) -> str:
+        """What tells apart deployments of one version; where its bytes lie is no matter."""
         s = self._settings
         version = Version(
-            release, requirements, "", "", "", "", self._image(requirements), bool(s.registry)
+            deployment, requirements, "", "", "", "", self._image(requirements), bool(s.registry)
         )
-        objects = [objects_of(version, s), route(release.service, {}, s), s.registry]
+        objects = [objects_of(version, s), route(deployment.service, {}, s), s.registry]
         return hashlib.sha256(json.dumps(objects, sort_keys=True).encode()).hexdigest()[:16]
 
     def _image(self, requirements: Requirements) -> str:
         """What answers, or what images that answer are built on."""
         return requirements.image or self._settings.serving_image
 
-    def _stored(self, release: Release, requirements: Requirements, mark: str) -> Version:
+    def _stored(self, deployment: Deployment, requirements: Requirements, mark: str) -> Version:
         """The version, whose Bento is in the bucket, and in an image where there is a registry."""
-        service, image, is_built_in = release.service, self._image(requirements), False
+        service, image, is_built_in = deployment.service, self._image(requirements), False
         with tempfile.TemporaryDirectory(prefix="bento-") as folder:
             archive = Path(folder, "bento.tar")
-            digest = pack(release.bento, archive)
+            digest = pack(deployment.bento, archive)
             # Pods of another archive of this version may start again, and find theirs.
-            key = f"bentos/{service}/{release.version}/{digest}.tar"
+            key = f"bentos/{service}/{deployment.version}/{digest}.tar"
             uri = self._objects.put_file(archive, key)
         if self._settings.registry:
             builder, is_built_in = ImageBuilder(self._cluster), True
-            image = builder.build(object_name(service), release.version, uri, digest, image)
+            image = builder.build(object_name(service), deployment.version, uri, digest, image)
         return Version(
-            release=release,
+            deployment=deployment,
             requirements=requirements,
             mark=mark,
             bento_uri=uri,
@@ -180,16 +182,16 @@ class ClusterRuntime:
 
     def _make(self, version: Version, rollout: Rollout) -> None:
         """Apply the version's objects, and delete those that it has no more."""
-        objects, release = objects_of(version, self._settings), version.release
+        objects, deployment = objects_of(version, self._settings), version.deployment
         serving = rollout.serving.version if rollout.serving else None
-        if release.most_replicas > release.replicas:
+        if deployment.most_replicas > deployment.replicas:
             # As many as have the traffic now: the autoscaler goes on from there.
             scaled = self._cluster.get("Deployment", version.name)
             if not scaled and serving:
-                scaled = self._cluster.get("Deployment", version_name(release.service, serving))
+                scaled = self._cluster.get("Deployment", version_name(deployment.service, serving))
             if scaled:
-                replicas = min(scaled["spec"]["replicas"], release.most_replicas)
-                objects[0]["spec"]["replicas"] = max(replicas, release.replicas)
+                replicas = min(scaled["spec"]["replicas"], deployment.most_replicas)
+                objects[0]["spec"]["replicas"] = max(replicas, deployment.replicas)
         # First: KEDA refuses what another autoscaler still has.
         for kind in set(OPTIONAL) - {thing["kind"] for thing in objects}:
             self._cluster.delete(kind, version.name)
@@ -217,15 +219,15 @@ class ClusterRuntime:
         start, conduct = Start(pods, self._settings.stuck_s), Conduct(pods)
         step: int | None = None
         while True:
-            deployments = self._deployments(version)
-            state = rollout.advance(self._seen(deployments, version))
+            deployed = self._objects_of(version)
+            state = rollout.advance(self._seen(deployed, version))
             reached = state.candidate.step if state.candidate else None
             if reached != step:
                 step, conduct = reached, Conduct(pods)
             rollout.lead(state)
             if state.outcome == "reached":
                 return
-            if (own := deployments.get(version.release.version)) is None:
+            if (own := deployed.get(version.deployment.version)) is None:
                 raise DeploymentFailed(f"Deployment {version.name} is gone: somebody deleted it")
             if state.candidate is None or step is None:
                 if fault := start.fault(own):
@@ -235,26 +237,24 @@ class ClusterRuntime:
                 tell()
                 if fault := conduct.fault():
                     raise DeploymentFailed(
-                        f"version {version.release.version} {fault} at "
+                        f"version {version.deployment.version} {fault} at "
                         f"{state.candidate.steps[step]} % of the traffic"
                     )
             time.sleep(self._settings.poll_s)
 
-    def _deployments(self, version: Version) -> dict[str, dict[str, Any]]:
+    def _objects_of(self, version: Version) -> dict[str, dict[str, Any]]:
         """Deployments of the service by their versions."""
-        labels = f"{SERVICE_LABEL}={object_name(version.release.service)}"
-        deployments = self._cluster.find("Deployment", labels)
-        return {each["metadata"]["labels"][VERSION_LABEL]: each for each in deployments}
+        labels = f"{SERVICE_LABEL}={object_name(version.deployment.service)}"
+        deployed = self._cluster.find("Deployment", labels)
+        return {each["metadata"]["labels"][VERSION_LABEL]: each for each in deployed}
 
-    def _seen(self, deployments: dict[str, dict[str, Any]], version: Version) -> Seen:
-        ready = {
-            v for v, each in deployments.items() if each.get("status", {}).get("readyReplicas")
-        }
-        own = deployments.get(version.release.version)
-        is_whole = own is not None and is_rolled_out(own, version.release.replicas)
+    def _seen(self, deployed: dict[str, dict[str, Any]], version: Version) -> Seen:
+        ready = {v for v, each in deployed.items() if each.get("status", {}).get("readyReplicas")}
+        own = deployed.get(version.deployment.version)
+        is_whole = own is not None and is_rolled_out(own, version.deployment.replicas)
         return Seen(
             ready=frozenset(map(Variant, ready)),
-            whole=frozenset({Variant(version.release.version)} if is_whole else ()),
+            whole=frozenset({Variant(version.deployment.version)} if is_whole else ()),
         )
 
     def _end(self, rollout: ClusterRollout, event: Failed | Stopped) -> None:
@@ -271,7 +271,7 @@ class ClusterRuntime:
         """
         labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
         objects = [
-            (kind, each) for kind in KINDS_OF_A_SERVICE for each in self._objects(kind, labels)
+            (kind, each) for kind in KINDS_OF_A_SERVICE for each in self._labelled(kind, labels)
         ]
         if {_version_of(each) for _, each in objects} - self._wanted(service):
             # A Gateway hears of the new shares a moment later, and would find nobody there.
@@ -290,10 +290,10 @@ class ClusterRuntime:
         """Delete all objects of the service."""
         labels = f"{SERVICE_LABEL}={object_name(service)}"
         for kind in KINDS_OF_A_SERVICE:
-            for each in self._objects(kind, labels):
+            for each in self._labelled(kind, labels):
                 self._cluster.delete(kind, each["metadata"]["name"])
 
-    def _objects(self, kind: str, labels: str) -> list[dict[str, Any]]:
+    def _labelled(self, kind: str, labels: str) -> list[dict[str, Any]]:
         """Objects of the kind; of every kind, whatever the settings are now, where the cluster
         knows it."""
         with contextlib.suppress(NotThere):
@@ -308,15 +308,18 @@ class _Changes:
     """Reports to whoever waits what has changed. Raises Superseded when the service is gone."""
 
     def __init__(
-        self, runtime: ClusterRuntime, release: Release, on_change: Callable[[ServiceStatus], None]
+        self,
+        runtime: ClusterRuntime,
+        deployment: Deployment,
+        on_change: Callable[[ServiceStatus], None],
     ) -> None:
-        self._runtime, self._release, self._on_change = runtime, release, on_change
+        self._runtime, self._deployment, self._on_change = runtime, deployment, on_change
         self._reported: tuple | None = None
 
     def __call__(self, message: str = "") -> ServiceStatus:
-        status = self._runtime.status(self._release.service)
+        status = self._runtime.status(self._deployment.service)
         if status is None:
-            raise Superseded(f"{self._release.service} is gone: somebody withdrew it")
+            raise Superseded(f"{self._deployment.service} is gone: it was undeployed")
         if message:
             status = status.model_copy(update={"message": message})
         mark = (status.state, status.weight, status.message)

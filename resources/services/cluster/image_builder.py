@@ -19,7 +19,7 @@ from resources.kubernetes_api.pod_status import troubles_of
 from resources.kubernetes_api.pod_template import (
     AUTHORITIES,
     AUTHORITIES_MOUNT,
-    environment,
+    env_vars,
     pod_spec,
     resources_of,
 )
@@ -153,7 +153,7 @@ def build_job(build: Build, cluster: ClusterSettings) -> dict[str, Any]:
 def _fetch(build: Build, cluster: ClusterSettings) -> dict[str, Any]:
     module = ["engine.fetch", build.bento_uri, build.digest, f"{CONTEXT}/bento"]
     return _step("fetch", ["python", "-m", *module], cluster) | {
-        "env": environment(build.variables),
+        "env": env_vars(build.variables),
         "envFrom": [{"secretRef": {"name": cluster.bucket_secret}}],
     }
 
@@ -195,7 +195,7 @@ def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
             *["--opt", "filename=Containerfile"],
             *["--output", f"type=image,name={image},push=true"],
         ],
-        "env": environment(variables),
+        "env": env_vars(variables),
         "resources": resources_of(1, "2Gi"),
         # BuildKit without root makes user namespaces, which the default profiles forbid.
         "securityContext": {

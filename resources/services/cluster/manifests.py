@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resources.kubernetes_api.pod_template import STATE, environment, labels, pod_spec, resources_of
+from resources.kubernetes_api.pod_template import STATE, env_vars, labels, pod_spec, resources_of
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.version import BENTO, SERVICE_LABEL, Version, object_name
 
@@ -30,22 +30,22 @@ LAST_WORDS = {"terminationMessagePolicy": "FallbackToLogsOnError"}
 
 def objects_of(version: Version, cluster: ClusterSettings) -> list[dict[str, Any]]:
     """Everything that one version consists of."""
-    objects = [_deployment(version, cluster), _service(version.name, version, cluster)]
-    release = version.release
-    if release.most_replicas > release.replicas:
+    objects = [_kubernetes_deployment(version, cluster), _service(version.name, version, cluster)]
+    deployment = version.deployment
+    if deployment.most_replicas > deployment.replicas:
         scaler = _scaled_object if cluster.autoscaler == "keda" else _autoscaler
         objects.append(scaler(version, cluster))
-    if release.most_replicas > 1:
+    if deployment.most_replicas > 1:
         objects.append(_disruption_budget(version, cluster))
     return objects
 
 
 def entrance(version: Version, cluster: ClusterSettings, notes: dict[str, str]) -> dict[str, Any]:
     """The Service that is the service's address in the cluster: it leads to the version."""
-    service = _service(object_name(version.release.service), version, cluster)
+    service = _service(object_name(version.deployment.service), version, cluster)
     service["metadata"]["labels"] = {
         **labels("service"),
-        SERVICE_LABEL: object_name(version.release.service),
+        SERVICE_LABEL: object_name(version.deployment.service),
     }
     service["metadata"]["annotations"] = notes
     return service
@@ -84,18 +84,18 @@ def route(service: str, weights: dict[str, int], cluster: ClusterSettings) -> di
     }
 
 
-def _deployment(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
-    release = version.release
+def _kubernetes_deployment(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
+    deployment = version.deployment
     identity = {
-        MODEL_VERSION: str(release.model_version),
-        ARTEFACT_DIGEST: release.artefact_digest,
+        MODEL_VERSION: str(deployment.model_version),
+        ARTEFACT_DIGEST: deployment.artefact_digest,
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {**_metadata(version.name, version, cluster), "annotations": identity},
         "spec": {
-            "replicas": version.release.replicas,
+            "replicas": version.deployment.replicas,
             "progressDeadlineSeconds": STARTS_WITHIN_S,
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": version.selector},
@@ -126,12 +126,10 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         resources_of(requirements.cpus, requirements.memory),
         cluster,
         command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
-        environment=[
+        env=[
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            *environment(
-                {"PREDICT_HOST": "$(POD_IP)", **requirements.environment, **_log_of(version)}
-            ),
+            *env_vars({"PREDICT_HOST": "$(POD_IP)", **requirements.env_vars, **_log_of(version)}),
         ],
     )
     answering = spec["containers"][0]
@@ -150,7 +148,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     if not version.is_built_in:
         fetching = ["engine.fetch", version.bento_uri, version.bento_digest, BENTO]
         spec["initContainers"].append(_beside("fetch", cluster, fetching))
-    if version.release.request_log:
+    if version.deployment.request_log:
         target = f"{version.requests_uri}/$(POD_NAME)"
         upload = _beside("request-log", cluster, ["engine.log_upload", REQUESTS, target])
         upload["env"] = answering["env"][1:2]
@@ -196,10 +194,10 @@ def _place(spec: dict[str, Any], version: Version, cluster: ClusterSettings) -> 
 
 
 def _log_of(version: Version) -> dict[str, str]:
-    plan = version.release.request_log
+    plan = version.deployment.request_log
     if plan is None:
         return {}
-    each = max(1, plan.megabytes // version.release.replicas)
+    each = max(1, plan.megabytes // version.deployment.replicas)
     return {
         "REQUEST_LOG_FOLDER": REQUESTS,
         "REQUEST_LOG_NAME": "requests",
@@ -236,8 +234,8 @@ def _autoscaler(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         "metadata": _metadata(version.name, version, cluster),
         "spec": {
             "scaleTargetRef": _target(version),
-            "minReplicas": version.release.replicas,
-            "maxReplicas": version.release.most_replicas,
+            "minReplicas": version.deployment.replicas,
+            "maxReplicas": version.deployment.most_replicas,
             "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
         },
     }
@@ -260,8 +258,8 @@ def _scaled_object(version: Version, cluster: ClusterSettings) -> dict[str, Any]
         "metadata": _metadata(version.name, version, cluster),
         "spec": {
             "scaleTargetRef": _target(version),
-            "minReplicaCount": version.release.replicas,
-            "maxReplicaCount": version.release.most_replicas,
+            "minReplicaCount": version.deployment.replicas,
+            "maxReplicaCount": version.deployment.most_replicas,
             "triggers": [trigger],
         },
     }

@@ -75,11 +75,11 @@ class Start:
         self.said = ""
         """What keeps them, as far as they have said."""
 
-    def fault(self, deployment: dict[str, Any]) -> str:
+    def fault(self, kubernetes_deployment: dict[str, Any]) -> str:
         """Why they will not become ready; empty while they may."""
-        said = [*troubles_of_deployment(deployment), self._pods.troubles()]
+        said = [*troubles_of_deployment(kubernetes_deployment), self._pods.troubles()]
         self.said = "; ".join(filter(None, said))
-        if is_overdue(deployment):
+        if is_overdue(kubernetes_deployment):
             return "did not become ready in time"
         if most_more(self._deaths, self._pods.deaths()) >= MOST_DEATHS:
             return "does not start"

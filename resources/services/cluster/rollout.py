@@ -24,10 +24,10 @@ class ClusterRollout:
 
     def begin(self, version: Version) -> Rollout:
         """The roll-out with the version as its target. Raises Superseded or OSError."""
-        release = version.release
-        steps = tuple(release.canary) if self._settings.gateway else (100,)
-        event = Deploy(variant=self._variant, steps=steps, step_s=release.step_s)
-        asked_at = release.asked_at or time.time()
+        deployment = version.deployment
+        steps = tuple(deployment.canary) if self._settings.gateway else (100,)
+        event = Deploy(variant=self._variant, steps=steps, step_s=deployment.step_s)
+        asked_at = deployment.asked_at or time.time()
         while True:
             notes = self._notes.read(self.service)
             before = self._resumed(notes.record.rollout) if notes else Rollout()
@@ -36,7 +36,7 @@ class ClusterRollout:
             rollout = advance(before, event, time.time())
             record = Record(
                 rollout=_recorded(rollout),
-                request=release.request,
+                request=deployment.request,
                 asked_at=asked_at,
                 mark=version.mark,
             )
@@ -120,7 +120,7 @@ class ClusterRollout:
 
     def _superseded(self, notes: Notes | None) -> Superseded:
         if notes is None:
-            return Superseded(f"{self.service} is gone: somebody withdrew it")
+            return Superseded(f"{self.service} is gone: it was undeployed")
         target = notes.record.rollout.target
         other = target.version if target else "nothing"
         return Superseded(f"{self.service} {self._variant.version} gives way to {other}")

@@ -19,11 +19,11 @@ class Record(Contract):
 
     rollout: Rollout = Rollout()
     request: str = ""
-    """Identity of the request to release."""
+    """Identity of the request to deploy."""
     asked_at: float = 0.0
     """When it was requested, in seconds since the epoch."""
     mark: str = ""
-    """What tells apart releases of the target."""
+    """What tells apart deployments of the target."""
 
 
 class Notes(Contract):

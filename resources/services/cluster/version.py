@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resources.compute.requirements import Requirements
 from resources.kubernetes_api.pod_template import STATE, labels
-from serving.contract import Release
+from serving.contract import Deployment
 
 SERVICE_LABEL = "orrery/service"
 VERSION_LABEL = "orrery/version"
@@ -18,12 +18,12 @@ LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a service: what is released, and where its bytes are."""
+    """One version of a service: what is deployed, and where its bytes are."""
 
-    release: Release
+    deployment: Deployment
     requirements: Requirements
     mark: str
-    """What tells apart releases of the version."""
+    """What tells apart deployments of the version."""
     bento_uri: str
     bento_digest: str
     requests_uri: str
@@ -40,7 +40,7 @@ class Version:
     @property
     def name(self) -> str:
         """Name of the version's objects."""
-        return version_name(self.release.service, self.release.version)
+        return version_name(self.deployment.service, self.deployment.version)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -51,8 +51,8 @@ class Version:
     def selector(self) -> dict[str, str]:
         """Labels that only this version's pods have."""
         return {
-            SERVICE_LABEL: object_name(self.release.service),
-            VERSION_LABEL: self.release.version,
+            SERVICE_LABEL: object_name(self.deployment.service),
+            VERSION_LABEL: self.deployment.version,
         }
 
 

@@ -36,10 +36,10 @@ def test_an_allowed_image_may_be_named(image):
 @pytest.mark.parametrize("variable", ["LD_PRELOAD", "PYTHONPATH", "AWS_ENDPOINT_URL", "PATH"])
 def test_a_variable_that_changes_what_code_runs_is_refused(variable):
     with pytest.raises(Problem) as refused:
-        refuse_what_requests_may_not(project(environment={variable: "x"}), GatewaySettings())
+        refuse_what_requests_may_not(project(env_vars={variable: "x"}), GatewaySettings())
 
-    assert refused.value.errors[0].field == "models.m.placement.environment"
+    assert refused.value.errors[0].field == "models.m.placement.env_vars"
 
 
 def test_a_variable_of_how_fast_code_runs_may_be_named():
-    refuse_what_requests_may_not(project(environment={"OMP_NUM_THREADS": "2"}), GatewaySettings())
+    refuse_what_requests_may_not(project(env_vars={"OMP_NUM_THREADS": "2"}), GatewaySettings())

@@ -208,7 +208,7 @@ REFUSED_ALIKE = {
     "simulate.start": {"id": "flowers.nudge"},
     "simulate.delete": {"id": "flowers.nudge"},
     "services.deploy": {"project": "flowers", "name": "classifier-api"},
-    "services.withdraw": {"id": "flowers.nobody"},
+    "services.undeploy": {"id": "flowers.nobody"},
     "experiments.create": {"project": "nobody", "name": "n"},
     "experiments.start-run": {"id": "999", "name": "n"},
     "runs.log": {"id": "0" * 32, "metrics": [{"name": "a", "value": 1}]},

@@ -409,6 +409,6 @@ def test_the_command_line_prints_json_for_programs(up):
 
 
 def test_a_command_names_the_nearest_of_what_is_not_there(up):
-    failed = up.orrery("services", "withdraw", "flowers.clasifier-api")
+    failed = up.orrery("services", "undeploy", "flowers.clasifier-api")
     assert failed.returncode == 1
     assert "classifier-api" in failed.stderr

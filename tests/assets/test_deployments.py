@@ -1,4 +1,4 @@
-"""Which version a release serves, and what is promoted."""
+"""Which version a deployment serves, and what is promoted."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ def one_version(loop):
 
 
 def pinned(loop, version):
-    """Config of a release job of the version, as the API takes it."""
+    """Config of a deployment job of the version, as the API takes it."""
     digest = loop.tracking.version("flowers.classifier", version).artefact_digest
     return {
         "flowers__champion__classifier": {"model_version": version},
@@ -50,10 +50,10 @@ def champion(loop):
     return loop.tracking.aliased("flowers.classifier", "champion").version
 
 
-def test_a_release_serves_the_version_it_pins_whatever_the_champion_is(two_versions, reconciler):
+def test_a_deployment_serves_the_version_it_pins_whatever_the_champion_is(two_versions, reconciler):
     loop = two_versions
     assert loop.materialize("champion", "service", **pinned(loop, 1)).success
-    # Another release promotes its version before the service of this one is materialised.
+    # Another deployment promotes its version before the service of this one is materialised.
     assert loop.materialize("champion").success
     assert champion(loop) == 2
     config = {
@@ -70,11 +70,11 @@ def test_a_pinned_version_with_other_bytes_than_the_pin_says_is_refused(one_vers
     wrong = {"model_version": 1, "artefact_digest": "0" * 64}
     result = one_version.materialize("service", flowers__service__classifier_api=wrong)
     said = one_version.failure_of(result)
-    assert "the release pins 000000000000; release it again" in said
+    assert "the deployment pins 000000000000; deploy it again" in said
 
 
 @pytest.mark.parametrize("later", [1, 2])
-def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
+def test_of_two_deployments_at_once_each_serves_its_own_and_the_later_one_wins(
     two_versions, reconciler, later
 ):
     loop, results = two_versions, {}
@@ -83,12 +83,12 @@ def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
     jobs[later] = until(lambda: made_at(result := new_id("job")) > taken_at and result)
     began = threading.Barrier(2)
 
-    def release(version):
+    def deploy(version):
         began.wait()
         config = pinned(loop, version)
         results[version] = loop.materialize("champion", "service", job=jobs[version], **config)
 
-    threads = [threading.Thread(target=release, args=(version,)) for version in (1, 2)]
+    threads = [threading.Thread(target=deploy, args=(version,)) for version in (1, 2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -102,7 +102,7 @@ def test_of_two_releases_at_once_each_serves_its_own_and_the_later_one_wins(
     assert other.success or "gives way to" in loop.failure_of(other)
 
 
-def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_released_again(
+def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_deployed_again(
     loop, reconciler
 ):
     everything = ("dataset", "checkpoint", "model", "simulation", "champion", "service")

@@ -18,7 +18,7 @@ FLUENT = "mlflow.tracking.fluent"
 
 
 def enter(run: MlflowRun) -> None:
-    """Point MLflow's environment at the job's mlflow_run."""
+    """Point MLflow's environment variables at the job's mlflow_run."""
     os.environ["MLFLOW_TRACKING_URI"] = run.address
     os.environ[RUN] = run.run_id
     if run.experiment_id:

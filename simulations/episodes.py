@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
-from projects.suite import Rollouts
+from projects.suite import Episodes
 from simulations.scenario import Outcomes, Scenario
 from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
@@ -27,7 +27,7 @@ START = 0.05
 """Episodes start uniformly within this distance of rest, as in CartPole-v1."""
 
 
-def scenarios_of(suite: Rollouts) -> list[Scenario]:
+def scenarios_of(suite: Episodes) -> list[Scenario]:
     """Nominal physics, each parameter varied alone, and the declared pairs over a grid."""
     scenarios = [Scenario("nominal", {}, gated=True)]
     for name, levels in suite.vary.items():
@@ -45,26 +45,26 @@ def scenarios_of(suite: Rollouts) -> list[Scenario]:
     return scenarios
 
 
-def _is_gated(suite: Rollouts, name: str, level: float) -> bool:
+def _is_gated(suite: Episodes, name: str, level: float) -> bool:
     if name == "sensor_noise":
         return level <= suite.gated_noise_up_to
     return abs(level - 1) <= suite.gated_within
 
 
-def groups_of(suite: Rollouts) -> list[list[Scenario]]:
-    """Scenarios that are rolled out together: enough episodes to make a step cheap, and few enough
+def groups_of(suite: Episodes) -> list[list[Scenario]]:
+    """Scenarios that are run together: enough episodes to make a step cheap, and few enough
     to lose little work with one of them."""
     scenarios = scenarios_of(suite)
     at_once = max(1, EPISODES_AT_ONCE // (len(suite.seeds) * suite.episodes))
     return [scenarios[first : first + at_once] for first in range(0, len(scenarios), at_once)]
 
 
-def trials_in(suite: Rollouts) -> int:
+def trials_in(suite: Episodes) -> int:
     """Number of trials that `run` measures."""
     return len(groups_of(suite))
 
 
-def run(suite: Rollouts, subject: Subject, trials: Measurer = UNRECORDED) -> list[Outcomes]:
+def run(suite: Episodes, subject: Subject, trials: Measurer = UNRECORDED) -> list[Outcomes]:
     """Survival (lasted the horizon) and return (steps lasted) of every episode."""
     groups = groups_of(suite)
     scenarios = [scenario for group in groups for scenario in group]
@@ -72,7 +72,7 @@ def run(suite: Rollouts, subject: Subject, trials: Measurer = UNRECORDED) -> lis
     parts = [
         trials.measure(
             f"{group[0].name} to {group[-1].name}",
-            lambda group=group: roll_out(suite, group, subject, trials.still_at),
+            lambda group=group: play(suite, group, subject, trials.still_at),
         )
         for group in groups
     ]
@@ -84,8 +84,8 @@ def run(suite: Rollouts, subject: Subject, trials: Measurer = UNRECORDED) -> lis
     ]
 
 
-def roll_out(
-    suite: Rollouts,
+def play(
+    suite: Episodes,
     scenarios: list[Scenario],
     subject: Subject,
     still_at: Callable[[str], None] = lambda _: None,
@@ -114,7 +114,7 @@ def roll_out(
     return lasted
 
 
-def _environment(suite: Rollouts, scenarios: list[Scenario], each: int) -> CartPoleVectorEnv:
+def _environment(suite: Episodes, scenarios: list[Scenario], each: int) -> CartPoleVectorEnv:
     environment = CartPoleVectorEnv(len(scenarios) * each, max_episode_steps=suite.horizon + 1)
     values = {
         name: nominal * _per_episode(scenarios, name, 1.0, each)
@@ -136,7 +136,7 @@ def _per_episode(scenarios: list[Scenario], name: str, nominal: float, each: int
     return np.repeat([s.parameters.get(name, nominal) for s in scenarios], each)
 
 
-def _starts(suite: Rollouts) -> tuple[np.ndarray, np.random.Generator]:
+def _starts(suite: Episodes) -> tuple[np.ndarray, np.random.Generator]:
     """Start states [4, seeds * episodes], shared by all scenarios, and the noise's generator."""
     starts = [
         np.random.default_rng(seed).uniform(-START, START, (4, suite.episodes))

@@ -4,8 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from projects.suite import Rollouts
-from simulations.rollouts import run
+from projects.suite import Episodes
+from simulations.episodes import run
 from simulations.subject import Subject
 
 NOMINAL = {"gravity": 9.8, "length": 0.5, "masspole": 0.1, "force_mag": 10.0}
@@ -19,7 +19,7 @@ ATTRIBUTES = {
 
 def suite(vary=None, **changes):
     declared = {"episodes": 16, "horizon": 100, "seeds": [0]} | changes
-    return Rollouts(kind="rollouts", environment="CartPole-v1", vary=vary or {}, **declared)
+    return Episodes(kind="episodes", environment="CartPole-v1", vary=vary or {}, **declared)
 
 
 class Recorder(Subject):

@@ -1,4 +1,4 @@
-"""Releases, stops and predictions through the gateway of a real `orrery up`."""
+"""Deployments, stops and predictions through the gateway of a real `orrery up`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def up(tmp_path_factory, empty_mlflow_database, warm_server):
     """An instance whose service stays in the first step of a canary."""
     from tests.api.conftest import Up
 
-    folder = tmp_path_factory.mktemp("releases")
+    folder = tmp_path_factory.mktemp("deployments")
     shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
     file = folder / "projects" / "flowers.yaml"
     file.write_text(file.read_text().replace("rollout: {canary: [50, 100], step_s: 0.2}", LASTING))
@@ -81,7 +81,7 @@ def test_what_serves_is_reported_apart_from_what_may_serve(served):
     assert answering["artefact_digest"] == version["artefact_digest"]
 
 
-def test_a_stopped_release_returns_all_traffic_and_says_so(served):
+def test_a_stopped_deployment_returns_all_traffic_and_says_so(served):
     taken = deploy(served, 2)
     until(lambda: shares(served) == {1: 90, 2: 10})
 
@@ -93,14 +93,14 @@ def test_a_stopped_release_returns_all_traffic_and_says_so(served):
     result = service(served)
     assert result["state"] == "rolled_back"
     assert result["message"] == (
-        f"the release of {result['target']} was stopped; "
+        f"the deployment of {result['target']} was stopped; "
         f"version {result['serving']} has all traffic"
     )
     answers = [served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]}) for _ in range(40)]
     assert {answer.json()["model_version"] for answer in answers} == {1}
 
 
-def test_a_release_whose_driver_was_killed_is_stopped_too(served):
+def test_a_deployment_whose_driver_was_killed_is_stopped_too(served):
     taken = deploy(served, 2)
     until(lambda: shares(served) == {1: 90, 2: 10})
     (run,) = served.runs(tags=[{"key": "orrery/job", "value": taken.json()["job_id"]}])
@@ -217,7 +217,7 @@ def test_a_prediction_needs_the_right_and_a_service_that_is_there(served):
     assert odd.status_code in (404, 422)
 
 
-def test_withdrawing_stops_the_release_under_way_and_is_audited_before_and_after(served):
+def test_undeploying_stops_the_deployment_under_way_and_is_audited_before_and_after(served):
     taken = deploy(served, 2)
     until(lambda: shares(served) == {1: 90, 2: 10})
 
@@ -225,10 +225,10 @@ def test_withdrawing_stops_the_release_under_way_and_is_audited_before_and_after
 
     assert ended(served, taken)["status"] in ("stopped", "failed")
     until(lambda: service(served)["state"] == "absent")
-    params = {"action": "services.withdraw"}
+    params = {"action": "services.undeploy"}
     outcome, intent = served.api.get("/audit", params=params).json()["items"][:2]
-    assert intent["after"] == {"asked": "withdraw"}
-    assert outcome["after"] == {"withdrawn": True}
+    assert intent["after"] == {"requested": "undeploy"}
+    assert outcome["after"] == {"undeployed": True}
     gone = served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]})
     until(lambda: served.api.post(f"{SERVICE}/predict", json={"inputs": [ROW]}).status_code == 503)
     assert gone.status_code in (200, 503)
