@@ -80,6 +80,7 @@ class Gateway:
             largest_body=gateway.request_bytes,
             requests_per_minute=gateway.requests_per_minute,
             predictions_per_minute=gateway.predictions_per_minute,
+            rate_limit_storage=gateway.rate_limit_storage.get_secret_value(),
             on_denied=self._note_denial,
         )
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
+from httpx_sse import EventSource
 
 from api.operations.operation import HEADERS, Input, Operation, Output
 from api.problems import ProblemDocument
@@ -127,15 +128,8 @@ class Client:
             if answer.status_code >= httpx.codes.BAD_REQUEST:
                 answer.read()
                 raise _refused(answer)
-            parts: dict[str, str] = {}
-            for line in answer.iter_lines():
-                if not line and "data" in parts:
-                    name = parts.get("event", "message")
-                    yield Event(parts.get("id", ""), name, parts["data"])
-                    parts = {}
-                elif ": " in line and not line.startswith(":"):
-                    field, _, value = line.partition(": ")
-                    parts[field] = value
+            for event in EventSource(answer).iter_sse():
+                yield Event(event.id, event.event, event.data)
         finally:
             answer.close()
 

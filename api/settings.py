@@ -26,6 +26,8 @@ class GatewaySettings(BaseSettings):
     """Requests that one caller may make in a minute, predictions apart."""
     predictions_per_minute: int = Field(default=600_000, ge=1)
     """Predictions that one caller may ask for in a minute."""
+    rate_limit_storage: SecretStr = SecretStr("")
+    """`redis://` URL of the counters that several gateways share; empty counts in each."""
     callback_private: str = ""
     """Private addresses that callbacks may reach: networks such as 10.1.0.0/16, by commas."""
     price_gpu_h: float = Field(default=0.0, ge=0)

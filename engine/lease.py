@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 GRACE_S = 5.0
 
 
@@ -34,6 +36,8 @@ def hold(workdir: Path) -> int:
 
     Raises AlreadyRunning.
     """
+    # Not a FileLock: whoever asks for the holder must not hold the lock for a moment themselves, or
+    # an engine that starts in that moment is refused.
     descriptor = os.open(workdir / "engine.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,8 +53,7 @@ def hold(workdir: Path) -> int:
 def alone(lock: Path) -> Iterator[None]:
     """Wait until no other process is between here and the end, on the same lock file."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(lock):
         yield
 
 

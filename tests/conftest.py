@@ -27,6 +27,38 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 
 
+LONG = (
+    "api/test_outputs.py",
+    "api/cli/test_demo.py",
+    "assets/test_loop.py",
+    "api/jobs/test_jobs.py",
+    "cluster/test_loop.py",
+    "assets/test_deployments.py",
+    "cluster/test_compute.py",
+    "resources/test_moving.py",
+    "api/test_deployments.py",
+    "api/cli/test_up.py",
+    "training/test_workers.py",
+    "assets/test_dry_run.py",
+    "training/",
+    "serving/",
+    "api/test_declarations.py",
+    "api/test_values.py",
+)
+"""Files that take longest: they begin first, so that no process ends alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    ranks = {path: rank for rank, path in enumerate(LONG)}
+
+    def rank(item: pytest.Item) -> int:
+        file = item.nodeid.removeprefix("tests/").partition("::")[0]
+        return min((ranks[path] for path in LONG if file.startswith(path)), default=len(LONG))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def warm_server() -> Iterator[Path]:
     """Socket of a warm server, so that a test waits for work and not for imports."""

@@ -7,7 +7,6 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable, MutableMapping
-from math import ceil
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from accounts.principal import Principal
 from api.access.identity import PRINCIPAL, Credentials, Identity, credentials_in
 from api.bodies import replayed
-from api.http.rate_limit import RateLimit
+from api.http.rate_limit import RateLimit, RateLimiter
 from api.problems import Problem
 from resources.database.control import ControlUnavailable
 from serving.contract import LARGEST_BODY as LARGEST_PREDICTION
@@ -74,15 +73,15 @@ class AuthenticationMiddleware:
         largest_body: int,
         requests_per_minute: int,
         predictions_per_minute: int,
+        rate_limit_storage: str = "",
         on_denied: Callable[[Scope, Problem], None],
     ) -> None:
         self._app, self._identity = app, identity
         self._largest_body = largest_body
-        self._rate_limit, self._failures = (
-            RateLimit(requests_per_minute),
-            RateLimit(FAILURES_PER_MINUTE),
-        )
-        self._predictions = RateLimit(predictions_per_minute)
+        self._limiter = RateLimiter(rate_limit_storage)
+        self._requests = RateLimit("requests", requests_per_minute)
+        self._failures = RateLimit("failures", FAILURES_PER_MINUTE)
+        self._predictions = RateLimit("predictions", predictions_per_minute)
         self._on_denied = on_denied
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +109,7 @@ class AuthenticationMiddleware:
         path = scope["path"]
         client = (scope.get("client") or ("unknown", 0))[0]
         if OPEN.match(path):
-            self._require_rate(self._rate_limit, f"open/{client}")
+            await self._require_rate(self._requests, f"open/{client}")
             self._refuse_forged_form(scope)
             return
         headers = scope["headers"]
@@ -120,22 +119,22 @@ class AuthenticationMiddleware:
                 raise Problem("unauthenticated", f"{path} needs a sign-in")
             principal = await self._principal(credentials)
         except Problem:
-            self._require_rate(self._failures, f"failed/{client}")
+            await self._require_rate(self._failures, client)
             raise
         if credentials.is_session:
             refuse_forged(scope)
-        limit = self._predictions if PREDICTION.match(path) else self._rate_limit
-        self._require_rate(limit, principal.key_id or principal.user_id)
+        limit = self._predictions if PREDICTION.match(path) else self._requests
+        await self._require_rate(limit, principal.key_id or principal.user_id)
         scope[PRINCIPAL] = principal
 
     async def _principal(self, credentials: Credentials) -> Principal:
         known = self._identity.remembered(credentials)
         return known or await run_in_threadpool(self._identity.principal, credentials)
 
-    def _require_rate(self, limit: RateLimit, who: str) -> None:
-        if wait_s := limit.wait_s(who):
+    async def _require_rate(self, limit: RateLimit, caller: str) -> None:
+        if wait_s := await self._limiter.wait_s(limit, caller):
             text = f"more than {limit.per_minute} requests in a minute"
-            raise Problem("rate-limited", text, retry_after_s=ceil(wait_s))
+            raise Problem("rate-limited", text, retry_after_s=wait_s)
 
     def _refuse_forged_form(self, scope: Scope) -> None:
         if scope["type"] == "http" and scope["path"] not in FORM_POSTS:

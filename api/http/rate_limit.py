@@ -1,29 +1,80 @@
-"""How fast one caller may ask: a token bucket each (Turner, 1986).
+"""How many requests a caller may send in a minute, counted in memory or in Redis.
 
-Counted in this process: with several gateways, each grants the whole limit.
+In memory, each of several gateways grants the whole limit; in Redis they grant it together.
+
+timeout: `ANSWER_S` for an answer of Redis. retry: none; while Redis is away, and for `PAUSE_S`
+    after it was, requests are counted in memory, so that its outage refuses nobody.
+cancel: nothing to stop. duplicate: a request is counted once, where it was sent.
+partial write: Redis counts in one script, whole or not at all.
 """
 
+import logging
 import time
+from dataclasses import dataclass
+from math import ceil
 
-MOST_CALLERS = 50_000
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+
+ANSWER_S = 0.25
+"""More than Redis needs nearby; each request waits for it."""
+PAUSE_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class RateLimit:
-    """So many requests a minute, in bursts of as many."""
+    """So many requests of one kind in any 60 seconds, approximated from two windows."""
 
-    def __init__(self, per_minute: int) -> None:
-        self.per_minute = per_minute
-        self._per_s = per_minute / 60
-        self._left: dict[str, tuple[float, float]] = {}
+    kind: str
+    per_minute: int
 
-    def wait_s(self, who: str) -> float:
-        """0 where the request is within the limit, and counted; else seconds until one is."""
-        now = time.monotonic()
-        left, at = self._left.get(who, (float(self.per_minute), now))
-        left = min(float(self.per_minute), left + (now - at) * self._per_s)
-        if left < 1:
-            return (1 - left) / self._per_s
-        if len(self._left) >= MOST_CALLERS:
-            self._left.clear()
-        self._left[who] = (left - 1, now)
-        return 0.0
+    @property
+    def item(self) -> RateLimitItemPerMinute:
+        """The limit as the library counts it."""
+        return RateLimitItemPerMinute(self.per_minute, namespace=self.kind)
+
+
+class RateLimiter:
+    """Counts requests of callers against limits."""
+
+    def __init__(self, storage: str = "") -> None:
+        """`storage` is the `redis://` or `rediss://` URL of what several gateways share."""
+        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared = _shared(storage) if storage else None
+        self._shared_from = 0.0
+
+    async def wait_s(self, limit: RateLimit, caller: str) -> int:
+        """0 where the request is within the limit, and counted; else seconds until one may be."""
+        if self._shared is not None and time.monotonic() >= self._shared_from:
+            try:
+                return await _wait_s(self._shared, limit, caller)
+            except StorageError as error:
+                self._shared_from = time.monotonic() + PAUSE_S
+                log.warning("Redis does not count requests, this process does: %s", error)
+        return await _wait_s(self._own, limit, caller)
+
+
+async def _wait_s(counter: SlidingWindowCounterRateLimiter, limit: RateLimit, caller: str) -> int:
+    if await counter.hit(limit.item, caller):
+        return 0
+    stats = await counter.get_window_stats(limit.item, caller)
+    return max(1, ceil(stats.reset_time - time.time()))
+
+
+def _shared(url: str) -> SlidingWindowCounterRateLimiter:
+    # The library loads a client of Redis, which only a gateway with one needs.
+    from limits.aio.storage import RedisStorage
+
+    storage = RedisStorage(
+        f"async+{url}",
+        wrap_exceptions=True,
+        implementation="redispy",
+        key_prefix="orrery",
+        socket_timeout=ANSWER_S,
+        socket_connect_timeout=ANSWER_S,
+    )
+    return SlidingWindowCounterRateLimiter(storage)

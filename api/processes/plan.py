@@ -33,6 +33,10 @@ WARM_MODULES = (
     "torch._dynamo",
     "torch.onnx",
     "onnxscript",
+    # Each export loads these, which takes seconds.
+    "torch.export._trace",
+    "torch.onnx._internal.exporter._core",
+    "onnxscript.function_libs.torch_lib.ops",
     "ray.train.torch",
     "onnx",
     "onnxruntime",

@@ -10,7 +10,6 @@ partial write: a transaction is whole or absent; SQLite's log is write-ahead and
 import os
 import secrets
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
+from uuid_utils import uuid7
 
 from engine import lease
 from resources.database.lock import OPENING_LOCK
@@ -164,8 +164,9 @@ def migrate(engine: Engine, url: str) -> None:
 
 
 def new_id(kind: str) -> str:
-    """A name such as `job_01jx…`: unique, and sorted by when it was made (as a ULID is)."""
-    number = int(time.time() * 1000) << 80 | int.from_bytes(secrets.token_bytes(10))
+    """A name such as `job_01jx…`: a UUIDv7 (RFC 9562) in Crockford's base 32, so that names are
+    sorted by when they were made."""
+    number = uuid7().int
     letters = (CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
     return f"{kind}_{''.join(letters)}"
 

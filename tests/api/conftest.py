@@ -18,7 +18,7 @@ from api.processes.plan import free_port
 from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
 from tests.api.gateway import running_gateway
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
@@ -81,7 +81,7 @@ class Up:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
             check=False,
         )
 
@@ -111,7 +111,7 @@ class Up:
     @property
     def api(self) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         body = {"query": query, "variables": variables}

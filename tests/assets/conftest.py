@@ -20,6 +20,7 @@ from projects.loading import LoadedProject, load_project
 from resources.orchestration.graphql import JOB_TAG
 from resources.settings import Settings
 from resources.tracking.adapter import Tracking
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -110,5 +111,5 @@ def reconciler(settings: Settings):
         time.sleep(0.02)
     yield process
     process.terminate()
-    process.wait(60)
+    process.wait(PATIENCE_S)
     log.close()

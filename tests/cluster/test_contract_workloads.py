@@ -76,8 +76,10 @@ def test_suspending_a_running_job_deletes_its_pod_without_counting_it(kube: Kube
 
 
 def test_a_finished_job_goes_after_its_time_to_live(kube: Kube):
-    kube.create_job("j", "pass", ttlSecondsAfterFinished=1)
+    kube.create_job("j", "pass")
     until(lambda: kube.job_condition("j", "Complete"))
+    soon = {"spec": {"ttlSecondsAfterFinished": 1}}
+    kube.batch.patch_namespaced_job("j", kube.namespace, soon)
     until(lambda: not kube.batch.list_namespaced_job(kube.namespace).items)
     until(lambda: not kube.pods("job-name=j"))
 

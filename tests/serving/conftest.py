@@ -23,7 +23,7 @@ from serving.contract import (
     ServiceStatus,
     StopOrder,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from training.export import export
 
 SERVICE = "flowers.classifier-api"
@@ -57,7 +57,7 @@ def package(
         spec = PackagingSpec(
             job=f"p{version}",
             workdir=base / f"work-{version}",
-            timeout_s=60,
+            timeout_s=PATIENCE_S,
             service=SERVICE,
             model="flowers.classifier",
             model_version=version,
@@ -154,7 +154,7 @@ class Serving:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+        self.process.wait(PATIENCE_S)
 
 
 @pytest.fixture

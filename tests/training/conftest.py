@@ -11,6 +11,7 @@ from resources.datasets.sources import Sources
 from resources.datasets.store import DatasetStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
+from tests.waiting import PATIENCE_S
 from training.contract import DatasetFiles, TrainingSpec
 
 
@@ -41,7 +42,7 @@ def spec_of(compute, flowers, iris):
         spec = TrainingSpec(
             job=job,
             workdir=compute.workdir(job),
-            timeout_s=120,
+            timeout_s=PATIENCE_S,
             project="flowers",
             model="classifier",
             trainer=f"flowers_training:{function}",

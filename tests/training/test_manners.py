@@ -166,7 +166,7 @@ def test_the_result_ends_the_job_whatever_the_trainer_leaves_running(compute, jo
     result = run(compute, spec, lambda line: pids.add(line.metrics.get("pid")))
     assert result.artefact
     group = next(int(pid) for pid in pids if pid)
-    until(lambda: not [p for p in psutil.pids() if _group_of(p) == group], within_s=20)
+    until(lambda: not [p for p in psutil.pids() if _group_of(p) == group])
     assert lease.holder(spec.workdir) is None
 
 

@@ -6,6 +6,7 @@ import signal
 import psutil
 import pytest
 
+from tests.waiting import PATIENCE_S
 from training.contract import TrainingResult
 
 
@@ -17,8 +18,8 @@ def test_two_workers_train_resume_and_leave_no_ray_behind(compute, spec_of):
             killed.append(int(line.metrics["pid"]))
             os.kill(killed[0], signal.SIGKILL)
 
-    spec = spec_of(workers=2, timeout_s=280, hyperparameters={"epochs": 4, "epoch_s": 0.5})
-    result = compute.run("training.main", spec, TrainingResult, kill_once, stall_s=200)
+    spec = spec_of(workers=2, timeout_s=PATIENCE_S, hyperparameters={"epochs": 4, "epoch_s": 0.5})
+    result = compute.run("training.main", spec, TrainingResult, kill_once, stall_s=PATIENCE_S)
     assert killed
     assert result.reports == 4
     assert result.metrics["test_accuracy"] > 0.9

@@ -110,7 +110,7 @@ def start_provider(
                 except httpx.TransportError:
                     return False
 
-            until(answers, within_s=30)
+            until(answers)
             return created
 
         yield start

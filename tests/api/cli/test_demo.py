@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 
 from api.processes.plan import free_port
 from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
+from tests.waiting import PATIENCE_S
 
 
 def demo(tmp_path) -> subprocess.Popen:
@@ -42,7 +42,7 @@ def left_of(state: str) -> list[str]:
 
 def test_the_demonstration_turns_the_loop_refuses_a_bad_model_and_stops(tmp_path):
     running = demo(tmp_path)
-    said, _ = running.communicate(timeout=280)
+    said, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 0, said
     assert "predictions ['7']" in said
     assert "The gate refuses digits.reader" in said
@@ -56,9 +56,7 @@ def test_an_interrupted_demonstration_leaves_nothing_running(tmp_path):
     for line in running.stdout:
         if "epoch 1/" in line:
             break
-    began = time.monotonic()
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=100)
+    running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130
-    assert time.monotonic() - began < 60
     assert left_of(str(tmp_path)) == []

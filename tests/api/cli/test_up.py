@@ -88,9 +88,7 @@ def test_a_killed_run_process_is_tried_again_and_resumes(up, monkeypatch):
     pid = until(lambda: worker_of(up.run(run_id)))
     engine = until(lambda: engine_of(up))
     os.kill(pid, signal.SIGKILL)
-    retry = until(
-        lambda: next((r for r in up.runs() if r["parentRunId"] == run_id), None), within_s=60
-    )
+    retry = until(lambda: next((r for r in up.runs() if r["parentRunId"] == run_id), None))
     assert retry["rootRunId"] == run_id
     until(lambda: worker_of(up.run(retry["runId"])))
     until(lambda: engine_of(up))
@@ -200,7 +198,7 @@ def test_a_killed_up_takes_its_processes_along(tmp_path, Up):
     pids = up.descendants()
     up.process.kill()
     up.process.wait()
-    until(lambda: not [p for p in pids if psutil.pid_exists(p)], within_s=60)
+    until(lambda: not [p for p in pids if psutil.pid_exists(p)])
 
 
 def test_down_stops_everything_that_up_started(up):

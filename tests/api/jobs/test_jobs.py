@@ -288,7 +288,7 @@ def test_a_project_of_the_api_is_assets_in_dagster_without_a_restart(up):
         paths = [node["assetKey"]["path"] for node in up.graphql(query)["assetNodes"]]
         return ["wines", "dataset", "bottles"] in paths
 
-    until(shown, within_s=60)
+    until(shown)
 
 
 def test_a_trainer_and_data_that_nobody_declared_become_assets(up):
