@@ -43,13 +43,12 @@ from engine.attempt import PID_FILE, Attempt, Resubmitted, Superseded
 from engine.bucket import Bucket
 from engine.checkpoints import CHECKPOINTS
 from engine.growing import GrowingFile
+from engine.overtime import Overtime
 from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomically
 
 SYNC_S = 2.0
 LOOK_S = 0.1
 STOP_WITHIN_S = 20.0
-END_WITHIN_S = 5.0
-"""How long an engine may still run once its result is written."""
 EXIT_STOPPED = 143
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WORKDIR = "workdir://"
@@ -204,11 +203,9 @@ def _follow(engine: subprocess.Popen, mirror: Mirror, watch: Watch, workdir: Pat
     Its result ends the job, whatever of it still runs.
     """
     copied = time.monotonic()
-    finished: float | None = None
+    overtime = Overtime(workdir)
     while (code := engine.poll()) is None:
-        if finished is None and (workdir / "result.json").exists():
-            finished = time.monotonic()
-        if finished is not None and time.monotonic() - finished > END_WITHIN_S:
+        if overtime.is_over():
             _stop(engine)
             return engine.returncode
         if time.monotonic() - copied > SYNC_S:

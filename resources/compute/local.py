@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from engine import lease
 from engine.output import Output, OutputFile, OutputPacer
+from engine.overtime import Overtime
 from engine.progress import Progress, follow
 from engine.protocol import EXIT_DONE, JobResult, JobSpec
 from resources.compute.capacity import of_this_machine
@@ -36,6 +37,7 @@ from resources.compute.contract import (
     JobRefused,
     ignore,
 )
+from resources.compute.job_clock import JobClock, Limits
 from resources.compute.process_group import Process, kill_rest, stop
 from resources.compute.requirements import Requirements
 from resources.compute.warm_client import WarmUnavailable, fork, is_serving
@@ -45,8 +47,6 @@ POLL_S = 0.02
 LEASE_EVERY_S = 1.0
 DRIVER_EVERY_S = 5.0
 OUTPUT_EVERY_S = 0.2
-END_WITHIN_S = 5.0
-"""How long an engine may still run once its result is written."""
 LOG_TAIL_BYTES = 4_000
 
 
@@ -212,46 +212,31 @@ class _Watcher:
     ) -> None:
         self._process, self._spec, self._offset = process, spec, offset
         self._on_progress, self._output, self._driver = on_progress, output, driver
-        self._started = self._heard = self._renewed = self._checked = time.monotonic()
-        self._result_since: float | None = None
+        self._renewed = self._checked = time.monotonic()
+        self._overtime = Overtime(spec.workdir)
 
     def to_the_end(self, stall_s: float) -> int:
         """Exit code of the process. Raises JobRefused when it runs too long or says nothing."""
+        clock = JobClock(Limits(self._spec.timeout_s, stall_s), time.monotonic())
         while True:
             code = self._process.poll()
-            self._look()
+            self._look(clock)
             if code is not None:
                 return code
-            if self._outlives_its_result():
+            if self._overtime.is_over():
                 stop(self._process)
                 return EXIT_DONE
-            self._refuse_what_takes_too_long(stall_s)
+            clock.require_time("", lambda: _tail(self._spec.workdir / "engine.log"))
             self._keep_up_with_the_driver()
             time.sleep(POLL_S)
 
-    def _look(self) -> None:
-        for line, end in follow(self._spec.workdir, self._offset):
-            self._offset, self._heard = end, time.monotonic()
-            self._on_progress(replace(line, ran_s=round(time.monotonic() - self._started, 3)))
+    def _look(self, clock: JobClock) -> None:
+        now, offset = time.monotonic(), self._offset
+        for line, end in follow(self._spec.workdir, offset):
+            self._offset = end
+            self._on_progress(replace(line, ran_s=round(clock.ran_s, 3)))
         self._output.look()
-
-    def _outlives_its_result(self) -> bool:
-        """Whether the process waits for something although the job has its result."""
-        now = time.monotonic()
-        if self._result_since is None and (self._spec.workdir / "result.json").exists():
-            self._result_since = now
-        return self._result_since is not None and now - self._result_since > END_WITHIN_S
-
-    def _refuse_what_takes_too_long(self, stall_s: float) -> None:
-        now, limit_s = time.monotonic(), self._spec.timeout_s
-        if now - self._started > limit_s:
-            raise JobRefused(f"the job ran longer than {limit_s:.0f} s and was stopped")
-        if now - self._heard > stall_s:
-            raise JobRefused(
-                f"the job reported nothing for {stall_s:.0f} s and was stopped as hung; raise "
-                "`stall_timeout_s` in its declaration if its work needs longer pauses between two "
-                f"reports\n{_tail(self._spec.workdir / 'engine.log')}"
-            )
+        clock.look(now, has_reported=self._offset != offset)
 
     def _keep_up_with_the_driver(self) -> None:
         """Tell the engine that its driver lives, and end it when nobody can ask for its end."""

@@ -10,6 +10,7 @@ from engine.output import Output, OutputPacer
 from engine.progress import Progress, parse
 from engine.protocol import JobSpec
 from resources.compute.contract import DELETED, Driver, JobRefused
+from resources.compute.job_clock import JobClock, Limits
 from resources.compute.rayjob.state import RayJobState, diagnosis
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.pod_status import is_stuck
@@ -41,8 +42,6 @@ class Watcher:
         self._log.skip()
         self._output = OutputPacer()
         self._shown = ""
-        self._ran_s = 0.0
-        self._looked = self._heard = self._moved = time.monotonic()
         self._renewed = float("-inf")
 
     def to_the_end(self, spec: JobSpec, stall_s: float) -> str:
@@ -50,11 +49,13 @@ class Watcher:
 
         Raises JobRefused when the job runs too long, says nothing, or cannot ever start.
         """
+        limits = Limits(spec.timeout_s, stall_s, self._settings.stuck_s)
+        clock = JobClock(limits, time.monotonic())
         while True:
             if self._driver.is_deleted():
                 raise JobRefused(DELETED)
             state = RayJobState.of(self._cluster.get("RayJob", self._name))
-            self._look(state)
+            self._look(state, clock)
             if state.is_refused:
                 raise JobRefused(state.message)
             if state.is_over:
@@ -62,28 +63,26 @@ class Watcher:
             if self._bucket.size("result.json") is not None:
                 self._show_output(last=True)
                 return ""
-            self._refuse_what_takes_too_long(spec, stall_s)
+            clock.require_time(self._shown, self._log_tail)
             self._renew_lease()
             time.sleep(self._settings.poll_s)
 
-    def _look(self, state: RayJobState) -> None:
-        """Tell what is new; count the time that the job runs, and how long it has been silent."""
+    def _look(self, state: RayJobState, clock: JobClock) -> None:
         now = time.monotonic()
         lines = parse(self._progress.lines())
         for line, _ in lines:
-            self._on_progress(replace(line, ran_s=round(self._ran_s, 3)))
+            self._on_progress(replace(line, ran_s=round(clock.ran_s, 3)))
         self._show_output()
         said = state.message or diagnosis(self._cluster, self._name)
         if said != self._shown:
             self._shown = said
             self._on_progress(Progress(time.time(), 0, None, "cluster", said))
-        if state.is_running:
-            self._ran_s += now - self._looked
-        if lines or not state.is_running:
-            self._heard = now
-        if not is_stuck(said):
-            self._moved = now
-        self._looked = now
+        clock.look(
+            now,
+            has_reported=bool(lines),
+            is_running=state.is_running,
+            is_stuck=is_stuck(said),
+        )
 
     def _show_output(self, *, last: bool = False) -> None:
         self._output.add(self._log.read())
@@ -98,20 +97,6 @@ class Watcher:
         self._show_output(last=True)
         said = [state.message, diagnosis(self._cluster, self._name), self._log_tail()]
         return "\n".join(filter(None, said))
-
-    def _refuse_what_takes_too_long(self, spec: JobSpec, stall_s: float) -> None:
-        # As of the last look: how long the look itself took, or this machine slept, is nobody's.
-        now = self._looked
-        if now - self._moved > self._settings.stuck_s:
-            raise JobRefused(f"the job cannot start: {self._shown}")
-        if self._ran_s > spec.timeout_s:
-            raise JobRefused(f"the job ran longer than {spec.timeout_s:.0f} s and was stopped")
-        if now - self._heard > stall_s:
-            raise JobRefused(
-                f"the job reported nothing for {stall_s:.0f} s and was stopped as hung; raise "
-                "`stall_timeout_s` in its declaration if its work needs longer pauses between two "
-                f"reports\n{self._log_tail()}"
-            )
 
     def _renew_lease(self) -> None:
         now = time.monotonic()
