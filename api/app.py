@@ -38,6 +38,7 @@ from api.problems import TYPES, FieldError, Problem
 from api.settings import GatewaySettings
 from projects.mistakes import located
 from resources.database.control import ControlUnavailable
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.graphql import DagsterGraphql
 from resources.settings import Settings
 
@@ -52,7 +53,7 @@ class Gateway:
     ) -> None:
         """With `preload` the UIs are loaded at the start, else when something first needs them."""
         self._preload = preload
-        self.platform = Platform(settings, gateway)
+        self.platform = Platform(settings, gateway, ClusterSettings())
         self.identity = Identity(self.platform)
         self.dagster, self.mlflow = dagster_ui(settings), mlflow_ui(settings)
         self.graphql = DagsterGraphql(self.dagster.client, "/dagster")

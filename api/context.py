@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 class Platform:
     """The adapters that the gateway works with, each made at first use."""
 
-    def __init__(self, settings: Settings, gateway: GatewaySettings) -> None:
-        self.settings, self.gateway = settings, gateway
+    def __init__(
+        self, settings: Settings, gateway: GatewaySettings, cluster: ClusterSettings
+    ) -> None:
+        self.settings, self.gateway, self._cluster = settings, gateway, cluster
         self.control = Control(settings.control_url)
         self._key_names: dict[str, str] = {}
         self.work_is_waiting: Callable[[], None] = lambda: None
@@ -96,12 +98,12 @@ class Platform:
     @cached_property
     def compute(self) -> Compute:
         """Where engines run."""
-        return adapters.compute(self.settings, ClusterSettings())
+        return adapters.compute(self.settings, self._cluster)
 
     @cached_property
     def runtime(self) -> Runtime:
         """What serves."""
-        return adapters.runtime(self.settings, ClusterSettings())
+        return adapters.runtime(self.settings, self._cluster)
 
     def key_name(self, key_id: str) -> str | None:
         """Name of an API key, also of a revoked one; it never changes."""

@@ -1,5 +1,6 @@
 """What starts fast stays light, and rooms keep their walls."""
 
+import re
 import subprocess
 import sys
 
@@ -88,3 +89,28 @@ def test_no_module_is_too_long():
 
     assert len(lengths) > 50
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+READ_SETTINGS = {
+    # Where a process begins.
+    "api/app.py",
+    "api/cli/main.py",
+    "api/client.py",
+    "api/server.py",
+    "definitions.py",
+    "resources/orchestration/daemon.py",
+    # Dagster makes these itself, and gives them no settings.
+    "resources/orchestration/instance.py",
+    "resources/orchestration/local_launcher.py",
+    # Read once in a process.
+    "resources/revision.py",
+}
+
+
+def test_settings_are_read_where_a_process_begins():
+    reading = re.compile(r"\b(Cluster|Gateway)?Settings\(\)")
+    readers = {
+        str(file.relative_to(CHECKOUT)) for file in MODULES if reading.search(file.read_text())
+    }
+
+    assert readers == READ_SETTINGS

@@ -79,8 +79,9 @@ def _show_link(settings: Settings, *, again: bool) -> None:
     from accounts.first_start import sign_in_link, was_entered
     from api.context import Platform
     from api.settings import GatewaySettings
+    from resources.kubernetes_api.settings import ClusterSettings
 
-    platform = Platform(settings, GatewaySettings())
+    platform = Platform(settings, GatewaySettings(), ClusterSettings())
     owner = platform.owner()
     if again or not was_entered(platform.control):
         link = sign_in_link(platform.control, platform.secret, owner, settings.url)

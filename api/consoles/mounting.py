@@ -99,7 +99,7 @@ def dagster_ui(settings: Settings) -> Mounted:
     """Dagster's webserver under /dagster."""
     if settings.dagster_uri:
         return Mounted("Dagster", lambda _: Forward(settings.dagster_uri))
-    return Mounted("Dagster", _load_dagster)
+    return Mounted("Dagster", lambda resources: _load_dagster(settings, resources))
 
 
 def mlflow_ui(settings: Settings) -> Mounted:
@@ -109,7 +109,7 @@ def mlflow_ui(settings: Settings) -> Mounted:
     return Mounted("MLflow", lambda _: _load_mlflow(settings))
 
 
-def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
+def _load_dagster(settings: Settings, resources: contextlib.ExitStack) -> ASGIApp:
     from dagster import DagsterInstance
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -120,7 +120,7 @@ def _load_dagster(resources: contextlib.ExitStack) -> ASGIApp:
 
     with OPENING_LOCK:
         instance = resources.enter_context(DagsterInstance.get())
-        upgrade_storage(instance, Settings())
+        upgrade_storage(instance, settings)
     target = WorkspaceFileTarget(paths=[str(CHECKOUT / "workspace.yaml")])
     context = WorkspaceProcessContext(instance, target, version=__version__)
     return create_app_from_workspace_process_context(resources.enter_context(context), "/dagster")

@@ -72,7 +72,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
     """Starts each dagster_run as a local process, forked from the warm server where it answers."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        self._inst_data = inst_data
+        self._inst_data, self._settings = inst_data, Settings()
         super().__init__()
 
     @property
@@ -94,7 +94,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the process and tag the dagster_run with it."""
         run = context.dagster_run
-        log = _log_of(run.run_id)
+        log = self._log_of(run.run_id)
         log.parent.mkdir(parents=True, exist_ok=True)
         env = {**os.environ, "DAGSTER_RUN_JOB_NAME": run.job_name}
         pid, how = self._start(self._command(run), env, log)
@@ -114,7 +114,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
     def _start(self, command: list[str], env: dict[str, str], log: Path) -> tuple[int, str]:
         with log.open("ab", buffering=0) as output:
             try:
-                child = fork(Settings().warm_socket, "dagster", command, env, output.fileno())
+                child = fork(self._settings.warm_socket, "dagster", command, env, output.fileno())
                 child.forget()
                 return child.pid, "warm"
             except WarmUnavailable:
@@ -167,10 +167,13 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
     ) -> str | None:
         """Last output of the process."""
         try:
-            output = _log_of(run.run_id).read_bytes()
+            output = self._log_of(run.run_id).read_bytes()
         except OSError:
             return None
         return output[-LOG_TAIL_BYTES:].decode(errors="replace")
+
+    def _log_of(self, run_id: str) -> Path:
+        return self._settings.state.absolute() / "workers" / f"{run_id}.log"
 
     def _worker(self, run: DagsterRun) -> Worker | None:
         if tag := run.tags.get(WORKER_TAG):
@@ -189,10 +192,6 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
                 is_reused = worker.born != "gone" and _born_at(worker.born) > event.timestamp + 1
                 return worker._replace(born="gone") if is_reused else worker
         return None
-
-
-def _log_of(run_id: str) -> Path:
-    return Settings().state.absolute() / "workers" / f"{run_id}.log"
 
 
 def _born(pid: int) -> str | None:

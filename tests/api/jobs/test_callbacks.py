@@ -12,6 +12,7 @@ from api.context import Platform
 from api.jobs.callback_addresses import AddressRefused, reachable
 from api.jobs.callbacks import Callbacks
 from api.settings import GatewaySettings
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import Settings
 from scheduler import deliveries, jobs
 from scheduler.deliveries import BACKOFF_S
@@ -115,7 +116,7 @@ def receiver():
 @pytest.fixture
 def platform(settings):
     gateway = GatewaySettings(callback_private="127.0.0.0/8")
-    created = Platform(Settings(), gateway)
+    created = Platform(Settings(), gateway, ClusterSettings())
     created.owner()
     yield created
     created.control.close()
@@ -186,7 +187,7 @@ def test_a_receiver_that_never_answers_is_given_up_after_the_last_pause(platform
 
 
 def test_a_message_to_a_private_address_is_told_and_not_sent(settings):
-    created = Platform(Settings(), GatewaySettings())
+    created = Platform(Settings(), GatewaySettings(), ClusterSettings())
     created.owner()
     owed(created, "http://169.254.169.254/latest/meta-data")
     delivery = sent(created)
