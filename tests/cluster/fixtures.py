@@ -10,13 +10,13 @@ from typing import Self
 import pytest
 import yaml
 
-from tests.cluster.api_server import ApiServer
-from tests.cluster.controllers import ControllerManager
-from tests.cluster.images import DEFAULT_IMAGES, PYTHON_IMAGE, ImagePlan, Images
-from tests.cluster.kubelet import Kubelet
-from tests.cluster.kuberay import RayJobController
-from tests.cluster.kueue import Kueue
-from tests.cluster.ray_clusters import RayClusterController
+from tests.cluster.double.api.api_server import ApiServer
+from tests.cluster.double.controllers.built_in import ControllerManager
+from tests.cluster.double.controllers.kuberay import RayJobController
+from tests.cluster.double.controllers.kueue import Kueue
+from tests.cluster.double.controllers.ray_clusters import RayClusterController
+from tests.cluster.double.nodes.images import DEFAULT_IMAGES, PYTHON_IMAGE, ImagePlan, Images
+from tests.cluster.double.nodes.kubelet import Kubelet
 
 __all__ = ["PYTHON_IMAGE", "ImagePlan", "RealCluster", "TestCluster", "cluster", "cluster_images"]
 

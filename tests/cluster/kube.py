@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client, config
 
-from tests.cluster.images import PYTHON_IMAGE
+from tests.cluster.double.nodes.images import PYTHON_IMAGE
 
 RAY_JOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 KUEUE = {"group": "kueue.x-k8s.io", "version": "v1beta2"}

@@ -18,7 +18,7 @@ from resources.kubernetes_api.pod_template import GPU
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
-from tests.cluster.api_server import ApiServer
+from tests.cluster.double.api.api_server import ApiServer
 from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, findings, named, the
 
 pytest_plugins = ("tests.cluster.examined",)

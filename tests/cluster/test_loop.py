@@ -16,8 +16,8 @@ from engine.parent_death import die_with_parent
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
+from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
 from tests.cluster.fixtures import ImagePlan
-from tests.cluster.gateway_proxy import GatewayProxy
 from tests.control import new_database, postgresql_in
 from tests.waiting import until
 

@@ -33,8 +33,8 @@ from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 from serving.contract import Deployment, PackagingResult, PackagingSpec, RequestLogPlan
 from tests import buckets
+from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
 from tests.cluster.fixtures import ImagePlan, TestCluster
-from tests.cluster.gateway_proxy import GatewayProxy
 from tests.waiting import until
 
 ROWS = [[1, 1, 1, 1]]
