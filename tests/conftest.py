@@ -1,6 +1,7 @@
 """What tests share: a state folder of their own, the adapters over it, and small real projects."""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from tests.control import control, postgresql  # noqa: F401
 
 # Started in the background of a script, pytest ignores SIGINT, and Dagster then SIGTERM too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The processes of a run inherit it, and draw the same.
+FUZZ_SEED = os.environ.setdefault("ORRERY_FUZZ_SEED", str(secrets.randbelow(1 << 32)))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # Seconds before each first training; tests/training/test_rehearsal.py has them.
 os.environ.setdefault("ORRERY_DRY_RUN", "false")
@@ -57,6 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return min((ranks[path] for path in LONG if file.startswith(path)), default=len(LONG))
 
     items.sort(key=rank)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how to draw the same requests again."""
+    terminalreporter.write_line(f"requests were drawn with ORRERY_FUZZ_SEED={FUZZ_SEED}")
 
 
 @pytest.fixture(scope="session")
