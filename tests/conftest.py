@@ -15,7 +15,7 @@ import pytest
 from api.processes.plan import WARM_MODULES
 from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT, Settings
-from tests.control import control, postgresql  # noqa: F401
+from tests.control import control, control_file, control_template, postgresql  # noqa: F401
 
 # Started in the background of a script, pytest ignores SIGINT, and Dagster then SIGTERM too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
