@@ -71,7 +71,7 @@ def new_database(url: str, template: str = "template1") -> str:
 
 
 def migrated(url: str) -> str:
-    """The same URL, once the database has the tables of a control database, which takes a second."""
+    """The same URL, once the database has the tables of a control database; it takes a second."""
     control = Control(url)
     with control.read():
         pass

@@ -68,7 +68,8 @@ def test_a_claimed_job_is_nobody_elses_until_the_claim_lapses(control, monkeypat
     assert claim(control) == []
     with control.read() as connection:
         assert not jobs.has_due(connection)
-    monkeypatch.setattr(jobs.time, "time", lambda now=time.time(): now + jobs.CLAIM_S + 1)
+    later = time.time() + jobs.CLAIM_S + 1
+    monkeypatch.setattr(jobs.time, "time", lambda: later)
     (again,) = claim(control)
     assert (again.id, again.attempts) == (job.id, 1)
 
