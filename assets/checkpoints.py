@@ -189,8 +189,8 @@ def requirements_of(declared: Model, config: TrainingConfig) -> Requirements:
     return Requirements.of(
         declared,
         workers=config.workers,
-        gpus=config.gpus_per_worker,
-        cpus=config.cpus_per_worker,
+        gpus_per_worker=config.gpus_per_worker,
+        cpus_per_worker=config.cpus_per_worker,
         gpu_kind=config.gpu_kind,
         memory=config.memory,
     )
@@ -224,8 +224,8 @@ def _spec(
         seed=declared.seed if config.seed is None else config.seed,
         workers=requirements.workers,
         min_workers=requirements.min_workers,
-        gpus_per_worker=requirements.gpus,
-        cpus_per_worker=int(requirements.cpus),
+        gpus_per_worker=requirements.gpus_per_worker,
+        cpus_per_worker=int(requirements.cpus_per_worker),
         env_vars=requirements.env_vars,
         dataset=_files(dataset) if dataset else None,
         ray_address=compute.ray_address,

@@ -22,7 +22,7 @@ class Capacity(NamedTuple):
         fitting = [
             name for name in self.gpus if (requirements.gpu_kind or "").lower() in name.lower()
         ]
-        gpus = requirements.workers * requirements.gpus
+        gpus = requirements.workers * requirements.gpus_per_worker
         if gpus > len(fitting):
             kind = f" of kind {requirements.gpu_kind}" if requirements.gpu_kind else ""
             there = ", ".join(self.gpus) if any(self.gpus) else str(len(self.gpus))

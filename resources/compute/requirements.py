@@ -9,15 +9,13 @@ from projects.schema import Model, Service
 
 @dataclass(frozen=True)
 class Requirements:
-    """Workers of one job, what each of them gets, and where they may run."""
+    """Workers of one job, what each of them gets, and where they may run; a replica is a worker."""
 
     workers: int = 1
     min_workers: int = 1
     """Fewest workers the job goes on with."""
-    cpus: float = 1
-    """Of each worker."""
-    gpus: int = 0
-    """Of each worker."""
+    cpus_per_worker: float = 1
+    gpus_per_worker: int = 0
     gpu_kind: str | None = None
     memory: str = "2Gi"
     """Of each worker."""
@@ -33,11 +31,7 @@ class Requirements:
         """What the declared training needs, with what one dagster_run changes about it."""
         resources, place = model.resources, model.placement
         declared: dict[str, Any] = {
-            "workers": resources.workers,
-            "cpus": resources.cpus_per_worker,
-            "gpus": resources.gpus_per_worker,
-            "gpu_kind": resources.gpu_kind,
-            "memory": resources.memory,
+            **resources.model_dump(exclude={"min_workers"}),
             **{name: value for name, value in changes.items() if value is not None},
         }
         fewest = min(resources.min_workers or declared["workers"], declared["workers"])
@@ -47,7 +41,11 @@ class Requirements:
     def of_service(cls, service: Service) -> "Requirements":
         """What each replica of the declared service needs."""
         resources = service.resources
-        return cls(cpus=resources.cpus, memory=resources.memory, **_placed(service.placement))
+        return cls(
+            cpus_per_worker=resources.cpus,
+            memory=resources.memory,
+            **_placed(service.placement),
+        )
 
 
 def _placed(place: Placement) -> dict[str, Any]:

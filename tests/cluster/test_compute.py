@@ -196,21 +196,27 @@ def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path,
     cluster.kueue.hold()
     kinds = queue.model_copy(update={"gpu_kinds": "A100=NVIDIA-A100-SXM4-80GB, T4"})
     compute = adapter(tmp_path, bucket, kinds)
-    Run(compute, spec(compute), requirements=Requirements(workers=2, gpus=1, gpu_kind="A100"))
+    Run(
+        compute,
+        spec(compute),
+        requirements=Requirements(workers=2, gpus_per_worker=1, gpu_kind="A100"),
+    )
 
     result = until(lambda: ray_job(cluster))
 
     group = result["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
     selected = group["template"]["spec"]["nodeSelector"]
     assert selected == {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}
-    assert compute.lack_of(Requirements(workers=2, gpus=1, gpu_kind="T4")) == ""
-    lack = compute.lack_of(Requirements(workers=2, gpus=1, gpu_kind="A10"))
+    assert compute.lack_of(Requirements(workers=2, gpus_per_worker=1, gpu_kind="T4")) == ""
+    lack = compute.lack_of(Requirements(workers=2, gpus_per_worker=1, gpu_kind="A10"))
     assert "of kind A10; this cluster has A100, T4" in lack and "did you mean 'A100'" in lack
 
 
 def test_a_job_is_not_compared_with_the_machine_that_takes_it(queue, tmp_path, bucket):
     assert (
-        adapter(tmp_path, bucket, queue).lack_of(Requirements(workers=64, gpus=8, memory="2Ti"))
+        adapter(tmp_path, bucket, queue).lack_of(
+            Requirements(workers=64, gpus_per_worker=8, memory="2Ti")
+        )
         == ""
     )
 
@@ -220,8 +226,8 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
     requirements = Requirements(
         workers=3,
         min_workers=2,
-        cpus=4,
-        gpus=1,
+        cpus_per_worker=4,
+        gpus_per_worker=1,
         memory="8Gi",
         env_vars={"NCCL_DEBUG": "INFO"},
         node_selector={"gpu": "h100"},

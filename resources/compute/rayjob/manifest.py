@@ -75,7 +75,7 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
     head_params = {"dashboard-host": "0.0.0.0"} | ({} if is_one else {"num-cpus": "0"})  # noqa: S104
     memory = _more(requirements.memory, RAY_HEAD_MIB)
     size = (
-        resources_of(requirements.cpus, memory, requirements.gpus)
+        resources_of(requirements.cpus_per_worker, memory, requirements.gpus_per_worker)
         if is_one
         else resources_of(1, memory)
     )
@@ -87,7 +87,9 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
     }
     if not is_one:
         each = resources_of(
-            requirements.cpus, _more(requirements.memory, RAY_WORKER_MIB), requirements.gpus
+            requirements.cpus_per_worker,
+            _more(requirements.memory, RAY_WORKER_MIB),
+            requirements.gpus_per_worker,
         )
         cluster_spec["enableInTreeAutoscaling"] = False
         cluster_spec["workerGroupSpecs"] = [
@@ -107,7 +109,7 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
 
 def _gpu_selector(requirements: Requirements, cluster: ClusterSettings) -> dict[str, str]:
     """The label of nodes that have GPUs of the kind; Kueue chooses its flavor by it."""
-    if not requirements.gpus or requirements.gpu_kind is None:
+    if not requirements.gpus_per_worker or requirements.gpu_kind is None:
         return {}
     return {cluster.gpu_label: cluster.gpu_labels.get(requirements.gpu_kind, requirements.gpu_kind)}
 

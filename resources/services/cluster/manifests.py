@@ -123,7 +123,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     spec = pod_spec(
         "predict",
         version.image,
-        resources_of(requirements.cpus, requirements.memory),
+        resources_of(requirements.cpus_per_worker, requirements.memory),
         cluster,
         command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
         env=[
