@@ -150,6 +150,7 @@ def copy_sealed(source: Path, target: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     try:
         shutil.copytree(source, draft)
+        # A rename cannot replace a folder that is not empty.
         if target.exists():
             shutil.rmtree(target)
         draft.rename(target)

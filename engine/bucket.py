@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ABSENT = ("404", "NoSuchKey", "NotFound")
 CHANGED = ("412", "PreconditionFailed", "ConditionalRequestConflict")
+# S3 takes no more keys in one request.
 MOST_KEYS_OF_A_DELETE = 1_000
 MEBIBYTE = 1 << 20
 CREATING = threading.Lock()
@@ -45,6 +46,7 @@ class BucketSettings(BaseSettings):
     read_timeout_s: float = Field(default=60, gt=0)
     attempts: int = Field(default=6, ge=1)
     """How often a call is tried in all."""
+    # S3 refuses parts below 5 MiB, except for the last one.
     part_mib: int = Field(default=16, ge=5)
     """Size above which an object is sent in parts, and size of a part."""
     concurrency: int = Field(default=8, ge=1)
@@ -87,6 +89,7 @@ class Bucket:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         try:
             return self._put(key, content, condition)
+        # S3 answers 404 to `If-Match` where the object has been deleted.
         except (ChangedMeanwhile, FileNotFoundError) as error:
             # A write whose answer was lost is refused when it is tried again.
             existing = self.etags(key).get(key)
@@ -125,6 +128,7 @@ class Bucket:
                     Bucket=self.name, Key=self._at(key), Range=f"bytes={offset}-"
                 )
                 return answer["Body"].read()
+        # S3 refuses a range that begins where the object ends.
         except (_BeyondTheEnd, FileNotFoundError):
             return b""
 
@@ -181,6 +185,7 @@ class Bucket:
                 answer = self._client.delete_objects(
                     Bucket=self.name, Delete={"Objects": some, "Quiet": True}
                 )
+            # S3 answers 200 although it has not deleted some of the keys.
             if errors := answer.get("Errors"):
                 raise OSError(f"{self.uri}: {len(errors)} objects stay: {errors[0]['Message']}")
 
@@ -242,6 +247,7 @@ class Bucket:
         except ClientError as error:
             raise _as_os_error(where, error) from error
         except S3UploadFailedError as error:
+            # boto3 raises this error while it handles the client's error, without `from`.
             cause = error.__context__
             if isinstance(cause, ClientError):
                 raise _as_os_error(where, cause) from error

@@ -7,6 +7,7 @@ from engine.artefact import is_sealed, seal
 
 CHECKPOINTS = "checkpoints"
 """Folder of a job's checkpoints in its work directory."""
+# The earlier one is used where the newest turns out to be damaged.
 KEPT = 2
 
 
@@ -31,16 +32,19 @@ class CheckpointFolder:
 
         Raises OSError on a full or read-only disk; earlier checkpoints stand.
         """
+        # Padded, so that the order of the names is that of the numbers.
         target = self._folder / f"{number:06d}"
         draft = self._folder / f".{number:06d}.draft"
         shutil.rmtree(draft, ignore_errors=True)
         try:
             shutil.copytree(source, draft)
             seal(draft)
+            # A resumed attempt may reach a number again, and a rename cannot replace a folder.
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        # Last, so that a crash at any moment leaves a whole checkpoint.
         self._drop_old()
         return target
 

@@ -16,9 +16,11 @@ from engine.bucket import Bucket
 
 def pack(folder: Path, archive: Path) -> str:
     """SHA-256 of the folder's archive, which is now written; equal folders give equal bytes."""
+    # Compiled modules hold the time of their sources, so equal folders would give other bytes.
     files = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     with tarfile.open(archive, "w") as packed:
         for path in sorted(files):
+            # TarInfo's defaults have no owner and no time, in which equal folders may differ.
             entry = tarfile.TarInfo(str(path.relative_to(folder)))
             entry.size = path.stat().st_size
             with path.open("rb") as content:

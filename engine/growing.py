@@ -38,9 +38,11 @@ class GrowingFile:
             for start in range(first, size, PART_BYTES):
                 content = source.read(min(PART_BYTES, size - start))
                 self._bucket.put(self._key(start), content)
+                # Counted after each part, so that an upload that fails goes on from there.
                 self._copied = start + len(content)
 
     def _key(self, start: int) -> str:
+        # Padded, because a bucket lists keys in alphabetical order.
         return f"{_folder(self._name)}{self._writer}/{start // PART_BYTES:08d}"
 
 
@@ -87,6 +89,7 @@ class GrowingReader:
             if length > MOST_BYTES:
                 break
             content = self._bucket.tail(key, self._read.get(key, 0))
+            # Not the listed size: the part may have grown since it was listed.
             self._read[key] = self._read.get(key, 0) + len(content)
             length += len(content)
             parts.append((key.split("/")[1], content))

@@ -44,6 +44,7 @@ def hold(workdir: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise AlreadyRunning(f"another process works in {workdir}") from None
+    # Emptied under the lock only: until then the file names the process that holds it.
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     return descriptor
@@ -63,8 +64,10 @@ def holder(workdir: Path) -> int | None:
     try:
         with path.open("rb") as file:
             try:
+                # Shared: two processes that ask at once must not take each other for the holder.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
+                # The file is empty until the holder has written its process id.
                 return int(file.read() or 0) or None
     except FileNotFoundError:
         pass
@@ -76,6 +79,7 @@ def stop_when_abandoned(workdir: Path, lease_s: float) -> None:
 
     def watch() -> None:
         while age_s(workdir) <= lease_s:
+            # At most a quarter of the lease, so that the end of a short lease is noticed in time.
             time.sleep(min(1.0, lease_s / 4))
         os.killpg(os.getpgrp(), signal.SIGTERM)
         # A process may have inherited that it ignores SIGTERM.

@@ -32,6 +32,7 @@ class LogUpload:
         """Bytes of what has changed, which is now sent. Raises OSError."""
         total = 0
         for file in sorted(p for p in self._folder.glob("*.jsonl*") if p.is_file()):
+            # Taken before the upload: what is written meanwhile is sent at the next time.
             there = file.stat()
             mark = (there.st_size, there.st_mtime_ns)
             if there.st_size and self._sent.get(file.name) != mark:

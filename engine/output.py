@@ -49,6 +49,7 @@ class OutputPacer:
             return None
         end = len(self._held) if last else self._held.rfind(b"\n") + 1
         lines, self._held = self._held[:end], self._held[end:]
+        # A line that does not end must not be held without a bound.
         if len(self._held) > MOST_BYTES:
             lines, self._held = lines + self._held, b""
         if not lines.strip() and not self._skipped:
@@ -97,4 +98,5 @@ def _shortened(lines: bytes) -> tuple[str, int]:
         half = MOST_BYTES // 2
         note = f"\n... {cut} bytes left out; the whole is in engine.log ...\n".encode()
         lines = lines[:half] + note + lines[-half:]
+    # PostgreSQL refuses text with a zero byte.
     return lines.decode(errors="replace").replace("\0", "\\0").strip("\n"), cut

@@ -5,6 +5,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+# Loaded here, because nothing should be loaded in a child between fork and exec.
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 

@@ -110,6 +110,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises OSError; then the old content, or absence, stands.
     """
     data = content.encode() if isinstance(content, str) else content
+    # In the same folder, because a rename is atomic only within one file system; the process id
+    # keeps apart two processes that write the same file.
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
@@ -159,6 +161,7 @@ def _result_of(work: Callable[[S], JobResult], spec: S) -> JobResult:
         result = _failed("try_again" if is_outage(error) else "refused", error)
     except Exception as error:
         result = _failed("refused", error)
+    # Not an `Exception`: a trainer's `sys.exit` would end the engine without a result.
     except SystemExit as error:
         result = _failed("refused", Refused(f"the work ended itself by sys.exit({error.code!r})"))
     if os.getpid() != process:

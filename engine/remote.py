@@ -48,7 +48,9 @@ from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomical
 
 SYNC_S = 2.0
 LOOK_S = 0.1
+# Less than the pod's hook waits (`STOP_S` of rayjob/manifest.py), so that time is left to copy.
 STOP_WITHIN_S = 20.0
+# 128 + SIGTERM, as a shell reports a process that was terminated.
 EXIT_STOPPED = 143
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WORKDIR = "workdir://"
@@ -90,6 +92,7 @@ class Mirror:
                 shutil.rmtree(folder)
         for name, copy in self._growing.items():
             copy.fetch(self._workdir / name)
+        # Before the engine starts: without a lease it takes its driver for gone.
         lease.renew(self._workdir)
         spec["workdir"] = str(self._workdir)
         write_atomically(self._workdir / "spec.json", json.dumps(spec))
@@ -112,6 +115,7 @@ class Mirror:
             elif path.exists():
                 self._bucket.upload(path, key)
         text = relocated(result, f"{self._workdir}/", WORKDIR)
+        # Asked again, because another attempt may have begun during the uploads.
         self._attempt.require_newest(self._bucket)
         self._bucket.put("result.json", json.dumps(text).encode())
         return JobResult(failure=result.get("failure"))
@@ -120,6 +124,7 @@ class Mirror:
         checkpoints = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))
         for folder in checkpoints:
             key = f"{CHECKPOINTS}/{folder.name}"
+            # A folder that is not sealed is still being written.
             if key in self._copied or not is_sealed(folder):
                 continue
             for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST):
@@ -127,6 +132,7 @@ class Mirror:
             self._bucket.upload(folder / MANIFEST, f"{key}/{MANIFEST}")
             self._copied.add(key)
             self._known.add(folder.name)
+            # After the upload, so that the bucket has a whole checkpoint at any moment.
             self._drop(self._known - {each.name for each in checkpoints})
 
     def _drop(self, unwanted: set[str]) -> None:
@@ -158,6 +164,7 @@ class Watch:
         return time.monotonic() - self._since < self._patience_s
 
 
+# Not an `Exception`, so that no error handler on the way catches it.
 class Stopped(BaseException):
     """Somebody asked this process to end."""
 
@@ -172,6 +179,7 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
     attempt = Attempt.of_environment().begin(bucket)
     mirror, watch = Mirror(bucket, workdir, attempt), Watch(bucket, patience_s)
     mirror.fetch()
+    # Appended, because `fetch` has written what earlier attempts printed.
     with (workdir / "engine.log").open("ab") as output:
         engine = subprocess.Popen(
             [sys.executable, "-m", module, str(workdir / "spec.json")],
@@ -179,6 +187,7 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            # The engine leads a process group, so that what it has started ends with it.
             start_new_session=True,
         )
     try:
@@ -217,6 +226,7 @@ def _follow(engine: subprocess.Popen, mirror: Mirror, watch: Watch, workdir: Pat
             except OSError as error:
                 log.warning("a copy has to wait: %s", error)
         time.sleep(LOOK_S)
+    # Processes that the engine has started and left would run on.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(engine.pid, signal.SIGKILL)
     return code
@@ -263,6 +273,7 @@ def main(argv: list[str]) -> int:
 
     for number in STOPPING:
         signal.signal(number, stop)
+    # After the handlers are set: whoever reads the process id sends SIGTERM to it.
     if pid_file := os.environ.get(PID_FILE):
         Path(pid_file).write_text(str(os.getpid()))
     with tempfile.TemporaryDirectory(prefix="orrery-job-", ignore_cleanup_errors=True) as folder:

@@ -14,6 +14,8 @@ from pathlib import Path
 def stop(pid_file: Path, within_s: float) -> bool:
     """Whether the process that the file names is gone, after SIGTERM and so many seconds."""
     try:
+        # A pidfd can be waited for though the process is no child, and it never means a later
+        # process with the same id.
         process = os.pidfd_open(int(pid_file.read_text()))
     except (OSError, ValueError):
         return True

@@ -74,6 +74,7 @@ class Declarations:
             try:
                 status = file.stat()
             except OSError:
+                # The file may have been removed since it was listed.
                 continue
             digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
@@ -143,6 +144,7 @@ class Declarations:
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, content)
         except OSError as error:
+            # The declaration itself is usable; only its stand-in is missing.
             log.warning("the declaration of %s is not kept: %s", project.name, error)
 
     def _last_good(self, file: Path) -> LoadedProject | None:

@@ -46,6 +46,7 @@ def _patch(folder: Path, changed: str) -> str:
     parts = [_git(folder, "diff", "HEAD", "--", ".")]
     top = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
     for line in changed.splitlines():
+        # Git puts names with spaces or special letters into quotes.
         file = top / line[3:].strip('"')
         if line.startswith("??") and file.suffix in (".py", ".yaml", ".yml") and file.is_file():
             parts.append(f"+++ {line[3:]} (new)\n{file.read_text(errors='replace')}")

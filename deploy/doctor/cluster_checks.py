@@ -55,6 +55,7 @@ def check_cluster(cluster: Cluster) -> Iterator[Finding]:
             yield from check(cluster)
         except ClusterRefused as error:
             yield refused(name, right, error)
+            # Every other check would get the same answer.
             if error.status == UNAUTHORIZED:
                 return
         except (ClusterUnavailable, ConfigException) as error:

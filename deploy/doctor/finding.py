@@ -51,6 +51,7 @@ def place(url: str) -> str:
 def redacted(text: object, urls: Iterable[str] = ()) -> str:
     """Words of a library, without the secrets of the addresses and of the environment."""
     said = str(text)
+    # The longest first, because one secret may be a part of another.
     for secret in sorted(_secrets(urls), key=len, reverse=True):
         said = said.replace(secret, HIDDEN)
     return said.strip()

@@ -19,6 +19,7 @@ def is_silence(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, (*kinds, ConnectTimeoutError, ReadTimeoutError)):
             return True
+        # Clients raise errors of their own, of which the timeout is the cause.
         error = error.__cause__ or error.__context__
     return False
 

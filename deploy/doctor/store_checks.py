@@ -22,6 +22,7 @@ OLDEST = 14
 PORT = 5432
 CONNECT_S = 5
 ANSWER_S = 10.0
+# Far below the quarter of an hour at which stores refuse a signature.
 MOST_SKEW_S = 60
 CREDENTIALS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and the bucket's policy"
 

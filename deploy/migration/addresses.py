@@ -19,6 +19,7 @@ class Addresses:
                 for old in ((folder / part).as_uri(), str(folder / part)):
                     new |= dict.fromkeys(_spellings(old), address)
         self._new = new
+        # The first alternative that fits is taken, and one address may be the beginning of another.
         longest_first = sorted(map(re.escape, new), key=len, reverse=True)
         # A longer path or name that only contains the address is another's.
         self._pattern = re.compile(

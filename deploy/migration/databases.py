@@ -68,6 +68,7 @@ class Database:
         for table in metadata.tables.values():
             for column in table.columns:
                 if isinstance(column.type, JSON):
+                    # By default SQLAlchemy writes a missing document as the JSON value `null`.
                     column.type = JSON(none_as_null=True)
         return [t for t in metadata.sorted_tables if t.name not in {self.version, *self.left}]
 
@@ -134,6 +135,7 @@ class Database:
     def copy(self) -> None:
         """Copy every row in one transaction. Raises CannotMove; then nothing was written."""
         with self._answers("nothing of it was written"), self.engine.begin() as connection:
+            # Rows that refer to others go before those.
             for table in reversed(self.tables):
                 if table.name in self.built_in:
                     connection.execute(delete(table))

@@ -77,9 +77,11 @@ class EventNumbers:
         for number, run, digest in _events(path):
             same = both.get((run, digest))
             if same:
+                # Equal events of a dagster_run are paired in their order.
                 at = same.popleft()
                 yield from (Place(at - 1, True, file, early) for early in waiting)
                 waiting.clear()
+                # Never smaller, because the order within the file has to stay.
                 beside = at if beside is None else max(beside, at)
             elif beside is None:
                 waiting.append(number)

@@ -36,7 +36,9 @@ class KeptFiles:
                 continue
             new.parent.mkdir(parents=True, exist_ok=True)
             draft = new.with_name(f".{new.name}.draft")
+            # A copy that was interrupted has left its draft, and O_EXCL would refuse it.
             draft.unlink(missing_ok=True)
+            # Created with its final mode, because before a later chmod others could read it.
             with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as f:
                 f.write(old.read_bytes())
             draft.replace(new)

@@ -125,6 +125,7 @@ def _each(objects: Iterable[Moved], work: Callable[[Moved], T]) -> Iterator[tupl
             for moved, result in zip(listed, pending, strict=True):
                 yield moved, result.result()
         finally:
+            # Otherwise the pool would finish all waiting work after an error.
             for each in pending:
                 each.cancel()
 

@@ -38,6 +38,7 @@ class Capacity(NamedTuple):
 
 def of_this_machine() -> Capacity:
     """What the embedded default can give a job."""
+    # Counted without a library, because nvidia-ml-py is in the extra `train` alone.
     devices = [p for p in Path("/dev").glob("nvidia[0-9]*") if p.name[6:].isdigit()]
     return Capacity(_names(len(devices)), psutil.virtual_memory().total)
 

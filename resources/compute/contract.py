@@ -33,6 +33,7 @@ class Driver:
 
     run: str = ""
     """Id of the first of its retries."""
+    # Without a dagster_run there is no retry that could adopt the job.
     is_cancelled: Callable[[], bool] = lambda: True
     """Whether somebody has asked for it to end; an interrupted driver may just be lost."""
     is_deleted: Callable[[], bool] = lambda: False

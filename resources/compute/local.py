@@ -44,7 +44,9 @@ from resources.compute.warm_client import WarmUnavailable, fork, is_serving
 
 R = TypeVar("R", bound=JobResult)
 POLL_S = 0.02
+# Many times within the lease (30 s), so that a slow driver is not taken for one that is gone.
 LEASE_EVERY_S = 1.0
+# Less often than the lease, because each time Dagster's database is asked.
 DRIVER_EVERY_S = 5.0
 OUTPUT_EVERY_S = 0.2
 LOG_TAIL_BYTES = 4_000
@@ -82,6 +84,7 @@ class LocalCompute:
         An engine that `run` has not taken over at the end is stopped.
         """
         workdir = self.workdir(job)
+        # With the spec of an earlier driver the engine would begin that work at once.
         if lease.holder(workdir) is None and not (workdir / "spec.json").exists():
             workdir.mkdir(parents=True, exist_ok=True)
             if not is_serving(self._warm_socket):
@@ -115,6 +118,7 @@ class LocalCompute:
         lease.renew(spec.workdir)
         path, message = spec.write(), ""
         for attempt in range(1, ATTEMPTS + 1):
+            # The result of an earlier attempt would end this one.
             (spec.workdir / "result.json").unlink(missing_ok=True)
             code = self._attempt(module, spec, path, on_progress, on_output, stall_s, driver)
             result = kind.read(spec.workdir)
@@ -126,6 +130,7 @@ class LocalCompute:
             on_progress(
                 Progress(time.time(), attempt, ATTEMPTS, "attempt", f"did not end well: {message}")
             )
+            # The engine could not use its spec; then it writes no result.
             if code == 2:
                 raise JobRefused(message)
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})")
@@ -166,6 +171,7 @@ class LocalCompute:
             stop(process)
             raise
         finally:
+            # First, so that nothing is printed after the last look.
             kill_rest(process)
             output.look(last=True)
 
@@ -194,6 +200,7 @@ class LocalCompute:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # `stop` signals a process group, which the engine therefore leads.
                 start_new_session=True,
             )
 
@@ -219,6 +226,7 @@ class _Watcher:
         """Exit code of the process. Raises JobRefused when it runs too long or says nothing."""
         clock = JobClock(Limits(self._spec.timeout_s, stall_s), time.monotonic())
         while True:
+            # Asked before the look, so that the last look comes after the end of the process.
             code = self._process.poll()
             self._look(clock)
             if code is not None:
@@ -268,6 +276,7 @@ class _OutputFollower:
 
 
 def _died(code: int, spec: JobSpec) -> str:
+    # -1 stands for an exit code that is not known, and not for a signal.
     how = f"was killed by signal {-code}" if code < -1 else f"ended with code {code}"
     return f"the engine process {how} without a result\n{_tail(spec.workdir / 'engine.log')}"
 

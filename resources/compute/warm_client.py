@@ -44,6 +44,7 @@ class WarmChild:
                 part = b""
             self._answer += part
             if not part:
+                # The server has ended, and its child may still run.
                 if Path(f"/proc/{self.pid}").exists():
                     return None
                 self._exit = -1
@@ -73,6 +74,7 @@ def fork(path: Path, module: str, argv: Sequence[str], env: dict[str, str], log:
         connection.sendall(body)
         line = b""
         while not line.endswith(b"\n"):
+            # Byte by byte, because what follows the line is the exit code, which `poll` reads.
             part = connection.recv(1)
             if not part:
                 raise ConnectionError("the warm server closed the connection")

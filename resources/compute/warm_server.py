@@ -54,15 +54,20 @@ class WarmServer:
                 importlib.import_module(name)
             except ImportError as error:
                 print(f"not loaded: {name}: {error}", flush=True)  # noqa: T201
+        # Collections in a child leave frozen objects alone, so their memory stays shared. Garbage
+        # would be frozen as well, so it is removed first.
         gc.collect()
         gc.freeze()
 
     def _listen(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In a folder for temporary files another user may have made it first.
         if self._path.parent.stat().st_uid != os.getuid():
             raise PermissionError(f"{self._path.parent} belongs to another user")
+        # A server that was killed leaves its socket, and nobody can bind to it again.
         self._path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Private from its creation, because whoever connects runs code as this user.
         mask = os.umask(0o177)
         try:
             self._listener.bind(str(self._path))
@@ -73,6 +78,7 @@ class WarmServer:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._woken, selectors.EVENT_READ, lambda pipe: os.read(pipe, 4096))
+        # Python writes to the wake-up descriptor only for signals that have a handler.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -85,7 +91,9 @@ class WarmServer:
         try:
             connection, _address = self._listener.accept()
         except BlockingIOError:
+            # The client has gone since the selector reported it.
             return
+        # The server has one thread, which a client that sends nothing must not hold.
         connection.settimeout(REQUEST_TIMEOUT_S)
         try:
             request, log = _receive(connection)
@@ -146,6 +154,8 @@ class WarmServer:
             self._selector.close()
             self._listener.close()
             connection.close()
+            # A client learns from its closed connection that the server has died; no child may keep
+            # it open.
             for held in self._children.values():
                 if held is not None:
                     held.close()
@@ -177,8 +187,10 @@ def _run(request: dict[str, Any], log: int) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    # The C library reads TZ of a running process only when it is told to.
     time.tzset()
     sys.argv[:] = request["argv"]
+    # As `python -m` does.
     sys.path[0] = request["cwd"]
     _reseed()
     _forget_own_code()
@@ -210,6 +222,7 @@ def _forget_own_code() -> None:
 def _finish(code: int) -> None:
     """End like a normal process would, but never return into the server's loop."""
     try:
+        # os._exit leaves out both, and Python has no public names for them.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()

@@ -27,6 +27,7 @@ BUSY_S = 5.0
 CONNECT_S = 5
 POOL = 24
 MIGRATIONS = Path(__file__).with_name("migrations")
+# Not Alembic's default name, which Dagster and MLflow use for theirs.
 VERSION_TABLE = "orrery_version"
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -88,6 +89,7 @@ class Control:
                 engine = _engine(self.url)
                 with self._translated_errors(), OPENING_LOCK:
                     migrate(engine, self.url)
+                # Kept only now: after a migration that failed, the next call tries it again.
                 self._engine = engine
             return self._engine
 
@@ -121,6 +123,7 @@ def _engine(url: str) -> Engine:
         url,
         pool_size=POOL,
         max_overflow=POOL,
+        # Otherwise sqlite3 begins transactions itself, and only before the first write.
         connect_args={"timeout": BUSY_S, "isolation_level": None},
     )
 
@@ -128,6 +131,7 @@ def _engine(url: str) -> Engine:
     def _configure(connection: Any, _: Any) -> None:
         for pragma in (
             "journal_mode = WAL",
+            # With NORMAL, a power cut may take the last transactions of a write-ahead log.
             "synchronous = FULL",
             "foreign_keys = ON",
             f"busy_timeout = {BUSY_S * 1000:.0f}",
@@ -185,9 +189,11 @@ def secret_bytes(path: Path) -> bytes:
         return path.read_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     with lease.alone(path.with_suffix(".lock")):
+        # Another process may have made it while this one waited for the lock.
         if not path.exists():
             draft = path.with_suffix(".draft")
             draft.unlink(missing_ok=True)
+            # Created with its final mode, because before a later chmod others could read it.
             with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as f:
                 f.write(secrets.token_bytes(32))
             draft.replace(path)

@@ -27,6 +27,7 @@ def leave_read_only_servers(engine: Engine) -> None:
 @contextmanager
 def alone(engine: Engine, number: int) -> Iterator[None]:
     """Alone with this number among all processes that use the database; waits for the others."""
+    # The lock is the session's; a transaction would stay open for as long as the work takes.
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({number:d})")
         try:

@@ -81,6 +81,7 @@ def require_distinct(names: list[str]) -> None:
 
 def _table_of(columns: list[NamedColumn], rows: int) -> pa.Table:
     if not columns:
+        # A table that is made of no columns has no rows; this one keeps their number.
         return pa.table({"": pa.nulls(rows)}).select([])
     return pa.Table.from_arrays([column for _, column in columns], [name for name, _ in columns])
 
@@ -104,6 +105,7 @@ def _plain(name: str, column: pa.ChunkedArray, remarks: list[Remark]) -> Iterato
         if reason:
             remarks.append(_converted(name, column, reason))
         if converted is not None:
+            # The converted values may need another conversion, as those of a dictionary do.
             yield from _plain(name, converted, remarks)
         else:
             remarks[-1] = remarks[-1].model_copy(update={"action": "left_out"})

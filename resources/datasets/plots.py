@@ -11,6 +11,7 @@ def draw_profile(profile: Profile) -> bytes:
     """PNG with the balance of the classes, or the range of the first columns."""
     from matplotlib.figure import Figure
 
+    # Not by pyplot, which keeps figures in globals, and is not made for threads.
     figure = Figure(figsize=(5, 2.5), layout="constrained")
     axes = figure.subplots()
     if profile.class_counts:

@@ -174,5 +174,6 @@ def _of_odd_values(column: pa.ChunkedArray) -> dict[str, Any]:
     counts = {"nulls": nulls, "infinite": len(values) - nulls - len(finite)}
     if not len(finite):
         return counts
+    # Divided before the sum, which may be beyond float64.
     mean = (finite / len(finite)).sum()
     return {**counts, **_as_floats({"min": finite.min(), "max": finite.max(), "mean": mean})}

@@ -104,6 +104,7 @@ class DatasetStore:
                 return known
             # What was learned by another declaration is read as that declaration had it.
             other = _record_key(key, known.declaration_digest)
+            # Before the next write, so that a crash between the two loses no record.
             self._objects.put_text(other, known.model_dump_json(indent=2))
         self._objects.put_text(f"{key}/version.json", version.model_dump_json(indent=2))
         return version
@@ -117,6 +118,7 @@ class DatasetStore:
             uri,
             table,
             partition_by=[SPLIT],
+            # A write that was interrupted may have left a table here.
             mode="overwrite",
             storage_options=BucketSettings().delta_options or None,
             **_of_wide_table() if table.num_columns > WIDE else {},
@@ -158,6 +160,7 @@ def content_hash(table: pa.Table) -> str:
 
     Equal for equal rows, names and types, however the table is chunked in memory.
     """
+    # Metadata, such as that of pandas, is not part of the content.
     bare = table.replace_schema_metadata(None)
     # Taking every row writes new buffers: old ones hold arbitrary bytes under nulls.
     rows = bare.take(pa.array(np.arange(bare.num_rows))).combine_chunks()

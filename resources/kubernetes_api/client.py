@@ -129,6 +129,7 @@ class Cluster:
     def delete(self, kind: str, name: str) -> None:
         """Remove the object and what it owns; one that is gone is no error."""
         try:
+            # By default the API deletes a Job and leaves its pods.
             self._call("DELETE", self._path(kind, name), {"propagationPolicy": "Background"})
         except NotThere:
             return
@@ -190,6 +191,7 @@ class Cluster:
     def version(self) -> tuple[int, int]:
         """Major and minor version of the API server."""
         document = self._call("GET", "version")
+        # Some providers append a sign, such as `31+`.
         return int(document["major"]), int("".join(c for c in document["minor"] if c.isdigit()))
 
     def _path(self, kind: str, name: str = "") -> str:
@@ -251,7 +253,9 @@ class Cluster:
                 query_params=list(query.items()),
                 header_params=headers if kind else {"Accept": "*/*"},
                 body=body,
+                # The client sends its token only with calls that ask for it.
                 auth_settings=["BearerToken"],
+                # Otherwise the client makes objects of the answer, and of a log the text `b'...'`.
                 _preload_content=False,
                 _request_timeout=CALL_S,
             )
@@ -284,6 +288,7 @@ class _Answer:
 
     def __init__(self, error: Any) -> None:
         body = error.body or b""
+        # Without a status there was no answer, which may pass.
         self.status: int = error.status or 503
         self.data: bytes = body if isinstance(body, bytes) else str(body).encode()
         self.headers: Mapping[str, str] = error.headers or {}

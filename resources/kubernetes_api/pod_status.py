@@ -26,6 +26,7 @@ def is_rolled_out(deployment: Mapping[str, Any], replicas: int) -> bool:
     status = deployment.get("status") or {}
     updated = status.get("updatedReplicas", 0)
     return (
+        # Until then the status is that of an earlier template.
         status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
         and status.get("replicas", 0) == updated
         and min(updated, status.get("availableReplicas", 0)) >= replicas
@@ -47,6 +48,7 @@ def is_overdue(deployment: Mapping[str, Any]) -> bool:
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether the pod may have traffic."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
+    # A pod that is being deleted may stay Ready until its containers have ended.
     return "deletionTimestamp" not in pod["metadata"] and any(
         c["type"] == "Ready" and c["status"] == "True" for c in conditions
     )
@@ -89,6 +91,7 @@ def _of_container(pod: str, container: Mapping[str, Any]) -> list[str]:
     waiting = state.get("waiting") or {}
     if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
         said.append(f"pod {pod}: {waiting['reason']} {waiting.get('message', '')}".strip())
+    # Between two starts a container waits, and its last state says how it ended.
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended and ended.get("exitCode"):
         words = f": {ended['message'].strip()[-LAST_WORDS:]}" if ended.get("message") else ""

@@ -76,6 +76,7 @@ def pod_spec(
     if command:
         container["command"] = list(command)
     spec: dict[str, Any] = {
+        # None of these pods talks to the API server.
         "automountServiceAccountToken": False,
         "securityContext": SECURE_POD,
         "containers": [container],

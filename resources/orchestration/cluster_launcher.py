@@ -11,6 +11,8 @@ partial write: a launch that fails fails the dagster_run, and leaves no Job.
 from typing import Any, Self
 
 from dagster import DagsterRun
+
+# Dagster has no public names for what a launcher returns.
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._serdes import ConfigurableClassData
 from dagster_k8s.job import get_job_name_from_run_id

@@ -36,9 +36,11 @@ class Freshness:
             if daemon._grpc_server_registry:
                 daemon._grpc_server_registry.clear_all_grpc_endpoints()
             daemon._workspace_process_context.refresh_workspace()
+            # Last, so that a load that failed is tried again.
             self._seen = fingerprint
             return time.time()
         except (OSError, DagsterError):
+            # An error of the check would end the daemon.
             daemon._logger.exception("the definitions could not be loaded; the old ones go on")
             return last_update
 
@@ -49,6 +51,7 @@ def follow_declarations(freshness: Freshness) -> None:
     def check(self: Any, last_workspace_update_time: float) -> float:
         return freshness.check(self, last_workspace_update_time)
 
+    # The interval is a constant of Dagster, and there is no public hook.
     controller.DagsterDaemonController.check_workspace_freshness = check
 
 

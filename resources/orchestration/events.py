@@ -94,6 +94,7 @@ class DagsterEvents:
             with OPENING_LOCK:
                 import dagster as dg
 
+                # Another thread may have opened it while this one waited for the lock.
                 self._opened = self._opened or dg.DagsterInstance.get()
         return self._opened
 
@@ -129,6 +130,7 @@ class DagsterEvents:
 
     def lines(self, run_id: str, after: int) -> list[Line]:
         """Lines of the log behind the number, at most `MOST_LINES`. Raises EventsUnavailable."""
+        # Dagster has no public way to make a cursor of an event's number.
         from dagster._core.event_api import EventLogCursor
 
         cursor = EventLogCursor.from_storage_id(after).to_string() if after else None

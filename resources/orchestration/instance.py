@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# `dagster.yaml` may name only subclasses of these, and Dagster has no public names for them.
 from dagster._core.launcher.base import RunLauncher
 from dagster._core.run_coordinator import RunCoordinator
 from dagster._core.storage.base_storage import DagsterStorage
@@ -26,9 +27,12 @@ from resources.orchestration.run_coordinator import AttributingCoordinator
 from resources.settings import Settings
 
 LOG_UPLOAD_EVERY_S = 10
+# The shortest interval that Dagster knows.
 DEQUEUE_EVERY_S = 1
 RUNS_OF_A_MACHINE = 4
+# On a cluster a dagster_run holds its place while its job waits in a queue.
 RUNS_OF_A_CLUSTER = 64
+# `dagster.yaml` names this module, so every process that opens the instance imports it.
 use_core_schema()
 migrate_one_at_a_time()
 
@@ -55,6 +59,7 @@ class InstanceStorage(Factory, DagsterStorage):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
         """PostgreSQL where the settings name it, else SQLite in the state folder."""
         if url := Settings().dagster_storage:
+            # Imported here, because dagster_postgres is in the extra `cluster` alone.
             from resources.orchestration.postgresql_storage import open_storage
 
             return open_storage(url, inst_data)

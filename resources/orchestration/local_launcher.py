@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Self
 
 from dagster import DagsterEventType, DagsterRun
 from dagster import _check as check
+
+# Dagster has no public names for the parts of a launcher.
 from dagster._core.launcher.base import (
     CheckRunHealthResult,
     LaunchRunContext,
@@ -109,6 +111,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
             instance_ref=self._instance.get_ref(),
             set_exit_code_on_failure=True,
         ).get_command_args()
+        # The arguments before name an interpreter, which a forked process has already.
         return ["dagster", *arguments[arguments.index("api") :]]
 
     def _start(self, command: list[str], env: dict[str, str], log: Path) -> tuple[int, str]:
@@ -178,6 +181,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
     def _worker(self, run: DagsterRun) -> Worker | None:
         if tag := run.tags.get(WORKER_TAG):
             return Worker.parse(tag)
+        # Only a dagster_run of the command line has no origin; a launched one is found by its tag.
         if run.remote_job_origin is not None:
             return None
         return self._worker_of_command_line(run)
@@ -189,6 +193,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
             details = check.not_none(event.dagster_event).engine_event_data.metadata
             if pid := details.get("pid"):
                 worker = Worker.of(int(str(pid.value)))
+                # A process that is younger than the event is another one with the same process id.
                 is_reused = worker.born != "gone" and _born_at(worker.born) > event.timestamp + 1
                 return worker._replace(born="gone") if is_reused else worker
         return None
@@ -197,6 +202,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
 def _born(pid: int) -> str | None:
     """Start of the process in clock ticks since boot; None when it is dead or a zombie."""
     try:
+        # The second field is the name in brackets, which may hold spaces and brackets itself.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

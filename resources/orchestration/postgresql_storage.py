@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from resources.database.postgresql import alone, leave_read_only_servers
 
 CONNECT_S = 10
+# The daemon asks from many threads at once, and times out where the pool is too small.
 MOST_MORE = 20
 RECYCLE_S = 1_800
 CREATING = 7235115
@@ -35,6 +36,7 @@ def open_storage(url: str, inst_data: ConfigurableClassData | None) -> DagsterPo
     address = named.render_as_string(hide_password=False)
     engine = create_engine(
         named,
+        # As in the connections that Dagster opens itself.
         isolation_level="AUTOCOMMIT",
         pool_size=1,
         max_overflow=MOST_MORE,
@@ -64,4 +66,5 @@ def _share(engine: Engine, storage: DagsterPostgresStorage) -> None:
         storage.schedule_storage,
     ]
     for part in parts:
+        # Dagster has no setting for the pool of its storage.
         part._engine = engine

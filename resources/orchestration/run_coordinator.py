@@ -18,5 +18,6 @@ class AttributingCoordinator(QueuedRunCoordinator):
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Tag the dagster_run, then queue it."""
         if user := context.get_request_header(USER_HEADER):
+            # Before it is queued, because a queued dagster_run may start at once.
             self._instance.add_run_tags(context.dagster_run.run_id, {USER_TAG: user})
         return super().submit_run(context)

@@ -24,6 +24,7 @@ def upgrade_storage(instance: DagsterInstance, settings: Settings) -> None:
     if is_current(instance):
         return
     with _alone(settings):
+        # Another process may have migrated while this one waited.
         if not is_current(instance):
             instance.upgrade()
 

@@ -123,6 +123,7 @@ class LocalRuntime:
         try:
             return self._follow(folder, self._write(folder, deployment, run), on_change)
         except (DeploymentFailed, RuntimeAbsent, OSError):
+            # The deployment was refused already, or a reconciler or a retry goes on with it.
             raise
         except BaseException:
             self.stop(deployment.service, run)
@@ -131,6 +132,7 @@ class LocalRuntime:
     def _write(self, folder: Path, deployment: Deployment, run: str) -> Deployment:
         """The deployment as the reconciler gets it. Raises Superseded."""
         folder.mkdir(parents=True, exist_ok=True)
+        # Two drivers that compare at the same time would both find theirs to be the later one.
         with lease.alone(folder / ".lock"):
             present = _read(folder)
             asked_at = deployment.asked_at or time.time()
@@ -169,6 +171,8 @@ class LocalRuntime:
             present = _require_current(_read(folder), deployment)
             status = self.status(deployment.service)
             if status is not None and status.request == present.request:
+                # The counts in `answering` grow with every request, which is no news of the
+                # deployment.
                 bare = status.model_copy(update={"answering": []})
                 if bare != seen:
                     on_change(status)

@@ -68,6 +68,7 @@ class ObjectStore:
 
     def put_file(self, file: Path, key: str) -> str:
         """Address of the file, stored under the key. Raises OSError."""
+        # The key is made of the content; an equal size tells that the copy was not cut.
         if self._size(key) == file.stat().st_size:
             return self.uri(key)
         if self.is_local:

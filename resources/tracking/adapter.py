@@ -97,6 +97,7 @@ class Tracking(Registry):
     def _log_params(self, run_id: str, params: dict[str, Any]) -> None:
         from mlflow.entities import Param
 
+        # MLflow keeps 6,000 characters of a parameter.
         logged = [Param(key, str(value)[:6000]) for key, value in params.items()]
         self._client.log_batch(run_id, params=logged)
 
@@ -121,6 +122,7 @@ class Tracking(Registry):
             except MlflowException:
                 # Another process created it between the two calls.
                 experiment = self._client.get_experiment_by_name(project)
+        # MLflow keeps the name of a deleted experiment, and refuses a new one with it.
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
@@ -137,7 +139,9 @@ class Tracking(Registry):
             last |= {name: int(point["step"]) for name in point if name != "step"}
         now_ms, missing = int(time.time() * 1000), []
         with self._answers():
+            # The public `metrics` has the newest values without their steps.
             known = {m.key: m.step for m in self._client.get_run(run_id).data._metric_objs}
+            # A history is one call for each metric, so only those that lack values are read.
             behind = {name for name, step in last.items() if known.get(name, -1) < step}
             for name in sorted(behind):
                 sent = {m.step for m in self._client.get_metric_history(run_id, name)}

@@ -53,6 +53,7 @@ def _create_tables(engine: Any) -> None:
 
     if _all_tables_exist(engine):
         return
+    # MLflow's own lock is a file, which processes on other machines do not see.
     with alone(engine, MAKING):
         if not _all_tables_exist(engine):
             _initialize_tables(engine)
@@ -66,6 +67,7 @@ def _write_draft(uri: str) -> None:
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     if path.exists():
+        # MLflow does not promise that a migration is a transaction, so a copy is migrated.
         shutil.copy(path, draft)
     # A connection that outlives the renaming finds its database moved, and only reads.
     with _opened(f"{SQLITE}{draft}") as engine:

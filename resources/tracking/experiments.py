@@ -94,6 +94,7 @@ class Experiments(MlflowConnection):
         with self._answers():
             while True:
                 page = self._client.search_experiments(max_results=500, page_token=token)
+                # MLflow makes `Default` by itself, and it belongs to no project.
                 experiments += [self._experiment(e) for e in page if e.name != "Default"]
                 token = page.token
                 if not token:
@@ -151,6 +152,7 @@ class Experiments(MlflowConnection):
                     page_token=cursor,
                 )
             except (ValueError, TypeError, KeyError) as error:
+                # MLflow checks only a part of a page token.
                 raise BadCursor("the cursor is none of this list") from error
         return Listing([self._run(run) for run in page], page.token or None)
 
@@ -173,6 +175,7 @@ class Experiments(MlflowConnection):
                 run = self._client.get_run(run_id)
                 return self._run(run) if run.info.lifecycle_stage == "active" else None
             except MlflowException as error:
+                # MLflow answers the second to an id that is not of its form.
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
@@ -254,6 +257,7 @@ class Experiments(MlflowConnection):
         """
         folder, _, name = path.rpartition("/")
         with tempfile.TemporaryDirectory() as scratch, self._answers():
+            # MLflow keeps a file under the name that it has here.
             file = Path(scratch, name)
             file.write_bytes(content)
             self._client.log_artifact(run_id, str(file), folder or None)

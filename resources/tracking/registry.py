@@ -96,6 +96,7 @@ class Registry(MlflowConnection):
             json.loads((artefact / "input_example.json").read_bytes()), signature.input.dtype
         )
         experiment = self._client.get_run(run_id).info.experiment_id
+        # Model.log would prefer the experiment of the process to that of the run.
         logged = self._client.create_logged_model(experiment, "model", source_run_id=run_id)
         with self._as_default_store():
             Model.log(
@@ -109,6 +110,7 @@ class Registry(MlflowConnection):
                 onnx_execution_providers=["CPUExecutionProvider"],
                 signature=ModelSignature(spec(signature.input), spec(signature.output)),
                 input_example={signature.input.name: example},
+                # Given, because MLflow takes most of a minute to infer them.
                 pip_requirements=list(REQUIREMENTS),
             )
 
@@ -149,6 +151,7 @@ class Registry(MlflowConnection):
         """
         with self._answers():
             models = self._client.search_registered_models(f"name LIKE '{prefix}%'", 1000)
+        # LIKE takes an underscore of the prefix for any letter.
         names = [model.name for model in models if model.name.startswith(prefix)]
         return {name: len(self.versions(name)) for name in names}
 
@@ -172,6 +175,7 @@ class Registry(MlflowConnection):
             try:
                 return self._registered(self._client.get_model_version_by_alias(name, alias))
             except MlflowException as error:
+                # MLflow answers the first for a missing model and the second for a missing alias.
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise

@@ -26,6 +26,7 @@ def _loaded(uri: str, artifacts: str, prefix: str) -> Any:
     os.environ[PREFIX_VARIABLE] = prefix
     from mlflow.server import constants
 
+    # MLflow's application takes its settings from the environment alone.
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifacts
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts

@@ -35,6 +35,7 @@ from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import AlreadyThere, Cluster, ClusterRefused
 
 R = TypeVar("R", bound=JobResult)
+# More than a deleted RayJob may take: `STOP_S` until Ray's job has ended, `GRACE_S` for its pods.
 GONE_WITHIN_S = 180.0
 
 
@@ -132,6 +133,7 @@ class KubeRay:
         for kind, label in (("RayJob", RUN_LABEL), ("Job", "dagster/run-id")):
             for rayjob in self._cluster.find(kind, label):
                 name, run = rayjob["metadata"]["name"], rayjob["metadata"]["labels"][label]
+                # A Job that has ended stays until its time to live is over, and is nothing to end.
                 is_over = kind == "Job" and not (rayjob.get("status") or {}).get("active")
                 if not is_over and not is_wanted(run):
                     self._cluster.delete(kind, name)
@@ -149,10 +151,12 @@ class KubeRay:
             if existing is not None and not RayJobState.of(existing).is_over:
                 return
             if existing is None:
+                # Before the RayJob, whose engine reads the spec as soon as it runs.
                 self._write(bucket, spec)
                 try:
                     self._cluster.create(wanted)
                 except AlreadyThere:
+                    # Another driver of the job was faster, and its RayJob is adopted.
                     continue
                 except ClusterRefused as error:
                     raise JobRefused(str(error)) from error
@@ -165,6 +169,7 @@ class KubeRay:
 
     def _write(self, bucket: Bucket, spec: JobSpec) -> None:
         """Put the spec and what it names into the job's folder."""
+        # The watcher takes a result that is there for the end of the job.
         bucket.delete(["result.json"])
         bucket.put("lease", b"asked for")
         document = spec.model_dump(mode="json")

@@ -9,7 +9,9 @@ from resources.kubernetes_api.settings import ClusterSettings
 
 RAY_VERSION = "2.60.0"
 KEPT_AFTER_END_S = 600
+# More than STOP_S: Kubernetes counts the time of the hook, and then Ray has to end.
 GRACE_S = 60
+# More than the engine has to end (`STOP_WITHIN_S` of engine/remote.py), for it copies after that.
 STOP_S = 45
 PID = "/tmp/engine.pid"  # noqa: S108
 RAY_HEAD_MIB = 3 * 1024
@@ -43,8 +45,10 @@ def ray_job(
     spec: dict[str, Any] = {
         "entrypoint": f"python -m engine.remote {uri} {module} {cluster.lease_s:g}",
         "submissionMode": "HTTPMode",
+        # KubeRay refuses to suspend a RayJob without it (ray-project/kuberay#3994).
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
+        # The driver counts the attempts.
         "backoffLimit": 0,
         "rayClusterSpec": _ray_cluster(job, requirements, cluster),
     }
@@ -72,6 +76,8 @@ def ray_job(
 
 def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings) -> dict[str, Any]:
     is_one = requirements.workers == 1
+    # KubeRay submits the job to the dashboard from its own pod. Without CPUs the head of a group
+    # gets no worker.
     head_params = {"dashboard-host": "0.0.0.0"} | ({} if is_one else {"num-cpus": "0"})  # noqa: S104
     memory = _more(requirements.memory, RAY_HEAD_MIB)
     size = (
@@ -125,6 +131,7 @@ def _let_it_stop(head: dict[str, Any]) -> None:
     head["lifecycle"] = {"preStop": {"exec": {"command": stop}}}
     # The last is for a RayJob that is deleted: KubeRay has Ray stop the job.
     variables = {PID_FILE: PID, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)}
+    # KubeRay chooses the name of the RayCluster, and labels its pods with it.
     cluster = {"fieldRef": {"fieldPath": "metadata.labels['ray.io/cluster']"}}
     head["env"] += [*env_vars(variables), {"name": RAY_CLUSTER, "valueFrom": cluster}]
 
@@ -143,8 +150,8 @@ def _template(
         resources,
         cluster,
         env=env_vars(requirements.env_vars),
-        # Ray's processes share tensors there, and the node's own has 64 MiB.
         secret=cluster.engine_secret,
+        # Ray's processes share tensors there, and the node's own has 64 MiB.
         memory_folders=["/dev/shm"],  # noqa: S108
     )
     spec["terminationGracePeriodSeconds"] = GRACE_S
@@ -153,4 +160,5 @@ def _template(
         spec["nodeSelector"] = selector
     if is_placed and requirements.tolerations:
         spec["tolerations"] = requirements.tolerations
+    # KubeRay labels pods with their RayCluster, and not with their RayJob.
     return {"metadata": {"labels": {**labels("job"), JOB_LABEL: job}}, "spec": spec}

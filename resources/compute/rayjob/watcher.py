@@ -100,6 +100,7 @@ class Watcher:
 
     def _renew_lease(self) -> None:
         now = time.monotonic()
+        # Several times within the lease, also where the settings make it short.
         if now - self._renewed > min(LEASE_EVERY_S, self._settings.lease_s / 4):
             self._bucket.put("lease", str(time.time_ns()).encode())
             self._renewed = now

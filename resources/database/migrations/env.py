@@ -7,6 +7,7 @@ from resources.database.control import VERSION_TABLE
 context.configure(
     connection=context.config.attributes["connection"],
     version_table=VERSION_TABLE,
+    # Alembic assumes that SQLite cannot roll back a change of tables.
     transactional_ddl=True,
 )
 with context.begin_transaction():

@@ -97,6 +97,7 @@ def _localised(values: pa.ChunkedArray, read: Reading) -> pa.ChunkedArray:
 
 
 def _dialect_of(text: TextFile, read: Reading) -> Dialect:
+    # Line ends stay as they are, because cells in quotes may hold them.
     with text.path.open(encoding="utf-8-sig", newline="") as file:
         lines = list(itertools.islice(file, read.skip, read.skip + SAMPLE_LINES))
     if not any(line.strip() for line in lines):
@@ -158,7 +159,9 @@ def _require_usable(names: list[str], file: str, read: Reading) -> None:
 def _read_text(connection: Any, text: TextFile, dialect: Dialect, read: Reading) -> pa.Table:
     import duckdb
 
+    # Names of the header may be empty or hold quotes, so DuckDB gets others.
     quoted = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(dialect.names)))
+    # Folders become columns for every format in the same way (tables.py), so not by DuckDB.
     query = (
         f"FROM read_csv(?, columns = {{{quoted}}}, auto_detect = false, delim = ?, quote = ?, "
         "escape = ?, header = ?, skip = ?, strict_mode = true, comment = '', nullstr = '', "

@@ -53,6 +53,7 @@ def as_utf8(
             f"{encoding} does not have; expected UTF-8, or declare its encoding under read: "
             "{encoding: ...}"
         )
+    # Numbered, because files of different folders may have the same name.
     target = folder / f"{len(list(folder.iterdir()))}-{path.name}"
     with target.open("w", encoding="utf-8", newline="") as text:
         text.writelines(_decoded(path, encoding))

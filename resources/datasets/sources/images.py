@@ -119,8 +119,10 @@ def _image(file: FoundFile, size: ImageSize | None) -> _Image:
         with Image.open(BytesIO(content)) as opened:
             # Pixels alone do not tell that the end of a file is missing.
             opened.verify()
+        # Opened anew, because Pillow cannot read an image after `verify`.
         with Image.open(BytesIO(content)) as opened:
             width, height = opened.size
+            # Pillow itself only warns up to twice the limit.
             if width * height > MOST_PIXELS:
                 raise _too_large(file.name, width * height)
             opened.load()

@@ -30,6 +30,7 @@ TRUTH = r"^(true|false)$"
 NESTED = r"^[\[{]"
 RENAMED = re.compile(r"^(.+)_[0-9]+$")
 """Names that DuckDB gives a key that differs from another in case alone; and ordinary ones."""
+# DuckDB would infer columns from a sample, and take many or rare keys for one map.
 _OPTIONS = (
     "format = 'auto', records = true, maximum_depth = 1, sample_size = -1, union_by_name = true, "
     f"map_inference_threshold = -1, field_appearance_threshold = 0, "

@@ -81,6 +81,7 @@ def _texts(files: Found, read: Reading) -> Iterator[tuple[list[TextFile], list[R
         for number, file in enumerate(files.files):
             path = Path(file.path)
             if files.system is not None:
+                # Numbered, because files of different folders may have the same name.
                 path = _fetched(files.system, file, folder / f"{number:06d}-{path.name}")
             with answering(f"{file.name} cannot be read"):
                 text, remark = as_utf8(path, file.name, read.encoding, folder)

@@ -97,6 +97,7 @@ def times_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def are_all(values: pa.ChunkedArray, pattern: str) -> bool:
     """Whether every value that is there is of the pattern."""
+    # One value decides for most columns, without a pass over all others.
     if not re.search(pattern, _first(values)):
         return False
     return pc.all(pc.match_substring_regex(values, pattern)).as_py() is not False
@@ -166,6 +167,7 @@ def _times(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
     kinds: dict[str, list[pa.DataType]] = {
         DATE: [pa.date32()],
         TIME: [pa.time64("ns")],
+        # Microseconds are kept; text with more digits can only be read as nanoseconds.
         MOMENT: [pa.timestamp("us"), pa.timestamp("ns")],
         ZONED: [pa.timestamp("us", "UTC"), pa.timestamp("ns", "UTC")],
     }

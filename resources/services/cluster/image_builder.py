@@ -179,9 +179,10 @@ def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
     folders = {"context": CONTEXT, "builder": BUILDER_STATE, "tmp": "/tmp"}  # noqa: S108
     mounts = [{"name": name, "mountPath": path} for name, path in folders.items()]
     mounts.append(AUTHORITIES_MOUNT)
-    # Go reads it beside the system's own file.
     variables = {
+        # Without it BuildKit would need a privileged container.
         "BUILDKITD_FLAGS": "--oci-worker-no-process-sandbox",
+        # Go reads it beside the system's own file.
         "SSL_CERT_DIR": AUTHORITIES,
     }
     if cluster.pull_secrets:

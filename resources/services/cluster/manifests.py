@@ -12,6 +12,7 @@ STARTS_WITHIN_S = 300
 GRACE_S = 30
 MODEL_VERSION, ARTEFACT_DIGEST = "orrery/model-version", "orrery/artefact-digest"
 """Annotations of a version's Deployment."""
+# Proxies send requests until they have heard that the pod ends.
 DRAIN_S = 5
 BUSY_PERCENT = 70
 BESIDE = resources_of(0.05, "256Mi")
@@ -129,6 +130,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         env=[
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            # Kubernetes expands $(POD_IP) only where the variable is defined before.
             *env_vars({"PREDICT_HOST": "$(POD_IP)", **requirements.env_vars, **_log_of(version)}),
         ],
     )
@@ -137,6 +139,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     answering["envFrom"] = []
     answering |= {
         "ports": [{"name": "http", "containerPort": PORT}],
+        # With one look every 2 s the pod may take as long as its Deployment.
         "startupProbe": {**_probe("/readyz", 2), "failureThreshold": STARTS_WITHIN_S // 2},
         "readinessProbe": _probe("/readyz", 5),
         "livenessProbe": {**_probe("/livez", 10), "failureThreshold": 3},
@@ -151,6 +154,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     if version.deployment.request_log:
         target = f"{version.requests_uri}/$(POD_NAME)"
         upload = _beside("request-log", cluster, ["engine.log_upload", REQUESTS, target])
+        # POD_NAME, which the target refers to.
         upload["env"] = answering["env"][1:2]
         # A sidecar: it is told to end once nothing is answered, and logged, any more.
         upload["restartPolicy"] = "Always"

@@ -100,6 +100,7 @@ class Conduct:
     def fault(self) -> str:
         """Why they should not have traffic; empty while they do well."""
         answered, errors = self._answered(self._pods.answers())
+        # Among the first few requests a single error would be more than the share.
         if errors > max(1, MOST_ERRORS * answered):
             return f"answered {errors} of {answered} requests with errors"
         if most_more(self._restarts, self._pods.restarts()):

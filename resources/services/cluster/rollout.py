@@ -25,6 +25,7 @@ class ClusterRollout:
     def begin(self, version: Version) -> Rollout:
         """The roll-out with the version as its target. Raises Superseded or OSError."""
         deployment = version.deployment
+        # Without a Gateway nothing divides the traffic.
         steps = tuple(deployment.canary) if self._settings.gateway else (100,)
         event = Deploy(variant=self._variant, steps=steps, step_s=deployment.step_s)
         asked_at = deployment.asked_at or time.time()
@@ -101,6 +102,7 @@ class ClusterRollout:
             selected = heaviest or notes.selected
             if selected != notes.selected and not self._notes.select(self.service, selected, notes):
                 continue
+            # If the notes have changed meanwhile, shares from before may have been applied last.
             after = self._notes.read(self.service)
             if after is not None and after.record == notes.record:
                 return

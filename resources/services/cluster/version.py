@@ -13,6 +13,7 @@ VERSION_LABEL = "orrery/version"
 BENTO = f"{STATE}/bento"
 BUILT_BENTO = "/opt/bento"
 """Where an image holds its Bento: outside of what volumes of the pod lie over."""
+# Kubernetes takes 63 characters for the name of a Service, and a version follows this one.
 LONGEST_NAME = 40
 
 

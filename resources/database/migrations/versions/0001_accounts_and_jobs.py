@@ -188,6 +188,7 @@ def upgrade() -> None:
         f"$$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$"
     )
     op.execute(
+        # PostgreSQL has triggers for TRUNCATE by statement only.
         "CREATE TRIGGER audit_refuses BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
         "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuses()"
     )
