@@ -17,7 +17,10 @@ from accounts.tables import audit
 
 Decision = Literal["allowed", "denied"]
 START = "0" * 64
+# The number is arbitrary, and differs from other advisory locks of this database, such as 7235114
+# of the migrations.
 POSTGRES_LOCK = 7_235_115
+# Words match anywhere in a text, which no index supports, so each search is bounded.
 WINDOW = 10_000
 """Entries that one search looks through."""
 PAGE = 1_000
@@ -83,6 +86,7 @@ def record(
         number=last.number + 1 if last else 1,
         at=round(time.time(), 6),
         organization_id=organization,
+        # PostgreSQL refuses text longer than its column, and the change would fail with its entry.
         actor=actor[:200],
         on_behalf_of=on_behalf_of[:200] if on_behalf_of else None,
         action=action,

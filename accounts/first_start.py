@@ -56,6 +56,8 @@ def owner(control: Control, secret: InstanceSecret, organization: str, key_file:
             reason="first start",
             after={"organization": first.id, "owner": user.id, "key": key.id},
         )
+        # Written before the commit: a crash in between leaves a key that opens nothing, and never
+        # an owner whose key is lost.
         _write_private(key_file, token)
         return Owner(user.id, first.id)
 
@@ -77,6 +79,7 @@ def sign_in_link(control: Control, secret: InstanceSecret, owner: Owner, url: st
 
 def _write_private(path: Path, text: str) -> None:
     draft = path.with_suffix(".draft")
+    # A crash may have left a draft; only a file that O_EXCL creates surely has the mode 0600.
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
         file.write(text + "\n")

@@ -98,6 +98,7 @@ def listed(
     if user_id:
         query = query.where(keys.c.user_id == user_id)
     if after:
+        # Ids are UUIDv7, so their order is the order of creation.
         query = query.where(keys.c.id < after)
     return [ApiKey(*r) for r in connection.execute(query.order_by(keys.c.id.desc()).limit(limit))]
 

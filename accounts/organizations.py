@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from accounts.tables import memberships, organizations
 
+# No double hyphen: it separates an organization from its project (api.projects.BETWEEN).
 PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 LONGEST = 24
 
@@ -35,6 +36,7 @@ def create(connection: Connection, id: str, name: str) -> Organization:
         )
     organization = Organization(id, name, 1, time.time())
     try:
+        # A savepoint: after a failed insert PostgreSQL refuses the rest of the transaction.
         with connection.begin_nested():
             connection.execute(insert(organizations).values(organization._asdict()))
     except IntegrityError:

@@ -95,6 +95,7 @@ def offer(
 ) -> str:
     """A one-time secret; whoever brings it within the time gets its content, once."""
     token = token or new_token(kind)
+    # Used and expired rows are kept for a while, so that `take` can say why it refuses them.
     connection.execute(delete(sign_ins).where(sign_ins.c.expires_at < time.time() - SESSION_S))
     values = {
         "digest": secret.digest(token),
@@ -117,6 +118,7 @@ def take(
         raise SignInRefused("this sign-in is not known here; start again")
     if row.expires_at <= now:
         raise SignInRefused("this sign-in is too old; start again")
+    # Two requests can read the same unused row; this update succeeds for only one of them.
     taken = connection.execute(
         update(sign_ins).where(mine, sign_ins.c.used_at.is_(None)).values(used_at=now)
     )

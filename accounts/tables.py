@@ -83,6 +83,7 @@ sign_ins = Table(
 audit = Table(
     "audit",
     metadata,
+    # No sequence: it leaves a gap after a rollback, which `verify` would report as a removed entry.
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("at", Float, nullable=False),
     Column("organization_id", String(32)),

@@ -140,6 +140,7 @@ class Gateway:
             await self.dagster.close()
             await self.mlflow.close()
             self.predictions.close()
+            # Closed last, because the parts before it may still write.
             self.platform.control.close()
 
     async def _note(self, principal: Principal, action: str, object: str, after: Any) -> None:
@@ -167,6 +168,7 @@ class Gateway:
                     connection,
                     organization=principal.organization,
                     actor=str(principal),
+                    # The column has 80 characters, and PostgreSQL refuses longer text.
                     action=f"{scope.get('method', 'WS')} {scope['path']}"[:80],
                     object=scope["path"],
                     decision="denied",

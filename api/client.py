@@ -119,6 +119,7 @@ class Client:
         message = self._request(operation, request)
         message.extensions["timeout"] = {
             "connect": 5.0,
+            # The server sends a comment every 15 s, so a longer silence means a broken connection.
             "read": TIMEOUT_S,
             "write": 5.0,
             "pool": 5.0,

@@ -39,6 +39,7 @@ class DefinitionsLoader:
         seen = await run_in_threadpool(declarations.fingerprint)
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            # A file may be replaced at this very moment; the next round looks again.
             with contextlib.suppress(OSError):
                 fingerprint = await run_in_threadpool(declarations.fingerprint)
                 if fingerprint != seen:
@@ -51,6 +52,7 @@ class DefinitionsLoader:
         async with self._reloaded:
             if not self._reload.is_set():
                 return
+            # Cleared before loading, so that a change during the load causes another load.
             self._reload.clear()
             try:
                 await self._dagster.reload()

@@ -117,6 +117,7 @@ class Executor:
             require_sense(request)
             if not operation.changes or call.is_preview:
                 return self.handlers[operation.name](call, request)
+            # A tool call has two: the key of its plan, and one among its own parameters.
             keys = (call.idempotency_key, getattr(request, "idempotency_key", None))
             return self._once(call, operation, request, [key for key in keys if key])
 

@@ -26,6 +26,7 @@ def key_of(cursor: str | None, kind: type[str] | type[int] = str) -> Any:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error, RecursionError) as error:
         raise invalid("the cursor is none of this list", "cursor") from error
+    # PostgreSQL takes no NUL character in text.
     is_text = kind is str and isinstance(key, str) and "\0" not in key
     is_number = kind is int and type(key) is int and 0 <= key < 1 << 62
     if not is_text and not is_number:

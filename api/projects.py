@@ -160,6 +160,7 @@ class DeclaredProjects:
         with self._alone():
             project = self.changeable(principal, name)
             document, _ = read_yaml(project.file)
+            # The file has the qualified name, which `_write` would qualify again.
             document["project"] = name
             parts = document.setdefault(family, {})
             if part is None:
@@ -219,6 +220,7 @@ class DeclaredProjects:
         ]
 
     def _all(self) -> dict[str, LoadedProject]:
+        # Outside the lock, because it may wait for a bucket.
         self._shared.pull(FRESH_S)
         with self._lock:
             seen = self._declarations.fingerprint()
@@ -261,6 +263,7 @@ class DeclaredProjects:
         declared = {**document, "project": qualified}
         try:
             checked = validated(declared)
+            # Before `_load`, which opens the files that the declaration names.
             refuse_what_requests_may_not(checked, self._gateway)
             text = as_yaml(declared)
             self._refuse_clash(qualified, name, is_new=is_new)
@@ -273,6 +276,7 @@ class DeclaredProjects:
             text = f"the declaration of {name!r} has {len(problems)} mistakes"
             raise Problem("invalid", text, errors=problems) from error
         begin_change()
+        # Suites first, because a project file without its suite would be broken.
         for path, suite in (suites or {}).items():
             self._shared.put(path, dumped(suite))
         self._shared.put(f"{qualified}.yaml", text)

@@ -91,6 +91,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 place = project.place(f"models.{name}.trainer")
                 training = training.model_copy(update={"dry_run": True, "declared_at": place})
             recipe = recipe_of(project, training)
+            # Asked before the mlflow_run is created, so that a skipped training leaves none.
             if adds_nothing(context, tracking, project, name, recipe):
                 return
             run = begin(context, tracking, settings, project, training, dataset)
@@ -136,6 +137,8 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 ),
             },
         )
+        # Dagster has stored the materialisation now. Until then a retry would read the result from
+        # the work directory.
         compute.forget(job)
 
     return checkpoint
@@ -215,6 +218,7 @@ def _spec(
     return TrainingSpec(
         job=job,
         workdir=compute.workdir(job),
+        # A request may shorten the declared time, and never extend it.
         timeout_s=min(declared.timeout_s, config.timeout_s or declared.timeout_s),
         project=project.name,
         model=model,
@@ -263,6 +267,7 @@ def _train(
         record_failure(context, tracking, run, spec, error)
         raise
     except BaseException:
+        # Dagster interrupts a step with a BaseException, which `except Exception` lets pass.
         _keep_what_was_reached(objects, tracking, run, spec)
         raise
 

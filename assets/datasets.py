@@ -101,6 +101,7 @@ def _described(version: DatasetVersion) -> dict[str, Any]:
 
 
 def _table(records: list[dg.TableRecord]) -> MetadataValue:
+    # Dagster takes the columns from the first record, and refuses a table without records.
     return MetadataValue.table(records) if records else MetadataValue.null()
 
 

@@ -21,6 +21,7 @@ FINAL = (
     ArtefactCorrupt,
     DeploymentFailed,
     GateRefused,
+    # The compute adapter has already tried such a job several times (contract.ATTEMPTS).
     JobLost,
     JobRefused,
     ObjectMissing,

@@ -40,6 +40,7 @@ class Report:
 
 def picture(png: bytes) -> MetadataValue:
     """The PNG, shown in the page of the materialisation."""
+    # Dagster has no metadata type for images, but its Markdown shows images of data URIs.
     return MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 

@@ -40,6 +40,7 @@ def is_new_code(tracking: Tracking, project: LoadedProject, model: str) -> bool:
     code = project_revision(project.file.parent)
     versions = tracking.versions(registered_name(project.name, model))
     known = versions[0].tags.get("orrery.project_revision") if versions else None
+    # All uncommitted states of a commit are named `COMMIT-dirty`, so such code is always new.
     return known != code.name or bool(code.diff)
 
 

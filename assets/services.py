@@ -25,6 +25,7 @@ from resources.tracking.registry import RegisteredVersion, registered_name
 from serving.contract import Deployment, PackagingResult, PackagingSpec, RequestLogPlan
 
 TOLERANCE = 1e-4
+# The Gateway of a cluster applies a changed route only a moment later.
 ANSWERS_WITHIN_S = 30.0
 PACKAGING_TIMEOUT_S = 600
 SAME = "predictions_equal_the_artefact"
@@ -82,6 +83,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         report = Report()
         with translated_errors():
             version = _version(context, config, project, declared.model, tracking)
+            # Asked again here, because a blocking check guards only its own dagster_run.
             require_evidence(project, declared.model, version.artefact_digest, evidence)
             job = job_identity(context, key)
             full_name = f"{project.name}.{name}"

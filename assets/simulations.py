@@ -132,6 +132,8 @@ def _spec(
     dataset = project.declaration.models[declared.model].dataset
     rows, label = [], None
     if dataset is not None:
+        # The version that the model learned from: another version may hold out rows that the model
+        # was trained on.
         learned = version.tags["orrery.dataset_version"]
         declaration = version.tags.get("orrery.dataset_declaration")
         held_out = datasets.read(project.name, dataset, learned, declaration)
@@ -171,6 +173,7 @@ def _curves(evidence: Evidence) -> list[tuple[str, float, int]]:
         kind, _, level = m.scenario.rpartition(" ")
         if kind and " " not in kind and m.scenario != MEAN:
             name = f"{evidence.simulation}/{m.metric} by {kind}"
+            # Steps of MLflow are integers, so the level is multiplied by 1,000.
             points.append((name, m.estimate, round(float(level) * 1000)))
     return points
 

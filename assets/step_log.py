@@ -4,6 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from dagster import AssetExecutionContext, MetadataValue
+
+# Private: the public `log_event` takes materialisations, observations and expectations only.
 from dagster._core.events import DagsterEvent, EngineEventData
 
 from engine.output import Output

@@ -17,6 +17,7 @@ from resources.tracking.adapter import HYPERPARAMETERS_TAG, TrackedDataset, Trac
 from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 from training.contract import TrainingResult, TrainingSpec
 
+# MLflow truncates tags of more than 8,000 characters, and truncated JSON cannot be read.
 LONGEST_TAG = 5_000
 HYPERPARAMETERS, PATCH = "hyperparameters.json", "project.patch"
 
@@ -45,6 +46,7 @@ def begin(
         "orrery.dataset_version": dataset.version if dataset else "",
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        # Read from package metadata, because importing torch and Ray takes seconds.
         **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
     }
     parameters = {

@@ -46,6 +46,7 @@ def made_here(context: AssetExecutionContext, key: AssetKey) -> AssetMaterializa
 def _made_by(
     instance: dg.DagsterInstance, run_id: str, key: AssetKey
 ) -> AssetMaterialization | None:
+    # Newest first: a step that was tried again may have made the asset twice.
     records = instance.get_records_for_run(
         run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, ascending=False
     ).records

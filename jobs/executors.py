@@ -16,6 +16,7 @@ def executor_of(project: LoadedProject, cluster: ClusterSettings) -> dg.Executor
         return None
     if not any(each.memory for each in project.declaration.datasets.values()):
         return None
+    # This loads the Kubernetes client, which only a cluster needs.
     from dagster_k8s import k8s_job_executor
 
     return k8s_job_executor

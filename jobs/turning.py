@@ -2,6 +2,8 @@
 
 import dagster as dg
 from dagster import AssetSelection
+
+# Private: `define_asset_job` is public, but the type that it returns is not.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets.keys import op_name

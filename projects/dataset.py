@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from projects.declared import Declared
 from projects.placement import Memory
 
+# `(?s:.+)` because an SQL query may have several lines.
 Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")]
 Task = Literal["classification", "regression"]
 ColumnType = Literal["number", "integer", "text", "boolean", "date", "time", "timestamp"]

@@ -28,6 +28,7 @@ class Written(NamedTuple):
 
 PLAIN = frozenset({"BaseModel", "NamedTuple", "TypedDict", "object", "Generic"})
 """Bases that add no fields."""
+# Source that is never run may declare classes that inherit in a circle.
 DEEPEST = 8
 TYPES: dict[str, Any] = {
     "int": int,
@@ -77,6 +78,7 @@ def read_class(written: Written) -> type[BaseModel]:
     try:
         return create_model(written.code.name, __config__=config, **fields)
     except (TypeError, NameError, ValueError, PydanticUserError, SchemaError):
+        # Types and bounds that do not fit together are not judged, but unknown names still are.
         names: dict[str, Any] = {n: (Any, a.default) for n, a in attributes.items()}
         return create_model(written.code.name, __config__=config, **names)
 
@@ -85,6 +87,7 @@ def mistakes_of(declared: type[BaseModel], values: Mapping[str, Any]) -> Iterato
     """What is wrong with the hyperparameters: unknown names with the nearest one, missing ones,
     and values that the trainer does not take."""
     try:
+        # As JSON: in strict mode pydantic accepts a list for a tuple or a set only there.
         declared.model_validate_json(json.dumps(values))
     except ValidationError as error:
         yield from mistakes_in(error, declared, values)

@@ -48,6 +48,7 @@ def _parts_of(value: Any) -> list[Any]:
 
 
 def _require_text(text: str) -> None:
+    # PostgreSQL stores no NUL character, and UTF-8 encodes no surrogates.
     if "\0" in text:
         raise ValueError(f"got {text!r:.80}, expected text without the character NUL")
     try:

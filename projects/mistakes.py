@@ -106,6 +106,7 @@ def _step_into(kind: Any, part: str | int) -> Any:
     if _is_model(kind):
         field = kind.model_fields.get(part)
         return _without_none(field.annotation) if field else None
+    # Reversed, because the last argument of `dict[Name, Model]` is the type of the values.
     return next((a for a in reversed(get_args(kind)) if _is_model(a)), None)
 
 

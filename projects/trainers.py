@@ -22,6 +22,7 @@ from projects.mistakes import MISSING, Mistake
 from projects.nearest import hint
 
 CLASS = "Hyperparameters"
+# Modules may import a name from each other in a circle.
 FARTHEST = 8
 """Modules that a name is followed through."""
 PARSES = 5
@@ -60,6 +61,7 @@ def read_trainer(trainer: str, declaration: Path) -> Trainer:
     module, _, function = trainer.partition(":")
     source = _Source.read(module, declaration)
     names = source.names
+    # A star import may provide the function, which only running the module would tell.
     if function not in names and "*" not in names:
         raise TrainerUnreadable(
             f"module {module!r} has no function {function!r}{hint(function, source.functions)}"
@@ -175,12 +177,14 @@ class _Source(NamedTuple):
             return None
 
 
+# Cached by content, so that a changed file is parsed again.
 @functools.lru_cache(maxsize=256)
 def _parsed(source: bytes) -> ast.Module:
     """The module; raises as ast.parse does."""
     # CPython 3.11 counts the depth of all threads' trees in one number, and raises SystemError
     # where two threads build trees at once.
     with _PARSING:
+        # Other libraries parse without this lock, so a parse that fails this way is repeated.
         for _ in range(PARSES - 1):
             with contextlib.suppress(SystemError):
                 return ast.parse(decode_source(source))

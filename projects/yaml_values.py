@@ -22,6 +22,7 @@ _PLAIN = {
         "-+.0123456789",
     ),
 }
+# Without a point or an exponent it is an integer, or a code with leading zeros that stays text.
 _IS_FLOAT = r"(?=.*[.eE])"
 _KEPT = (f"{_PREFIX}merge", f"{_PREFIX}value")
 
@@ -36,6 +37,7 @@ def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
         ahead = _IS_FLOAT if name == "float" else ""
         rule = re.compile(f"^{ahead}(?:{pattern})$")
         for letter in letters:
+            # PyYAML looks up the rules of an empty scalar under the empty string.
             resolvers.setdefault("" if letter == "\0" else letter, []).append(
                 (_PREFIX + name, rule)
             )

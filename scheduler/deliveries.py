@@ -12,6 +12,8 @@ from scheduler.tables import deliveries, jobs
 State = Literal["owed", "delivered", "given_up"]
 BACKOFF_S = (5, 30, 120, 600, 1_800, 7_200, 21_600, 43_200, 86_400)
 """Pauses between attempts, as Standard Webhooks advises; given up after the last."""
+# Longer than one attempt (api.jobs.callbacks.TIMEOUT_S), so that no other sender claims the message
+# in the meantime.
 CLAIM_S = 60.0
 
 
@@ -61,10 +63,12 @@ def claim(connection: Connection, limit: int = 20) -> list[Delivery]:
         .where(c.state == "owed", c.due_at <= now)
         .order_by(c.due_at)
         .limit(limit)
+        # On PostgreSQL several gateways claim different rows; SQLite has only one writer.
         .with_for_update(skip_locked=True)
     )
     claimed = [Delivery(*row) for row in connection.execute(due)]
     taken = update(deliveries).where(c.id.in_([d.id for d in claimed]))
+    # Due again after the claim, so that a sender that dies does not lose the message.
     connection.execute(taken.values(due_at=now + CLAIM_S, attempts=c.attempts + 1))
     return [d._replace(attempts=d.attempts + 1) for d in claimed]
 

@@ -8,6 +8,7 @@ that it rests on says how far to trust it.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+# With two, the interval holds the next duration with a probability of 1/3 only.
 FEWEST = 3
 UNITS = ("epochs", "iterations", "steps")
 

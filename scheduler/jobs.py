@@ -156,6 +156,7 @@ def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
     """The job, stopped when nothing was started for it yet, else stopping; ended ones stay."""
     now = time.time()
     c = jobs.c
+    # A claimed job may have a dagster_run that is not recorded yet; the dispatcher stops that.
     untouched = (c.status == "queued") & (c.attempts == 0)
     changed = (
         update(jobs)
@@ -203,6 +204,7 @@ def claim(connection: Connection, limit: int) -> list[Job]:
     due_jobs = [Job(*row) for row in connection.execute(due)]
     claimed = update(jobs).where(c.id.in_([job.id for job in due_jobs]))
     connection.execute(claimed.values(due_at=now + CLAIM_S, attempts=c.attempts + 1))
+    # As they were before the claim: `put_off` chooses the pause by the number of earlier claims.
     return due_jobs
 
 
@@ -261,6 +263,7 @@ def proceed(
     }
     if status in ENDED:
         values["ended_at"] = ended_at or time.time()
+    # Of two observers of an end only one changes the row, so a job is billed and reported once.
     changed = connection.execute(
         update(jobs)
         .where(jobs.c.id == job.id, jobs.c.status.not_in(ENDED), jobs.c.status != status)

@@ -33,6 +33,8 @@ jobs = Table(
     Column("verdict", String(16)),
     Column("on_behalf_of", String(200)),
     Column("deleted_at", Float),
+    # Each filter of the list of jobs has an index that ends with `id`: a page is read in order, and
+    # no list is sorted.
     Index("ix_jobs_listing", "organization_id", "kind", "id"),
     Index("ix_jobs_due", "status", "due_at"),
     Index("ix_jobs_of_organization", "organization_id", "id"),

@@ -36,6 +36,7 @@ def usages(connection: Connection, key_ids: Iterable[str]) -> dict[str, Usage]:
     """Hours of the jobs of each key that has any."""
     keys, c = list(key_ids), jobs.c
     ran, expected = func.coalesce(c.ran_s, 0.0), func.coalesce(c.expected_s, 0.0)
+    # CASE, because the larger of two values is MAX in SQLite and GREATEST in PostgreSQL.
     left = case((expected > ran, expected - ran), else_=0.0)
     sums = (func.sum(c.gpus * ran), func.sum(ran), func.sum(c.gpus * left), func.sum(left))
     going = c.key_id.in_(keys) & c.status.in_(GOING)
@@ -50,6 +51,7 @@ def usages(connection: Connection, key_ids: Iterable[str]) -> dict[str, Usage]:
 
 def add(connection: Connection, key_id: str, gpus: int, ran_s: float) -> None:
     """Count a job that has just ended, in the transaction that ends it."""
+    # SQLAlchemy's generic insert has no ON CONFLICT.
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     values = {"key_id": key_id, "gpu_s": gpus * ran_s, "process_s": ran_s}
     inserting = dialect.insert(used).values(values)

@@ -45,5 +45,6 @@ def _is_waited_for(instance: dg.DagsterInstance, run_id: str) -> bool:
     family = [run, *retries]
     if any(each.status in WAITED_FOR for each in family):
         return True
+    # Dagster sets `will_retry` before it creates the retry, which then adopts the work.
     newest = max(family, key=lambda each: int(each.tags.get("dagster/retry_number", "0")))
     return newest.tags.get("dagster/will_retry") == "true"

@@ -43,6 +43,7 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
         decision = decide(files, cursor)
         if not decision.fresh:
             return dg.SensorResult(skip_reason=decision.reason, cursor=json.dumps(decision.cursor))
+        # Dagster starts one dagster_run for a run_key, even if a crash loses the new cursor.
         key = hashlib.sha256(json.dumps(sorted(decision.fresh.items())).encode()).hexdigest()
         request = dg.RunRequest(
             run_key=key, tags={"trigger": "new_data", "orrery/files": str(len(decision.fresh))}

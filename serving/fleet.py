@@ -103,6 +103,7 @@ class Fleet:
         self._advance(self._look())
         self._lead()
         self._record()
+        # Raised last, so that a failing variant keeps no other from its share of the traffic.
         if problem is not None:
             raise problem
 
@@ -118,8 +119,10 @@ class Fleet:
     def _take_up(self, deployment: Deployment) -> None:
         variant, serving = variant_of(deployment), self._rollout.serving
         is_same_version = serving is not None and serving.version == variant.version
+        # The version was accepted before and only its settings differ, so it needs no canary.
         steps = () if is_same_version else tuple(deployment.canary)
         self._deployments[variant] = deployment
+        # A fault of an earlier deployment must not refuse this one at once.
         if group := self._groups.get(variant):
             group.fault = ""
         self._advance(Deploy(variant=variant, steps=steps, step_s=deployment.step_s))
@@ -153,6 +156,7 @@ class Fleet:
             return
         variant, fault = candidate.variant, self._groups[candidate.variant].fault
         answered = self._traffic.answered(variant)
+        # `since` changes whenever a replica is missing, but errors are counted over the whole step.
         same = candidate.model_copy(update={"since": 0.0})
         if self._step is None or self._step[0] != same:
             self._step = (same, answered)
@@ -180,6 +184,8 @@ class Fleet:
     def _lead(self) -> None:
         """Give every variant its share of the traffic, and end those that are not kept."""
         wanted = set(kept(self._rollout))
+        # The variants that stay get their shares before the others are drained, so that every
+        # request finds a replica.
         staying = {v: group.running for v, group in self._groups.items() if v in wanted}
         self._traffic.share(staying, shares(self._rollout))
         self._end([variant for variant in self._groups if variant not in wanted])
@@ -191,6 +197,7 @@ class Fleet:
             self._traffic.leave(self._groups.pop(variant).running)
 
     def _record(self) -> None:
+        # A reconciler that starts anew has no replicas yet, so what was seen is not recorded.
         unseen = self._rollout.model_copy(update={"ready": frozenset(), "whole": frozenset()})
         deployments = list(self._deployments.values())
         record = Record(deployment=self._deployment, rollout=unseen, deployments=deployments)

@@ -72,6 +72,7 @@ class Haproxy:
                 ) from error
         self._slots, self.starts = {}, self.starts + 1
         self._write({})
+        # It may name replicas of an earlier process that are gone; `Traffic` fills the slots again.
         (self._folder / "servers.state").write_text("")
         with (self._folder / "haproxy.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -91,6 +92,7 @@ class Haproxy:
         end = time.monotonic() + 10
         while time.monotonic() < end:
             try:
+                # The worker's socket takes commands, the master's takes reloads; both are needed.
                 self._ask("admin.sock", "show info")
                 self._ask("master.sock", "show version")
                 return
@@ -122,6 +124,7 @@ class Haproxy:
             return
         wanted = {**self._slots, service: count}
         self._write(wanted)
+        # A reload starts a new worker, which takes addresses and weights from this file.
         state = self._ask("admin.sock", "show servers state")
         (self._folder / "servers.state").write_text(state + "\n")
         answer = self._ask("master.sock", "reload", timeout_s=20)
@@ -136,6 +139,7 @@ class Haproxy:
             f"set server {server} addr 127.0.0.1 port {port}",
             f"set server {server} weight {min(weight, LARGEST_WEIGHT)}",
             f"set server {server} health up",
+            # Last, so that no request uses the address or the weight of an earlier replica.
             f"set server {server} state ready",
         ):
             self._do(command)
@@ -154,6 +158,7 @@ class Haproxy:
 
     def slots(self, service: str) -> dict[int, Slot]:
         """What is known of each slot of the service; nothing where it has none. Raises OSError."""
+        # Type 4 stands for servers, and -1 for all of them.
         table = self._ask("admin.sock", f"show stat {service} 4 -1").lstrip("# ")
         if not table.startswith("pxname"):
             return {}
@@ -162,6 +167,7 @@ class Haproxy:
 
     def _do(self, command: str) -> None:
         answer = self._ask("admin.sock", command)
+        # HAProxy has no status codes: a command that worked gets no answer, or one of these texts.
         if answer and not answer.startswith("no need to change") and "changed from" not in answer:
             raise RouterFailed(f"{command!r}: {answer}")
 

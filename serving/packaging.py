@@ -30,6 +30,7 @@ def package(spec: PackagingSpec) -> PackagingResult:
     context = spec.workdir / "context"
     version = _write_context(spec, context)
     bento = spec.bento_home / "bentos" / spec.service / version
+    # A build that was killed leaves a partial Bento under the same version.
     if not _is_whole(bento / "src", context):
         shutil.rmtree(bento, ignore_errors=True)
         _build(spec, context, version)
@@ -89,6 +90,7 @@ def _build(spec: PackagingSpec, context: Path, version: str) -> None:
             "model": spec.model,
             "model_version": str(spec.model_version),
         },
+        # Locking would resolve the requirements, which needs a package index.
         python={"packages": list(REQUIREMENTS), "lock_packages": False},
     )
 

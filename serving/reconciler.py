@@ -91,6 +91,7 @@ class Reconciler:
             try:
                 self._publish(fleet)
             except OSError:
+                # For example on a full disk: the service goes on answering without a new status.
                 log.exception("service %s: its status is not written; will try again", service)
             if service not in orders and fleet.is_empty:
                 del self._fleets[service]
@@ -105,6 +106,8 @@ class Reconciler:
             return Fleet(service, self._router, folder)
 
     def _wind_down(self) -> None:
+        # Longer than a replica takes to drain (traffic.DRAIN_WITHIN_S) and to stop
+        # (replica.STOP_WITHIN_S).
         end = time.monotonic() + 60
         while self._fleets and time.monotonic() < end:
             for service, fleet in list(self._fleets.items()):

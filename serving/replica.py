@@ -16,6 +16,7 @@ from serving.contract import Deployment, ReplicaStatus
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
+# Short, because the reconciler has one thread: a replica that hangs delays all services.
 PROBE_TIMEOUT_S = 0.5
 
 
@@ -33,6 +34,7 @@ class Replica:
             self.process = subprocess.Popen(
                 [
                     *[sys.executable, "-m", "bentoml", "serve", str(deployment.bento)],
+                    # The port of BentoML's own server; predictions are sent to PREDICT_PORT.
                     *["--host", "127.0.0.1", "--port", str(_free_port())],
                 ],
                 env={**os.environ, **_env_vars(deployment, self.port, slot)},
@@ -103,6 +105,7 @@ def _signal(process: subprocess.Popen, number: int) -> None:
 
 
 def _free_port() -> int:
+    # Another process may take the port before the replica does; `probe` checks who answers.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -119,6 +122,7 @@ def _env_vars(deployment: Deployment, port: int, slot: int) -> dict[str, str]:
             "REQUEST_LOG_FOLDER": str(plan.folder),
             "REQUEST_LOG_NAME": f"s{slot}",
             "REQUEST_LOG_SAMPLE": str(plan.sample),
+            # Each replica writes a log of its own, and together they may keep what is declared.
             "REQUEST_LOG_MEGABYTES": str(max(1, plan.megabytes // deployment.replicas)),
         }
     return variables

@@ -51,6 +51,7 @@ class Replicas:
         for replica in self.running:
             replica.probe()
         for start in [s for s in self._starts if s.due <= now]:
+            # The start is removed only when the process runs, so that a failed one is tried again.
             self.running.append(Replica(self.deployment, start.slot, self._logs, start.restarts))
             self._starts.remove(start)
 

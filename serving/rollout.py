@@ -108,12 +108,14 @@ def advance(state: Rollout, event: Event, now: float) -> Rollout:
         case Seen():
             return _seen(state, event, now)
         case Failed():
+            # No stand-in: a candidate that failed may answer with errors.
             return _refused(state, event.why) if _is_tried(state, event.variant) else state
         case Stopped():
             return _stopped(state, event.why)
         case Undeployed():
             return Rollout()
         case Restarted():
+            # `since` is a time of an earlier process's clock, and this one has seen no replica yet.
             changed = {"ready": frozenset(), "whole": frozenset()}
             return state.model_copy(update={**changed, "candidate": _timed(state.candidate, now)})
 
@@ -179,6 +181,7 @@ def _deployed(state: Rollout, event: Deploy) -> Rollout:
         (candidate.variant, candidate.steps, candidate.step_s)
         == (event.variant, event.steps, event.step_s)
     )
+    # A driver that is retried deploys the same again, which must not begin the steps anew.
     if is_same:
         return state.model_copy(update=changed)
     changed["spare"] = _stand_in(state)
@@ -247,6 +250,7 @@ def _refused(state: Rollout, why: str) -> Rollout:
 def _stopped(state: Rollout, why: str) -> Rollout:
     if state.outcome != "under_way":
         return state
+    # The candidate goes on answering for as long as the accepted variant has no replica.
     return _refused(state.model_copy(update={"spare": _stand_in(state)}), why)
 
 

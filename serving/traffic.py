@@ -60,6 +60,7 @@ class Traffic:
 
     def free_slots(self, count: int, used: set[int]) -> list[int]:
         """So many slots that nobody uses. Raises RouterFailed."""
+        # A replica that is draining still needs its slot.
         used = used | {each.replica.slot for each in self._leaving if each.has_slot}
         needed = max(FEWEST_SLOTS, len(used) + 2 * count, self._needed)
         self._router.require_slots(self._service, needed)
@@ -69,6 +70,7 @@ class Traffic:
     def look(self) -> None:
         """Read what the router has counted. Raises OSError, or RouterFailed where it refuses."""
         if self._router.starts != self._starts:
+            # A restarted router has empty slots and counts from 0.
             self._starts, self._places, self._seen = self._router.starts, {}, {}
         self._router.require_slots(self._service, self._needed)
         slots = self._router.slots(self._service) if self._needed else {}
@@ -109,6 +111,7 @@ class Traffic:
             ready = [r for r in all_of_it if r.is_ready]
             count = sum(map(self.answers, ready)) or len(ready)
             percent = shares.get(variant, 0)
+            # Rounding to 0 would take all traffic from a variant that has a share.
             weight = max(1, round(LARGEST_WEIGHT * percent / 100 / max(1, count))) if percent else 0
             wanted += [(weight, variant, replica) for replica in ready]
         # The heaviest first: no request finds only slots that were emptied.
@@ -122,6 +125,7 @@ class Traffic:
             return
         if before is None or before.port != place.port:
             self._router.place(self._service, slot, replica.port, weight)
+            # The router was not read again yet; until then `answers` must not find the slot down.
             self._seen[slot] = self._seen.get(slot, NO_SLOT)._replace(is_up=True)
         else:
             self._router.weigh(self._service, slot, weight)
@@ -132,6 +136,7 @@ class Traffic:
         for replica in replicas:
             replica.stop()
             self._leaving.append(_Leaving(replica, time.monotonic(), has_slot=False))
+        # Only now, because the router may fail here and the processes must end nevertheless.
         for replica in replicas:
             if self._places.pop(replica.slot, None):
                 self._router.close(self._service, replica.slot)

@@ -120,6 +120,7 @@ def _attacked(
     from art.attacks.evasion import ProjectedGradientDescent
 
     radius = epsilon * (suite.high - suite.low)
+    # ART draws its random starts from global generators.
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -56,6 +56,7 @@ def _shift(
         by = (
             SHIFT * severity * np.array([shape.height * np.sin(angle), shape.width * np.cos(angle)])
         )
+        # Unlike `constant`, `grid-constant` also interpolates between edge pixels and background.
         shifted[index] = ndimage.shift(
             images_BHW[index], by, order=1, mode="grid-constant", cval=shape.low
         )

@@ -95,6 +95,7 @@ def play(
     environment = _environment(suite, scenarios, each)
     noise_N1 = _per_episode(scenarios, "sensor_noise", 0.0, each)[:, None]
     start_4E, generator = _starts(suite)
+    # Needed before the first step; the suite's start states then replace the ones it draws.
     observed, _ = environment.reset(seed=suite.seeds[0])
     environment.state = np.tile(start_4E, len(scenarios))
     observed = environment.state.T.astype(np.float32)
@@ -106,6 +107,7 @@ def play(
             drawn = generator.standard_normal(observed.shape, np.float32)
             observed = observed + noise_N1.astype(np.float32) * drawn
         observed, _, terminated, _, _ = environment.step(subject.choices(observed))
+        # The step in which the pole falls counts, as in Gymnasium's own reward.
         lasted += alive
         alive &= ~terminated
         if not alive.any():
@@ -115,6 +117,7 @@ def play(
 
 
 def _environment(suite: Episodes, scenarios: list[Scenario], each: int) -> CartPoleVectorEnv:
+    # One step more than is played, so that the environment never truncates an episode.
     environment = CartPoleVectorEnv(len(scenarios) * each, max_episode_steps=suite.horizon + 1)
     values = {
         name: nominal * _per_episode(scenarios, name, 1.0, each)
@@ -125,6 +128,7 @@ def _environment(suite: Episodes, scenarios: list[Scenario], each: int) -> CartP
         "length": values["pole_length"],
         "masspole": values["pole_mass"],
         "force_mag": values["push_force"],
+        # The constructor of the environment derives these two from the others.
         "total_mass": values["pole_mass"] + environment.masscart,
         "polemass_length": values["pole_mass"] * values["pole_length"],
     }

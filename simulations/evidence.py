@@ -107,6 +107,7 @@ def _finding(evidence: Evidence, metric: str, rule: Criterion) -> Finding:
         else max(candidates, key=lambda m: m.high)
     )
     outcome = _worst([_outcome(m, rule) for m in candidates])
+    # The extreme bound may belong to a wide, inconclusive interval while another scenario fails.
     if outcome != _outcome(decisive, rule):
         decisive = next(m for m in candidates if _outcome(m, rule) == outcome)
     return Finding(criterion=text, outcome=outcome, measurement=decisive)

@@ -61,6 +61,7 @@ def work(spec: SimulationSpec) -> SimulationResult:
 
 def _run(suite: Suite, subject: Subject, spec: SimulationSpec) -> list[Outcomes]:
     if isinstance(suite, Episodes):
+        # Only the libraries of the suite at hand are loaded; torch and ART alone take seconds.
         from simulations import episodes
 
         with closing(Trials(spec.workdir, episodes.trials_in(suite))) as trials:
@@ -95,6 +96,7 @@ def _held_out(spec: SimulationSpec, subject: Subject) -> tuple[np.ndarray, np.nd
         axis=1,
     )
     position = {name: index for index, name in enumerate(signature.classes)}
+    # A label that the model does not know becomes -1, which equals no prediction.
     labels = [position.get(str(value), -1) for value in table.column(spec.label).to_pylist()]
     return stacked, np.array(labels, np.int64)
 

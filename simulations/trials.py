@@ -70,6 +70,7 @@ class Trials:
             values = self._known[name] = measured()
             self._keep()
         self._done += 1
+        # Trials of an earlier attempt are replayed silently, so that progress never goes back.
         if self._done > self._resumed:
             self._report(self._done, name)
         return values

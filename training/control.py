@@ -92,6 +92,7 @@ def train(config: dict[str, Any]) -> None:
     environment = gymnasium.make_vec(
         settings.environment,
         num_envs=settings.environments,
+        # With the default, NEXT_STEP, the step after an end is a reset and no experience.
         vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
         vectorization_mode="sync",
     )
@@ -106,6 +107,7 @@ def train(config: dict[str, Any]) -> None:
     recent: list[float] = []
     saved_at = time.monotonic()
     for iteration in range(first, settings.iterations + 1):
+        # Different for every pair of seed and iteration below a million.
         seed = config["seed"] * 1_000_003 + iteration
         generator = torch.Generator().manual_seed(seed)
         optimizer.param_groups[0]["lr"] = settings.learning_rate * (
@@ -223,6 +225,7 @@ def _improve(
     losses: list[tuple[float, float, float]] = []
     for _ in range(settings.passes):
         order = torch.randperm(samples, generator=generator)
+        # `split` could leave one sample for the last minibatch, whose standard deviation is NaN.
         for batch in order.tensor_split(settings.minibatches):
             losses.append(_step(policy, value, optimizer, experience, batch, settings))
     policy_loss, value_loss, entropy = np.mean(losses, axis=0)
@@ -271,6 +274,7 @@ def _report(
         }
         torch.save(state, Path(folder, "state.pt"))
         if is_last:
+            # Two rows, because torch.export treats a dimension of size 1 as a constant.
             example = (torch.zeros(2, policy.observations),)
             shapes = ({0: torch.export.Dim("batch")},)
             program = torch.export.export(policy.eval(), example, dynamic_shapes=shapes)
@@ -283,6 +287,7 @@ def _restore(policy: Policy, value: nn.Module, optimizer: torch.optim.Optimizer)
     if checkpoint is None:
         return 1
     with checkpoint.as_directory() as folder:
+        # `weights_only`, because loading a checkpoint must not run code from a pickle.
         state = torch.load(Path(folder, "state.pt"), weights_only=True)
     policy.load_state_dict(state["policy"])
     value.load_state_dict(state["value"])

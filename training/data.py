@@ -57,9 +57,11 @@ def _local(files: Sequence[str], folder: Path) -> list[str]:
             here.append(file)
             continue
         place, _, name = file.rpartition("/")
+        # Numbered, because files of different folders may have the same name.
         target = folder / f"{number:04d}-{name}"
         if not target.exists():
             folder.mkdir(parents=True, exist_ok=True)
+            # Renamed when complete, so that an interrupted download does not count as the file.
             draft = target.with_name(f".{target.name}.{os.getpid()}")
             Bucket(place).download(name, draft)
             draft.replace(target)

@@ -38,6 +38,7 @@ class _AfterLoading(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != FLUENT:
             return None
+        # Removed first, because `find_spec` asks every finder and would call this one again.
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
@@ -62,5 +63,6 @@ def _let_experiments_be_chosen(fluent: Any) -> None:
         return choose(*args, **kwargs)
 
     fluent.set_experiment = set_experiment
+    # A package that is already loaded holds its own reference to the function.
     if mlflow := sys.modules.get("mlflow"):
         mlflow.set_experiment = set_experiment  # type: ignore[attr-defined]

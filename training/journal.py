@@ -42,6 +42,8 @@ class _Book:
 
 def open_here(workdir: Path) -> Journal:
     """The journal of the work directory, kept by an actor on this machine."""
+    # Not `soft`: on another machine the actor could not write into the work directory.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    # No CPU is reserved for the actor, because it would be missing for a worker.
     actor = ray.remote(_Book).options(num_cpus=0, scheduling_strategy=here)
     return Journal(actor.remote(str(workdir)))

@@ -60,11 +60,13 @@ def fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         return _fit_on_ray(spec, use_gpu)
     outcome: dict[str, Any] = {}
     if not use_gpu:
+        # Trainers use any GPU that they find, and this job has reserved none.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def local(config: dict[str, Any]) -> None:
         outcome["reporter"] = worker.train(spec, config)
 
+    # 0 is Ray Train's local mode: the same API without a Ray cluster, which takes long to start.
     scaling = ScalingConfig(num_workers=0)
     TorchTrainer(local, train_loop_config=_config(spec), scaling_config=scaling).fit()
     reporter = outcome["reporter"]
@@ -82,6 +84,7 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     book = journal.open_here(spec.workdir)
 
     def remote(config: dict[str, Any]) -> None:
+        # A worker may run on another machine, where these variables are not set.
         os.environ.update(spec.env_vars)
         worker.train(spec, config, book)
 
@@ -95,8 +98,10 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         },
     )
     run = RunConfig(
+        # Ray resumes a run of the same name and storage path, so every attempt uses the same ones.
         name=spec.job,
         storage_path=spec.ray_storage or str(spec.workdir / "ray"),
+        # As often as the compute adapter restarts an engine: ATTEMPTS of its contract is 3.
         failure_config=FailureConfig(max_failures=2),
     )
     try:
@@ -105,6 +110,7 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         ).fit()
         return {"checkpoint": _brought(fitted.checkpoint, spec.workdir / "checkpoint")}
     except ray.train.TrainingFailedError as error:
+        # Ray has already restarted the workers, so another attempt would fail as well.
         raise Refused(f"{spec.trainer} failed on {spec.workers} workers: {error}") from error
     finally:
         ray.shutdown()
@@ -126,9 +132,13 @@ def _start_ray(spec: TrainingSpec) -> None:
                 ray.init(address=spec.ray_address, log_to_driver=True)
             else:
                 ray.init(
+                    # Without an address Ray joins any cluster that it finds on this machine.
                     address="local",
+                    # At least what the workers ask for, because Ray waits for ever for CPUs that it
+                    # does not count.
                     num_cpus=max(os.cpu_count() or 1, spec.workers * spec.cpus_per_worker),
                     include_dashboard=False,
+                    # Private: by default the processes of Ray listen on all network interfaces.
                     _node_ip_address="127.0.0.1",
                 )
             return

@@ -59,8 +59,10 @@ class MetricLog:
                 self._send_batch()
                 self._error = None
             except Exception as error:
+                # Whatever MLflow raises, training goes on.
                 self._note(error)
             self._closing.wait(1.0 if self._error else 0.2)
+            # `wait` returns at once while closing, so this pause keeps the loop from spinning.
             if self._closing.is_set() and self._error:
                 time.sleep(1.0)
         if self._system:
@@ -69,6 +71,7 @@ class MetricLog:
     def _note(self, error: Exception) -> None:
         if is_refusal(error):
             log.warning("MLflow refuses the metrics of this job, training goes on: %s", error)
+            # Such a queue also drops everything that is added later.
             self._queue = deque(maxlen=0)
         elif self._error is None:
             log.warning("MLflow does not answer, metrics are kept: %s", error)
@@ -87,6 +90,7 @@ class MetricLog:
             fresh = [Metric(*entry) for entry in batch if self._is_new(entry[0], entry[3])]
             if fresh:
                 self._client.log_batch(self._run.run_id, metrics=fresh)
+            # Removed only after MLflow has taken the batch, so that a failed one is sent again.
             for _ in batch:
                 self._queue.popleft()
 

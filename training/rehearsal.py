@@ -35,6 +35,7 @@ def rehearse(spec: TrainingSpec) -> None:
         small = _small(spec, folder)
         failure = _failure_of(small)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
+        # A dry run that cannot be made is no evidence against the training.
         print(f"dry run: not made: {error}", flush=True)  # noqa: T201
         return
     print(f"dry run: {time.monotonic() - began:.0f} s: {failure or 'fits'}", flush=True)  # noqa: T201
@@ -88,6 +89,7 @@ def _failure_of(small: TrainingSpec) -> str:
     except subprocess.TimeoutExpired:
         return ""
     finally:
+        # The trainer may have started processes, which must not run beside the real training.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -102,6 +104,7 @@ def work(spec: TrainingSpec) -> JobResult:
     try:
         outcome = fit(spec, use_gpu=False)
     except (Exception, SystemExit) as error:
+        # What fails on a few rows may work on all of them.
         print(f"the trainer raised {type(error).__name__}: {error}", flush=True)  # noqa: T201
         return JobResult()
     checkpoint: Path | None = outcome["checkpoint"]

@@ -13,6 +13,8 @@ from typing import Any
 
 import ray.train
 from ray.train import Checkpoint
+
+# Private: Ray Train has no public way to replace `report` within the training process.
 from ray.train.v2._internal.execution.train_fn_utils import (
     DistributedTrainFnUtils,
     LocalTrainFnUtils,
@@ -57,6 +59,7 @@ class Session:
         numbers, remarks = numbers_of(metrics)
         for name, value in numbers.items():
             if not math.isfinite(value):
+                # Another attempt would diverge again, because seed and rows are the same.
                 raise Refused(
                     f"training diverged: {name} is {value} at {self._unit} {self._reports}; "
                     "expected a finite number. Try a smaller learning rate, and look for extreme "
@@ -103,6 +106,7 @@ class LocalReporter(LocalTrainFnUtils):
         if checkpoint is not None:
             with checkpoint.as_directory() as folder:
                 kept = self._kept(Path(folder))
+            # Ray's `get_checkpoint` returns this attribute.
             self._last_checkpoint = Checkpoint.from_directory(str(kept))
         self.session.record(metrics)
 

@@ -59,6 +59,7 @@ class Reader(nn.Module):
             )
         self.low: torch.Tensor
         self.range: torch.Tensor
+        # Buffers, so that the exported program scales its input in the same way.
         self.register_buffer("low", torch.tensor(low))
         self.register_buffer("range", torch.tensor(max(high - low, 1e-6)))
         self.layers = nn.Sequential(
@@ -109,6 +110,7 @@ def learn(config: dict[str, Any], build: Callable[[int, int, float, float], nn.M
         metrics = _train_epoch(model, optimizer, images_BF, labels_B, settings, seed, epoch)
         is_last = epoch == settings.epochs
         if is_last or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            # Two example rows, because torch.export treats a dimension of size 1 as a constant.
             _report(model, optimizer, epoch, metrics, images_BF[:2] if is_last else None)
             saved_at = time.monotonic()
         else:
@@ -128,8 +130,10 @@ def _train_epoch(
     rank, world = context.get_world_rank(), context.get_world_size()
     # One generator per epoch: a resumed job sees the batches it would have seen.
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    # All ranks draw the same order and take disjoint parts of it.
     order = torch.randperm(len(labels_B), generator=generator)[rank::world].to(images_BF.device)
     model.train()
+    # Summed on the device: reading a value would wait for the GPU after every batch.
     loss_sum = torch.zeros((), device=images_BF.device)
     correct = torch.zeros((), device=images_BF.device)
     for batch in order.split(settings.batch_size):
@@ -187,10 +191,12 @@ def _report(
     example_BF: torch.Tensor | None,
 ) -> None:
     if ray.train.get_context().get_world_rank() != 0:
+        # Ray waits until every rank has reported, and one copy of the state is enough.
         ray.train.report(metrics)
         return
     with tempfile.TemporaryDirectory() as folder:
         state = {
+            # Without the key prefix of DistributedDataParallel, so that one worker can load it.
             "model": get_model_state_dict(model),
             "optimizer": optimizer.state_dict(),
             "epoch": epoch,
@@ -204,6 +210,7 @@ def _report(
 def _exported(model: nn.Module, example_BF: torch.Tensor) -> torch.export.ExportedProgram:
     network = model.module if isinstance(model, DistributedDataParallel) else model
     batch = torch.export.Dim("batch")
+    # The network need not return to the GPU, because it is exported after the last epoch only.
     network = network.eval().cpu()
     return torch.export.export(network, (example_BF.cpu(),), dynamic_shapes=({0: batch},))
 

@@ -32,6 +32,7 @@ def train(
     _seed(spec.seed)
     if spec.tracking:
         fluent_mlflow.enter(spec.tracking)
+    # A worker of several may run on another machine, which does not have the work directory.
     here = Path(tempfile.gettempdir(), "orrery", spec.job) if book else spec.workdir
     if "dataset" in config:
         config = {**config, "dataset": brought_here(config["dataset"], here / "dataset")}
@@ -80,8 +81,10 @@ def _trainer(spec: TrainingSpec) -> Callable[[dict[str, Any]], None]:
 
 def _seed(seed: int) -> None:
     random.seed(seed)
+    # NumPy takes seeds of 32 bits.
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    # Only a warning, because some operations have no deterministic implementation.
     torch.use_deterministic_algorithms(True, warn_only=True)
     # It guards against reading memory that was never written, at the price of writing it all.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,6 +13,8 @@ import time
 from typing import Any, NamedTuple
 
 import httpx
+
+# Authlib's client is built on httpx2 and raises its errors.
 import httpx2
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -29,6 +31,7 @@ DISCOVERED_S = 600.0
 SCOPE = "openid email profile"
 NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 """What a discovery document must say."""
+# Asymmetric ones only: with HS256 a public key could be used as the shared secret.
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
@@ -88,9 +91,11 @@ class Oidc:
             token = await client.fetch_token(
                 provider["token_endpoint"], code=code, code_verifier=verifier
             )
+            # The keys are public, so the person's token is not sent to their address.
             keys = (await client.request("GET", provider["jwks_uri"], withhold_token=True)).json()
             claims = self._verified(token.get("id_token", ""), keys, provider["issuer"], nonce)
             if "email" not in claims and "userinfo_endpoint" in provider:
+                # Claims of the signed token take precedence over those of the userinfo endpoint.
                 claims = {**await _userinfo(client, provider, claims["sub"]), **claims}
         except (OAuthError, httpx2.HTTPError, ValueError) as error:
             raise OidcFailed(f"the provider refuses the code: {error}") from error
@@ -118,6 +123,7 @@ class Oidc:
             registry.validate(decoded.claims)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise OidcFailed(f"the provider's token cannot be trusted: {error}") from error
+        # OpenID Connect Core 3.1.3.7: a token for several audiences names its client in `azp`.
         audiences = decoded.claims["aud"]
         is_shared = isinstance(audiences, list) and len(audiences) > 1
         if is_shared and decoded.claims.get("azp") != self._id:
@@ -137,6 +143,7 @@ class Oidc:
             missing = [name for name in NEEDED if not isinstance(provider.get(name), str)]
             if missing:
                 raise OidcFailed(f"{url} does not say: {', '.join(missing)}")
+            # OpenID Connect Discovery 4.3: the document must name the issuer that was asked.
             if provider["issuer"].rstrip("/") != self._issuer:
                 raise OidcFailed(f"{url} is of another issuer: {provider['issuer']!r}")
             self._known, self._known_at = provider, time.monotonic()

@@ -71,10 +71,12 @@ def _sources(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]
 def is_allowed_place(place: str, gateway: GatewaySettings) -> bool:
     """Whether a request may have the file, folder or bucket read."""
     if "://" in place:
+        # The slash keeps the root `s3://data` from allowing `s3://data-of-others`.
         roots = [root.rstrip("/") + "/" for root in gateway.allowed_roots if "://" in root]
         return ".." not in place and any(place.startswith(root) for root in roots)
     if not Path(place).is_absolute():
         return False
+    # Resolved, so that neither `..` nor a symbolic link leads out of the allowed folders.
     path = Path(place).resolve()
     roots = [Path(root).resolve() for root in gateway.allowed_roots if "://" not in root]
     return any(path.is_relative_to(root) for root in roots)

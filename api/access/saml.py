@@ -67,6 +67,7 @@ class Saml:
             "security": {
                 "wantAssertionsSigned": True,
                 "rejectDeprecatedAlgorithm": True,
+                # By default the library demands a sign-in by password and excludes other methods.
                 "requestedAuthnContext": False,
                 "allowSingleLabelDomains": True,
             },
@@ -129,6 +130,7 @@ class Saml:
     def _auth(self, form: dict[str, str]) -> Any:
         from onelogin.saml2.auth import OneLogin_Saml2_Auth
 
+        # The provider writes the public address into its answer, and the library compares the two.
         parts = urlsplit(self._url)
         request = {
             "https": "on" if parts.scheme == "https" else "off",

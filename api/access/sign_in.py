@@ -91,6 +91,8 @@ class SignIn:
     ) -> Response:
         """The provider sends the browser back with a code."""
         assert self._oidc
+        # The cookie binds the sign-in to the browser that began it: otherwise a link could sign
+        # somebody in as another person.
         if error or not code or not state or request.cookies.get(ATTEMPT_COOKIE) != state:
             return pages.refused(
                 f"the provider answered {error[:200]!r}"

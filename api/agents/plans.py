@@ -12,6 +12,7 @@ from api.context import Call
 from api.problems import Problem
 
 LIFE_S = 600.0
+# Answers are kept as long (api.jobs.idempotency.REMEMBERED_S), and are found by their plan.
 KEPT_S = 7 * 86_400.0
 
 

@@ -86,6 +86,7 @@ class Agents:
         with call.platform.control.read() as connection:
             content, is_fresh = plans.content_of(connection, call, digest)
         kept = kept_answer(call, _key_of(digest))
+        # Before the age of the plan is checked: what was carried out is answered again for a week.
         if kept is not None:
             return self.executor.replayed(call, operation, kept)
         if not is_fresh:

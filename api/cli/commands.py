@@ -145,6 +145,7 @@ def _request_of(operation: Operation, given: dict[str, Any]) -> Input:
     fields = operation.input.model_fields
     values = {}
     for name, value in given.items():
+        # What was not given is not sent, so that a change affects only the fields that are named.
         if value is None or (value is False and fields[name].default is False):
             continue
         values[name] = _value(fields[name].annotation, value)
@@ -176,6 +177,7 @@ def _mapping(given: list[str]) -> dict[str, Any]:
         if part.startswith("@"):
             part = _file(part[1:])  # noqa: PLW2901
         key, equals, value = part.partition("=")
+        # A YAML mapping may contain `=` in one of its values.
         if equals and "{" not in key:
             values[key] = _yaml(value)
             continue

@@ -79,6 +79,7 @@ class DagsterRun:
         with dg.DagsterInstance.get() as instance:
             cursor: str | None = None
             while True:
+                # Asked before the events are read, so that no event of an ended process is missed.
                 ended = self._process.poll() is not None
                 if self.run_id is None:
                     runs = instance.get_runs(dg.RunsFilter(tags={TAG: self._mark}), limit=1)
@@ -96,6 +97,7 @@ class DagsterRun:
 
     def stop(self) -> None:
         """Interrupt the process, which stops what it started, and wait for it."""
+        # 20 s, because the process itself gives its engine 10 s to end (process_group.GRACE_S).
         for number, patience_s in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
             end = time.monotonic() + patience_s
             try:

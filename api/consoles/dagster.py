@@ -49,6 +49,7 @@ MUTATIONS: dict[str, Permission] = {
             "terminateRun",
             "terminateRuns",
             "terminatePipelineExecution",
+            # A dry run executes the code of the sensor or schedule.
             "sensorDryRun",
             "scheduleDryRun",
         ),
@@ -120,6 +121,7 @@ class DagsterProxy:
                 raise Problem("unsupported-media", "a GraphQL request is JSON")
             body = await whole_body(receive)
             request = object_in(body)
+            # In a thread, because parsing a large document would block the event loop.
             names = await run_in_threadpool(mutations_in, request.get("query"))
             for name in sorted(names):
                 require(principal, MUTATIONS.get(name, UNKNOWN), f"Dagster's {name}")

@@ -73,6 +73,7 @@ class Forward:
             headers = [(k, v) for k, v in answer.headers.raw if k.lower() not in HOP_BY_HOP]
             start = {"type": "http.response.start", "status": answer.status_code}
             await send({**start, "headers": headers})
+            # Not decoded, because the Content-Encoding header is passed on as it is.
             async for part in answer.aiter_raw():
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -94,6 +95,7 @@ class Forward:
                 finally:
                     down.cancel()
         except (OSError, websockets.WebSocketException):
+            # The browser may have closed the connection already, and ASGI refuses a second close.
             with contextlib.suppress(RuntimeError):
                 await send({"type": "websocket.close", "code": 1011})
 

@@ -48,6 +48,7 @@ GRAPHQL = "/mlflow/graphql"
 OWN = "orrery."
 """Tags that the platform writes, and trusts."""
 DROPPED = frozenset({b"authorization", b"cookie", b"x-api-key"})
+# The page is changed on its way, so it must come complete and uncompressed.
 CACHES = frozenset({b"accept-encoding", b"if-none-match", b"if-modified-since"})
 
 

@@ -66,6 +66,7 @@ class Mounted:
             self.start()
         assert self._loading is not None
         try:
+            # Shielded: a request that gives up must not cancel the load for the others.
             return await asyncio.wait_for(asyncio.shield(self._loading), LOAD_S)
         except Exception as error:
             text = f"{self._name} does not start: {error}"
@@ -74,6 +75,7 @@ class Mounted:
     async def close(self) -> None:
         """Give back what the application holds."""
         if self._loading is not None:
+            # A load that is under way would open resources that nobody closes.
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await asyncio.wait_for(asyncio.shield(self._loading), LOAD_S)
         await asyncio.get_running_loop().run_in_executor(None, self._resources.close)
@@ -111,6 +113,8 @@ def mlflow_ui(settings: Settings) -> Mounted:
 
 def _load_dagster(settings: Settings, resources: contextlib.ExitStack) -> ASGIApp:
     from dagster import DagsterInstance
+
+    # Private: Dagster offers its webserver as a process only (docs/decisions/0006).
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_webserver.app import create_app_from_workspace_process_context
@@ -118,6 +122,7 @@ def _load_dagster(settings: Settings, resources: contextlib.ExitStack) -> ASGIAp
 
     from resources.orchestration.schema import upgrade_storage
 
+    # Alembic keeps its state in module globals, so databases are opened one at a time.
     with OPENING_LOCK:
         instance = resources.enter_context(DagsterInstance.get())
         upgrade_storage(instance, settings)

@@ -59,6 +59,7 @@ def create_organization(call: Call, request: ops.CreateOrganization) -> ops.NewO
             raise Problem("conflict", str(error)) from error
         except ValueError as error:
             raise invalid(str(error), "id") from error
+        # A preview ends here with an exception, which rolls the transaction back.
         call.begin_change()
         users.join(connection, call.principal.user_id, organization.id, "admin")
         _, token = keys.create(
@@ -156,6 +157,7 @@ def remove_user(call: Call, request: ops.UserId) -> Done:
 def sign_in_link(call: Call, request: ops.UserId) -> ops.SignInLink:
     """A link for a member who is a person."""
     content = {"user_id": request.id, "organization": call.principal.organization}
+    # The session that a link leads to may change whatever its user may change.
     if not call.principal.agents_may_change:
         raise Problem("forbidden", "a key whose agents only read makes no sign-in link")
     with call.platform.control.write() as connection:

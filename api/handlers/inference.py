@@ -249,6 +249,7 @@ def _taken(
         call.platform.projects.edit(call.principal, shown, ("services", name), part)
         call.platform.declarations_changed()
 
+    # Checked before the job is taken, so that none is taken for a declaration that cannot be made.
     if wanted != there:
         call.platform.projects.check_edit(call.principal, shown, ("services", name), part)
     callback = getattr(request, "callback", None)

@@ -51,6 +51,7 @@ def holdings_of(call: Call, qualified: str) -> Holdings:
     statuses = platform.runtime.statuses()
     services = [s.service.removeprefix(prefix) for s in statuses if s.service.startswith(prefix)]
     files = [key for key, _ in platform.objects.keys(f"datasets/{qualified}/")]
+    # Keys of evidence begin with the digest of the artefact, so all of them are listed.
     files += [
         key for key, _ in platform.objects.keys("evidence/") if key.split("/")[2] == qualified
     ]

@@ -36,6 +36,7 @@ class LogReader:
         """The job as it is now, or was at most `POLL_S` ago."""
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
+        # Shielded: a follower that leaves must not cancel a query for which others wait.
         return await asyncio.shield(self._looking)
 
     async def page(self, run_id: str, after: int) -> list[Line]:
@@ -48,6 +49,7 @@ class LogReader:
 
     async def _look(self) -> Job:
         job = await run_in_threadpool(found_job, self._call, self._job_id)
+        # The pause is part of the shared task, so all followers together query once in POLL_S.
         await asyncio.sleep(POLL_S)
         return job
 
@@ -71,6 +73,7 @@ class LogStreams:
             async for event in _events(reader, request):
                 yield event
         finally:
+            # Other followers may have come or gone in the meantime.
             reader, followers = self._readers[request.id]
             if followers <= 1:
                 del self._readers[request.id]
@@ -102,6 +105,7 @@ async def _events(reader: LogReader, request: FollowLogs) -> AsyncIterator[bytes
             sent = 0
             await asyncio.sleep(PATIENCE_S)
             job = None
+        # The job was read before its lines, so if it has ended and no line was left, all is sent.
         if job is not None and not sent and (job.has_ended or not request.follow):
             yield _end(f"{at_run}.{at_line}", job)
             return

@@ -103,6 +103,7 @@ class AuthenticationMiddleware:
             if not answer.has_begun:
                 await self._refuse(problem, scope, receive, answer)
             elif not answer.has_ended:
+                # Starlette raises an unexpected error again after it has answered it completely.
                 raise
 
     async def _admit(self, scope: Scope) -> None:
@@ -119,6 +120,7 @@ class AuthenticationMiddleware:
                 raise Problem("unauthenticated", f"{path} needs a sign-in")
             principal = await self._principal(credentials)
         except Problem:
+            # The caller is not known, so failed sign-ins are counted by address.
             await self._require_rate(self._failures, client)
             raise
         if credentials.is_session:
@@ -165,6 +167,7 @@ class AuthenticationMiddleware:
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
+            # ASGI: `websocket.connect` must be received before the connection may be closed.
             await receive()
             await send({"type": "websocket.close", "code": 4401, "reason": problem.kind.title})
             return

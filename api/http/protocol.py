@@ -5,6 +5,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from api.problems import MEDIA_TYPE, Problem
 
 
+# Uvicorn answers such bytes before it calls an application, and has no setting for the text.
 class ProblemProtocol(HttpToolsProtocol):
     """Uvicorn's protocol, with problem documents where it would answer in plain text."""
 

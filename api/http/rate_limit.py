@@ -71,7 +71,9 @@ def _shared(url: str) -> SlidingWindowCounterRateLimiter:
 
     storage = RedisStorage(
         f"async+{url}",
+        # The client's own errors become StorageError, which `wait_s` catches.
         wrap_exceptions=True,
+        # The library's default is coredis, which is not installed.
         implementation="redispy",
         key_prefix="orrery",
         socket_timeout=ANSWER_S,

@@ -16,6 +16,7 @@ from api.operations.operation import HEADERS, KEY_FIELD, OnceKey, Operation
 from api.problems import ALWAYS, documented
 
 KEY_HELP = "The same key again gets the same answer, and nothing is done twice."
+# `X-Accel-Buffering: no` keeps nginx from holding events back.
 STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -90,12 +91,14 @@ def _endpoint(operation: Operation, executor: Executor) -> Callable[..., Awaitab
         answer = await executor.perform(call, operation, command)
         etag = getattr(answer, "etag", None)
         return Response(
+            # Bytes at once: `model_dump_json` would make a text that has to be encoded again.
             answer.__pydantic_serializer__.to_json(answer),
             operation.status,
             {"ETag": etag} if etag else None,
             "application/json",
         )
 
+    # FastAPI reads the parameters of a route from its signature.
     endpoint.__signature__ = inspect.Signature(_parameters(operation))  # type: ignore[attr-defined]
     endpoint.__name__ = operation.name.replace(".", "_").replace("-", "_")
     return endpoint

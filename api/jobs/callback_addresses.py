@@ -49,6 +49,7 @@ def require_reachable(url: str, allowed: Sequence[Network]) -> None:
     host = httpx.URL(url).host.strip("[]")
     pool = ThreadPoolExecutor(1)
     try:
+        # getaddrinfo has no timeout, so a resolver that hangs is left behind in its thread.
         lookup = pool.submit(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
         infos = lookup.result(RESOLVE_S)
     except (OSError, UnicodeError, TimeoutError):
@@ -72,6 +73,7 @@ def _allowed(host: str, resolved: Sequence[str], allowed: Sequence[Network]) -> 
 
 
 def _is_public(address: Address) -> bool:
+    # An IPv4-mapped address such as ::ffff:10.0.0.1 leads to the IPv4 address.
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if address.version == 6 and address not in UNICAST:

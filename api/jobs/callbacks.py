@@ -56,11 +56,13 @@ class Callbacks:
         headers = await run_in_threadpool(self._signed, delivery)
         # The connection goes to the address that was checked; a name could resolve anew.
         target = url.copy_with(host=str(address))
+        # A proxy would resolve the name again, and a redirect could lead to a private address.
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             answer = await client.post(
                 target,
                 content=delivery.body.encode(),
                 headers={**headers, "Host": url.netloc.decode(), "User-Agent": "orrery"},
+                # The certificate is checked against the name, although an address is connected to.
                 extensions={"sni_hostname": url.host},
                 timeout=TIMEOUT_S,
             )

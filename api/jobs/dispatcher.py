@@ -123,6 +123,7 @@ class Dispatcher:
 
     async def _start(self, job: Job) -> None:
         try:
+            # `attempts` counts earlier claims; only one of those can have started a dagster_run.
             run_id = await self._dagster.find(job.id) if job.attempts else None
             if run_id is None and job.stop_asked_at is not None:
                 await self._write(lambda c: self._proceed(c, job, "stopped"))
@@ -224,6 +225,7 @@ class Dispatcher:
         outcome: Ending | None = None
         if status in ENDED:
             outcome = ending(job, status, self._platform.events.outcome_of(state.run_id))
+            # A dagster_run that is terminated may end as failed.
             if job.stop_asked_at is not None and outcome.status == "failed":
                 outcome = outcome._replace(status="stopped", message=None)
             status = outcome.status

@@ -93,6 +93,7 @@ def _claimed(call: Call, key: str, body: dict[str, Any]) -> Claim | dict[str, An
         if time.monotonic() > end:
             text = "a request with this idempotency key is still being carried out"
             raise Problem("unavailable", text, retry_after_s=2)
+        # Outside the transaction, because the other request needs SQLite's write lock to finish.
         time.sleep(POLL_S)
 
 
@@ -129,6 +130,7 @@ def _insert_or_read(
         return json.loads(row.answer)
     if now - row.created_at < CLAIMED_S:
         return None
+    # Compare and swap: of several requests that find a dead claim, one takes it over.
     taken_over = (
         update(answered)
         .where(_row(who, call.operation, key), answered.c.created_at == row.created_at)
@@ -142,6 +144,7 @@ def _give_up(call: Call, claim: Claim) -> None:
     if claim.is_complete:
         return
     mine = _row(claim.principal, claim.operation, claim.key)
+    # Another request may have taken the claim over, which changes `created_at`.
     unanswered = (answered.c.answer == PENDING) & (answered.c.created_at == claim.since)
     with call.platform.control.write() as connection:
         connection.execute(delete(answered).where(mine, unanswered))

@@ -89,6 +89,7 @@ def take(
     `invalid`.
     """
     principal = call.principal
+    # Before the transaction, because resolving a name may take seconds.
     if callback is not None:
         _require_reachable(call, callback)
     with call.platform.control.write() as connection:

@@ -219,6 +219,7 @@ def _undeclared(
         allowed = ", ".join(call.platform.gateway.trainer_packages)
         raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")
     dataset_name, dataset = _data(request)
+    # The name depends on the content, so that equal requests declare one model.
     identity = hashlib.sha256(repr((trainer, hyperparameters, dataset_name)).encode()).hexdigest()[
         :8
     ]
@@ -289,6 +290,7 @@ def _resources(declared: Resources, request: JobResources) -> Resources:
 
 
 def _changed(declared: Resources, request: Resources) -> dict[str, Any]:
+    # A dagster_run cannot change it: TrainingConfig has no such field.
     given = request.model_dump(exclude={"min_workers"})
     return {name: value for name, value in given.items() if getattr(declared, name) != value}
 

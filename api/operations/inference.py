@@ -126,6 +126,7 @@ class Predict(Input):
     """
 
     id: Id
+    # `Any`, because the replica checks the values: router and gateway refuse with the same words.
     inputs: list[list[Any]] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
     """One list of values per row, in the order of the features."""
     rows: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)

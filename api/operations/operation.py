@@ -127,6 +127,7 @@ class Operation(Generic[I, O]):
     @property
     def is_keyed(self) -> bool:
         """Whether it takes an idempotency key that is no field of its input."""
+        # Calls of agents are keyed by their plan.
         return self.changes and self.group != "agent" and KEY_FIELD not in self.input.model_fields
 
     @property

@@ -63,6 +63,7 @@ class LogMetrics(Input):
     """A batch of values to record."""
 
     id: Id
+    # MLflow takes at most 1,000 metrics in one batch.
     metrics: list[LoggedPoint] = Field(min_length=1, max_length=1000)
 
 

@@ -91,6 +91,7 @@ class Predictions:
 
     async def _url(self, call: Call, service: str) -> str:
         """Where to send the request: versions in a canary have their shares here too."""
+        # Callers see different services: another organization may use the same name.
         key = (call.principal.organization, call.principal.projects, service)
         known = self._remembered.get(key)
         if known is None or known.until < time.monotonic():

@@ -148,6 +148,7 @@ class RouterClient:
         try:
             reply = await connection.send(request)
         except BaseException:
+            # An answer that comes later would be taken for that of the next request.
             connection.close()
             raise
         if connection.is_open and len(idle) < MOST_IDLE:

@@ -144,6 +144,7 @@ def env_vars(settings: Settings) -> dict[str, str]:
         "ORRERY_HOST": settings.host,
         "ORRERY_PORT": str(settings.port),
         "ORRERY_ROUTER_PORT": str(settings.router_port),
+        # MLflow's default is true, and loading a pickle can run any code.
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -157,6 +158,7 @@ def env_vars(settings: Settings) -> dict[str, str]:
 def is_free(host: str, port: int) -> bool:
     """Whether a server could bind the port now."""
     with socket.socket() as probe:
+        # Without it a port counts as taken while its last connections are in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -179,6 +181,7 @@ def is_up(settings: Settings) -> bool:
 
 def _answers(url: str) -> bool:
     try:
+        # A router without this path answers 404; a gateway that is not ready answers 503.
         return httpx.get(url, timeout=1).status_code < httpx.codes.INTERNAL_SERVER_ERROR
     except httpx.HTTPError:
         return False

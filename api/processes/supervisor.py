@@ -114,8 +114,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """End every process and every dagster_run, and wait until all are gone."""
+        # Collected first, because the descendants of a process cannot be found once it is gone.
         started = [process for kept in self._kept for process in _family_of(kept.process)]
         starters, others = self._divided()
+        # Ended first, so that no dagster_run starts while the running ones are cancelled.
         self._end(starters)
         if starters:
             cancel_runs(self._settings)
