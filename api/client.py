@@ -130,7 +130,9 @@ class Client:
                 answer.read()
                 raise _refused(answer)
             for event in EventSource(answer).iter_sse():
-                yield Event(event.id, event.event, event.data)
+                # An event that only sets the time to come again has no data.
+                if event.data:
+                    yield Event(event.id, event.event, event.data)
         finally:
             answer.close()
 

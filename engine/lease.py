@@ -12,6 +12,8 @@ from pathlib import Path
 from filelock import FileLock
 
 GRACE_S = 5.0
+# `holder` has the lock for microseconds, and more where a machine is busy.
+ASKED_WITHIN_S = 0.5
 
 
 class AlreadyRunning(Exception):
@@ -36,14 +38,19 @@ def hold(workdir: Path) -> int:
 
     Raises AlreadyRunning.
     """
-    # Not a FileLock: whoever asks for the holder must not hold the lock for a moment themselves, or
-    # an engine that starts in that moment is refused.
     descriptor = os.open(workdir / "engine.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise AlreadyRunning(f"another process works in {workdir}") from None
+    end = time.monotonic() + ASKED_WITHIN_S
+    while True:
+        try:
+            # Not a FileLock, which has no shared lock for `holder` to ask with.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            # Perhaps it is only `holder` of another process, which asks.
+            if time.monotonic() > end:
+                os.close(descriptor)
+                raise AlreadyRunning(f"another process works in {workdir}") from None
+            time.sleep(0.01)
     # Emptied under the lock only: until then the file names the process that holds it.
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())

@@ -208,6 +208,13 @@ def claim(connection: Connection, limit: int) -> list[Job]:
     return due_jobs
 
 
+def renew_claim(connection: Connection, job_id: str) -> None:
+    """Keep the claim on a job whose dagster_run is still being started."""
+    c = jobs.c
+    held = (c.id == job_id) & c.dagster_run_id.is_(None) & c.status.not_in(ENDED)
+    connection.execute(update(jobs).where(held).values(due_at=time.time() + CLAIM_S))
+
+
 def put_off(connection: Connection, job: Job, reason: str) -> None:
     """Try the job again after a pause that grows with its attempts."""
     pause_s = RETRY_S[min(job.attempts, len(RETRY_S) - 1)]

@@ -9,6 +9,8 @@ MOST_ROWS = 65_536
 """Most rows of one prediction request, at the router and at the gateway alike."""
 LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of its largest body."""
+WIND_DOWN_S = 60.0
+"""How long a reconciler that ends lets its replicas drain and stop."""
 
 
 class PackagingSpec(JobSpec):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine import lease
 from engine.protocol import write_atomically
-from serving.contract import STOP, Deployment, ServiceStatus, StopOrder
+from serving.contract import STOP, WIND_DOWN_S, Deployment, ServiceStatus, StopOrder
 from serving.fleet import RECORD, Fleet
 from serving.haproxy import Haproxy, RouterFailed
 
@@ -108,7 +108,7 @@ class Reconciler:
     def _wind_down(self) -> None:
         # Longer than a replica takes to drain (traffic.DRAIN_WITHIN_S) and to stop
         # (replica.STOP_WITHIN_S).
-        end = time.monotonic() + 60
+        end = time.monotonic() + WIND_DOWN_S
         while self._fleets and time.monotonic() < end:
             for service, fleet in list(self._fleets.items()):
                 try:

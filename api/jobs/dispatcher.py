@@ -18,12 +18,11 @@ from api.context import Platform
 from api.definitions_loader import DefinitionsLoader
 from api.jobs.callbacks import Callbacks, body_of
 from api.jobs.endings import Ending, ending
+from api.jobs.launches import Launches
 from api.jobs.training_runs import reached, runs_of
 from resources.database.control import ControlUnavailable
 from resources.orchestration.events import EventsUnavailable, RunState
 from resources.orchestration.graphql import (
-    JOB_TAG,
-    USER_TAG,
     DagsterGraphql,
     DagsterUnavailable,
     LaunchRefused,
@@ -68,6 +67,7 @@ class Dispatcher:
 
     def __init__(self, platform: Platform, dagster: DagsterGraphql, callbacks: Callbacks) -> None:
         self._platform, self._dagster, self._callbacks = platform, dagster, callbacks
+        self._launches = Launches(platform, dagster)
         self._wake = asyncio.Event()
         self._definitions = DefinitionsLoader(platform, dagster)
         self._reported: dict[str, float] = {}
@@ -129,7 +129,7 @@ class Dispatcher:
                 await self._write(lambda c: self._proceed(c, job, "stopped"))
                 return
             if run_id is None:
-                run_id = await self._ask_dagster(job)
+                run_id = await self._launches.start(job)
         except NotDefined as error:
             await self._await_definitions(job, error)
             return
@@ -147,38 +147,13 @@ class Dispatcher:
     async def _await_definitions(self, job: Job, error: NotDefined) -> None:
         """Put the job off while Dagster lacks what is declared; fail it where nothing declares it
         any more."""
-        if await run_in_threadpool(self._is_declared, job) and job.attempts <= MOST_LOADS:
+        if await run_in_threadpool(self._launches.is_declared, job) and job.attempts <= MOST_LOADS:
             reason = f"waits for Dagster to load the definitions of {job.project}"
             self._definitions.load_soon()
             await self._write(lambda c: jobs.put_off(c, job, reason))
             return
         text = f"{job.project}.{job.name} is not declared any more ({error})"
         await self._write(lambda c: self._proceed(c, job, "failed", message=text))
-
-    def _is_declared(self, job: Job) -> bool:
-        """Whether the project of the job declares what the job is about."""
-        project = self._platform.projects.by_name(job.project)
-        if project is None:
-            return False
-        declared = project.declaration
-        families = {
-            "train": declared.models,
-            "simulate": declared.simulations,
-            "deploy": declared.services,
-            "make": declared.datasets,
-        }
-        return job.name in families[job.kind]
-
-    async def _ask_dagster(self, job: Job) -> str:
-        launch = job.spec["launch"]
-        tags = {
-            JOB_TAG: job.id,
-            USER_TAG: job.created_by,
-            "orrery/organization": job.organization_id,
-        }
-        return await self._dagster.launch(
-            launch["job"], launch["assets"], launch["config"], tags, job.created_by
-        )
 
     async def _follow(self) -> bool:
         going = await run_in_threadpool(self._under_way)

@@ -15,6 +15,7 @@ from engine import lease
 from engine.parent_death import die_with_parent
 from resources.compute.warm_client import is_serving
 from resources.settings import CHECKOUT, Settings
+from serving.contract import WIND_DOWN_S
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 WARM_MODULES = (
@@ -66,6 +67,8 @@ class ProcessPlan:
     port_setting: str = ""
     starts_runs: bool = False
     """Whether it may start dagster_runs; such a process is ended before them."""
+    stops_within_s: float = 30.0
+    """After this it is killed."""
 
 
 def plans(settings: Settings) -> list[ProcessPlan]:
@@ -88,6 +91,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
             f"{settings.router_url}/PROJECT.SERVICE/predict",
             settings.router_port,
             "ORRERY_ROUTER_PORT",
+            stops_within_s=WIND_DOWN_S + 10,
         ),
         ProcessPlan(
             "gateway",

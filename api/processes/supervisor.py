@@ -15,7 +15,9 @@ from resources.running_instance import note_addresses
 from resources.settings import Settings
 
 READY_WITHIN_S = 120.0
-STOP_WITHIN_S = 30.0
+RUNS_STOP_WITHIN_S = 30.0
+# More than all of `Supervisor.stop`: the gateway and the daemon, the runs, then the reconciler.
+DOWN_WITHIN_S = 150.0
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 POLL_S = 0.1
 
@@ -138,8 +140,9 @@ class Supervisor:
     def _end(self, kept: list[_Kept]) -> None:
         for each in kept:
             each.process.terminate()
-        end = time.monotonic() + STOP_WITHIN_S
+        began = time.monotonic()
         for each in kept:
+            end = began + each.plan.stops_within_s
             try:
                 each.process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -162,10 +165,10 @@ def take_down(settings: Settings) -> bool:
     if pid is None:
         return False
     os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + 2 * STOP_WITHIN_S
+    end = time.monotonic() + DOWN_WITHIN_S
     while lease.holder(folder) is not None:
         if time.monotonic() > end:
-            raise TimeoutError(f"process {pid} did not stop within {2 * STOP_WITHIN_S:.0f} s")
+            raise TimeoutError(f"process {pid} did not stop within {DOWN_WITHIN_S:.0f} s")
         time.sleep(POLL_S)
     return True
 
@@ -182,7 +185,7 @@ def cancel_runs(settings: Settings) -> None:
             return
         for run_id in cancelled:
             instance.run_launcher.terminate(run_id)
-        end = time.monotonic() + STOP_WITHIN_S
+        end = time.monotonic() + RUNS_STOP_WITHIN_S
         while time.monotonic() < end:
             if all(run.is_finished for run in instance.get_runs(dg.RunsFilter(run_ids=cancelled))):
                 return

@@ -16,13 +16,13 @@ from tests.api.agents.mcp_client import by_mcp
 
 
 @pytest.fixture(scope="module")
-def gateway():
+def app():
     return Gateway(Settings(), GatewaySettings(), preload=False)
 
 
 @pytest.fixture(scope="module")
-def document(gateway):
-    return openapi(gateway.api)
+def document(app):
+    return openapi(app.api)
 
 
 def test_names_and_routes_are_unique():
@@ -30,8 +30,8 @@ def test_names_and_routes_are_unique():
     assert len({(o.method, o.path) for o in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_every_operation_is_performed_by_something(gateway):
-    assert gateway.executor.performed == set(BY_NAME)
+def test_every_operation_is_performed_by_something(app):
+    assert app.executor.performed == set(BY_NAME)
 
 
 def test_the_document_has_exactly_the_operations(document):

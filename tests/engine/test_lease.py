@@ -1,11 +1,21 @@
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from engine import lease
+
+
+def test_a_process_that_only_asks_for_the_holder_keeps_no_engine_from_starting(tmp_path):
+    (tmp_path / "engine.lock").touch()
+    with (tmp_path / "engine.lock").open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        threading.Timer(0.05, fcntl.flock, (asking, fcntl.LOCK_UN)).start()
+        os.close(lease.hold(tmp_path))
 
 
 def test_a_held_work_directory_names_its_holder(tmp_path):

@@ -29,6 +29,7 @@ from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import Cluster, ClusterRefused, NotThere
 from resources.kubernetes_api.pod_status import is_rolled_out
 from resources.kubernetes_api.settings import ClusterSettings
+from resources.services.cluster.changes import Changes
 from resources.services.cluster.directory import ServiceDirectory
 from resources.services.cluster.image_builder import ImageBuilder
 from resources.services.cluster.manifests import KINDS_OF_A_SERVICE, objects_of, route
@@ -79,7 +80,7 @@ class ClusterRuntime:
         deployed = deployment.model_copy(update={"request": deployment.request or driver.run})
         version = self._stored(deployed, requirements, mark)
         rollout = ClusterRollout(self._cluster, deployment.service, variant)
-        tell = _Changes(self, deployment, on_change)
+        tell = Changes(self.status, deployment.service, on_change)
         try:
             self._make(version, rollout.begin(version))
             self._carry_out(version, rollout, tell)
@@ -210,7 +211,7 @@ class ClusterRuntime:
                     raise
             time.sleep(self._settings.poll_s)
 
-    def _carry_out(self, version: Version, rollout: ClusterRollout, tell: "_Changes") -> None:
+    def _carry_out(self, version: Version, rollout: ClusterRollout, tell: Changes) -> None:
         """Give the version more and more of the traffic, for as long as it does well.
 
         Raises DeploymentFailed with the words of the pods, or Superseded.
@@ -302,31 +303,6 @@ class ClusterRuntime:
 
     def _pods(self, version: Version) -> VersionPods:
         return VersionPods(self._cluster, version.selector)
-
-
-class _Changes:
-    """Reports to whoever waits what has changed. Raises Superseded when the service is gone."""
-
-    def __init__(
-        self,
-        runtime: ClusterRuntime,
-        deployment: Deployment,
-        on_change: Callable[[ServiceStatus], None],
-    ) -> None:
-        self._runtime, self._deployment, self._on_change = runtime, deployment, on_change
-        self._reported: tuple | None = None
-
-    def __call__(self, message: str = "") -> ServiceStatus:
-        status = self._runtime.status(self._deployment.service)
-        if status is None:
-            raise Superseded(f"{self._deployment.service} is gone: it was undeployed")
-        if message:
-            status = status.model_copy(update={"message": message})
-        mark = (status.state, status.weight, status.message)
-        if mark != self._reported:
-            self._reported = mark
-            self._on_change(status)
-        return status
 
 
 def _version_of(thing: dict[str, Any]) -> str:

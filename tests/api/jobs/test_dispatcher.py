@@ -43,6 +43,8 @@ class Dagster:
         self.outcome = GOOD
         self.launches: list[str] = []
         self.terminated: list[str] = []
+        self.is_asked = False
+        """Whether a launch has begun."""
 
     async def launch(self, job: str, assets: Any, config: Any, tags: dict, user: str) -> str:
         self.launches.append(job)
@@ -189,6 +191,31 @@ def test_a_lost_answer_starts_nothing_twice(platform, dagster, work):
     job = work(status(platform, submit(platform), "running"))
     assert job.dagster_run_id == "run 1"
     assert len(dagster.launches) == 1
+
+
+def test_a_job_that_dagster_takes_long_to_start_is_claimed_by_nobody_else(
+    platform, dagster, work, monkeypatch
+):
+    monkeypatch.setattr(jobs, "CLAIM_S", 0.3)
+    launch = dagster.launch
+
+    async def slow(*arguments: Any) -> str:
+        dagster.is_asked = True
+        await asyncio.sleep(1.5)
+        return await launch(*arguments)
+
+    dagster.launch = slow
+    job_id, taken = submit(platform), []
+
+    def is_running() -> bool:
+        # Another gateway's dispatcher looks for work meanwhile.
+        with platform.control.write() as connection:
+            taken.extend(jobs.claim(connection, 10) if dagster.is_asked else [])
+        return find(platform, job_id).status == "running"
+
+    work(is_running)
+    assert dagster.launches == ["materialise"]
+    assert taken == []
 
 
 def test_a_claim_of_a_dispatcher_that_died_is_taken_up(platform, dagster, work, monkeypatch):
