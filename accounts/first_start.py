@@ -17,7 +17,7 @@ SIGN_IN = "account.sign-in"
 
 
 class Owner(NamedTuple):
-    """Whoever may do everything in the first organization."""
+    """The user who has every right in the first organization."""
 
     user_id: str
     organization: str

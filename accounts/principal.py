@@ -19,7 +19,7 @@ class Principal:
     agents_may_change: bool = True
     """Whether tools called with this key may change something; REST is not concerned."""
     sight: Role | None = None
-    """Role over the whole instance; None for whoever may not see all of it."""
+    """Role over the whole instance; None for a user of some organizations only."""
 
     def may(self, permission: Permission) -> bool:
         """Whether its role has the permission."""

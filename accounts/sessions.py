@@ -93,7 +93,7 @@ def offer(
     within_s: float,
     token: str | None = None,
 ) -> str:
-    """A one-time secret; whoever brings it within the time gets its content, once."""
+    """A one-time secret; its content is given once, to the first request that has it in time."""
     token = token or new_token(kind)
     # Used and expired rows are kept for a while, so that `take` can say why it refuses them.
     connection.execute(delete(sign_ins).where(sign_ins.c.expires_at < time.time() - SESSION_S))

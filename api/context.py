@@ -52,7 +52,7 @@ class Platform:
         return InstanceSecret(secret_bytes(self.settings.instance_secret_file))
 
     def owner(self) -> Owner:
-        """Whoever owns this instance; made, with an admin key, at the first start."""
+        """The owner of this instance; created, with an admin key, at the first start."""
         name, key_file = self.settings.organization, self.settings.admin_key_file
         return first_start.owner(self.control, self.secret, name, key_file)
 

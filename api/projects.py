@@ -86,7 +86,7 @@ class DeclaredProjects:
         raise not_found("project", name, hint(name, [self.shown(p.name) for p in visible]))
 
     def by_name(self, qualified: str) -> LoadedProject | None:
-        """The project of this name in Dagster, whoever owns it."""
+        """The project of this name in Dagster, of any organization."""
         return self._all().get(qualified)
 
     def model(self, principal: Principal, project: str, name: str) -> tuple[LoadedProject, Model]:

@@ -275,7 +275,7 @@ def _train(
 def _keep_what_was_reached(
     objects: ObjectStore, tracking: Tracking, run: TrackedRun, spec: TrainingSpec
 ) -> None:
-    """A stopped job leaves its newest checkpoint, for whoever wants to go on from there."""
+    """Store the newest checkpoint of a stopped job, so that another job may start from it."""
     step, uri = 0, None
     if newest := newest_checkpoint(spec.workdir / CHECKPOINTS):
         step, folder = newest

@@ -39,7 +39,7 @@ class Contract(BaseModel):
 
 
 class JobSpec(Contract):
-    """What every engine job is told."""
+    """The specification of every engine job."""
 
     job: str
     """Identity of the work; a retry has the same one."""

@@ -207,7 +207,7 @@ def work(bucket: Bucket, module: str, workdir: Path, patience_s: float) -> int:
 
 
 def _follow(engine: subprocess.Popen, mirror: Mirror, watch: Watch, workdir: Path) -> int:
-    """Exit code of the engine, which is told that its driver lives for as long as it does.
+    """Exit code of the engine; its lease is renewed for as long as its driver lives.
 
     Its result ends the job, whatever of it still runs.
     """
@@ -273,7 +273,7 @@ def main(argv: list[str]) -> int:
 
     for number in STOPPING:
         signal.signal(number, stop)
-    # After the handlers are set: whoever reads the process id sends SIGTERM to it.
+    # After the handlers are set: the reader of the process id sends SIGTERM to it.
     if pid_file := os.environ.get(PID_FILE):
         Path(pid_file).write_text(str(os.getpid()))
     with tempfile.TemporaryDirectory(prefix="orrery-job-", ignore_cleanup_errors=True) as folder:

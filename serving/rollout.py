@@ -94,7 +94,7 @@ class Undeployed(Contract):
 
 
 class Restarted(Contract):
-    """Whoever carries out the roll-out started anew, with what it had recorded."""
+    """The process that carries out the roll-out restarted, with the state it had recorded."""
 
 
 Event = Deploy | Seen | Failed | Stopped | Undeployed | Restarted

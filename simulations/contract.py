@@ -1,4 +1,4 @@
-"""What a simulation job is told and what it answers."""
+"""The specification of a simulation job, and its result."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a training job is told and what it answers."""
+"""The specification of a training job, and its result."""
 
 import os
 from pathlib import Path

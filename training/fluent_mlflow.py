@@ -54,8 +54,8 @@ class _AfterLoading(importlib.abc.MetaPathFinder):
 
 
 def _let_experiments_be_chosen(fluent: Any) -> None:
-    """MLflow refuses `start_run` in an experiment that is not that of MLFLOW_RUN_ID; whoever
-    chooses an experiment wants a run of their own there."""
+    """MLflow refuses `start_run` in an experiment that is not that of MLFLOW_RUN_ID; a
+    trainer that sets an experiment gets a run of its own there."""
     choose = fluent.set_experiment
 
     def set_experiment(*args: Any, **kwargs: Any) -> Any:

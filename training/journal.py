@@ -1,7 +1,7 @@
 """The journal of a job: its progress, written on the machine where the job began.
 
 Workers may be on other machines, and rank 0 may move with every restart; an actor beside the job
-writes for whoever has that rank.
+writes for the worker of that rank.
 """
 
 from pathlib import Path

@@ -2,8 +2,8 @@
 
 A preview runs the operation up to where it would begin to change something, so that it refuses
 what the operation would refuse. Its content is the request with every reference resolved and the
-present state of what it touches; whoever agrees to a plan gets that plan, or is told that it no
-longer holds.
+present state of what it touches. Consent to a plan carries out that plan, or is refused because the
+state has changed.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The Dagster and MLflow UIs, inside this process or forwarded to another.
 
 Loading them takes seconds, so it happens beside the first requests; until then what needs one of
-them is told to come again.
+them gets an error that says when to try again.
 """
 
 import asyncio

@@ -23,7 +23,7 @@ DAY_S = 86_400
 
 
 def list_keys(call: Call, request: ops.ListKeys) -> Page[ops.ApiKey]:
-    """The caller's keys, or all of them for whoever manages them."""
+    """The caller's keys, or all keys for a caller who manages keys."""
     principal = call.principal
     is_managing = principal.role in MANAGES_KEYS and principal.projects is None
     mine = None if is_managing else principal.user_id
@@ -37,7 +37,7 @@ def list_keys(call: Call, request: ops.ListKeys) -> Page[ops.ApiKey]:
 
 
 def create_key(call: Call, request: ops.CreateKey) -> ops.NewApiKey:
-    """A key that reaches no further than its holder and whoever makes it."""
+    """A key whose rights are within those of its holder and of the caller."""
     principal = call.principal
     require_reach(call, request.role)
     if principal.projects is not None and not set(request.projects or ()) <= principal.projects:

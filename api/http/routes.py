@@ -59,7 +59,7 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
 
 
 def _admission(operation: Operation, executor: Executor) -> Callable[[Request], Awaitable[None]]:
-    """Asked before the request is looked into: whoever may not, learns nothing of its mistakes."""
+    """Checks the right before the input: a refused caller learns nothing of its mistakes."""
 
     async def admission(request: Request) -> None:
         await executor.admit(_call(operation, executor, request), operation)

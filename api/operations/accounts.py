@@ -67,7 +67,7 @@ class ListOrganizations(Paged):
 
 
 class CreateOrganization(Input):
-    """A new organization; whoever creates it is its first admin."""
+    """A new organization; the caller becomes its first admin."""
 
     id: OrganizationId
     name: Text

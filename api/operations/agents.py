@@ -36,7 +36,7 @@ class Execute(Input):
     tool: Annotated[str, StringConstraints(max_length=80)]
     params: dict[str, Any] = {}
     callback: CallbackUrl | None = None
-    """Address that is told, signed, when long work ends."""
+    """URL that gets a signed message when a job ends."""
     plan_hash: PlanHash | None = None
     """Hash of the preview that was agreed to; needed by tools that change something."""
 

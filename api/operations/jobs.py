@@ -62,7 +62,7 @@ class SubmitTraining(Input):
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     resources: JobResources = JobResources()
     callback: CallbackUrl | None = None
-    """Address that is told, signed, when the job starts and ends."""
+    """URL that gets a signed message when the job starts and when it ends."""
     max_seconds: MaxSeconds | None = None
     """Time after which the job is stopped; a key with a budget needs it where too few jobs like it
     have ended."""

@@ -55,7 +55,7 @@ class CreateKey(Input):
     name: Text
     role: Role = "viewer"
     user_id: Id | None = None
-    """Holder of the key, such as a service account; by default whoever asks."""
+    """Holder of the key, such as a service account; by default the caller."""
     projects: list[ShortName] | None = Field(default=None, max_length=100)
     """Projects it is confined to; by default all of the organization."""
     agents_may_change: bool = False

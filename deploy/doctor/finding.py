@@ -1,4 +1,4 @@
-"""What a check has found, and how it is told without a secret in it."""
+"""The finding of a check, and its text without secrets."""
 
 import os
 import re

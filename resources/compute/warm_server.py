@@ -67,7 +67,7 @@ class WarmServer:
         # A server that was killed leaves its socket, and nobody can bind to it again.
         self._path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # Private from its creation, because whoever connects runs code as this user.
+        # Private from its creation, because a client that connects runs code as this user.
         mask = os.umask(0o177)
         try:
             self._listener.bind(str(self._path))

@@ -147,7 +147,7 @@ def _engine(url: str) -> Engine:
 
 
 def migrate(engine: Engine, url: str) -> None:
-    """Bring the tables to the newest version, once, whoever comes first."""
+    """Bring the tables to the newest version; of several processes the first one does it."""
     from alembic import command
     from alembic.config import Config
 

@@ -16,7 +16,7 @@ _enter, _exit = EnvironmentContext.__enter__, EnvironmentContext.__exit__
 
 
 def migrate_one_at_a_time() -> None:
-    """Let every migration of this process wait for the one that runs, whoever began it."""
+    """Let every migration of this process wait for the one that runs, started by any library."""
     # No subclass: Alembic finds the globals of a migration by the class itself.
     EnvironmentContext.__enter__ = _enter_alone
     EnvironmentContext.__exit__ = _exit_alone

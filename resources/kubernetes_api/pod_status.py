@@ -1,4 +1,4 @@
-"""What Deployments and pods say of why they do not run, in words for whoever waits."""
+"""Why Kubernetes Deployments and pods do not run, in words for a person."""
 
 from collections.abc import Mapping
 from typing import Any

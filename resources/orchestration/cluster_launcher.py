@@ -3,7 +3,7 @@
 timeout: run monitoring fails a dagster_run whose pod does not start in time; its Job is then
     deleted by the sweep, lest it start late.
 retry: dagster_k8s repeats a failed call; run monitoring starts a lost dagster_run again.
-cancel: the Job is deleted, and its pod is told to end.
+cancel: the Job is deleted, and its pod gets SIGTERM.
 duplicate: the Job is named by the dagster_run's id, and takes no second attempt (backoffLimit 0).
 partial write: a launch that fails fails the dagster_run, and leaves no Job.
 """

@@ -123,7 +123,7 @@ class DagsterGraphql:
     async def find(self, job_id: str) -> str | None:
         """Id of the dagster_run that was started for the job, or None.
 
-        One that was created and never queued, because whoever asked for it died in between,
+        One that was created and never queued, because its dispatcher ended in between,
         would wait for ever: it is removed. Raises DagsterUnavailable.
         """
         tags = [{"key": JOB_TAG, "value": job_id}]

@@ -58,7 +58,7 @@ class Tracking(Registry):
 
     @property
     def told_uri(self) -> str:
-        """Address that engines are told; empty for one with a password, which they know by
+        """Address that engines get; empty for one with a password, which they know by
         `ORRERY_MLFLOW_URI`."""
         return self.uri if without_password(self.uri) == self.uri else ""
 

@@ -1,4 +1,4 @@
-"""MLflow's tables: made once, whole, by whoever comes first, and brought up by the gateway.
+"""MLflow's tables: created once by the first process, and migrated by the gateway.
 
 timeout: none; a migration takes as long as the database is large.
 retry: what failed is tried at the next start.

@@ -1,7 +1,7 @@
 """The adapter to the Hugging Face hub: which commit a model's name means now.
 
 timeout: `TIMEOUT_S` a call.
-retry: none; whoever asks is told to come again.
+retry: none; the caller gets an error that says when to try again.
 cancel, duplicate, partial write: nothing is written.
 """
 

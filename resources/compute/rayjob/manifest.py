@@ -126,7 +126,7 @@ def _more(memory: str, mib: int) -> str:
 
 
 def _let_it_stop(head: dict[str, Any]) -> None:
-    """Tell the engine before Ray is told: when the pod goes, Ray kills the job without a word."""
+    """Send SIGTERM to the engine before Ray ends: Ray kills a job of a deleted pod at once."""
     stop = ["python", "-m", "engine.stopping", PID, str(STOP_S)]
     head["lifecycle"] = {"preStop": {"exec": {"command": stop}}}
     # The last is for a RayJob that is deleted: KubeRay has Ray stop the job.

@@ -1,4 +1,4 @@
-"""What a RayJob and its pods say of themselves, in a sentence for whoever waits."""
+"""The state of a RayJob and its pods, in one sentence for a person."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from resources.datasets.sources.text_columns import (
 )
 
 FILE = "\x01file"
-"""Column that DuckDB is told to put each row's file in; no key has this name."""
+"""Column in which DuckDB puts the file of each row; no key has this name."""
 STRING = r'^"'
 TRUTH = r"^(true|false)$"
 NESTED = r"^[\[{]"

@@ -9,7 +9,7 @@ cancel: a cancelled deployment gives the traffic back to the version before.
 duplicate: objects are named by service and version, and applied; a deployment equal to the
     serving one changes nothing. Of two deployments at once the one that was requested later goes
     on, and the driver of the other raises Superseded.
-partial write: what is decided is noted before it is done, and done again by whoever goes on; the
+partial write: what is decided is noted before it is done, and repeated by the next driver; the
     version before keeps its objects until the new one has all traffic.
 """
 
@@ -267,7 +267,7 @@ class ClusterRuntime:
     def _clear(self, service: str) -> None:
         """Delete the objects of versions that are not kept.
 
-        Whoever makes objects of a version has noted it before; so what is found first and is not
+        A driver notes a version before it creates its objects; so what is found first and is not
         in the notes after that belongs to nobody.
         """
         labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"

@@ -1,6 +1,6 @@
 """Images of services, built inside the cluster of the Bento in the bucket.
 
-timeout: `BUILD_WITHIN_S`. retry: none of its own; a failed build is told with the builder's log.
+timeout: `BUILD_WITHIN_S`. retry: none of its own; a failed build is reported with its log.
 cancel: the Job goes on and ends by itself. duplicate: the Job is named by the image; one that is
 there is adopted, and a finished one is believed. partial write: a registry shows a tag once the
 whole image is there.

@@ -156,7 +156,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
         upload = _beside("request-log", cluster, ["engine.log_upload", REQUESTS, target])
         # POD_NAME, which the target refers to.
         upload["env"] = answering["env"][1:2]
-        # A sidecar: it is told to end once nothing is answered, and logged, any more.
+        # A sidecar: it gets SIGTERM after the replica, so that every answer is logged.
         upload["restartPolicy"] = "Always"
         spec["initContainers"].append(upload)
     _place(spec, version, cluster)
