@@ -8,8 +8,8 @@ from assets.models import build_champion, build_model
 from assets.services import build_service
 from assets.simulations import build_simulation
 from jobs.executors import executor_of
+from jobs.project_jobs import build_jobs
 from jobs.schedules import build_schedules
-from jobs.turning import build_jobs
 from projects.loading import LoadedProject
 from resources import adapters as to
 from resources.api_projects import ApiProjects

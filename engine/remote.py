@@ -42,7 +42,7 @@ from engine.artefact import MANIFEST, is_sealed
 from engine.attempt import PID_FILE, Attempt, Resubmitted, Superseded
 from engine.bucket import Bucket
 from engine.checkpoints import CHECKPOINTS
-from engine.growing import GrowingFile
+from engine.growing_file import GrowingFile
 from engine.overtime import Overtime
 from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomically
 

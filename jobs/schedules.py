@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.keys import op_name
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from assets.keys import op_name
 from assets.recipe import DRIFT, TRIGGER_TAG
 from engine.rows import read_rows
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from resources.datasets.store import DatasetStore
 from resources.storage.request_logs import RequestLogs

@@ -6,7 +6,7 @@ import json
 import dagster as dg
 
 from assets.keys import op_name
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from resources.datasets.sources import SourceUnreachable, SourceUnreadable, watched_files
 

@@ -1,4 +1,4 @@
-"""One service: carries out its roll-out with replicas on this machine and the router."""
+"""One service: carries out its rollout with replicas on this machine and the router."""
 
 import hashlib
 import time

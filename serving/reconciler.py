@@ -3,7 +3,7 @@
 `python -m serving.reconciler FOLDER HOST PORT` reads `FOLDER/SERVICE/deployment.json` and the
 `stop.json` beside it, keeps the processes and the router, and writes `FOLDER/SERVICE/status.json`.
 It never waits for one service while another needs it. All its children end with it, also when it
-is killed; `FOLDER/SERVICE/rollout.json` tells the next reconciler how far each roll-out was.
+is killed; `FOLDER/SERVICE/rollout.json` tells the next reconciler how far each rollout was.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The roll-out of a service as a pure state machine: which version answers what share of traffic.
+"""The rollout of a service as a pure state machine: which version answers what share of traffic.
 
 `advance` takes a state, an event and the time, and gives the next state; `shares` and `kept` say
 what a state means for traffic and for replicas. Nothing here reads a clock or does input or output,
@@ -42,7 +42,7 @@ class Candidate(Contract):
 
 
 class Rollout(Contract):
-    """How far the roll-out is, and what was last seen of the replicas."""
+    """How far the rollout is, and what was last seen of the replicas."""
 
     target: Variant | None = None
     """What was deployed last."""
@@ -94,7 +94,7 @@ class Undeployed(Contract):
 
 
 class Restarted(Contract):
-    """The process that carries out the roll-out restarted, with the state it had recorded."""
+    """The process that carries out the rollout restarted, with the state it had recorded."""
 
 
 Event = Deploy | Seen | Failed | Stopped | Undeployed | Restarted

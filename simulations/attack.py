@@ -11,7 +11,7 @@ from torch import nn
 
 from engine.protocol import Refused
 from projects.suite import LinfAttack
-from simulations.scenario import Outcomes, Scenario
+from simulations.outcomes import Outcomes, Scenario
 from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from engine.protocol import Refused
 from projects.suite import Corruptions, ImageShape
-from simulations.scenario import Outcomes, Scenario
+from simulations.outcomes import Outcomes, Scenario
 from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
 

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from projects.suite import Episodes
-from simulations.scenario import Outcomes, Scenario
+from simulations.outcomes import Outcomes, Scenario
 from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
 

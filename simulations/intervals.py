@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from simulations.evidence import MEAN, Measurement
-from simulations.scenario import Outcomes
+from simulations.outcomes import Outcomes
 
 SAME = 1e-9
 """Shares that differ by less are equal but for rounding."""

@@ -18,7 +18,7 @@ from simulations import pictures
 from simulations.contract import SimulationResult, SimulationSpec
 from simulations.evidence import Evidence, suite_digest
 from simulations.intervals import measure
-from simulations.scenario import Outcomes, write_outcomes
+from simulations.outcomes import Outcomes, write_outcomes
 from simulations.subject import Subject
 from simulations.trials import Trials
 

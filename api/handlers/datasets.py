@@ -9,7 +9,7 @@ from api.operations.operation import Page
 from api.paging import key_of, page_in_order, page_of
 from api.problems import not_found
 from assets.keys import asset_key
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
 from resources.orchestration.events import Materialised

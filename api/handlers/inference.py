@@ -19,7 +19,7 @@ from api.operations.operation import Page
 from api.paging import page_in_order
 from api.problems import FieldError, Problem, invalid
 from assets.keys import asset_key, op_name
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from projects.schema import Service
 from resources.gate import GateRefused, require_evidence

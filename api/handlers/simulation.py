@@ -14,7 +14,7 @@ from api.operations.operation import Done, Page
 from api.paging import page_in_order
 from api.problems import Problem, not_found
 from assets.keys import asset_key, op_name
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from projects.schema import Simulation
 from resources.gate import judgements, may_serve

@@ -12,7 +12,7 @@ from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
 from api.problems import FieldError, Problem, invalid, not_found
 from assets.keys import asset_key, op_name
-from jobs.turning import job_name
+from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
 from projects.placement import Resources

@@ -9,7 +9,7 @@ import pytest
 
 from engine.artefact import seal
 from engine.bucket import Bucket
-from engine.growing import GrowingReader
+from engine.growing_file import GrowingReader
 from resources.settings import CHECKOUT
 from tests import buckets
 from tests.waiting import until

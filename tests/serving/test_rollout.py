@@ -1,4 +1,4 @@
-"""The roll-out over every order of deployments, stops, ends, crashes and restarts."""
+"""The rollout over every order of deployments, stops, ends, crashes and restarts."""
 
 import hypothesis.strategies as st
 from hypothesis import settings
@@ -29,7 +29,7 @@ STEP_S = 5.0
 
 
 class World:
-    """Replicas that start and crash, and what carries the roll-out out over them."""
+    """Replicas that start and crash, and what carries the rollout out over them."""
 
     def __init__(self) -> None:
         self.state = Rollout()

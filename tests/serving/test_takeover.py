@@ -1,4 +1,4 @@
-"""Deployments, stops and failures during a roll-out, with the real router and replicas."""
+"""Deployments, stops and failures during a rollout, with the real router and replicas."""
 
 import os
 import signal

@@ -7,7 +7,7 @@ from scipy import stats
 from projects.schema import Criterion
 from simulations.evidence import MEAN, Evidence, judge
 from simulations.intervals import measure, student, wilson
-from simulations.scenario import Outcomes, Scenario
+from simulations.outcomes import Outcomes, Scenario
 
 
 def outcomes(values, *, is_share=True, gated=(True,), seeds_repeat_units=True):

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from engine.bucket import Bucket
 from engine.checkpoints import CHECKPOINTS
-from engine.growing import download
+from engine.growing_file import download
 from engine.output import Output
 from engine.progress import Progress
 from engine.protocol import JobResult, JobSpec

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.bucket import Bucket
-from engine.growing import GrowingReader
+from engine.growing_file import GrowingReader
 from engine.output import Output, OutputPacer
 from engine.progress import Progress, parse
 from engine.protocol import JobSpec

@@ -11,7 +11,7 @@ partial write: a file that is still being written is corrupt or short, and says 
 
 from resources.datasets.sources.listing import list_files, watched_files
 from resources.datasets.sources.rows import SourceRows, SourceUnreachable, SourceUnreadable
-from resources.datasets.sources.sources import Sources
+from resources.datasets.sources.schemes import Sources
 
 __all__ = [
     "SourceRows",

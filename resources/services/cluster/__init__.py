@@ -1,1 +1,1 @@
-"""Services on a cluster: objects, roll-out, pods and images."""
+"""Services on a cluster: objects, rollout, pods and images."""

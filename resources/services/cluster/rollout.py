@@ -1,4 +1,4 @@
-"""One driver's part in the roll-out of a service on a cluster."""
+"""One driver's part in the rollout of a service on a cluster."""
 
 import time
 
@@ -13,7 +13,7 @@ NOTHING_SEEN = Seen(ready=frozenset(), whole=frozenset())
 
 
 class ClusterRollout:
-    """Carries out the roll-out of one version: what it decides is noted before it is done."""
+    """Carries out the rollout of one version: what it decides is noted before it is done."""
 
     def __init__(self, cluster: Cluster, service: str, variant: Variant) -> None:
         self._cluster, self._settings = cluster, cluster.settings
@@ -23,7 +23,7 @@ class ClusterRollout:
         self._candidate: Candidate | None = None
 
     def begin(self, version: Version) -> Rollout:
-        """The roll-out with the version as its target. Raises Superseded or OSError."""
+        """The rollout with the version as its target. Raises Superseded or OSError."""
         deployment = version.deployment
         # Without a Gateway nothing divides the traffic.
         steps = tuple(deployment.canary) if self._settings.gateway else (100,)
@@ -56,7 +56,7 @@ class ClusterRollout:
         return True
 
     def advance(self, event: Event) -> Rollout:
-        """The roll-out after the event, which is noted. Raises Superseded or OSError."""
+        """The rollout after the event, which is noted. Raises Superseded or OSError."""
         if isinstance(event, Seen):
             self._seen = event
         while True:
@@ -72,7 +72,7 @@ class ClusterRollout:
                 return rollout
 
     def _resumed(self, recorded: Rollout) -> Rollout:
-        """The noted roll-out, with what only this driver knows."""
+        """The noted rollout, with what only this driver knows."""
         changed: dict[str, object] = {"ready": self._seen.ready, "whole": self._seen.whole}
         candidate, known = recorded.candidate, self._candidate
         if candidate is not None:

@@ -1,4 +1,4 @@
-"""What is noted of a service on a cluster: its roll-out, in the annotations of its address.
+"""What is noted of a service on a cluster: its rollout, in the annotations of its address.
 
 The address is a Service. Notes are written only where nobody else wrote meanwhile, so of two
 drivers one sees what the other did before it acts.
@@ -15,7 +15,7 @@ NOTE = "orrery/"
 
 
 class Record(Contract):
-    """The roll-out, and the request that its target is from."""
+    """The rollout, and the request that its target is from."""
 
     rollout: Rollout = Rollout()
     request: str = ""

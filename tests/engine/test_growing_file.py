@@ -3,7 +3,7 @@
 import pytest
 
 from engine.bucket import Bucket
-from engine.growing import PART_BYTES, GrowingFile, GrowingReader, download
+from engine.growing_file import PART_BYTES, GrowingFile, GrowingReader, download
 from tests import buckets
 
 
