@@ -8,12 +8,12 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 from PIL import Image
 
 from benchmarks.measure import in_turns, show
 from projects.schema import Dataset
+from resources.datasets.arrow import pc
 from resources.datasets.profiling import profile_of
 from resources.datasets.sources import Sources
 from resources.storage.object_store import ObjectStore

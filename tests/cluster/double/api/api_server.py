@@ -25,7 +25,7 @@ _PLAIN = {"healthz", "readyz", "livez"}
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: "_Server"
+    server: "_Server"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _handle(self) -> None:
         api = self.server.api
@@ -75,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self.wfile.write(b"0\r\n\r\n")
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         return
 
     def handle_one_request(self) -> None:
@@ -107,7 +107,8 @@ class _Server(ThreadingMixIn, HTTPServer):
 
     def _accept(self) -> None:
         while not self._closing:
-            self._handle_request_noblock()
+            # Private in the type stubs alone.
+            self._handle_request_noblock()  # pyright: ignore[reportAttributeAccessIssue]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._open_lock:

@@ -183,7 +183,7 @@ def condition(
 ) -> Object:
     """One status condition."""
     status = {True: "True", False: "False", None: "Unknown"}[holds]
-    created = {"type": kind, "status": status, "reason": reason, "message": message}
+    created: dict[str, Any] = {"type": kind, "status": status, "reason": reason, "message": message}
     created["lastTransitionTime"] = now
     if generation is not None:
         created["observedGeneration"] = generation

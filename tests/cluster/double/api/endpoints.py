@@ -250,6 +250,7 @@ class Endpoints:
                     request, target, lambda item: patches.apply_patch(item, before, patch)
                 )
             if not dry_run:
+                assert isinstance(answer, tuple)
                 uid = answer[1]["metadata"]["uid"]
                 self._applied[uid, manager, target.subresource] = patch
         return answer

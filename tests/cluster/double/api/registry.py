@@ -219,9 +219,8 @@ class Registry:
             return 0
         if not item["spec"].get("nodeName") or item["status"].get("phase") in _FINISHED:
             return 0
-        if grace_s is None:
-            grace_s = item["spec"].get("terminationGracePeriodSeconds", 30)
-        return max(int(grace_s), 0)
+        default_s = item["spec"].get("terminationGracePeriodSeconds", 30)
+        return max(int(default_s if grace_s is None else grace_s), 0)
 
     def dependents(self, uid: str) -> list[tuple[ResourceType, Object]]:
         """Objects that name the owner."""

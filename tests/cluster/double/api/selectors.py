@@ -59,7 +59,7 @@ def field_selector(text: str | None) -> Test:
         result = re.match(r"^([^=!]+)(==|=|!=)(.*)$", part.strip())
         if not result:
             raise ApiError(400, f"invalid field selector: {part!r}")
-        requirements.append(result.groups())
+        requirements.append((result[1], result[2], result[3]))
 
     def test(item: dict[str, Any]) -> bool:
         return all(

@@ -51,7 +51,7 @@ def _strict(schema: Any, top: bool = False) -> Any:
         return [_strict(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {
+    closed: dict[str, Any] = {
         key: {name: _strict(each) for name, each in value.items()}
         if key == "properties"
         else _strict(value)

@@ -127,6 +127,7 @@ class Container:
     def reap(self, now: str) -> None:
         """Takes the exit of the process, with what it left running and in its pipe."""
         assert self.process is not None and self.process.stdout is not None
+        assert self.log is not None
         code, output = self.process.wait(), self.process.stdout
         with self._alive:
             self.kill()

@@ -180,7 +180,7 @@ class Kubelet:
                 listed = " ".join(each["name"] for each in spec["containers"])
                 message = f"a container name must be specified for pod {name}, choose one of"
                 raise ApiError(400, f"{message}: [{listed}]")
-            container = spec["containers"][0]["name"]
+            container = str(spec["containers"][0]["name"])
         if container not in names:
             raise ApiError(400, f"container {container} is not valid for pod {name}")
         return self._container_log(worker, name, container, previous)

@@ -90,7 +90,7 @@ class PodEnvironment:
         return files
 
     def _source_files(self, namespace: str, kind: str, source: Object) -> dict[str, bytes]:
-        name = source.get("name") or source.get("secretName")
+        name = source.get("name") or source["secretName"]
         data = _data(self._client, kind, namespace, name)
         if data is None:
             if source.get("optional"):

@@ -182,19 +182,20 @@ class PodWorker(threading.Thread):
         """Stops the containers within their grace, then lets the pod go."""
         now = time.monotonic()
         grace = now + (pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        self._deadline = grace if self._deadline is None else min(self._deadline, grace)
+        deadline = grace if self._deadline is None else min(self._deadline, grace)
+        self._deadline = deadline
         running = [each for each in self.containers if each.running]
         are_sidecars = all(each.sidecar for each in running)
         for each in running:
             if are_sidecars or not each.sidecar:
                 each.terminate(self._launcher.hook(pod, each))
             each.end_hook()
-        if now >= self._deadline:
+        if now >= deadline:
             self.kill()
         if running:
             self._report(pod)
             hooked = any(each.hook for each in running)
-            return HOOK_POLL_S if hooked else max(self._deadline - now, HOOK_POLL_S)
+            return HOOK_POLL_S if hooked else max(deadline - now, HOOK_POLL_S)
         phase = ended_phase(self.containers)
         self._outcome = {"phase": phase}
         self._report(pod)
@@ -217,6 +218,7 @@ class PodWorker(threading.Thread):
                 raise
 
     def _advance(self, pod: Object) -> float:
+        left = 3600.0
         if (limit := pod["spec"].get("activeDeadlineSeconds")) is not None:
             left = parse_time(self._begun) + limit - self.kubelet.api.store.now()
             if left <= 0:
@@ -225,7 +227,7 @@ class PodWorker(threading.Thread):
                 return 0
         if not self._prepared and not self._prepare(pod):
             return SOURCE_RETRY_S
-        waits = [3600.0 if limit is None else left]
+        waits = [left]
         never = self._restart_policy == "Never"
         init_policy = "Never" if never else "OnFailure"
         for each in [each for each in self.containers if each.init]:
