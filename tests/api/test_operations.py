@@ -13,6 +13,7 @@ from api.problems import ALWAYS, TYPES
 from api.settings import GatewaySettings
 from resources.settings import Settings
 from tests.api.agents.mcp_client import by_mcp
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +92,12 @@ def test_a_command_takes_exactly_the_fields_of_its_operation(operation):
 
 def test_every_kind_of_problem_has_a_page(gateway):
     for slug, kind in TYPES.items():
-        refusal = httpx.get(f"{gateway.url}/problems/{slug}").json()
+        refusal = httpx.get(f"{gateway.url}/problems/{slug}", timeout=PATIENCE_S).json()
         assert (refusal["status"], refusal["todo"]) == (kind.status, kind.todo)
 
 
 def test_the_document_is_served_to_anybody(gateway):
-    assert httpx.get(f"{gateway.url}/openapi.json").json()["paths"]
+    assert httpx.get(f"{gateway.url}/openapi.json", timeout=PATIENCE_S).json()["paths"]
 
 
 def test_the_reference_in_the_docs_is_the_table():

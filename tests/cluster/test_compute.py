@@ -254,9 +254,9 @@ def test_a_queued_job_waits_longer_than_it_may_run_and_says_why(
     compute, cluster, queue, tmp_path, bucket
 ):
     cluster.kueue.hold()
-    run = Run(adapter(tmp_path, bucket, queue), spec(compute, timeout_s=4.0), stall_s=4.0)
+    run = Run(adapter(tmp_path, bucket, queue), spec(compute, timeout_s=12.0), stall_s=12.0)
     until(lambda: run.heard("waits in queue training: waiting for quota"))
-    time.sleep(4.5)
+    time.sleep(12.5)
 
     cluster.kueue.release()
 
@@ -379,12 +379,12 @@ def test_a_queued_job_that_is_cancelled_leaves_no_ray_job(
 
 
 def test_the_retry_of_a_lost_driver_adopts_the_job_that_runs(compute, cluster, tmp_path, bucket):
-    lost = Run(compute, spec(compute, steps=40, step_s=0.1), driver=Driver("run", lambda: False))
-    until(lambda: lost.heard("step 5/40"))
+    lost = Run(compute, spec(compute, steps=150, step_s=0.1), driver=Driver("run", lambda: False))
+    until(lambda: lost.heard("step 5/150"))
     lost.interrupt()
     uid = ray_job(cluster)["metadata"]["uid"]
 
-    again = Run(compute, spec(compute, steps=40, step_s=0.1))
+    again = Run(compute, spec(compute, steps=150, step_s=0.1))
     until(lambda: again.said)
 
     assert ray_job(cluster)["metadata"]["uid"] == uid
