@@ -17,7 +17,7 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
-from tests.cluster.fixtures import ImagePlan
+from tests.cluster.fixtures import ImagePlan, TestCluster
 from tests.control import new_database, postgresql_in
 from tests.waiting import until
 
@@ -25,11 +25,14 @@ FLOWERS = CHECKOUT / "tests" / "data" / "flowers"
 OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 
-@pytest.fixture
-def cluster_images():
-    """Every image of the platform, as this checkout and this environment."""
+@pytest.fixture(scope="module")
+def cluster():
+    """One cluster whose images of the platform are this checkout and this environment."""
+    if os.environ.get("ORRERY_TEST_CLUSTER"):
+        pytest.skip("only the double can run the images of this checkout")
     plan = ImagePlan(cwd=str(CHECKOUT), env={"HOME": os.environ.get("HOME", "/")})
-    return {"^orrery-": plan}
+    with TestCluster({"^orrery-": plan}) as created:
+        yield created
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +48,9 @@ def databases(shared_folder):
         yield url
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gateway(cluster):
     """A gateway that carries traffic to the services of the cluster."""
-    cluster.require("faults")
     cluster.api.create(
         {
             "apiVersion": "gateway.networking.k8s.io/v1",
@@ -64,14 +66,21 @@ def gateway(cluster):
         yield proxy
 
 
-@pytest.fixture
-def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def environment(cluster, gateway, databases, shared_folder, tmp_path_factory):
     """Environment of a daemon beside the cluster; run pods have the same from the ConfigMap."""
+    with pytest.MonkeyPatch.context() as patch:
+        state = tmp_path_factory.mktemp("daemon") / "state"
+        yield prepare(cluster, gateway, databases, shared_folder, state, patch)
+
+
+def prepare(cluster, gateway, databases, shared_folder, state, patch):
+    """The environment of this process, once everything that it names is there."""
     projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
     shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
     shutil.copyfile(cluster.kubeconfig, kubeconfig)
     answer = {
-        "ORRERY_OBJECTS": buckets.make_bucket(monkeypatch),
+        "ORRERY_OBJECTS": buckets.make_bucket(patch),
         "ORRERY_PROJECTS": str(projects),
         "ORRERY_DAGSTER_STORAGE": new_database(databases),
         "ORRERY_MLFLOW_URI": new_database(databases),
@@ -86,8 +95,8 @@ def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatc
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     shared = answer | aws
     for name, value in answer.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ORRERY_STATE", str(tmp_path / "state"))
+        patch.setenv(name, value)
+    patch.setenv("ORRERY_STATE", str(state))
     pods = shared | {"ORRERY_STATE": "/var/lib/orrery"}
     for kind, name, data in (
         ("ConfigMap", "orrery-settings", pods),
@@ -104,17 +113,17 @@ def environment(cluster, gateway, databases, shared_folder, tmp_path, monkeypatc
     return dict(os.environ)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def instance(environment):
     with DagsterInstance.from_config(str(CHECKOUT)) as instance:
         yield instance
 
 
-@pytest.fixture
-def daemon(environment, instance, tmp_path):
+@pytest.fixture(scope="module", autouse=True)
+def daemon(environment, instance, tmp_path_factory):
     """The Dagster daemon: it launches what is queued, and watches over it."""
     argv = [sys.executable, "-m", "resources.orchestration.daemon", "run", "-w", "workspace.yaml"]
-    log = tmp_path / "daemon.log"
+    log = tmp_path_factory.mktemp("daemon") / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv,
@@ -145,7 +154,7 @@ def ended(instance):
         run = newest(instance)
         return run if run and run.status in OVER else None
 
-    return until(over, 200)
+    return until(over)
 
 
 def log_of(instance, run):
@@ -171,24 +180,40 @@ def running_engine(cluster):
     )
 
 
+def created_ray_jobs(cluster):
+    requests = cluster.api.requests
+    return [r for r in requests if r[0] == "POST" and r[1].endswith("/rayjobs")]
+
+
 def test_a_turn_of_the_loop_ends_with_a_service_at_the_gateway(
-    cluster, environment, gateway, instance, daemon
+    cluster, environment, gateway, instance
 ):
+    file = Path(environment["ORRERY_PROJECTS"], "flowers.yaml")
+    text = file.read_text()
+    file.write_text(text.replace("    label: target\n", "    label: target\n    memory: 3Gi\n"))
     launch("turn_flowers", environment)
 
     run = ended(instance)
 
+    file.write_text(text)
     assert run.status == DagsterRunStatus.SUCCESS, log_of(instance, run)
     answer = httpx.post(
         f"{gateway.url}/flowers.classifier-api/predict", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}
     )
     assert answer.json()["predictions"] == ["0"]
     assert cluster.api.list("RayJob", cluster.namespace) == []
+    assert_read_in_a_pod_of(cluster, "3Gi")
 
 
-def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(
-    cluster, environment, instance, daemon
-):
+def assert_read_in_a_pod_of(cluster, memory):
+    """A dataset that declares its memory is read in a pod that has it."""
+    steps = cluster.api.list("Job", cluster.namespace, "dagster/op=flowers__dataset__iris")
+    container = steps[0]["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"memory": memory}
+
+
+def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(cluster, environment, instance):
+    before = len(created_ray_jobs(cluster))
     launch("train_flowers", environment)
     running_engine(cluster)
     first = newest(instance)
@@ -202,36 +227,19 @@ def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(
     run = ended(instance)
     assert run.status == DagsterRunStatus.SUCCESS, log_of(instance, run)
     assert retry.parent_run_id == first.run_id
-    created = [r for r in cluster.api.requests if r[0] == "POST" and r[1].endswith("/rayjobs")]
-    assert len(created) == 1 + len(cluster.api.list("RayJob", cluster.namespace)), uid
+    created = len(created_ray_jobs(cluster)) - before
+    assert created == 1 + len(cluster.api.list("RayJob", cluster.namespace)), uid
 
 
-def test_a_cancelled_dagster_run_leaves_nothing_on_the_cluster(
-    cluster, environment, instance, daemon
-):
+def test_a_cancelled_dagster_run_leaves_nothing_on_the_cluster(cluster, environment, instance):
     launch("train_flowers", environment)
     running_engine(cluster)
+    run = newest(instance)
 
-    instance.run_launcher.terminate(newest(instance).run_id)
+    instance.run_launcher.terminate(run.run_id)
 
     assert ended(instance).status == DagsterRunStatus.CANCELED
     until(lambda: cluster.api.list("RayJob", cluster.namespace) == [], 60)
-    until(lambda: cluster.api.list("Pod", cluster.namespace) == [], 60)
+    of_this_run = f"dagster/run-id={run.run_id}"
+    until(lambda: cluster.api.list("Pod", cluster.namespace, of_this_run) == [], 60)
     assert Settings().state
-
-
-def test_a_dataset_that_needs_memory_is_read_in_a_pod_that_has_it(
-    cluster, environment, instance, daemon
-):
-    file = Path(environment["ORRERY_PROJECTS"], "flowers.yaml")
-    text = file.read_text()
-    file.write_text(text.replace("    label: target\n", "    label: target\n    memory: 3Gi\n"))
-    launch("train_flowers", environment)
-
-    run = ended(instance)
-
-    file.write_text(text)
-    assert run.status == DagsterRunStatus.SUCCESS, log_of(instance, run)
-    steps = cluster.api.list("Job", cluster.namespace, "dagster/op=flowers__dataset__iris")
-    container = steps[0]["spec"]["template"]["spec"]["containers"][0]
-    assert container["resources"]["limits"] == {"memory": "3Gi"}
