@@ -13,6 +13,7 @@ from api.etags import etag_of, require_match
 from api.handlers.jobs import job_view
 from api.handlers.orphans import orphan, orphan_view, orphans, reached
 from api.jobs.requests import Order, expected, launch, take
+from api.jobs.stopping import stop as stop_job
 from api.operations import inference as ops
 from api.operations.jobs import Job
 from api.operations.operation import Page
@@ -123,9 +124,8 @@ def undeploy(call: Call, request: ops.ServiceId) -> ops.Service:
     # that every change of the platform needs.
     with call.platform.control.write() as connection:
         for job in _deployments_under_way(call, connection, project, name):
-            jobs.ask_to_stop(
-                connection, job, f"{request.id} was undeployed by {call.principal.name}"
-            )
+            reason = f"{request.id} was undeployed by {call.principal.name}"
+            stop_job(call.platform, connection, job, reason)
         call.audited(
             connection, f"service/{request.id}", before=shown, after={"requested": "undeploy"}
         )

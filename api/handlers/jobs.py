@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from accounts.roles import Permission
 from api.context import Call
 from api.jobs.requests import take
+from api.jobs.stopping import stop as stop_job
 from api.jobs.training_requests import declare, is_undeclared, order
 from api.jobs.training_runs import training_run
 from api.operations import jobs as ops
@@ -97,7 +98,7 @@ def kept_of(job: jobs.Job) -> str:
 def _stopped(call: Call, job: jobs.Job) -> ops.Job:
     call.begin_change()
     with call.platform.control.write() as connection:
-        stopped = jobs.ask_to_stop(connection, job, f"stopped by {call.principal.name}")
+        stopped = stop_job(call.platform, connection, job, f"stopped by {call.principal.name}")
         if stopped.status != job.status:
             call.audited(
                 connection,

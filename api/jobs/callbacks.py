@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime
 
 import httpx
+from sqlalchemy import Connection
 from standardwebhooks.webhooks import Webhook
 from starlette.concurrency import run_in_threadpool
 
@@ -23,8 +24,11 @@ from resources.database.control import ControlUnavailable
 from scheduler import deliveries
 from scheduler.deliveries import Delivery
 from scheduler.jobs import Job
+from scheduler.states import Status
 
 TIMEOUT_S = 15.0
+EVENTS: frozenset[Status] = frozenset({"running", "succeeded", "failed", "stopped"})
+"""States whose beginning a callback reports."""
 
 
 class Callbacks:
@@ -84,6 +88,14 @@ class Callbacks:
     def _settle(self, delivery: Delivery, status: int | None, error: str) -> None:
         with self._platform.control.write() as connection:
             deliveries.settle(connection, delivery, status, error)
+
+
+def owe(connection: Connection, job: Job, platform: Platform) -> None:
+    """Owe the message that the job has come to its state, where its request named an address."""
+    if job.callback and job.status in EVENTS:
+        event = f"job.{job.status}"
+        body = body_of(event, job, platform)
+        deliveries.owe(connection, job.organization_id, job.id, job.callback, event, body)
 
 
 def body_of(event: str, job: Job, platform: Platform) -> str:

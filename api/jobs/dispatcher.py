@@ -16,7 +16,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.context import Platform
 from api.definitions_loader import DefinitionsLoader
-from api.jobs.callbacks import Callbacks, body_of
+from api.jobs import callbacks
+from api.jobs.callbacks import Callbacks
 from api.jobs.endings import Ending, ending
 from api.jobs.launches import Launches
 from api.jobs.training_runs import reached, runs_of
@@ -48,8 +49,6 @@ STATUS: dict[str, Status] = {
     "FAILURE": "failed",
     "CANCELED": "stopped",
 }
-TOLD: frozenset[Status] = frozenset({"running", "succeeded", "failed", "stopped"})
-"""Changes that a callback tells of."""
 GONE = "its dagster_run was deleted"
 ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 RETRY_WITHIN_S = 120.0
@@ -256,17 +255,8 @@ class Dispatcher:
 
     def _proceed(self, connection: Connection, job: Job, status: Status, **more: Any) -> None:
         changed = jobs.proceed(connection, job, status, **more)
-        if changed is None or not changed.callback or status not in TOLD:
-            return
-        event = f"job.{status}"
-        deliveries.owe(
-            connection,
-            job.organization_id,
-            job.id,
-            changed.callback,
-            event,
-            body_of(event, changed, self._platform),
-        )
+        if changed is not None:
+            callbacks.owe(connection, changed, self._platform)
 
     async def _tell(self) -> bool:
         owed = await run_in_threadpool(self._owed)

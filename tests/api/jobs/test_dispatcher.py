@@ -5,6 +5,7 @@ The real Dagster does the same work in test_jobs and test_bad_input.
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +16,13 @@ from api.context import Platform
 from api.jobs import dispatcher
 from api.jobs.callbacks import Callbacks
 from api.jobs.dispatcher import Dispatcher
+from api.jobs.stopping import stop
 from api.settings import GatewaySettings
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.events import Outcome, RunState
 from resources.orchestration.graphql import DagsterUnavailable, LaunchRefused, NotDefined
 from resources.settings import Settings
-from scheduler import jobs
+from scheduler import deliveries, jobs
 from scheduler.states import ENDED
 from tests.waiting import PATIENCE_S, until
 
@@ -127,7 +129,7 @@ def work(platform, dagster):
     return to
 
 
-def submit(platform, name="iris", **spec) -> str:
+def submit(platform, name="iris", callback=None, **spec) -> str:
     launch = {"job": "materialise", "assets": [["flowers", "dataset", name]], "config": {}}
     with platform.control.write() as connection:
         job = jobs.create(
@@ -139,6 +141,7 @@ def submit(platform, name="iris", **spec) -> str:
             spec={"launch": launch, **spec},
             created_by="ada",
             key_id="key_1",
+            callback=callback,
         )
     return job.id
 
@@ -296,6 +299,23 @@ def test_a_job_that_is_to_stop_is_stopped_in_dagster_too(platform, dagster, work
     job = work(status(platform, job_id, *ENDED))
     assert (job.status, job.message) == ("stopped", "ada stopped it")
     assert dagster.terminated == ["run 1"]
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["waiting", "running"])
+def test_the_callback_of_a_stopped_job_is_owed_once_whether_it_had_begun_or_not(
+    platform, work, begins
+):
+    job_id = submit(platform, callback="https://example.org/hook")
+    job = work(status(platform, job_id, "running")) if begins else find(platform, job_id)
+    with platform.control.write() as connection:
+        stop(platform, connection, job, "ada stopped it")
+    job = work(status(platform, job_id, *ENDED))
+    assert job.status == "stopped"
+    with platform.control.write() as connection:
+        stop(platform, connection, job, "ada stops it again")
+        owed = deliveries.listed(connection, "home", job_id=job_id)
+    assert [d.event for d in owed if d.event != "job.running"] == ["job.stopped"]
+    assert json.loads(owed[0].body)["data"]["message"] == "ada stopped it"
 
 
 def test_a_job_that_fails_while_it_is_stopped_was_stopped(platform, dagster, work):
