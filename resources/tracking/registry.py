@@ -7,6 +7,7 @@ partial write: artefact files are logged before the version points at them.
 """
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from resources.tracking.connection import MlflowConnection
 
 DIGEST_TAG = "orrery.artefact_digest"
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
+# The default store is the process's, and another thread would put back what it found there.
+_DEFAULT_STORE = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,13 @@ class Registry(MlflowConnection):
         """Model.log has no argument for the store; it reads the process's default."""
         import mlflow
 
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self.uri)
-        try:
-            yield
-        finally:
-            mlflow.set_tracking_uri(before)
+        with _DEFAULT_STORE:
+            before = mlflow.get_tracking_uri()
+            mlflow.set_tracking_uri(self.uri)
+            try:
+                yield
+            finally:
+                mlflow.set_tracking_uri(before)
 
     def version(self, name: str, version: int) -> RegisteredVersion:
         """A model version. Raises TrackingUnavailable when there is none."""
