@@ -49,7 +49,7 @@ def settings(cluster, bucket):
         metadata = {"name": name, "namespace": cluster.namespace}
         cluster.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, **data})
     return ClusterSettings(
-        namespace=cluster.namespace, kubeconfig=cluster.kubeconfig, poll_s=0.05, stuck_s=1
+        namespace=cluster.namespace, kubeconfig=cluster.kubeconfig, poll_s=0.25, stuck_s=1
     )
 
 
