@@ -1,147 +1,29 @@
-"""A real `orrery up` over a state folder of its own, with the test project."""
+"""A running `orrery up`, a gateway in this process, and the test project under both."""
 
-import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
-import psutil
 import pytest
 
-from api.processes.plan import free_port
-from engine.parent_death import die_with_parent
-from resources.settings import CHECKOUT
 from tests.api.gateway import running_gateway
-from tests.waiting import PATIENCE_S, until
-
-LAUNCH = """
-mutation ($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}
-"""
-RUNS = """
-query ($filter: RunsFilter) {
-  runsOrError(filter: $filter) {
-    ... on Runs { results { runId status rootRunId parentRunId tags { key value } } }
-  }
-}
-"""
+from tests.api.shared_up import shared_up
+from tests.api.up import Up
 
 
-class Up:
-    """A running `orrery up`."""
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One `orrery up` for the files whose tests neither stop it nor harm a process of it.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.state = folder / "state"
-        self.state.mkdir(exist_ok=True)
-        ports = {
-            name: str(free_port("127.0.0.1")) for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT")
-        }
-        self.env = {
-            **os.environ,
-            **(environment or {}),
-            **ports,
-            "ORRERY_STATE": str(self.state),
-            "ORRERY_PROJECTS": str(folder / "projects"),
-        }
-        self.url = f"http://127.0.0.1:{ports['ORRERY_PORT']}"
-        self.dagster, self.mlflow = f"{self.url}/dagster", f"{self.url}/mlflow"
-        self.router = f"http://127.0.0.1:{ports['ORRERY_ROUTER_PORT']}"
-        self.log = folder / "up.log"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", "from api.cli.main import main; main()", "up"],
-                cwd=CHECKOUT,
-                env=self.env,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
-            )
-
-    def orrery(self, *arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-c", "from api.cli.main import main; main()", *arguments]
-        return subprocess.run(
-            command,
-            cwd=CHECKOUT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-
-    def wait_ready(self) -> None:
-        assert self.process is not None
-
-        def ready() -> bool:
-            assert self.process is not None
-            assert self.process.poll() is None, self.log.read_text()
-            return "Ctrl-C" in self.log.read_text()
-
-        until(ready)
-
-    def descendants(self) -> list[int]:
-        assert self.process is not None
-        return [c.pid for c in psutil.Process(self.process.pid).children(recursive=True)]
-
-    def stop(self, number: int = signal.SIGINT) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
-            self.process.wait(90)
-
-    @property
-    def key(self) -> str:
-        return (self.state / "admin.key").read_text().strip()
-
-    @property
-    def api(self) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
-
-    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
-        body = {"query": query, "variables": variables}
-        return self.api.post("/dagster/graphql", json=body).json()["data"]
-
-    def launch(self, job: str, config: dict[str, Any] | None = None) -> str:
-        params = {
-            "selector": {
-                "repositoryLocationName": "orrery",
-                "repositoryName": "__repository__",
-                "jobName": job,
-            },
-            "runConfigData": json.dumps(config or {}),
-        }
-        answer = self.graphql(LAUNCH, params=params)["launchRun"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        return answer["run"]["runId"]
-
-    def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        return self.graphql(RUNS, filter=filters)["runsOrError"]["results"]
-
-    def run(self, run_id: str) -> dict[str, Any]:
-        return self.runs(runIds=[run_id])[0]
-
-    def finished(self, run_id: str) -> dict[str, Any]:
-        def ended() -> dict[str, Any] | None:
-            run = self.run(run_id)
-            return run if run["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
-
-        return until(ended)
+    Several files use it at once: a test asks for its own job, service or project.
+    """
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has a folder of its own in that of the run.
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (base.parent if is_one_of_several else base) / "up"
+    with shared_up(folder, os.getppid() if is_one_of_several else os.getpid()) as shared:
+        yield shared
 
 
 @pytest.fixture(name="Up")
@@ -151,14 +33,18 @@ def up_class(flowers: Path) -> type[Up]:
 
 
 @pytest.fixture(scope="module")
-def gateway(
-    tmp_path_factory: pytest.TempPathFactory, flowers_folder: Path, empty_mlflow_database: Path
-):
-    """A gateway in this process, over the test project; the UIs load when they are needed."""
+def gateway_folder(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_database: Path) -> Path:
+    """Folder of a gateway whose MLflow has its tables."""
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "state").mkdir()
     shutil.copy(empty_mlflow_database, folder / "state" / "mlflow.db")
-    with running_gateway(folder, flowers_folder) as opened:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway_folder: Path, flowers_folder: Path):
+    """A gateway in this process, over the test project; the UIs load when they are needed."""
+    with running_gateway(gateway_folder, flowers_folder) as opened:
         yield opened
 
 

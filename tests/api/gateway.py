@@ -18,6 +18,9 @@ from api.settings import GatewaySettings
 from resources.settings import CHECKOUT, Settings
 from tests.waiting import until
 
+TLS = httpx.create_ssl_context()
+"""For all clients: each would else make its own."""
+
 
 class RunningGateway:
     """A running gateway and ways to come in."""
@@ -36,7 +39,7 @@ class RunningGateway:
 
     def client(self, key: str | None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, verify=TLS)
 
     def key(self, role: str, admin: httpx.Client | None = None, **more: Any) -> str:
         """A key of a new service account with the role."""

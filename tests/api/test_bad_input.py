@@ -13,6 +13,16 @@ from accounts import keys
 from tests.api.gateway import running_gateway
 
 PROBLEM = "application/problem+json"
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway_folder, flowers_folder):
+    """A gateway without Dagster, which nothing that is refused gets as far as."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORRERY_DAGSTER_URI", NOBODY)
+        with running_gateway(gateway_folder, flowers_folder) as opened:
+            yield opened
 
 
 def problem(answer, status, slug):
@@ -332,7 +342,9 @@ def test_a_locked_database_is_503_with_a_time_to_come_again(tmp_path, monkeypatc
 def test_a_mlflow_that_is_away_is_503_and_jobs_are_still_taken(
     tmp_path, flowers_folder, monkeypatch
 ):
-    monkeypatch.setenv("ORRERY_MLFLOW_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("ORRERY_MLFLOW_URI", NOBODY)
+    # Taking a job needs no Dagster, which takes seconds to load.
+    monkeypatch.setenv("ORRERY_DAGSTER_URI", NOBODY)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with running_gateway(tmp_path, flowers_folder) as opened:
         answer = opened.admin.get("/experiments")
@@ -344,7 +356,7 @@ def test_a_mlflow_that_is_away_is_503_and_jobs_are_still_taken(
 
 
 def test_a_dagster_that_is_away_keeps_jobs_queued(tmp_path, flowers_folder, monkeypatch):
-    monkeypatch.setenv("ORRERY_DAGSTER_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("ORRERY_DAGSTER_URI", NOBODY)
     with running_gateway(tmp_path, flowers_folder) as opened:
         taken = opened.admin.post("/train/jobs", json={"model": "classifier"}).json()
         path = f"/jobs/{taken['job_id']}"

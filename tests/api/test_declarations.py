@@ -1,14 +1,10 @@
 """Declarations change while the platform runs: what is new works, what breaks stops nobody else."""
 
-import shutil
 from pathlib import Path
-
-import pytest
 
 from tests.api.jobs.test_jobs import ended
 from tests.waiting import until
 
-FLOWERS = Path(__file__).parent.parent / "data" / "flowers"
 NEW = """project: {name}
 owner: team:botany
 datasets:
@@ -24,20 +20,6 @@ models:
   classifier: {{dataset: rows, trainer: "flowers_training:train", hyperparameters: {{epochs: 2}}}}
 automation: {{retrain: {{on: [new_data]}}}}
 """
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database, warm_server):
-    from tests.api.conftest import Up
-
-    folder = tmp_path_factory.mktemp("declarations")
-    shutil.copytree(FLOWERS, folder / "projects")
-    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
-    created.start()
-    created.wait_ready()
-    yield created
-    created.stop()
 
 
 def projects_of(up) -> Path:
@@ -70,12 +52,13 @@ def test_a_broken_file_stops_nobody_else_and_is_named(up):
     (problem,) = [p for p in summary(up, "herbs")["problems"] if "ownr" in p]
     assert "herbs.yaml:2" in problem
     assert "did you mean 'owner'?" in problem
-    assert summary(up, "flowers")["state"] == "usable"
+    assert summary(up, "meadow")["state"] == "usable"
     assert up.api.get("/models").status_code == 200
-    assert ended(up, submit(up, "flowers/classifier"))["status"] == "succeeded"
-    assert ended(up, submit(up, "herbs/classifier"))["status"] == "succeeded"
+    jobs = [submit(up, "meadow/classifier"), submit(up, "herbs/classifier")]
+    assert [ended(up, job)["status"] for job in jobs] == ["succeeded", "succeeded"]
     listed = up.orrery("projects", "list")
-    assert "broken" in listed.stdout, listed.stderr
+    (line,) = [line for line in listed.stdout.splitlines() if "herbs" in line]
+    assert "broken" in line, listed.stderr
     broken.write_text(good)
     until(lambda: summary(up, "herbs").get("state") == "usable")
 
@@ -91,9 +74,9 @@ def test_a_broken_file_that_was_never_good_is_named_by_its_file(up):
 
 def test_a_second_file_of_one_name_does_not_take_the_project_over(up):
     file = projects_of(up) / "a-copy.yaml"
-    file.write_text(NEW.format(name="flowers"))
-    until(lambda: summary(up, "flowers").get("state") == "usable" and summary(up, "a-copy"))
-    assert summary(up, "flowers")["services"] == ["classifier-api"]
+    file.write_text(NEW.format(name="meadow"))
+    until(lambda: summary(up, "meadow").get("state") == "usable" and summary(up, "a-copy"))
+    assert summary(up, "meadow")["services"] == ["classifier-api"]
     file.unlink()
 
 

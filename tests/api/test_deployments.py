@@ -2,9 +2,8 @@
 
 import json
 import os
-import shutil
 import signal
-from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -13,26 +12,8 @@ from serving.contract import MOST_ROWS
 from tests.waiting import until
 
 ENDED = ("succeeded", "failed", "stopped")
-SERVICE = "/inference/services/flowers.classifier-api"
+SERVICE = "/inference/services/lasting.classifier-api"
 ROW = [5.1, 3.5, 1.4, 0.2]
-LASTING = "rollout: {canary: [10, 100], step_s: 3600}"
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database, warm_server):
-    """An instance whose service stays in the first step of a canary."""
-    from tests.api.conftest import Up
-
-    folder = tmp_path_factory.mktemp("deployments")
-    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
-    file = folder / "projects" / "flowers.yaml"
-    file.write_text(file.read_text().replace("rollout: {canary: [50, 100], step_s: 0.2}", LASTING))
-    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
-    created.start()
-    created.wait_ready()
-    yield created
-    created.stop()
 
 
 def ended(up, taken) -> dict:
@@ -42,7 +23,7 @@ def ended(up, taken) -> dict:
 
 
 def deploy(up, version):
-    body = {"project": "flowers", "name": "classifier-api", "model_version": version}
+    body = {"project": "lasting", "name": "classifier-api", "model_version": version}
     return up.api.post("/inference/services", json=body)
 
 
@@ -54,17 +35,37 @@ def shares(up) -> dict[int, int]:
     return {a["model_version"]: a["percent"] for a in service(up)["answering"]}
 
 
+class Refused(NamedTuple):
+    """The answer to a deployment without evidence, and which versions might serve then."""
+
+    answer: httpx.Response
+    may_serve: dict[int, bool]
+
+
+def succeeded(up, *taken) -> None:
+    assert {ended(up, each)["status"] for each in taken} == {"succeeded"}
+
+
+def simulate(up, version):
+    path = "/simulation/environments/lasting.nudge"
+    return up.api.post(path, json={"model_version": version})
+
+
 @pytest.fixture(scope="module")
-def served(up):
-    """Two versions that passed, the first of which serves, and one that nobody has simulated."""
-    trained = [
-        up.api.post("/train/jobs", json={"model": "classifier", "seed": seed}) for seed in (1, 2, 3)
-    ]
-    assert {ended(up, taken)["status"] for taken in trained} == {"succeeded"}
-    path = "/simulation/environments/flowers.nudge"
-    tried = [up.api.post(path, json={"model_version": version}) for version in (1, 2)]
-    assert {ended(up, taken)["status"] for taken in tried} == {"succeeded"}
-    assert ended(up, deploy(up, 1))["status"] == "succeeded"
+def refused(up) -> Refused:
+    """Made while the first of two versions has passed and nobody has simulated the second."""
+    body = {"model": "lasting/classifier"}
+    succeeded(up, *(up.api.post("/train/jobs", json={**body, "seed": seed}) for seed in (1, 2)))
+    succeeded(up, simulate(up, 1))
+    path = "/models/lasting/classifier/versions/{}/evidence"
+    may_serve = {v: up.api.get(path.format(v)).json()["may_serve"] for v in (1, 2)}
+    return Refused(deploy(up, 2), may_serve)
+
+
+@pytest.fixture(scope="module")
+def served(up, refused):
+    """An instance with two versions that passed, the first of which serves."""
+    succeeded(up, simulate(up, 2), deploy(up, 1))
     return up
 
 
@@ -77,7 +78,7 @@ def test_what_serves_is_reported_apart_from_what_may_serve(served):
         answering["version"],
     )
     assert (answering["model_version"], answering["percent"]) == (1, 100)
-    version = served.api.get("/models/flowers/classifier/versions").json()["items"][-1]
+    version = served.api.get("/models/lasting/classifier/versions").json()["items"][-1]
     assert answering["artefact_digest"] == version["artefact_digest"]
 
 
@@ -114,19 +115,16 @@ def test_a_deployment_whose_driver_was_killed_is_stopped_too(served):
     assert "was stopped" in service(served)["message"]
 
 
-def test_a_version_without_evidence_is_refused_with_the_simulation_that_lacks_it(served):
-    refused = deploy(served, 3)
-    assert refused.status_code == 409
-    (error,) = refused.json()["errors"]
+def test_a_version_without_evidence_is_refused_with_the_simulation_that_lacks_it(refused):
+    assert refused.answer.status_code == 409
+    (error,) = refused.answer.json()["errors"]
     assert error["field"] == "evidence.nudge"
     assert "no evidence for these bytes" in error["message"]
-    path = "/models/flowers/classifier/versions/{}/evidence"
-    result = {v: served.api.get(path.format(v)).json()["may_serve"] for v in (1, 2, 3)}
-    assert result == {1: True, 2: True, 3: False}
+    assert refused.may_serve == {1: True, 2: False}
 
 
 def by_router(up, content):
-    return httpx.post(f"{up.router}/flowers.classifier-api/predict", content=content, timeout=30)
+    return httpx.post(f"{up.router}/lasting.classifier-api/predict", content=content, timeout=30)
 
 
 def by_gateway(up, content):
@@ -187,11 +185,12 @@ def test_a_large_request_is_taken_at_the_gateway_as_at_the_router(served):
 
 def test_an_agent_predicts_by_feature_name_and_is_refused_in_the_same_words(served):
     def execute(**params):
-        body = {"tool": "services.predict", "params": {"id": "flowers.classifier-api", **params}}
+        body = {"tool": "services.predict", "params": {"id": "lasting.classifier-api", **params}}
         return served.api.post("/agent/execute", json=body)
 
     row = dict(zip(FEATURES, ROW, strict=True))
     answer = execute(rows=[row])
+    assert answer.status_code == 200, answer.text
     assert answer.json()["result"]["predictions"] == ["0"]
     refused = execute(inputs=[[1, 2, 3, "4.0"]])
     assert refused.status_code == 422
@@ -211,7 +210,7 @@ def test_the_document_states_what_a_prediction_takes(served):
 def test_a_prediction_needs_the_right_and_a_service_that_is_there(served):
     anonymous = httpx.post(f"{served.url}{SERVICE}/predict", json={"inputs": [ROW]})
     assert anonymous.status_code == 401
-    unknown = served.api.post("/inference/services/flowers.nobody/predict", json={"inputs": [ROW]})
+    unknown = served.api.post("/inference/services/lasting.nobody/predict", json={"inputs": [ROW]})
     assert unknown.status_code == 404
     odd = served.api.post("/inference/services/..x/predict", json={"inputs": [ROW]})
     assert odd.status_code in (404, 422)
@@ -225,7 +224,7 @@ def test_undeploying_stops_the_deployment_under_way_and_is_audited_before_and_af
 
     assert ended(served, taken)["status"] in ("stopped", "failed")
     until(lambda: service(served)["state"] == "absent")
-    params = {"action": "services.undeploy"}
+    params = {"action": "services.undeploy", "object": "service/lasting.classifier-api"}
     outcome, intent = served.api.get("/audit", params=params).json()["items"][:2]
     assert intent["after"] == {"requested": "undeploy"}
     assert outcome["after"] == {"undeployed": True}

@@ -4,14 +4,12 @@ A field that is null for ever is a promise that nobody keeps; the fields come fr
 operations, so a new one is asked for here until something fills it.
 """
 
-import shutil
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -19,6 +17,9 @@ from api.operations.operation import Output
 from api.operations.table import OPERATIONS
 from tests.waiting import until
 
+SERVICE = "wilted.classifier-api"
+TRAININGS = 4
+"""A recommendation with a forecast needs as many."""
 ENDED = ("succeeded", "failed", "stopped")
 UNSEEN = {
     "Answer": "a language model answers, in test_asking",
@@ -32,43 +33,17 @@ UNSEEN_FIELDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database, warm_server):
-    from tests.api.conftest import Up
-
-    folder = tmp_path_factory.mktemp("outputs")
-    projects = folder / "projects"
-    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", projects)
-    (projects / "odd.yaml").write_text(
-        "project: odd\nowner: team:a\ndescription: Odd rows.\n"
-        "datasets: {rows: {source: 'files:odd.csv', label: kind}}\n"
-    )
-    rows = [f"{n}.5,{'ab'[n % 2]}" for n in range(40)]
-    (projects / "odd.csv").write_text("\n".join(["size,kind", *rows, "n/a?,a"]) + "\n")
-    flowers = (projects / "flowers.yaml").read_text()
-    (projects / "wilted.yaml").write_text(flowers.replace("project: flowers", "project: wilted"))
-    (projects / "broken.yaml").write_text("project: broken\nowner: 7\n")
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "declared"]):
-        author = ["-c", "user.name=ada", "-c", "user.email=ada@example.org"]
-        subprocess.run(["git", *author, *command], cwd=projects, check=True)
-    environment = {
-        "ORRERY_CALLBACK_PRIVATE": "127.0.0.0/8",
-        "ORRERY_PRICE_PROCESS_H": "1",
-        "ORRERY_WARM_SERVER": str(warm_server),
-    }
-    created = Up(folder, environment)
-    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
-    created.start()
-    created.wait_ready()
-    yield created
-    created.stop()
-
-
 class Seen:
-    """Fields that had a value, as `Output.field`."""
+    """Fields that had a value, as `Output.field`, and what came of the loop."""
+
+    refusal: httpx.Response
+    version: int
+    evidence: dict[str, Any]
+    prediction: dict[str, Any]
+    runs: int
 
     def __init__(self, up) -> None:
-        self.api, self.fields = up.api, set()
+        self.api, self.fields = up.client(), set()
 
     def ask(self, name: str, headers=None, /, **fields: Any) -> Any:
         """The answer of the operation, whose fields are noted."""
@@ -135,17 +110,7 @@ def promised() -> set[str]:
     return result
 
 
-def test_every_field_of_every_answer_has_a_value_somewhere(up, receiver):
-    seen = Seen(up)
-    _members_and_keys(seen)
-    _turn_the_loop(seen, receiver)
-    _change_by_an_agent(seen)
-    _read_everything(seen)
-    missing = sorted(promised() - seen.fields - set(UNSEEN_FIELDS))
-    assert not missing, "\n".join(missing)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def receiver():
     """Address that takes callbacks."""
 
@@ -165,23 +130,46 @@ def receiver():
     thread.join()
 
 
-def test_what_a_removed_project_left_is_shown_as_orphaned_and_can_be_purged(up):
-    assert up.finished(up.launch("turn_wilted"))["status"] == "SUCCESS"
+@pytest.fixture(scope="module")
+def seen(up, receiver) -> Seen:
+    """What was seen while the loop of the project `wilted` turned by the API alone."""
+    seen = Seen(up)
+    _members_and_keys(seen)
+    _turn_the_loop(seen, receiver)
+    _change_by_an_agent(seen)
+    _read_everything(seen)
+    return seen
+
+
+def test_every_field_of_every_answer_has_a_value_somewhere(seen):
+    missing = sorted(promised() - seen.fields - set(UNSEEN_FIELDS))
+    assert not missing, "\n".join(missing)
+
+
+def test_the_loop_turns_by_the_api_alone_to_a_serving_model(seen):
+    assert seen.refusal.status_code == 409
+    assert "no evidence" in seen.refusal.json()["detail"]
+    assert seen.evidence["may_serve"], seen.evidence
+    assert seen.prediction["predictions"] == ["0"]
+    assert seen.prediction["model_version"] == seen.version
+
+
+def test_what_a_removed_project_left_is_shown_as_orphaned_and_can_be_purged(up, seen):
     (up.state.parent / "projects" / "wilted.yaml").unlink()
-    path = "/inference/services/wilted.classifier-api"
+    path = f"/inference/services/{SERVICE}"
     until(lambda: up.api.get(path).json().get("declared_in") == "nowhere")
     orphaned = up.api.get(path).json()
     assert orphaned["message"].startswith("orphaned: ") and orphaned["answering"]
     ids = {s["id"] for s in up.api.get("/inference/services").json()["items"]}
-    assert {"wilted.classifier-api"} == {i for i in ids if i.startswith("wilted.")}
+    assert {SERVICE} == {i for i in ids if i.startswith("wilted.")}
 
     body = {"tool": "projects.delete", "params": {"project": "wilted", "purge": True}}
     plan = up.api.post("/agent/execute", json=body).raise_for_status().json()["preview"]
     said = "\n".join(plan["consequences"])
     for part in (
         "service classifier-api stops",
-        "model wilted.classifier: 1 versions",
-        "1 runs in",
+        f"model wilted.classifier: {TRAININGS} versions",
+        f"{seen.runs} runs in",
     ):
         assert part in said
     purged = up.orrery("projects", "delete", "wilted", "--purge")
@@ -224,34 +212,45 @@ def _turn_the_loop(seen: Seen, receiver: str) -> None:
     created = job(ask("datasets.make", project="odd", dataset="rows", max_seconds=60))
     assert created["status"] == "succeeded", created
     ask("datasets.versions", project="odd", dataset="rows")
-    body = {"model": "flowers/classifier", "max_seconds": 600, "callback": receiver}
-    for _ in range(4):
-        trained = job(ask("train.submit", {"X-On-Behalf-Of": "ada"}, **body))
-        assert trained["status"] == "succeeded", trained
-    until(lambda: ask("callbacks.list")["items"][0]["delivered_at"])
+    body = {"model": "wilted/classifier", "max_seconds": 600, "callback": receiver}
+    taken = [ask("train.submit", {"X-On-Behalf-Of": "ada"}, **body) for _ in range(TRAININGS)]
+    trained, *others = [job(each) for each in taken]
+    assert {each["status"] for each in [trained, *others]} == {"succeeded"}, trained
+    until(lambda: _delivery(seen, trained)["delivered_at"])
     ask("train.metrics", id=trained["job_id"], names=["loss"])
-    ask("train.recommend", model="flowers/classifier")
-    unheard = {"callback": "http://127.0.0.1:9/nobody", "hyperparameters": {"epochs": "many"}}
-    failed = job(ask("train.submit", **{**body, **unheard}))
-    assert failed["message"]
-    until(lambda: ask("callbacks.list")["items"][0]["last_error"])
-    simulated = job(ask("simulate.start", id="flowers.nudge", max_seconds=600))
-    assert simulated["verdict"] == "pass", simulated
-    service = {"project": "flowers", "name": "classifier-api", "max_seconds": 300}
-    deployed = job(ask("services.deploy", **service))
+    ask("train.recommend", model="wilted/classifier")
+    seen.version = ask("models.get", project="wilted", model="classifier")["newest_version"]
+    service = {"project": "wilted", "name": "classifier-api", "model_version": seen.version}
+    seen.refusal = seen.api.post("/inference/services", json=service)
+    for environment in ask("simulate.list", project="wilted", model="classifier")["items"]:
+        fields = {"model_version": seen.version, "max_seconds": 600}
+        simulated = job(ask("simulate.start", id=environment["id"], **fields))
+        assert simulated["verdict"] == "pass", simulated
+    deployed = job(ask("services.deploy", **service, max_seconds=300))
     assert deployed["status"] == "succeeded", deployed
-    ask("services.predict", id="flowers.classifier-api", inputs=[[5.1, 3.5, 1.4, 0.2]])
-    until(lambda: ask("services.get", id="flowers.classifier-api")["answering"][0]["requests"])
+    seen.prediction = ask("services.predict", id=SERVICE, inputs=[[5.1, 3.5, 1.4, 0.2]])
+    until(lambda: ask("services.get", id=SERVICE)["answering"][0]["requests"])
+
+
+def _delivery(seen: Seen, job: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the newest callback of the job."""
+    return seen.ask("callbacks.list", job_id=job["job_id"])["items"][0]
 
 
 def _change_by_an_agent(seen: Seen) -> None:
     ask = seen.ask
-    body = {"tool": "train.submit", "params": {"model": "flowers/classifier", "max_seconds": 60}}
+    params = {
+        "model": "wilted/classifier",
+        "max_seconds": 60,
+        "callback": "http://127.0.0.1:9/nobody",
+    }
+    body = {"tool": "train.submit", "params": params}
     plan = ask("agent.execute", **body)["preview"]["plan_hash"]
     taken = ask("agent.execute", **body, plan_hash=plan)
-    ask("agent.execute", tool="services.undeploy", params={"id": "flowers.classifier-api"})
+    ask("agent.execute", tool="services.undeploy", params={"id": SERVICE})
     ask("jobs.stop", id=taken["handle"])
-    seen.job({"job_id": taken["handle"]})
+    stopped = seen.job({"job_id": taken["handle"]})
+    until(lambda: _delivery(seen, stopped)["last_error"])
     declared = {
         "project": "remote",
         "owner": "team:a",
@@ -268,12 +267,12 @@ def _read_everything(seen: Seen) -> None:
     ask = seen.ask
     for name in ("projects", "datasets", "models", "services", "simulate", "experiments", "jobs"):
         ask(f"{name}.list")
-    version = ask("models.get", project="flowers", model="classifier")["champion_version"]
-    ask("models.versions", project="flowers", model="classifier")
-    ask("models.evidence", project="flowers", model="classifier", version=version)
-    ask("projects.get", project="flowers")
+    version = ask("models.get", project="wilted", model="classifier")["champion_version"]
+    ask("models.versions", project="wilted", model="classifier")
+    seen.evidence = ask("models.evidence", project="wilted", model="classifier", version=version)
+    ask("projects.get", project="wilted")
     experiments = ask("experiments.list")["items"]
-    experiment = next(e["id"] for e in experiments if e["project"] == "flowers")
+    experiment = next(e["id"] for e in experiments if e["project"] == "wilted")
     run = ask("experiments.runs", id=experiment)["items"][0]
     ask("runs.metrics", id=run["id"])
     own = ask("experiments.start-run", id=experiment, name="own", parameters={"a": "1"})
@@ -281,6 +280,7 @@ def _read_everything(seen: Seen) -> None:
     ask("runs.files", id=own["id"])
     ask("runs.log", id=own["id"], metrics=[{"name": "m", "value": 1.0}])
     ask("runs.change", id=own["id"], tags={"a": "b"}, status="FINISHED")
+    seen.runs = len(ask("experiments.runs", id=experiment)["items"])
     ask("agent.tools")
     ask("audit.search")
     ask("audit.verify")

@@ -1,7 +1,6 @@
 """A value keeps its type and its meaning on its way from a request to the trainer."""
 
 import json
-import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from projects.yaml_values import dumped, parsed
+from tests.api.up import LAUNCH
 from tests.waiting import until
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -51,24 +51,6 @@ DELICATE = {
 }
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory, empty_mlflow_database, warm_server):
-    from tests.api.conftest import Up
-
-    folder = tmp_path_factory.mktemp("values")
-    shutil.copytree(Path(__file__).parent.parent / "data" / "flowers", folder / "projects")
-    declared = folder / "projects" / "flowers.yaml"
-    declared.write_text(
-        declared.read_text().replace("flowers_training:train", "flowers_training:record")
-    )
-    created = Up(folder, {"ORRERY_WARM_SERVER": str(warm_server)})
-    shutil.copy(empty_mlflow_database, created.state / "mlflow.db")
-    created.start()
-    created.wait_ready()
-    yield created
-    created.stop()
-
-
 def arrived(file: Path) -> str:
     """JSON of what the trainer was given, by canonical text: 1 and 1.0 differ in it."""
     kept = json.loads(until(lambda: file.exists() and file.read_text()))
@@ -78,7 +60,7 @@ def arrived(file: Path) -> str:
 
 def test_every_json_value_reaches_the_trainer_as_a_request_sent_it(up, tmp_path):
     file = tmp_path / "rest.json"
-    body = {"model": "classifier", "hyperparameters": {**DELICATE, "into": str(file)}}
+    body = {"model": "recorded/classifier", "hyperparameters": {**DELICATE, "into": str(file)}}
     answer = up.api.post("/train/jobs", json=body)
     assert answer.status_code == 202, answer.text
     assert arrived(file) == json.dumps(DELICATE, sort_keys=True)
@@ -88,7 +70,7 @@ def test_every_json_value_reaches_the_trainer_as_a_request_sent_it(up, tmp_path)
 
 def test_every_json_value_reaches_the_trainer_as_an_agent_sent_it(up, tmp_path):
     file = tmp_path / "agent.json"
-    params = {"model": "classifier", "hyperparameters": {**DELICATE, "into": str(file)}}
+    params = {"model": "recorded/classifier", "hyperparameters": {**DELICATE, "into": str(file)}}
     body = {"tool": "train.submit", "params": params}
     planned = up.api.post("/agent/execute", json=body).raise_for_status().json()
     body["plan_hash"] = planned["preview"]["plan_hash"]
@@ -99,7 +81,9 @@ def test_every_json_value_reaches_the_trainer_as_an_agent_sent_it(up, tmp_path):
 def test_every_json_value_reaches_the_trainer_from_the_command_line(up, tmp_path):
     file, given_file = tmp_path / "cli.json", tmp_path / "values.json"
     given_file.write_text(json.dumps({**DELICATE, "into": str(file)}))
-    created = up.orrery("train", "submit", "classifier", "--hyperparameters", f"@{given_file}")
+    created = up.orrery(
+        "train", "submit", "recorded/classifier", "--hyperparameters", f"@{given_file}"
+    )
     assert created.returncode == 0, created.stderr
     assert arrived(file) == json.dumps(DELICATE, sort_keys=True)
 
@@ -108,7 +92,7 @@ def test_words_of_the_command_line_are_the_values_that_a_declaration_would_mean(
     file = tmp_path / "words.json"
     words = ["rate=2e-5", "mode=no", "when=2026-01-31", "code=01234", "on=true", "text='1e5'"]
     options = [part for word in [*words, f"into={file}"] for part in ("--hyperparameters", word)]
-    created = up.orrery("train", "submit", "classifier", *options)
+    created = up.orrery("train", "submit", "recorded/classifier", *options)
     assert created.returncode == 0, created.stderr
     meant = {
         "rate": 2e-5,
@@ -122,19 +106,17 @@ def test_words_of_the_command_line_are_the_values_that_a_declaration_would_mean(
 
 
 def test_what_is_typed_into_the_launchpad_means_what_it_means_in_a_declaration(up, tmp_path):
-    from tests.api.conftest import LAUNCH
-
     file = tmp_path / "launchpad.json"
     text = f"""
 ops:
-  flowers__checkpoint__classifier:
+  recorded__checkpoint__classifier:
     config:
       hyperparameters: {{rate: 2e-5, mode: no, when: 2026-01-31, text: "1e5", into: "{file}"}}
 """
     selector = {
         "repositoryLocationName": "orrery",
         "repositoryName": "__repository__",
-        "jobName": "train_flowers",
+        "jobName": "train_recorded",
     }
     params = {"selector": selector, "runConfigData": text}
     answer = up.graphql(LAUNCH, params=params)["launchRun"]
@@ -143,7 +125,7 @@ ops:
     assert arrived(file) == json.dumps(meant, sort_keys=True)
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=150, deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4))
 @example({"long" * 1000: {"longer" * 1000: None}})
 def test_declarations_and_run_configuration_give_back_every_json_value(values):
@@ -166,7 +148,7 @@ def instance():
         yield instance
 
 
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), VALUES, max_size=6))
 def test_a_schedule_hands_every_json_value_to_the_step(instance, values):
     from assets.checkpoints import TrainingConfig
@@ -201,18 +183,18 @@ def test_a_schedule_hands_every_json_value_to_the_step(instance, values):
         ("[" * 20 + "]" * 20, "levels deep"),
     ],
 )
-def test_what_no_trainer_can_be_given_is_refused_with_the_field(gateway, value, message):
-    body = f'{{"model": "classifier", "hyperparameters": {{"rate": {value}}}}}'
+def test_what_no_trainer_can_be_given_is_refused_with_the_field(up, value, message):
+    body = f'{{"model": "recorded/classifier", "hyperparameters": {{"rate": {value}}}}}'
     headers = {"Content-Type": "application/json"}
-    answer = gateway.admin.post("/train/jobs", content=body, headers=headers)
+    answer = up.api.post("/train/jobs", content=body, headers=headers)
     assert answer.status_code in (400, 422), answer.text
     assert "hyperparameters.rate" in answer.text and message in answer.text
 
 
 @pytest.mark.parametrize("name", ["seed", "dataset"])
-def test_a_hyperparameter_that_the_platform_fills_is_refused(gateway, name):
-    body = {"model": "classifier", "hyperparameters": {name: 1}}
-    answer = gateway.admin.post("/train/jobs", json=body)
+def test_a_hyperparameter_that_the_platform_fills_is_refused(up, name):
+    body = {"model": "recorded/classifier", "hyperparameters": {name: 1}}
+    answer = up.api.post("/train/jobs", json=body)
     assert answer.status_code == 422
     assert "filled" in answer.text or "fills" in answer.text
 

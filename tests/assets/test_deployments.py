@@ -11,25 +11,6 @@ from resources.gate import GateRefused, require_evidence
 from tests.waiting import until
 
 SERVICE = "flowers.classifier-api"
-OTHER = {"seed": 2}
-
-
-@pytest.fixture
-def two_versions(loop):
-    """A loop with two versions of the model that passed their simulations."""
-    families = ("checkpoint", "model", "simulation")
-    assert loop.materialize("dataset", *families).success
-    result = loop.materialize(*families, flowers__checkpoint__classifier=OTHER)
-    assert result.success, loop.failure_of(result)
-    return loop
-
-
-@pytest.fixture
-def one_version(loop):
-    """A loop whose only version of the model was promoted."""
-    result = loop.materialize("dataset", "checkpoint", "model", "simulation", "champion")
-    assert result.success, loop.failure_of(result)
-    return loop
 
 
 def pinned(loop, version):
@@ -50,8 +31,8 @@ def champion(loop):
     return loop.tracking.aliased("flowers.classifier", "champion").version
 
 
-def test_a_deployment_serves_the_version_it_pins_whatever_the_champion_is(two_versions, reconciler):
-    loop = two_versions
+@pytest.mark.begins("two versions")
+def test_a_deployment_serves_the_version_it_pins_whatever_the_champion_is(loop, reconciler):
     assert loop.materialize("champion", "service", **pinned(loop, 1)).success
     # Another deployment promotes its version before the service of this one is materialised.
     assert loop.materialize("champion").success
@@ -66,18 +47,20 @@ def test_a_deployment_serves_the_version_it_pins_whatever_the_champion_is(two_ve
     assert answering(loop) == [(2, 100)]
 
 
-def test_a_pinned_version_with_other_bytes_than_the_pin_says_is_refused(one_version, reconciler):
+@pytest.mark.begins("promoted")
+def test_a_pinned_version_with_other_bytes_than_the_pin_says_is_refused(loop, reconciler):
     wrong = {"model_version": 1, "artefact_digest": "0" * 64}
-    result = one_version.materialize("service", flowers__service__classifier_api=wrong)
-    said = one_version.failure_of(result)
+    result = loop.materialize("service", flowers__service__classifier_api=wrong)
+    said = loop.failure_of(result)
     assert "the deployment pins 000000000000; deploy it again" in said
 
 
+@pytest.mark.begins("two versions")
 @pytest.mark.parametrize("later", [1, 2])
 def test_of_two_deployments_at_once_each_serves_its_own_and_the_later_one_wins(
-    two_versions, reconciler, later
+    loop, reconciler, later
 ):
-    loop, results = two_versions, {}
+    results = {}
     jobs = {3 - later: new_id("job")}
     taken_at = made_at(jobs[3 - later])
     jobs[later] = until(lambda: made_at(result := new_id("job")) > taken_at and result)
@@ -122,8 +105,8 @@ def test_a_version_with_the_bytes_of_the_champion_is_not_promoted_and_not_deploy
     assert answering(loop) == [(1, 100)]
 
 
-def test_the_probes_of_a_deployment_are_no_requests_of_the_service(one_version, reconciler):
-    loop = one_version
+@pytest.mark.begins("promoted")
+def test_the_probes_of_a_deployment_are_no_requests_of_the_service(loop, reconciler):
     assert loop.materialize("service").success
     url = loop.adapters["runtime"].endpoint(SERVICE)
     mark = [1.0, 2.0, 3.0, 4.0]

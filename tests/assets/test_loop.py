@@ -23,8 +23,8 @@ def test_one_turn_ends_with_a_service_that_answers_like_the_artefact(loop, recon
     np.testing.assert_allclose(answer["outputs"], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.begins("trained")
 def test_everything_made_names_what_it_was_made_of(loop):
-    assert loop.materialize("dataset", "checkpoint", "model").success
     dataset, model = loop.metadata("dataset", "iris"), loop.metadata("model", "classifier")
     version = loop.tracking.version("flowers.classifier", model["model_version"])
     assert version.tags["orrery.dataset_version"] == dataset["version"]
@@ -34,10 +34,10 @@ def test_everything_made_names_what_it_was_made_of(loop):
         assert {"uri", "bytes", "duration_s", "cost_process_s", "git_revision"} <= created.keys()
 
 
+@pytest.mark.begins("trained")
 def test_the_registered_model_loads_by_its_alias_and_has_a_signature(loop, monkeypatch):
     import mlflow
 
-    assert loop.materialize("dataset", "checkpoint", "model").success
     monkeypatch.setenv("MLFLOW_TRACKING_URI", loop.settings.tracking_uri)
     mlflow.set_tracking_uri(loop.settings.tracking_uri)
     model = mlflow.pyfunc.load_model("models:/flowers.classifier@candidate")
@@ -47,10 +47,10 @@ def test_the_registered_model_loads_by_its_alias_and_has_a_signature(loop, monke
     assert outputs.shape == (3, 3)
 
 
+@pytest.mark.begins("simulated")
 def test_training_is_compared_in_mlflow_by_its_parameters_metrics_and_pictures(loop):
     from mlflow.tracking import MlflowClient
 
-    assert loop.materialize("dataset", "checkpoint", "model", "simulation").success
     client = MlflowClient(loop.settings.tracking_uri)
     experiment = client.get_experiment_by_name("flowers")
     (run,) = client.search_runs([experiment.experiment_id])
@@ -64,7 +64,7 @@ def test_training_is_compared_in_mlflow_by_its_parameters_metrics_and_pictures(l
     assert {"training/confusion_matrix.png", "training/packages.txt"} <= files
 
 
-def test_a_refused_model_reaches_neither_the_alias_nor_traffic(loop):
+def test_a_refused_model_reaches_neither_the_alias_nor_traffic_and_no_later_champion(loop):
     result = loop.materialize(
         *FAMILIES, flowers__checkpoint__classifier={"hyperparameters": {"wrong": True}}
     )
@@ -72,46 +72,36 @@ def test_a_refused_model_reaches_neither_the_alias_nor_traffic(loop):
     assert loop.tracking.aliased("flowers.classifier", "champion") is None
     assert not (loop.settings.state / "services").exists()
 
-
-def test_a_failed_gate_stops_promotion_in_a_later_dagster_run_too(loop):
-    loop.materialize(
-        "dataset",
-        "checkpoint",
-        "model",
-        "simulation",
-        flowers__checkpoint__classifier={"hyperparameters": {"wrong": True}},
-    )
-    result = loop.materialize("champion")
-    said = loop.failure_of(result)
+    said = loop.failure_of(loop.materialize("champion"))
     assert "nudge: fail: epsilon" in said
     assert "required robust_accuracy >= 0.6" in said
     assert "[0.0" in said
 
 
+@pytest.mark.begins("trained")
 def test_a_model_without_evidence_is_not_promoted(loop):
-    loop.materialize("dataset", "checkpoint", "model")
     assert "nudge: no evidence for these bytes" in loop.failure_of(loop.materialize("champion"))
 
 
+@pytest.mark.begins("trained")
 def test_a_service_materialised_alone_asks_the_gate_itself(loop):
-    loop.materialize("dataset", "checkpoint", "model")
     # Somebody moves the alias by hand, past the gate.
     loop.tracking.point("flowers.classifier", "champion", 1)
     assert "no evidence for these bytes" in loop.failure_of(loop.materialize("service"))
 
 
+@pytest.mark.begins("promoted")
 def test_a_threshold_that_is_raised_counts_for_old_evidence(loop, flowers):
     from projects.loading import load_project
 
-    assert loop.materialize("dataset", "checkpoint", "model", "simulation", "champion").success
     file = flowers / "flowers.yaml"
     file.write_text(file.read_text().replace("at_least: 0.6", "at_least: 0.999"))
     loop.project = load_project(file)
     assert "required robust_accuracy >= 0.999" in loop.failure_of(loop.materialize("champion"))
 
 
+@pytest.mark.begins("promoted")
 def test_a_service_without_a_reconciler_says_what_to_start(loop):
-    loop.materialize("dataset", "checkpoint", "model", "simulation", "champion")
     assert "start `orrery up`" in loop.failure_of(loop.materialize("service"))
 
 
@@ -163,27 +153,25 @@ def test_two_jobs_on_one_model_at_once_do_not_mix(loop):
     assert len(loop.tracking.versions("flowers.classifier")) == 2
 
 
+@pytest.mark.begins("simulated")
 def test_the_same_simulation_of_the_same_version_gives_the_same_results(loop):
-    loop.materialize("dataset", "checkpoint", "model", "simulation")
     first = loop.metadata("simulation", "nudge")["results_digest"]
     loop.materialize("simulation")
     assert loop.metadata("simulation", "nudge")["results_digest"] == first
 
 
+@pytest.mark.begins("two versions")
 def test_an_earlier_version_can_be_promoted_again(loop):
-    loop.materialize("dataset", "checkpoint", "model", "simulation", "champion")
-    # With the same seed the bytes would be the same, which are not promoted again.
-    loop.materialize(
-        "checkpoint", "model", "simulation", "champion", flowers__checkpoint__classifier={"seed": 2}
-    )
+    loop.materialize("champion", flowers__champion__classifier={"model_version": 1})
+    loop.materialize("champion")
     assert loop.tracking.aliased("flowers.classifier", "champion").version == 2
     loop.materialize("champion", flowers__champion__classifier={"model_version": 1})
     assert loop.tracking.aliased("flowers.classifier", "champion").version == 1
 
 
+@pytest.mark.begins("promoted")
 def test_drift_with_nothing_new_to_learn_trains_nothing_and_succeeds(loop):
     turn = ("dataset", "checkpoint", "model", "simulation", "champion")
-    loop.materialize(*turn)
     again = loop.materialize(*turn, trigger="drift")
     assert again.success
     skipped = {e.step_key for e in again.all_events if e.event_type_value == "STEP_SKIPPED"}
@@ -191,11 +179,11 @@ def test_drift_with_nothing_new_to_learn_trains_nothing_and_succeeds(loop):
     assert len(loop.tracking.versions("flowers.classifier")) == 1
 
 
+@pytest.mark.begins("trained")
 @pytest.mark.parametrize("changed", ["seed", "hyperparameters", "code", "asked"])
 def test_what_differs_from_the_newest_version_is_trained_also_where_drift_asks(
     loop, flowers, changed
 ):
-    loop.materialize("dataset", "checkpoint", "model")
     config: dict = {"seed": {"seed": 2}, "hyperparameters": {"hyperparameters": {"epochs": 2}}}
     if changed == "code":
         init = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]

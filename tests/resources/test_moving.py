@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 import time
-import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
 from dagster import DagsterInstance
-from sqlalchemy import create_engine, func, insert, select, text
+from mlflow.store.db.utils import _safe_initialize_tables
+from sqlalchemy import create_engine, func, insert, make_url, select, text
 from typer.testing import CliRunner
 
 from accounts import audit
@@ -28,6 +29,7 @@ from resources.api_projects import ApiProjects
 from resources.database.control import Control
 from resources.datasets.store import DatasetStore
 from resources.orchestration.events import DagsterEvents
+from resources.orchestration.postgresql_storage import open_storage
 from resources.settings import CHECKOUT, Settings
 from resources.storage.request_logs import RequestLogs
 from resources.tracking.adapter import TrackedDataset, Tracking
@@ -154,34 +156,80 @@ def _employ(settings):
     (draft / "half").write_text("half")
 
 
-@pytest.fixture(scope="module")
-def mlflow_template(postgresql):
-    """Name of a database with MLflow's tables, which take seconds to make."""
-    from mlflow.store.db.utils import _safe_initialize_tables
+class Place(NamedTuple):
+    """Where a state folder goes: a database for each target, a bucket, and what stays a file."""
 
-    url = new_database(postgresql)
-    engine = create_engine(url)
+    databases: dict[str, str]
+    """URL by name of the setting."""
+    objects: dict[str, bytes]
+    """Content by key."""
+    state: Path | None
+
+
+@pytest.fixture(scope="module")
+def nothing(postgresql, control_template):
+    """Targets with their tables, which take seconds to make, and nothing in them."""
+    urls = {name: new_database(postgresql) for name in TARGETS[:2]}
+    open_storage(urls["ORRERY_DAGSTER_STORAGE"], None)
+    engine = create_engine(urls["ORRERY_MLFLOW_URI"])
     _safe_initialize_tables(engine)
     engine.dispose()
-    return url.split("/")[3].partition("?")[0]
+    disconnect(urls["ORRERY_DAGSTER_STORAGE"])
+    urls["ORRERY_CONTROL"] = postgresql.replace("DATABASE", control_template)
+    return Place(urls, {}, None)
+
+
+@pytest.fixture(scope="module")
+def everything(embedded, nothing, postgresql, tmp_path_factory):
+    """What a move leaves there."""
+    folder = tmp_path_factory.mktemp("moved")
+    with pytest.MonkeyPatch.context() as patch:
+        urls = point_to_copy(nothing, postgresql, patch, folder)
+        move(shutil.copytree(embedded, folder / "state"))
+        objects = {key: buckets.get(key) for key, _ in buckets.written()}
+    for url in urls.values():
+        disconnect(url)
+    return Place(urls, objects, folder / "new")
+
+
+def disconnect(url):
+    """End what is connected to a database: it could not be copied."""
+    engine = create_engine(make_url(url).set(database="postgres"))
+    with engine.connect() as connection:
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        connection.execute(text(end), {"name": make_url(url).database})
+    engine.dispose()
+
+
+def point_to_copy(place, postgresql, monkeypatch, folder):
+    """URLs of the place's copy, to which the settings point then."""
+    root = buckets.make_bucket(monkeypatch)
+    for key, content in place.objects.items():
+        buckets.put(key, content)
+    if place.state:
+        shutil.copytree(place.state, folder / "new")
+    names = {name: make_url(url).database for name, url in place.databases.items()}
+    urls = {name: new_database(postgresql, template) for name, template in names.items()}
+    for name, url in urls.items():
+        monkeypatch.setenv(name, url)
+    monkeypatch.setenv("ORRERY_STATE", str(folder / "new"))
+    monkeypatch.setenv("DAGSTER_HOME", str(CHECKOUT))
+    monkeypatch.setenv("ORRERY_OBJECTS", f"{root}/instance")
+    return urls
 
 
 @pytest.fixture
-def place(embedded, postgresql, mlflow_template, monkeypatch, tmp_path):
-    """A copy of the state folder; the settings point to empty databases and an empty bucket."""
-    root = buckets.make_bucket(monkeypatch)
-    name = f"m{uuid.uuid4().hex[:12]}"
-    admin = create_engine(postgresql.replace("DATABASE", "postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {mlflow_template}"))
-    admin.dispose()
-    monkeypatch.setenv("ORRERY_STATE", str(tmp_path / "new"))
-    monkeypatch.setenv("DAGSTER_HOME", str(CHECKOUT))
-    monkeypatch.setenv("ORRERY_OBJECTS", f"{root}/instance")
-    monkeypatch.setenv("ORRERY_DAGSTER_STORAGE", new_database(postgresql))
-    monkeypatch.setenv("ORRERY_CONTROL", new_database(postgresql))
-    monkeypatch.setenv("ORRERY_MLFLOW_URI", postgresql.replace("DATABASE", name))
-    return Path(shutil.copytree(embedded, tmp_path / "state"))
+def place(embedded, nothing, postgresql, monkeypatch, tmp_path):
+    """A copy of the state folder; the settings point to where nothing is yet."""
+    point_to_copy(nothing, postgresql, monkeypatch, tmp_path)
+    return shutil.copytree(embedded, tmp_path / "state")
+
+
+@pytest.fixture
+def moved(embedded, everything, postgresql, monkeypatch, tmp_path):
+    """A copy of the state folder; the settings point to where it was moved."""
+    point_to_copy(everything, postgresql, monkeypatch, tmp_path)
+    return shutil.copytree(embedded, tmp_path / "state")
 
 
 def quiet(what, done):
@@ -231,7 +279,9 @@ def history(instance):
     return logs, versions
 
 
-def test_everything_arrives_and_is_the_same_on_both_sides(place):
+def test_everything_arrives_and_is_the_same_on_both_sides(place, postgresql, monkeypatch):
+    for name in TARGETS:
+        monkeypatch.setenv(name, new_database(postgresql))
     compared = move(place)
 
     assert all(each.is_same for each in compared), [str(e) for e in compared if not e.is_same]
@@ -244,16 +294,15 @@ def test_everything_arrives_and_is_the_same_on_both_sides(place):
     assert counts["file instance.secret"] == 1
 
 
-def test_dagster_answers_as_before(place, monkeypatch):
+def test_dagster_answers_as_before(moved, monkeypatch):
     with monkeypatch.context() as before:
         before.delenv("ORRERY_DAGSTER_STORAGE")
-        before.setenv("ORRERY_STATE", str(place))
+        before.setenv("ORRERY_STATE", str(moved))
         with DagsterInstance.from_config(str(CHECKOUT)) as instance:
             old = history(instance)
             status_changes = len(
                 instance.fetch_run_status_changes(dg.DagsterEventType.RUN_SUCCESS, limit=9).records
             )
-    move(place)
 
     with DagsterInstance.from_config(str(CHECKOUT)) as instance:
         assert history(instance) == old
@@ -276,9 +325,7 @@ def test_dagster_answers_as_before(place, monkeypatch):
         assert record.asset_entry.last_materialization_record.storage_id == created.storage_id
 
 
-def test_a_moved_instance_goes_on_where_it_stopped(place):
-    move(place)
-
+def test_a_moved_instance_goes_on_where_it_stopped(moved):
     with DagsterInstance.from_config(str(CHECKOUT)) as instance:
         newest = max(r["id"] for r in rows("dagster_storage", "event_logs"))
         assert dg.materialize([summary], instance=instance).success
@@ -291,10 +338,8 @@ def test_a_moved_instance_goes_on_where_it_stopped(place):
         assert len(evaluated) == 3
 
 
-def test_a_dataset_version_is_read_through_the_bucket(place):
+def test_a_dataset_version_is_read_through_the_bucket(moved):
     from engine.rows import read_rows
-
-    move(place)
 
     newest = DagsterEvents().newest(list(IRIS.path))
     store = DatasetStore(object_store(Settings()))
@@ -304,9 +349,7 @@ def test_a_dataset_version_is_read_through_the_bucket(place):
     assert read_rows(version.train, version.features).num_rows > 50
 
 
-def test_mlflow_finds_the_run_the_version_and_its_files(place, tmp_path):
-    move(place)
-
+def test_mlflow_finds_the_run_the_version_and_its_files(moved, tmp_path):
     settings = Settings()
     tracking = Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url)
     version = tracking.aliased("flowers.classifier", "champion")
@@ -323,9 +366,7 @@ def test_mlflow_finds_the_run_the_version_and_its_files(place, tmp_path):
     assert "gärten" not in str(rows("mlflow_uri", "experiments"))
 
 
-def test_accounts_jobs_and_the_chain_of_the_audit_are_those_before(place):
-    move(place)
-
+def test_accounts_jobs_and_the_chain_of_the_audit_are_those_before(moved):
     control = Control(Settings().control)
     with control.read() as connection:
         assert audit.verify(connection).entries == 5
@@ -338,29 +379,35 @@ def test_accounts_jobs_and_the_chain_of_the_audit_are_those_before(place):
     assert spec == {"rate": 1e-3, "from": f"{Settings().objects}/x", "none": None}
 
 
-def test_projects_of_the_api_are_declared_as_before(place):
-    move(place)
-
+def test_projects_of_the_api_are_declared_as_before(moved):
     projects = ApiProjects(Settings())
     projects.pull()
     assert (projects.folder / "made.yaml").read_text() == "project: made\n"
     assert (projects.folder / "suites" / "made.nudge.yaml").exists()
 
 
-@pytest.mark.parametrize("state", ["new", "state"])
-def test_each_logged_request_is_read_once(place, monkeypatch, tmp_path, state):
-    monkeypatch.setenv("ORRERY_STATE", str(tmp_path / state))
+def logged_requests():
+    """What each file of request logs says that a reader is given."""
+    settings = Settings()
+    files = RequestLogs(request_logs(settings), object_store(settings)).files("flowers.api")
+    return [file.read_text() for file in files]
+
+
+def test_each_logged_request_is_read_once(moved):
+    assert all(each.is_same for each in move(moved))
+
+    assert logged_requests() == ["{}\n"]
+
+
+def test_each_logged_request_is_read_once_where_the_state_folder_stays_in_use(place, monkeypatch):
+    monkeypatch.setenv("ORRERY_STATE", str(place))
     move(place)
     assert all(each.is_same for each in move(place))
 
-    settings = Settings()
-    (file,) = RequestLogs(request_logs(settings), object_store(settings)).files("flowers.api")
-    assert file.read_text() == "{}\n"
+    assert logged_requests() == ["{}\n"]
 
 
-def test_output_of_steps_is_read_from_the_bucket(place):
-    move(place)
-
+def test_output_of_steps_is_read_from_the_bucket(moved):
     with DagsterInstance.from_config(str(CHECKOUT)) as instance:
         run = instance.get_runs()[0].run_id
         captured = instance.get_records_for_run(
@@ -387,11 +434,10 @@ def test_an_interrupted_move_is_finished_by_the_next(place, at):
     assert len(names) == len(set(names))
 
 
-def test_a_repeated_move_writes_nothing(place):
-    move(place)
+def test_a_repeated_move_writes_nothing(moved):
     before = buckets.written()
 
-    assert all(each.is_same for each in move(place))
+    assert all(each.is_same for each in move(moved))
 
     assert buckets.written() == before
 
@@ -470,12 +516,11 @@ def test_check_names_the_table_with_a_changed_byte(place):
     assert "control: users differs" in said.output
 
 
-def test_check_names_the_object_with_a_changed_byte(place):
-    move(place)
+def test_check_names_the_object_with_a_changed_byte(moved):
     key = next(k for k, _ in buckets.written() if k.endswith("model.onnx"))
     buckets.put(key, b"weightz")
 
-    said = command("--from", place, "--check")
+    said = command("--from", moved, "--check")
 
     assert said.exit_code == 1
     assert key.removeprefix("instance/") in said.output

@@ -1,5 +1,7 @@
 """Real Bentos of small models, and a real reconciler and router over them."""
 
+import functools
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from api.processes.plan import free_port
 from engine import lease
@@ -27,57 +30,74 @@ from tests.waiting import PATIENCE_S, until
 from training.export import export
 
 SERVICE = "flowers.classifier-api"
+WEIGHTS = {1: 0.1, 2: 0.2}
+"""Weight of each version's model."""
+
+
+Packaged = tuple[PackagingSpec, PackagingResult]
+
+
+def package_in(base: Path, weight: float, version: int, features: tuple[str, ...] = ()) -> Packaged:
+    """A linear model with the given weight, packaged in the folder by the process that does it."""
+    model = torch.nn.Linear(4, 3)
+    torch.nn.init.constant_(model.weight, weight)
+    torch.nn.init.zeros_(model.bias)
+    checkpoint = base / f"checkpoint-{version}"
+    checkpoint.mkdir(exist_ok=True)
+    program = torch.export.export(
+        model, (torch.zeros(2, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    torch.export.save(program, checkpoint / "model.pt2")
+    artefact = base / f"artefact-{version}"
+    digest = export(checkpoint, artefact, None, None)
+    if features:
+        named = read_signature(artefact).model_copy(update={"features": list(features)})
+        (artefact / SIGNATURE).write_text(named.model_dump_json())
+        digest = seal(artefact)
+    spec = PackagingSpec(
+        job=f"p{version}",
+        workdir=base / f"work-{version}",
+        timeout_s=PATIENCE_S,
+        service=SERVICE,
+        model="flowers.classifier",
+        model_version=version,
+        artefact=artefact,
+        artefact_digest=digest,
+        bento_home=base / "home",
+        max_rows=64,
+    )
+    path = spec.write()
+    lease.renew(spec.workdir)
+    subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
+    return spec, PackagingResult.read(spec.workdir)
 
 
 @pytest.fixture(scope="session")
-def package(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., tuple[PackagingSpec, PackagingResult]]:
-    """Packages a linear model with the given weight, as the process that does it."""
-    base = tmp_path_factory.mktemp("bentos")
-
-    def make(
-        weight: float, version: int, features: tuple[str, ...] = ()
-    ) -> tuple[PackagingSpec, PackagingResult]:
-        model = torch.nn.Linear(4, 3)
-        torch.nn.init.constant_(model.weight, weight)
-        torch.nn.init.zeros_(model.bias)
-        checkpoint = base / f"checkpoint-{version}"
-        checkpoint.mkdir(exist_ok=True)
-        program = torch.export.export(
-            model, (torch.zeros(2, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
-        )
-        torch.export.save(program, checkpoint / "model.pt2")
-        artefact = base / f"artefact-{version}"
-        digest = export(checkpoint, artefact, None, None)
-        if features:
-            named = read_signature(artefact).model_copy(update={"features": list(features)})
-            (artefact / SIGNATURE).write_text(named.model_dump_json())
-            digest = seal(artefact)
-        spec = PackagingSpec(
-            job=f"p{version}",
-            workdir=base / f"work-{version}",
-            timeout_s=PATIENCE_S,
-            service=SERVICE,
-            model="flowers.classifier",
-            model_version=version,
-            artefact=artefact,
-            artefact_digest=digest,
-            bento_home=base / "home",
-            max_rows=64,
-        )
-        path = spec.write()
-        lease.renew(spec.workdir)
-        subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
-        return spec, PackagingResult.read(spec.workdir)
-
-    return make
+def package(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Packaged]:
+    """Packages a linear model with the given weight, where only this process does."""
+    return functools.partial(package_in, tmp_path_factory.mktemp("bentos"))
 
 
 @pytest.fixture(scope="session")
-def deployments(package) -> list[Deployment]:
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> list[Packaged]:
+    """Two versions that answer differently; tests of all processes of a run read them."""
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has a folder of its own in that of the run.
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-bentos"
+    folder.mkdir(exist_ok=True)
+    kept = folder / "packaged.json"
+    versions = TypeAdapter(list[Packaged])
+    with lease.alone(folder / "lock"):
+        if not kept.exists():
+            made = [package_in(folder, weight, version) for version, weight in WEIGHTS.items()]
+            write_atomically(kept, versions.dump_json(made).decode())
+    return versions.validate_json(kept.read_text())
+
+
+@pytest.fixture(scope="session")
+def deployments(packaged: list[Packaged]) -> list[Deployment]:
     """Deployments of two versions that answer differently."""
-    return [deployment_of(*package(weight, version)) for version, weight in ((1, 0.1), (2, 0.2))]
+    return [deployment_of(*each) for each in packaged]
 
 
 def deployment_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Deployment:

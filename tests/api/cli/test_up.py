@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from resources.settings import CHECKOUT
-from tests.api.conftest import Up
+from tests.api.up import Up
 from tests.deploy import composed
 from tests.waiting import until
 
@@ -45,6 +46,19 @@ def engine_of(up) -> int | None:
 
     holders = [lease.holder(folder) for folder in (up.state / "work").glob("*")]
     return next(filter(None, holders), None)
+
+
+def is_ready(up) -> bool:
+    try:
+        return httpx.get(f"{up.url}/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def outcome(up, job_id) -> str | None:
+    """Status of the job once it has ended."""
+    status = up.api.get(f"/jobs/{job_id}").raise_for_status().json()["status"]
+    return status if status in ("succeeded", "failed", "stopped") else None
 
 
 def test_both_uis_answer(up):
@@ -82,7 +96,7 @@ def test_what_the_command_line_materialises_shows_in_the_ui(up):
 
 
 def test_a_killed_run_process_is_tried_again_and_resumes(up, monkeypatch):
-    slow = {"hyperparameters": {"epochs": 40, "epoch_s": 0.5}}
+    slow = {"hyperparameters": {"epochs": 12, "epoch_s": 1.6}}
     config = {"ops": {"flowers__checkpoint__classifier": {"config": slow}}}
     run_id = up.launch("train_flowers", config)
     pid = until(lambda: worker_of(up.run(run_id)))
@@ -133,19 +147,34 @@ def test_schedules_and_sensors_run(up):
     until(healthy)
 
 
-def test_a_killed_process_is_started_again(up):
+def test_a_gateway_killed_in_the_middle_of_submits_comes_back_and_loses_and_doubles_nothing(up):
     (gateway,) = [
         p for p in psutil.Process(up.process.pid).children() if "api.server" in p.cmdline()
     ]
-    gateway.kill()
+    path, taken = "/datasets/flowers/iris/versions", []
 
-    def answers() -> bool:
+    def sent(number: int) -> str | None:
+        headers = {"Idempotency-Key": f"kill-{number}"}
         try:
-            return not gateway.is_running() and httpx.get(f"{up.url}/ready").status_code == 200
-        except httpx.HTTPError:
-            return False
+            answer = up.api.post(path, json={}, headers=headers)
+        except httpx.TransportError:
+            return None
+        return answer.json()["job_id"] if answer.status_code == 202 else None
 
-    until(answers)
+    def send() -> None:
+        for number in range(3):
+            taken.append(until(lambda n=number: sent(n)))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    until(lambda: len(taken) > 1)
+    gateway.kill()
+    until(lambda: not gateway.is_running() and is_ready(up))
+    sender.join()
+    assert len(set(taken)) == 3
+    for job_id in taken:
+        assert until(lambda id=job_id: outcome(up, id)) == "succeeded"
+        assert len(up.runs(tags=[{"key": "orrery/job", "value": job_id}])) == 1
 
 
 def test_a_second_up_on_the_same_state_is_refused(up):
@@ -191,8 +220,9 @@ def test_a_taken_port_is_named_and_nothing_is_started(tmp_path, Up):
     assert not (Path(up.state) / "processes").exists()
 
 
-def test_a_killed_up_takes_its_processes_along(tmp_path, Up):
+def test_a_killed_up_takes_its_processes_along(tmp_path, Up, empty_mlflow_database):
     up = Up(tmp_path)
+    shutil.copy(empty_mlflow_database, up.state / "mlflow.db")
     up.start()
     up.wait_ready()
     pids = up.descendants()
