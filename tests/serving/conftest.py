@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from api.processes.plan import free_port
 from engine import lease
 from engine.artefact import SIGNATURE, read_signature, seal
+from engine.parent_death import die_with_parent
 from engine.protocol import write_atomically
 from serving.contract import (
     STOP,
@@ -130,6 +131,7 @@ class Serving:
                 ],
                 stdout=log,
                 stderr=log,
+                preexec_fn=die_with_parent,
             )
 
     @property
