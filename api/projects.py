@@ -27,7 +27,6 @@ from projects.loading import InvalidProject, LoadedProject, load_project
 from projects.nearest import hint
 from projects.schema import Model, Service, Simulation
 from projects.yaml_lines import UnreadableYaml, read_yaml
-from projects.yaml_values import dumped
 from resources.api_projects import FRESH_S, ApiProjects
 from resources.declarations import Broken, Declarations, Usable
 from resources.settings import Settings
@@ -152,10 +151,8 @@ class DeclaredProjects:
         path: tuple[str, str],
         part: Any,
         begin_change: Callable[[], None] = lambda: None,
-        suite: dict[str, Any] | None = None,
     ) -> LoadedProject:
-        """The project with one part put in, or taken out where it is None, and with the suite that
-        the part names; raises as `replace`."""
+        """The project with one part put in, or taken out where it is None; raises as `replace`."""
         family, key = path
         with self._alone():
             project = self.changeable(principal, name)
@@ -167,8 +164,7 @@ class DeclaredProjects:
                 parts.pop(key, None)
             else:
                 parts[key] = part
-            suites = {part["suite"]: suite} if part is not None and suite is not None else {}
-            return self._write(principal, document, name, begin_change, suites, is_new=False)
+            return self._write(principal, document, name, begin_change, is_new=False)
 
     def check_edit(self, principal: Principal, name: str, path: tuple[str, str], part: Any) -> None:
         """Return when `edit` would be carried out; raises as `edit`, and changes nothing."""
@@ -183,10 +179,6 @@ class DeclaredProjects:
         """Take the project's file away; raises `not-found` or `conflict`."""
         with self._alone():
             self._shared.delete(self.changeable(principal, name).file.name)
-
-    def suite_path(self, project: LoadedProject, simulation: str) -> str:
-        """Path, as declared, of a suite that a request brings."""
-        return f"suites/{project.name}.{simulation}.yaml"
 
     def changeable(self, principal: Principal, name: str) -> LoadedProject:
         """The project, if the API may change it; raises `not-found` or `conflict`."""
@@ -255,7 +247,6 @@ class DeclaredProjects:
         document: dict[str, Any],
         name: str,
         begin_change: Callable[[], None],
-        suites: dict[str, dict[str, Any]] | None = None,
         *,
         is_new: bool,
     ) -> LoadedProject:
@@ -267,7 +258,7 @@ class DeclaredProjects:
             refuse_what_requests_may_not(checked, self._gateway)
             text = as_yaml(declared)
             self._refuse_clash(qualified, name, is_new=is_new)
-            self._load(text, suites or {})
+            self._load(text)
         except InvalidProject as error:
             problems = [
                 FieldError(field=p.path, message=p.message.replace(qualified, name))
@@ -276,19 +267,15 @@ class DeclaredProjects:
             text = f"the declaration of {name!r} has {len(problems)} mistakes"
             raise Problem("invalid", text, errors=problems) from error
         begin_change()
-        # Suites first, because a project file without its suite would be broken.
-        for path, suite in (suites or {}).items():
-            self._shared.put(path, dumped(suite))
         self._shared.put(f"{qualified}.yaml", text)
         return self.find(principal, name)
 
-    def _load(self, text: str, suites: dict[str, dict[str, Any]]) -> None:
-        """Return when the text, and suites by their path, are a declaration that loads. Raises
-        InvalidProject."""
+    def _load(self, text: str) -> None:
+        """Return when the text is a declaration that loads. Raises InvalidProject."""
         draft = self._draft()
         try:
             draft.write_text(text, encoding="utf-8")
-            load_project(draft, suites)
+            load_project(draft)
         finally:
             draft.unlink(missing_ok=True)
 

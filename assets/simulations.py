@@ -11,7 +11,7 @@ from assets.metadata import Report, pictures
 from assets.models import VersionConfig, version_of
 from assets.step_log import StepLog
 from assets.upstream import driver_of, job_identity
-from projects.loading import LoadedProject
+from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Criterion, Simulation
 from resources.compute.contract import Compute
 from resources.datasets.store import DatasetStore
@@ -34,6 +34,7 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     """The asset of one declared simulation, with its gate as blocking checks."""
     declared = project.declaration.simulations[name]
     suite = project.suites[name]
+    place = f"`{declared.suite}` " if isinstance(declared.suite, str) else ""
     key = asset_key(project.name, "simulation", name)
     spec = asset_spec(
         project,
@@ -41,11 +42,11 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         name,
         deps=[asset_key(project.name, "model", declared.model)],
         kinds={"onnx", "parquet"},
-        description=f"{declared.description}\n\nThe {suite.kind} suite `{declared.suite}` run "
+        description=f"{declared.description}\n\nThe {suite.kind} suite {place}run "
         f"against a version of `{declared.model}`: one row per scenario, seed and unit in "
         "Parquet, estimates with confidence intervals, and evidence bound to the artefact's "
         "hash. A failed check keeps the version away from traffic.",
-        metadata={"suite": declared.suite},
+        metadata={"suite": declared.suite if isinstance(declared.suite, str) else suite.kind},
     )
 
     @dg.multi_asset(
@@ -150,6 +151,7 @@ def _spec(
         artefact_digest=version.artefact_digest,
         rows=rows,
         label=label,
+        python_path=[str(project.file.parent), str(CHECKOUT)],
     )
 
 

@@ -10,8 +10,7 @@ import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from benchmarks.measure import in_turns, show
-from projects.suite import Episodes
-from simulations.episodes import play, scenarios_of
+from simulations.kinds.episodes import Episodes, play, scenarios_of
 from simulations.subject import Subject
 from training.control import Policy
 from training.export import export

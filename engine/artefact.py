@@ -16,6 +16,8 @@ ONNX = "model.onnx"
 PROGRAM = "model.pt2"
 SIGNATURE = "signature.json"
 MANIFEST = "manifest.json"
+NOTES = "model.json"
+"""File in which a trainer may say beside its model what the model's own format cannot."""
 CHUNK_BYTES = 1 << 20
 
 
@@ -25,6 +27,17 @@ class TensorSignature(Contract):
     name: str
     dtype: Literal["float32", "float64", "int64"]
     shape: list[int]
+
+
+Actions = Literal["scores", "values"]
+
+
+class ModelNotes(Contract):
+    """What a trainer may say of its model."""
+
+    actions: Actions = "scores"
+    """What the outputs of a control policy are: a score for each of several actions, or the
+    values of a continuous action."""
 
 
 class Signature(Contract):
@@ -37,6 +50,8 @@ class Signature(Contract):
     """Labels in the order of the output, for classification."""
     features: list[str] = []
     """Columns of the dataset in the order of the input."""
+    actions: Actions = "scores"
+    """What the outputs of a control policy are."""
 
 
 class ArtefactCorrupt(Exception):
@@ -133,7 +148,7 @@ def output_fault(signature: Signature) -> str:
     if signature.task == "control" and len(shape) != 1:
         return (
             f"got outputs of shape {['rows', *shape]} for a control policy, expected one score "
-            "for each action"
+            "for each action, or the values of one action"
         )
     return ""
 

@@ -1,7 +1,7 @@
 """Loading of declarations: YAML in, checked projects out, errors a person can act on."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -9,8 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from projects.mistakes import mistakes_in
 from projects.nearest import hint
-from projects.schema import Model, Project
-from projects.suite import METRICS, SUITES, Episodes, Suite
+from projects.schema import Project
+from projects.suite import Suite, UnusableSuite
+from projects.suite_kinds import suite_kinds
 from projects.trainers import TrainerUnreadable, hyperparameter_mistakes
 from projects.yaml_lines import Location, UnreadableYaml, read_yaml
 
@@ -111,8 +112,8 @@ def _clash(name: str, other: LoadedProject) -> str:
     return f"{name!r} and {other.name!r} of {other.file} differ only in - and _"
 
 
-def load_project(file: Path, drafts: Mapping[str, dict[str, Any]] | None = None) -> LoadedProject:
-    """The project that the file declares; `drafts` are suites by path that are no files yet.
+def load_project(file: Path) -> LoadedProject:
+    """The project that the file declares.
 
     Raises InvalidProject with file, line, path, what was got and what was expected.
     """
@@ -122,12 +123,13 @@ def load_project(file: Path, drafts: Mapping[str, dict[str, Any]] | None = None)
     for name, simulation in project.simulations.items():
         try:
             path = f"simulations.{name}.suite"
-            suites[name] = _load_suite(document, simulation.suite, path, drafts or {})
+            suites[name] = _load_suite(document, simulation.suite, path)
         except InvalidProject as error:
             problems += error.problems
             continue
         problems += _gate_problems(document, name, simulation.gate, suites[name])
-        if fault := _misfit(project.models[simulation.model], suites[name]):
+        model = project.models[simulation.model]
+        if fault := suites[name].misfit(model, project.datasets.get(model.dataset or "")):
             problems.append(document.problem(path, fault))
     if problems:
         raise InvalidProject(problems)
@@ -141,6 +143,8 @@ class _Document:
     file: Path
     value: Any
     lines: dict[Location, int]
+    within: Location = ()
+    """Place of the value in the file."""
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -160,19 +164,31 @@ class _Document:
         return self.problem_at(tuple(path.split(".")), message)
 
     def problem_at(self, location: Location, message: str) -> Problem:
+        location = (*self.within, *location)
         depths = range(len(location), -1, -1)
         line = next((self.lines[location[:d]] for d in depths if location[:d] in self.lines), 1)
         return Problem(self.file, line, ".".join(map(str, location)), message)
 
 
-def _load_suite(
-    project: _Document, suite: str, path: str, drafts: Mapping[str, dict[str, Any]]
-) -> Suite:
-    if suite in drafts:
-        return _suite_in(_Document(project.file.parent / suite, drafts[suite], {}))
+def _load_suite(project: _Document, suite: str | dict[str, Any], path: str) -> Suite:
+    document = _suite_document(project, suite, path)
+    kinds = suite_kinds()
+    kind = document.value.get("kind") if isinstance(document.value, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        message = f"got {kind!r}, expected a kind of suite{hint(str(kind), kinds)}"
+        raise InvalidProject([document.problem("kind", message)])
+    try:
+        return document.validated(kinds[kind]).resolved(project.file)
+    except UnusableSuite as error:
+        raise InvalidProject([project.problem(path, str(error))]) from error
+
+
+def _suite_document(project: _Document, suite: str | dict[str, Any], path: str) -> _Document:
+    if isinstance(suite, dict):
+        return replace(project, value=suite, within=tuple(path.split(".")))
     for base in (project.file.parent, CHECKOUT):
         if _is_file(base / suite):
-            return _suite_in(_Document.read(base / suite))
+            return _Document.read(base / suite)
     near = [str(f.relative_to(CHECKOUT)) for f in CHECKOUT.glob("simulations/suites/*.yaml")]
     raise InvalidProject(
         [project.problem(path, f"no such suite file {suite!r}{hint(suite, near)}")]
@@ -186,41 +202,10 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _suite_in(document: _Document) -> Suite:
-    kind = document.value.get("kind") if isinstance(document.value, dict) else None
-    if not isinstance(kind, str) or kind not in SUITES:
-        message = f"got {kind!r}, expected a kind of suite{hint(str(kind), SUITES)}"
-        raise InvalidProject([document.problem("kind", message)])
-    return document.validated(SUITES[kind])
-
-
-def _misfit(model: Model, suite: Suite) -> str:
-    """Why the suite cannot try the model, in a sentence; empty where it can."""
-    if not isinstance(suite, Episodes):
-        if model.dataset is None:
-            return (
-                f"got a {suite.kind} suite for a model without a dataset, expected one that learns "
-                "from rows: the suite tries held-out rows"
-            )
-        return ""
-    if model.dataset is not None:
-        return (
-            "got an `episodes` suite for a model that learns from a dataset, expected a control "
-            "policy: the suite lets it act in an environment"
-        )
-    learned = model.hyperparameters.get("environment", suite.environment)
-    if learned != suite.environment:
-        return (
-            f"got a suite of {suite.environment!r} for a policy of {learned!r}, expected the "
-            "environment that the policy learns in"
-        )
-    return ""
-
-
 def _gate_problems(
     document: _Document, name: str, gate: dict[str, Any], suite: Suite
 ) -> Iterator[Problem]:
-    known = METRICS[suite.kind]
+    known = suite.metrics()
     for metric in gate:
         if metric not in known:
             message = f"a {suite.kind} suite does not measure {metric!r}{hint(metric, known)}"

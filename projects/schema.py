@@ -1,6 +1,6 @@
 """The declaration of a project: its datasets, models, simulations, services and automation."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -85,8 +85,8 @@ class Simulation(Declared):
     """A suite of scenarios run against a model version, and the gate over its results."""
 
     model: Name
-    suite: str
-    """Path of the suite file, relative to the project file or to the checkout."""
+    suite: str | dict[str, Any]
+    """The suite, or the path of its file relative to the project file or to the checkout."""
     gate: dict[str, Criterion] = {}
     """Criterion by metric; a simulation without a gate only measures."""
     timeout_s: float = Field(default=21_600, gt=0)

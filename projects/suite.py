@@ -1,94 +1,63 @@
-"""The declaration of a suite: the scenarios a model version is tried in."""
+"""The declaration of a suite: the scenarios a model version is tried in.
 
-from typing import Annotated, Literal
+A kind of suite is a subclass in a module of its own under `simulations/kinds`, or in an installed
+distribution that names it as an entry point of the group `orrery.suites`.
+"""
 
-from pydantic import Field, TypeAdapter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import Field
 
 from projects.declared import Declared
 
+if TYPE_CHECKING:
+    from projects.schema import Dataset, Model
+
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Severity = Annotated[float, Field(gt=0, le=1)]
-CorruptionName = Literal["noise", "blur", "shift", "occlusion", "contrast"]
-Physics = Literal["gravity", "pole_length", "pole_mass", "push_force", "sensor_noise"]
 
 
-class ImageShape(Declared):
-    """How a row of features becomes an image."""
-
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    low: float
-    """Value of black."""
-    high: float
-    """Value of white."""
+class UnusableSuite(ValueError):
+    """A suite names code that is not there."""
 
 
-class Corruptions(Declared):
-    """Held-out images seen through graded corruptions; metric: accuracy."""
+class Suite(Declared):
+    """What every kind of suite declares, and what it can say before it runs."""
 
-    kind: Literal["corruptions"]
-    image: ImageShape
-    corruptions: dict[CorruptionName, list[Severity]]
-    """Severities from 0 (clean) to 1 (the strongest that is defined), per corruption."""
-    gated_up_to: Severity = 1.0
-    """Severities above it are measured and drawn, but not gated."""
+    # Each kind has a literal of its own here.
+    kind: Any
     seeds: Seeds = [0]
+    """Seeds of everything that is drawn: the same seeds give the same evidence."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence of the intervals, for all gated scenarios together."""
+
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what it measures, which a gate may bound."""
+        raise NotImplementedError
+
+    def misfit(self, model: "Model", dataset: "Dataset | None") -> str:
+        """Why the suite cannot try a model that learns from the dataset, in a sentence; empty
+        where it can."""
+        raise NotImplementedError
+
+    def code(self) -> tuple[str, ...]:
+        """Every `module:function` that running it imports: requests may name allowed ones only."""
+        return ()
+
+    def resolved(self, declaration: Path) -> Self:
+        """The suite with what the platform adds to it, such as the hash of the code it names.
+
+        Raises UnusableSuite.
+        """
+        return self
 
 
-class LinfAttack(Declared):
-    """Projected gradient descent on held-out rows within an L-infinity ball; metric:
-    robust_accuracy."""
-
-    kind: Literal["linf_attack"]
-    low: float
-    """Smallest legal feature value."""
-    high: float
-    """Largest legal feature value."""
-    epsilons: list[Severity]
-    """Radii of the ball, as shares of the legal range."""
-    gated_up_to: Severity = 1.0
-    """Radii above it are measured and drawn, but not gated."""
-    steps: int = Field(default=20, ge=1, le=1_000)
-    restarts: int = Field(default=3, ge=1, le=100)
-    seeds: Seeds = [0]
-    rows: int = Field(default=512, ge=1)
-    """Held-out rows attacked, at most."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-
-
-class Episodes(Declared):
-    """Episodes of a control policy over varied physics; metrics: survival, return."""
-
-    kind: Literal["episodes"]
-    environment: Literal["CartPole-v1"]
-    vary: dict[Physics, list[float]]
-    """Values each physical parameter takes, as multiples of its nominal value (sensor
-    noise: standard deviation in radians and metres)."""
-    pairs: list[tuple[Physics, Physics]] = []
-    """Parameters varied together over a grid, drawn as failure maps; measured, not gated."""
-    gated_within: float = Field(default=1.0, ge=0)
-    """Largest relative deviation from nominal that is gated (0.5: from 0.5x to 1.5x)."""
-    gated_noise_up_to: float = Field(default=0.0, ge=0)
-    """Largest sensor noise that is gated."""
-    episodes: int = Field(default=64, ge=1)
-    """Episodes per scenario and seed."""
-    horizon: int = Field(default=500, ge=1)
-    """Steps an episode must last to count as survived."""
-    seeds: Seeds = [0]
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-
-
-Suite = Annotated[Corruptions | LinfAttack | Episodes, Field(discriminator="kind")]
-SUITES: dict[str, type[Corruptions | LinfAttack | Episodes]] = {
-    "corruptions": Corruptions,
-    "linf_attack": LinfAttack,
-    "episodes": Episodes,
-}
-"""Class of the declaration, by kind."""
-SUITE: TypeAdapter[Suite] = TypeAdapter(Suite)
-METRICS: dict[str, tuple[str, ...]] = {
-    "corruptions": ("accuracy",),
-    "linf_attack": ("robust_accuracy",),
-    "episodes": ("survival", "return"),
-}
+def needs_rows(suite: Suite, dataset: "Dataset | None") -> str:
+    """Why a suite over held-out rows cannot use the dataset; empty where it can."""
+    if dataset is None:
+        return (
+            f"got a {suite.kind} suite for a model without a dataset, expected one that learns "
+            "from rows: the suite tries held-out rows"
+        )
+    return ""

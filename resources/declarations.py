@@ -28,7 +28,7 @@ from projects.loading import (
     project_files,
 )
 from projects.schema import Project
-from projects.suite import SUITE
+from projects.suite_kinds import read_suite
 from resources.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Declarations:
         try:
             kept = json.loads(self._place(file).read_bytes())
             declared = Project.model_validate(kept["declaration"])
-            suites = {n: SUITE.validate_python(s) for n, s in kept["suites"].items()}
+            suites = {n: read_suite(s) for n, s in kept["suites"].items()}
         except (OSError, ValueError, KeyError, TypeError, ValidationError):
             return None
         return LoadedProject(file, declared, suites)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine.protocol import Refused
-from projects.suite import LinfAttack
+from simulations.kinds.linf_attack import LinfAttack
 from simulations.outcomes import Outcomes, Scenario
 from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
@@ -33,12 +33,12 @@ class _Program(nn.Module):
 
 
 def trials_in(suite: LinfAttack, rows: int) -> int:
-    """Number of trials that `run` measures: one a batch, radius and seed."""
+    """Number of trials that `measure` measures: one a batch, radius and seed."""
     batches = -(-min(rows, suite.rows) // BATCH)
     return len(suite.seeds) * (1 + len(suite.epsilons)) * batches
 
 
-def run(
+def measure(
     suite: LinfAttack,
     subject: Subject,
     rows: np.ndarray,

@@ -20,6 +20,8 @@ class SimulationSpec(JobSpec):
     rows: list[str] = []
     """Parquet files of the held-out split, for suites that need data."""
     label: str | None = None
+    python_path: list[str] = []
+    """Folders that hold the code a suite names, besides the environment."""
 
 
 class SimulationResult(JobResult):

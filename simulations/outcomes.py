@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,15 @@ class Outcomes:
 
 def write_outcomes(all_outcomes: list[Outcomes], path: Path) -> None:
     """Parquet with one row per metric, scenario, seed and unit; equal input, equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     pq.write_table(pa.concat_tables(map(_table, all_outcomes)), path, compression="zstd")
 
 
-def _table(outcomes: Outcomes) -> pa.Table:
+def _table(outcomes: Outcomes) -> "pa.Table":
+    import pyarrow as pa
+
     scenarios, seeds, units = outcomes.values.shape
     rows = scenarios * seeds * units
     names = pa.array([s.name for s in outcomes.scenarios])

@@ -9,11 +9,14 @@ from typing import Literal
 import numpy as np
 import onnxruntime
 import torch
+from pydantic import ValidationError
 
 from engine.artefact import (
+    NOTES,
     ONNX,
     PROGRAM,
     SIGNATURE,
+    ModelNotes,
     Signature,
     TensorSignature,
     output_fault,
@@ -55,7 +58,7 @@ def export(
             "them beside the state: add torch.export.save(torch.export.export(model, ...), "
             f"'{PROGRAM}') before the last ray.train.report"
         )
-    signature = _signature(folder, dataset)
+    signature = _signature(folder, dataset, _notes(checkpoint))
     write_atomically(folder / SIGNATURE, signature.model_dump_json(indent=2))
     if example is None:
         example = np.zeros((2, *signature.input.shape), signature.input.dtype)
@@ -88,7 +91,19 @@ def predict(session: onnxruntime.InferenceSession, rows: np.ndarray) -> np.ndarr
     return np.asarray(session.run(None, {session.get_inputs()[0].name: rows})[0])
 
 
-def _signature(folder: Path, dataset: DatasetFiles | None) -> Signature:
+def _notes(checkpoint: Path) -> ModelNotes:
+    """What the trainer says of its model. Raises Refused."""
+    try:
+        return ModelNotes.model_validate_json((checkpoint / NOTES).read_bytes())
+    except FileNotFoundError:
+        return ModelNotes()
+    except ValidationError as error:
+        raise Refused(
+            f"{NOTES} in the trainer's last checkpoint cannot be used: {error}"
+        ) from error
+
+
+def _signature(folder: Path, dataset: DatasetFiles | None, notes: ModelNotes) -> Signature:
     session = open_onnx(folder)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
@@ -101,6 +116,7 @@ def _signature(folder: Path, dataset: DatasetFiles | None) -> Signature:
         task=_task(dataset),
         classes=dataset.classes if dataset else [],
         features=dataset.features if dataset else [],
+        actions=notes.actions,
     )
     if fault := output_fault(signature):
         raise Refused(f"the exported model cannot be used: {fault}")

@@ -4,12 +4,17 @@ Files of the checkout are written by people who can run code here anyway. A requ
 name only trainers of allowed packages, and data below allowed places.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from api.problems import FieldError, Problem
 from api.settings import GatewaySettings
 from projects.schema import Project
+from projects.suite import Suite
+from projects.suite_kinds import read_suite
 
 HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
 """Beginnings of variables that change how fast code runs, and not what code."""
@@ -24,7 +29,7 @@ def refuse_what_requests_may_not(project: Project, gateway: GatewaySettings) -> 
     errors = [
         *_trainers(project, gateway),
         *_sources(project, gateway),
-        *_suites(project),
+        *_suites(project, gateway),
         *_placements(project, gateway),
     ]
     if errors:
@@ -38,15 +43,15 @@ def refuse_what_requests_may_not(project: Project, gateway: GatewaySettings) -> 
 
 def _trainers(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]:
     for name, model in project.models.items():
-        if not is_allowed_trainer(model.trainer, gateway):
+        if not is_allowed_code(model.trainer, gateway):
             allowed = ", ".join(gateway.trainer_packages)
             message = f"got {model.trainer!r}, expected a function of: {allowed}"
             yield FieldError(field=f"models.{name}.trainer", message=message)
 
 
-def is_allowed_trainer(trainer: str, gateway: GatewaySettings) -> bool:
+def is_allowed_code(function: str, gateway: GatewaySettings) -> bool:
     """Whether a request may name the function."""
-    module = trainer.partition(":")[0]
+    module = function.partition(":")[0]
     return any(
         module == allowed or module.startswith(f"{allowed}.")
         for allowed in gateway.trainer_packages
@@ -105,10 +110,25 @@ def is_allowed_image(image: str, gateway: GatewaySettings) -> bool:
     )
 
 
-def _suites(project: Project) -> Iterator[FieldError]:
+def _suites(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]:
     for name, simulation in project.simulations.items():
-        shipped = Path(simulation.suite).parent.as_posix() == SHIPPED_SUITES
-        own = simulation.suite == f"suites/{project.project}.{name}.yaml"
+        field, suite = f"simulations.{name}.suite", simulation.suite
+        if isinstance(suite, dict):
+            with contextlib.suppress(KeyError, TypeError, ValidationError):
+                # A suite that cannot be read is refused where the declaration is.
+                yield from suite_errors(read_suite(suite), field, gateway)
+            continue
+        shipped = Path(suite).parent.as_posix() == SHIPPED_SUITES
+        own = suite == f"suites/{project.project}.{name}.yaml"
         if not shipped and not own:
-            message = f"got {simulation.suite!r}, expected a file of {SHIPPED_SUITES}"
-            yield FieldError(field=f"simulations.{name}.suite", message=message)
+            message = f"got {suite!r}, expected a file of {SHIPPED_SUITES}"
+            yield FieldError(field=field, message=message)
+
+
+def suite_errors(suite: Suite, field: str, gateway: GatewaySettings) -> Iterator[FieldError]:
+    """What the suite runs and a request may not name."""
+    for function in suite.code():
+        if not is_allowed_code(function, gateway):
+            allowed = ", ".join(gateway.trainer_packages)
+            message = f"got {function!r}, expected a function of: {allowed}"
+            yield FieldError(field=field, message=message)

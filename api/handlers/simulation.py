@@ -30,18 +30,16 @@ def create(call: Call, request: ops.CreateSimulation) -> ops.Simulation:
     project = projects.changeable(principal, request.project)
     if request.name in project.declaration.simulations:
         raise Problem("conflict", f"{request.project} has a simulation {request.name!r} already")
-    own = None if isinstance(request.suite, str) else request.suite.model_dump(mode="json")
-    path = (
-        request.suite
-        if isinstance(request.suite, str)
-        else projects.suite_path(project, request.name)
-    )
+    suite = request.suite
     declared = Simulation(
-        model=request.model, suite=path, gate=request.gate, description=request.description
+        model=request.model,
+        suite=suite if isinstance(suite, str) else suite.model_dump(mode="json"),
+        gate=request.gate,
+        description=request.description,
     )
     part = declared.model_dump(mode="json", exclude_defaults=True)
     place = ("simulations", request.name)
-    changed = projects.edit(principal, request.project, place, part, call.begin_change, own)
+    changed = projects.edit(principal, request.project, place, part, call.begin_change)
     with call.platform.control.write() as connection:
         call.audited(connection, f"simulation/{request.project}.{request.name}", after=part)
     call.platform.declarations_changed()

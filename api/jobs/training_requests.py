@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.access.policy import is_allowed_trainer
+from api.access.policy import is_allowed_code
 from api.context import Call
 from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
@@ -215,7 +215,7 @@ def _undeclared(
             "revision": pretrained.revision,
             **HUB_HYPERPARAMETERS,
         }
-    elif not is_allowed_trainer(trainer, call.platform.gateway):
+    elif not is_allowed_code(trainer, call.platform.gateway):
         allowed = ", ".join(call.platform.gateway.trainer_packages)
         raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")
     dataset_name, dataset = _data(request)

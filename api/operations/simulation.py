@@ -19,7 +19,7 @@ from api.operations.operation import (
     ShortName,
 )
 from projects.schema import Criterion
-from projects.suite import Suite
+from projects.suite_kinds import AnySuite
 
 SuitePath = Annotated[str, StringConstraints(pattern=r"^simulations/suites/[a-z0-9_]{1,80}\.yaml$")]
 
@@ -89,7 +89,7 @@ class CreateSimulation(Input):
     project: ShortName
     name: ShortName
     model: ShortName
-    suite: SuitePath | Suite
+    suite: SuitePath | AnySuite
     """A shipped suite by its path, or a whole suite."""
     gate: dict[Annotated[str, StringConstraints(max_length=100)], Criterion] = {}
     """Criterion by metric; without one it only measures."""

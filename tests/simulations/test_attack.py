@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from projects.suite import LinfAttack
-from simulations.attack import run
+from simulations.attack import measure
+from simulations.kinds.linf_attack import LinfAttack
 from simulations.subject import Subject
 from training.contract import DatasetFiles
 from training.export import export
@@ -67,7 +67,7 @@ def artefact(network, tmp_path_factory):
 def attacked(artefact, digits):
     """The recorder of an attack and what it measured."""
     recorder = Recorder(artefact)
-    (outcomes,) = run(suite(), recorder, digits[2], digits[3])
+    (outcomes,) = measure(suite(), recorder, digits[2], digits[3])
     return recorder, outcomes
 
 
@@ -133,7 +133,7 @@ def test_same_seed_gives_the_same_attack(artefact, digits):
     recorders = [Recorder(artefact) for _ in range(2)]
 
     for recorder in recorders:
-        run(declared, recorder, digits[2], digits[3])
+        measure(declared, recorder, digits[2], digits[3])
 
     assert recorders[0].seen[1].tobytes() == recorders[1].seen[1].tobytes()
 

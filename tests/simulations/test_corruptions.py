@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from projects.suite import Corruptions, ImageShape
-from simulations.corruptions import corrupt, run
+from simulations.kinds.corruptions import Corruptions, ImageShape, corrupt, measure
 
 SHAPE = ImageShape(height=8, width=8, low=0, high=16)
 NAMES = ("noise", "blur", "shift", "occlusion", "contrast")
@@ -27,7 +26,7 @@ def outcomes(reader, digits):
         gated_up_to=0.4,
         seeds=[0, 1, 2],
     )
-    (result,) = run(suite, reader, digits[2], digits[3])
+    (result,) = measure(suite, reader, digits[2], digits[3])
     return result
 
 

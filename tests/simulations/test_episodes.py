@@ -4,8 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from projects.suite import Episodes
-from simulations.episodes import run
+from simulations.kinds.episodes import Episodes, measure
 from simulations.subject import Subject
 
 NOMINAL = {"gravity": 9.8, "length": 0.5, "masspole": 0.1, "force_mag": 10.0}
@@ -69,7 +68,7 @@ def episodes(outcomes, scenario):
 def test_nominal_physics_are_those_of_gymnasium(policy_artefact):
     recorder = Recorder(policy_artefact)
 
-    _, lasted = run(suite(), recorder)
+    _, lasted = measure(suite(), recorder)
 
     assert_follows(recorder, lasted.values.ravel(), 0, {})
 
@@ -78,7 +77,7 @@ def test_nominal_physics_are_those_of_gymnasium(policy_artefact):
 def test_varied_parameter_gives_the_physics_gymnasium_has_with_it(name, policy_artefact):
     recorder = Recorder(policy_artefact)
 
-    _, lasted = run(suite({name: [1.5]}, episodes=4, horizon=40), recorder)
+    _, lasted = measure(suite({name: [1.5]}, episodes=4, horizon=40), recorder)
 
     changed = {ATTRIBUTES[name]: 1.5 * NOMINAL[ATTRIBUTES[name]]}
     assert_follows(recorder, lasted.values.ravel(), 4, changed)
@@ -88,7 +87,7 @@ def test_varied_parameter_gives_the_physics_gymnasium_has_with_it(name, policy_a
 def test_scenarios_start_from_the_same_states(policy_artefact):
     recorder = Recorder(policy_artefact)
 
-    run(suite({"gravity": [2.0]}, episodes=8), recorder)
+    measure(suite({"gravity": [2.0]}, episodes=8), recorder)
 
     assert np.array_equal(recorder.seen[0][:8], recorder.seen[0][8:])
     assert np.abs(recorder.seen[0]).max() <= 0.05
@@ -97,28 +96,28 @@ def test_scenarios_start_from_the_same_states(policy_artefact):
 def test_sensor_noise_has_the_declared_standard_deviation(policy_artefact):
     recorder = Recorder(policy_artefact)
 
-    run(suite({"sensor_noise": [0.1]}, episodes=2000, horizon=1), recorder)
+    measure(suite({"sensor_noise": [0.1]}, episodes=2000, horizon=1), recorder)
 
     drawn = recorder.seen[0][2000:] - recorder.seen[0][:2000]
     assert drawn.std() == pytest.approx(0.1, rel=0.05)
 
 
 def test_good_policy_survives(policy):
-    survival, lasted = run(suite(horizon=500, episodes=64), policy)
+    survival, lasted = measure(suite(horizon=500, episodes=64), policy)
 
     assert survival.values.mean() == 1
     assert lasted.values.min() == 500
 
 
 def test_constant_policy_never_survives(constant_policy):
-    survival, lasted = run(suite(horizon=500, episodes=64), constant_policy)
+    survival, lasted = measure(suite(horizon=500, episodes=64), constant_policy)
 
     assert survival.values.max() == 0
     assert lasted.values.max() < 15
 
 
 def test_constant_policy_lasts_as_long_as_in_gymnasium(constant_policy):
-    _, lasted = run(suite(episodes=100), constant_policy)
+    _, lasted = measure(suite(episodes=100), constant_policy)
 
     environment = gymnasium.make("CartPole-v1")
     returns = []
@@ -135,7 +134,7 @@ def test_constant_policy_lasts_as_long_as_in_gymnasium(constant_policy):
 def test_same_seeds_give_the_same_episodes(policy):
     declared = suite({"sensor_noise": [0.1], "gravity": [2.0]}, seeds=[3, 4])
 
-    one, other = (run(declared, policy)[1].values for _ in range(2))
+    one, other = (measure(declared, policy)[1].values for _ in range(2))
 
     assert one.tobytes() == other.tobytes()
 
@@ -144,13 +143,13 @@ def test_other_seeds_give_other_episodes(policy_artefact):
     recorders = [Recorder(policy_artefact) for _ in range(2)]
 
     for seed, recorder in enumerate(recorders):
-        run(suite(seeds=[seed], horizon=2), recorder)
+        measure(suite(seeds=[seed], horizon=2), recorder)
 
     assert not np.array_equal(recorders[0].seen[0], recorders[1].seen[0])
 
 
 def test_harder_physics_make_a_good_policy_fall(policy):
-    survival, _ = run(suite({"sensor_noise": [0.5]}, horizon=500), policy)
+    survival, _ = measure(suite({"sensor_noise": [0.5]}, horizon=500), policy)
 
     assert episodes(survival, "sensor_noise 0.5").mean() < episodes(survival, "nominal").mean()
 
@@ -164,7 +163,7 @@ def test_only_what_lies_within_the_bounds_is_gated(policy):
         horizon=2,
     )
 
-    survival, _ = run(declared, policy)
+    survival, _ = measure(declared, policy)
 
     gated = {scenario.name for scenario in survival.scenarios if scenario.gated}
     assert gated == {"nominal", "gravity 0.5", "gravity 1.5", "pole_mass 1.2", "sensor_noise 0.01"}

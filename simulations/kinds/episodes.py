@@ -6,14 +6,24 @@ Shapes: N environments = scenarios * seeds * episodes.
 
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from pydantic import Field
 
-from projects.suite import Episodes
+from projects.schema import Dataset, Model
+from simulations.kind import SuiteKind, SuiteRun
 from simulations.outcomes import Outcomes, Scenario
-from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
+
+if TYPE_CHECKING:
+    from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+    from matplotlib.figure import Figure
+
+    from simulations.evidence import Measurement
+    from simulations.subject import Subject
+
+Physics = Literal["gravity", "pole_length", "pole_mass", "push_force", "sensor_noise"]
 
 NOMINAL = {
     "gravity": 9.8,
@@ -25,6 +35,85 @@ NOMINAL = {
 EPISODES_AT_ONCE = 8_192
 START = 0.05
 """Episodes start uniformly within this distance of rest, as in CartPole-v1."""
+
+
+class Episodes(SuiteKind):
+    """Episodes of a control policy over varied physics; metrics: survival, return."""
+
+    kind: Literal["episodes"]
+    environment: Literal["CartPole-v1"]
+    vary: dict[Physics, list[float]]
+    """Values each physical parameter takes, as multiples of its nominal value (sensor
+    noise: standard deviation in radians and metres)."""
+    pairs: list[tuple[Physics, Physics]] = []
+    """Parameters varied together over a grid, drawn as failure maps; measured, not gated."""
+    gated_within: float = Field(default=1.0, ge=0)
+    """Largest relative deviation from nominal that is gated (0.5: from 0.5x to 1.5x)."""
+    gated_noise_up_to: float = Field(default=0.0, ge=0)
+    """Largest sensor noise that is gated."""
+    episodes: int = Field(default=64, ge=1)
+    """Episodes per scenario and seed."""
+    horizon: int = Field(default=500, ge=1)
+    """Steps an episode must last to count as survived."""
+
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what it measures."""
+        return ("survival", "return")
+
+    def misfit(self, model: Model, dataset: Dataset | None) -> str:
+        """Why the suite cannot try the model; empty where it can."""
+        if dataset is not None:
+            return (
+                "got an `episodes` suite for a model that learns from a dataset, expected a "
+                "control policy: the suite lets it act in an environment"
+            )
+        learned = model.hyperparameters.get("environment", self.environment)
+        if learned != self.environment:
+            return (
+                f"got a suite of {self.environment!r} for a policy of {learned!r}, expected the "
+                "environment that the policy learns in"
+            )
+        return ""
+
+    def run(self, run: SuiteRun) -> list[Outcomes]:
+        """Survival and return of every episode."""
+        with run.trials(trials_in(self)) as trials:
+            return measure(self, run.subject, trials)
+
+    def draw(self, measurements: "list[Measurement]") -> "dict[str, Figure]":
+        """Survival against each parameter, and a failure map for each pair."""
+        from simulations.pictures import curves, share_map
+
+        lines = {}
+        for name, values in self.vary.items():
+            nominal = 0.0 if name == "sensor_noise" else 1.0
+            levels = sorted({*values, nominal})
+            lines[name] = {v: "nominal" if v == nominal else f"{name} {v:g}" for v in levels}
+        figures = {
+            "survival_against_physics": curves(
+                measurements, "survival", lines, "multiple of nominal"
+            )
+        }
+        failed = {m.scenario: 1 - m.estimate for m in measurements if m.metric == "survival"}
+        for first, second in self.pairs:
+            shares = [
+                [failed[f"{first} {a:g} {second} {b:g}"] for b in self.vary[second]]
+                for a in self.vary[first]
+            ]
+            figures[f"failure_map_{first}_{second}"] = share_map(
+                np.array(shares),
+                (first, self.vary[first]),
+                (second, self.vary[second]),
+                "share of failed episodes",
+            )
+        return figures
+
+    def evaluations(self, outcomes: list[Outcomes]) -> int:
+        """One for each step that an episode lasted."""
+        return int(sum(each.values.sum() for each in outcomes if each.metric == "return"))
+
+
+KIND = Episodes
 
 
 def scenarios_of(suite: Episodes) -> list[Scenario]:
@@ -60,11 +149,11 @@ def groups_of(suite: Episodes) -> list[list[Scenario]]:
 
 
 def trials_in(suite: Episodes) -> int:
-    """Number of trials that `run` measures."""
+    """Number of trials that `measure` measures."""
     return len(groups_of(suite))
 
 
-def run(suite: Episodes, subject: Subject, trials: Measurer = UNRECORDED) -> list[Outcomes]:
+def measure(suite: Episodes, subject: "Subject", trials: Measurer = UNRECORDED) -> list[Outcomes]:
     """Survival (lasted the horizon) and return (steps lasted) of every episode."""
     groups = groups_of(suite)
     scenarios = [scenario for group in groups for scenario in group]
@@ -87,7 +176,7 @@ def run(suite: Episodes, subject: Subject, trials: Measurer = UNRECORDED) -> lis
 def play(
     suite: Episodes,
     scenarios: list[Scenario],
-    subject: Subject,
+    subject: "Subject",
     still_at: Callable[[str], None] = lambda _: None,
 ) -> np.ndarray:
     """Steps that each episode lasted, int64 [N], at most the horizon."""
@@ -116,7 +205,9 @@ def play(
     return lasted
 
 
-def _environment(suite: Episodes, scenarios: list[Scenario], each: int) -> CartPoleVectorEnv:
+def _environment(suite: Episodes, scenarios: list[Scenario], each: int) -> "CartPoleVectorEnv":
+    from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+
     # One step more than is played, so that the environment never truncates an episode.
     environment = CartPoleVectorEnv(len(scenarios) * each, max_episode_steps=suite.horizon + 1)
     values = {

@@ -4,15 +4,27 @@ arXiv:1903.12261), with strengths defined relative to the image's range and size
 Shapes: B images, H rows, W columns.
 """
 
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
 from numpy.random import Generator
-from scipy import ndimage
+from pydantic import Field
 
 from engine.protocol import Refused
-from projects.suite import Corruptions, ImageShape
+from projects.declared import Declared
+from projects.schema import Dataset, Model
+from projects.suite import Severity, needs_rows
+from simulations.kind import SuiteKind, SuiteRun
 from simulations.outcomes import Outcomes, Scenario
-from simulations.subject import Subject
 from simulations.trials import UNRECORDED, Measurer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from simulations.evidence import Measurement
+    from simulations.subject import Subject
+
+CorruptionName = Literal["noise", "blur", "shift", "occlusion", "contrast"]
 
 NOISE = 0.5
 """Standard deviation of the noise at severity 1, as a share of the range."""
@@ -24,6 +36,56 @@ OCCLUSION = 0.5
 """Side of the hidden square at severity 1, as a share of the size."""
 CONTRAST = 0.9
 """Contrast lost at severity 1."""
+
+
+class ImageShape(Declared):
+    """How a row of features becomes an image."""
+
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+    low: float
+    """Value of black."""
+    high: float
+    """Value of white."""
+
+
+class Corruptions(SuiteKind):
+    """Held-out images seen through graded corruptions; metric: accuracy."""
+
+    kind: Literal["corruptions"]
+    image: ImageShape
+    corruptions: dict[CorruptionName, list[Severity]]
+    """Severities from 0 (clean) to 1 (the strongest that is defined), per corruption."""
+    gated_up_to: Severity = 1.0
+    """Severities above it are measured and drawn, but not gated."""
+
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what it measures."""
+        return ("accuracy",)
+
+    def misfit(self, model: Model, dataset: Dataset | None) -> str:
+        """Why the suite cannot try the model; empty where it can."""
+        return needs_rows(self, dataset)
+
+    def run(self, run: SuiteRun) -> list[Outcomes]:
+        """Whether every held-out image is named rightly, clean and under every corruption."""
+        rows, labels = run.held_out.labelled_matrix()
+        with run.trials(trials_in(self)) as trials:
+            return measure(self, run.subject, rows, labels, trials)
+
+    def draw(self, measurements: "list[Measurement]") -> "dict[str, Figure]":
+        """Accuracy against severity, a line for each corruption."""
+        from simulations.pictures import curves
+
+        lines = {
+            name: {0.0: "clean", **{s: f"{name} {s:g}" for s in severities}}
+            for name, severities in self.corruptions.items()
+        }
+        figure = curves(measurements, "accuracy", lines, "severity", self.gated_up_to)
+        return {"accuracy_against_severity": figure}
+
+
+KIND = Corruptions
 
 
 def corrupt(
@@ -43,6 +105,8 @@ def _noise(
 
 
 def _blur(images_BHW: np.ndarray, severity: float, shape: ImageShape, _: Generator) -> np.ndarray:
+    from scipy import ndimage
+
     sigma = BLUR * severity * shape.height
     return ndimage.gaussian_filter(images_BHW, (0, sigma, sigma), mode="constant", cval=shape.low)
 
@@ -50,6 +114,8 @@ def _blur(images_BHW: np.ndarray, severity: float, shape: ImageShape, _: Generat
 def _shift(
     images_BHW: np.ndarray, severity: float, shape: ImageShape, generator: Generator
 ) -> np.ndarray:
+    from scipy import ndimage
+
     angles = generator.uniform(0, 2 * np.pi, len(images_BHW))
     shifted = np.empty_like(images_BHW)
     for index, angle in enumerate(angles):
@@ -93,13 +159,13 @@ _CORRUPTIONS = {
 
 
 def trials_in(suite: Corruptions) -> int:
-    """Number of trials that `run` measures."""
+    """Number of trials that `measure` measures."""
     return len(suite.seeds) * (1 + sum(map(len, suite.corruptions.values())))
 
 
-def run(
+def measure(
     suite: Corruptions,
-    subject: Subject,
+    subject: "Subject",
     rows: np.ndarray,
     labels: np.ndarray,
     trials: Measurer = UNRECORDED,
