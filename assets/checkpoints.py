@@ -290,6 +290,7 @@ def _files(dataset: DatasetVersion) -> DatasetFiles:
         train=dataset.train,
         test=dataset.test,
         features=dataset.features,
+        columns=dataset.columns,
         label=dataset.label,
         classes=dataset.classes,
         task=dataset.task,

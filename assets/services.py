@@ -98,6 +98,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     model_version=version.version,
                     artefact=objects.fetch_folder(version.artefact_key, version.artefact_digest),
                     artefact_digest=version.artefact_digest,
+                    dataset_version=version.tags.get("orrery.dataset_version", ""),
                     bento_home=runtime.bento_home(compute.workdir(job)),
                     max_rows=declared.batching.max_rows,
                 ),

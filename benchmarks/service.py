@@ -151,7 +151,7 @@ def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
 def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
     """Address of predictions at the router of a reconciler over the folder of services."""
     artefact = folder / "artefact"
-    digest = export(checkpoint, artefact, None, None)
+    digest = export(checkpoint, artefact, None)
     spec = PackagingSpec(
         job="bench",
         workdir=folder / "work",

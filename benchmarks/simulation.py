@@ -69,7 +69,7 @@ def _artefact(folder: Path) -> tuple[Path, str]:
         AlwaysStanding().eval(), (torch.zeros(2, 4),), dynamic_shapes=shapes
     )
     torch.export.save(program, checkpoint / "model.pt2")
-    return folder / "artefact", export(checkpoint, folder / "artefact", None, None)
+    return folder / "artefact", export(checkpoint, folder / "artefact", None)
 
 
 def _bare(artefact: Path, count: int) -> float:

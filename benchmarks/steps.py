@@ -68,7 +68,7 @@ def _dataset(state: Path) -> DatasetFiles:
         "digits", declared, state
     )
     version = DatasetStore(objects).write("digits", "scans", declared, rows)
-    kept = {"name", "version", "train", "test", "features", "label", "classes", "task"}
+    kept = {"name", "version", "train", "test", "features", "columns", "label", "classes", "task"}
     return DatasetFiles(**version.model_dump(include=kept))
 
 

@@ -8,28 +8,65 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from engine.protocol import Contract
+from engine.runtime.signature import current
 
 ONNX = "model.onnx"
 PROGRAM = "model.pt2"
 SIGNATURE = "signature.json"
 MANIFEST = "manifest.json"
+EXAMPLE = "input_example.json"
+"""Rows by position, as JSON, that every reader of the artefact may try it with."""
 NOTES = "model.json"
 """File in which a trainer may say beside its model what the model's own format cannot."""
 CHUNK_BYTES = 1 << 20
+
+
+Task = Literal["classification", "regression", "control"]
+Actions = Literal["scores", "values"]
+DType = Literal[
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "bool",
+    "string",
+]
 
 
 class TensorSignature(Contract):
     """Name, element type and shape of a tensor without its batch dimension."""
 
     name: str
-    dtype: Literal["float32", "float64", "int64"]
+    dtype: DType
     shape: list[int]
+    columns: list[str] = []
+    """Columns of a row that fill an input, in order; none where rows come by position only."""
 
 
-Actions = Literal["scores", "values"]
+ColumnKind = Literal["number", "integer", "boolean", "category", "text", "date"]
+
+
+class Column(Contract):
+    """One column of the rows that a model takes."""
+
+    name: str
+    kind: ColumnKind
+    nullable: bool = False
+    """Whether a value may be missing."""
+    categories: list[str] = []
+    """Every value of a category."""
+    low: float | None = None
+    high: float | None = None
+    """Declared range of a number."""
 
 
 class ModelNotes(Contract):
@@ -38,20 +75,50 @@ class ModelNotes(Contract):
     actions: Actions = "scores"
     """What the outputs of a control policy are: a score for each of several actions, or the
     values of a continuous action."""
+    inputs: dict[str, list[str]] = {}
+    """Columns that fill each input, in order; by default an input has the name of its column."""
+    answer: str = ""
+    """Output that answers, where several could."""
 
 
 class Signature(Contract):
     """What the model takes and gives, for typed requests and replies."""
 
-    input: TensorSignature
-    output: TensorSignature
-    task: Literal["classification", "regression", "control"]
+    inputs: list[TensorSignature]
+    outputs: list[TensorSignature]
+    task: Task
     classes: list[str] = []
-    """Labels in the order of the output, for classification."""
-    features: list[str] = []
-    """Columns of the dataset in the order of the input."""
+    """Labels in the order of the scores, for classification."""
+    columns: list[Column] = []
+    """Columns of a row, in the order of rows by position; none where a row is one tensor."""
+    answer: str = ""
+    """Output with the scores or the value; by default the first."""
+    probabilities: bool = False
+    """Whether the scores of the classes are probabilities; else they are logits."""
     actions: Actions = "scores"
     """What the outputs of a control policy are."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_todays_form(cls, given: Any) -> Any:
+        return current(given) if isinstance(given, dict) else given
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the columns."""
+        return [column.name for column in self.columns]
+
+    @property
+    def output(self) -> TensorSignature:
+        """The output that answers. Raises StopIteration where there is none of that name."""
+        wanted = self.answer or self.outputs[0].name
+        return next(output for output in self.outputs if output.name == wanted)
+
+    @property
+    def matrix(self) -> TensorSignature | None:
+        """The only input, where it is numbers; None for models that take several, or text."""
+        is_alone = len(self.inputs) == 1 and self.inputs[0].dtype != "string"
+        return self.inputs[0] if is_alone else None
 
 
 class ArtefactCorrupt(Exception):
@@ -130,7 +197,13 @@ def read_signature(folder: Path) -> Signature:
 
 def output_fault(signature: Signature) -> str:
     """Why the outputs do not answer the task, in a sentence; empty where they do."""
-    shape = signature.output.shape
+    output = signature.output
+    shape = output.shape
+    if output.dtype in ("string", "bool"):
+        return (
+            f"got the output {output.name!r} of type {output.dtype}, expected numbers: scores of "
+            "the classes or actions, or a value"
+        )
     if signature.task == "classification":
         classes = len(signature.classes)
         if shape == [classes]:

@@ -2,7 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
+
+from engine.artefact import Column
+from engine.runtime.tensors import TEXT
+
+MICROSECONDS_A_DAY = 86_400_000_000
 
 
 def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
@@ -19,3 +25,20 @@ def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
         system = pafs.FileSystem.from_uri(paths[0])[0]
         paths = [pafs.FileSystem.from_uri(path)[1] for path in paths]
     return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=list(columns))
+
+
+def columns_of(table: pa.Table, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+    """Every column as models take it: float64 with NaN for missing numbers, or text with None.
+
+    Dates are days since 1970-01-01. Raises pyarrow.ArrowException for values of another kind.
+    """
+    return {column.name: _values(table.column(column.name), column.kind) for column in columns}
+
+
+def _values(values: pa.ChunkedArray, kind: str) -> np.ndarray:
+    if kind in TEXT:
+        return np.array(values.cast(pa.string()).to_pylist(), object)
+    if kind == "date":
+        microseconds = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)))
+        return microseconds.cast(pa.int64()).cast(pa.float64()).to_numpy() / MICROSECONDS_A_DAY
+    return values.cast(pa.float64(), safe=False).to_numpy()

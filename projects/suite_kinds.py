@@ -5,8 +5,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from operator import attrgetter
-from typing import Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
@@ -37,7 +36,9 @@ def read_suite(value: Mapping[str, Any]) -> Suite:
     return suite_kinds()[value["kind"]].model_validate(value)
 
 
-_CLASSES = tuple(sorted(suite_kinds().values(), key=attrgetter("__name__")))
-# A union that is known only when the program runs, which type checkers take for any suite.
-AnySuite = Annotated[Union[_CLASSES], Field(discriminator="kind")]  # type: ignore[valid-type]  # noqa: UP007
+if TYPE_CHECKING:
+    AnySuite = Suite
+else:
+    # A union that is known only when the program runs.
+    AnySuite = Annotated[Union[tuple(suite_kinds().values())], Field(discriminator="kind")]  # noqa: UP007
 """A suite of any registered kind, for the schemas of requests."""

@@ -22,6 +22,8 @@ class PackagingSpec(JobSpec):
     model_version: int
     artefact: Path
     artefact_digest: str
+    dataset_version: str = ""
+    """Of the dataset that the model learned from."""
     bento_home: Path
     """Folder of the BentoML store."""
     max_rows: int

@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-from engine.artefact import MANIFEST, ONNX, SIGNATURE, ArtefactCorrupt, read_signature, verify
+import engine.runtime
+from engine.artefact import EXAMPLE, MANIFEST, ONNX, SIGNATURE, ArtefactCorrupt, verify
 from engine.protocol import Refused, write_atomically
+from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.request import RequestReader
 from serving.contract import LARGEST_BODY, MOST_ROWS, PackagingResult, PackagingSpec
 
 SOURCES = Path(__file__).resolve().parent / "bento"
 REQUIREMENTS = ("numpy", "onnxruntime", "prometheus-client", "uvicorn[standard]")
-SERVED = (ONNX, SIGNATURE, MANIFEST, "input_example.json")
+RUNTIME = Path(engine.runtime.__file__).parent
+SERVED = (ONNX, SIGNATURE, MANIFEST, EXAMPLE)
 
 
 def package(spec: PackagingSpec) -> PackagingResult:
@@ -46,6 +49,7 @@ def _write_context(spec: PackagingSpec, context: Path) -> str:
     """Version of the build context, now written: the hash of everything in it."""
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(SOURCES, context, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(RUNTIME, context / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
     (context / "artefact").mkdir()
     for name in SERVED:
         shutil.copy(spec.artefact / name, context / "artefact" / name)
@@ -54,6 +58,7 @@ def _write_context(spec: PackagingSpec, context: Path) -> str:
         "model": spec.model,
         "model_version": spec.model_version,
         "artefact_digest": spec.artefact_digest,
+        "dataset_version": spec.dataset_version,
         "max_rows": spec.max_rows,
         "limits": {"rows": MOST_ROWS, "bytes": LARGEST_BODY},
     }
@@ -96,7 +101,7 @@ def _build(spec: PackagingSpec, context: Path, version: str) -> None:
 
 
 def _example_outputs(artefact: Path) -> np.ndarray:
-    dtype = read_signature(artefact).input.dtype
-    inputs = np.array(json.loads((artefact / "input_example.json").read_bytes()), dtype)
-    session = onnxruntime.InferenceSession(artefact / ONNX, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0])
+    model = OnnxModel(artefact)
+    example = (artefact / EXAMPLE).read_bytes()
+    request = RequestReader(model.signature, MOST_ROWS).read(b'{"inputs": %b}' % example)
+    return model.answers(request.tensors)

@@ -1,50 +1,64 @@
 """The subject of a simulation: an exported artefact, loaded without any training code."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from engine.artefact import ONNX, PROGRAM, Signature, read_signature, verify
+from engine.artefact import PROGRAM, Signature, read_signature, verify
 from engine.protocol import Refused
+from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.predictions import predictions_of, probabilities_of
+from engine.runtime.tensors import Columns, Misfit, tensors_of
 
 ROWS_AT_ONCE = 8192
 
 
 class Subject:
-    """A model version under trial; answers in batches through ONNX Runtime."""
+    """A model version under trial; answers in batches as a service would."""
 
     def __init__(self, folder: Path, digest: str) -> None:
         """Raises engine.artefact.ArtefactCorrupt unless the bytes are those of the digest."""
         verify(folder, digest)
         self._folder = folder
         self.signature: Signature = read_signature(folder)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            folder / ONNX, options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0].name
+        self._model = OnnxModel(folder)
+        self._inputs = [each.model_dump() for each in self.signature.inputs]
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
-        """Raw outputs [rows, ...]."""
-        parts: list[Any] = [
-            self._session.run(None, {self._input: rows[start : start + ROWS_AT_ONCE]})[0]
-            for start in range(0, len(rows), ROWS_AT_ONCE)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        """Scores or values [rows, ...] for rows that fill the only input."""
+        tensors = {self._inputs[0]["name"]: rows}
+        return self._model.answers_in_parts(tensors, ROWS_AT_ONCE)
 
     def choices(self, rows: np.ndarray) -> np.ndarray:
         """Most likely class or action, int64 [rows]."""
         return self.outputs(rows).argmax(axis=1)
+
+    def answers(self, columns: Columns) -> np.ndarray:
+        """Scores or values [rows, ...] for rows by column. Raises Refused."""
+        try:
+            tensors = tensors_of(columns, self._inputs)
+        except Misfit as error:
+            raise Refused(str(error)) from error
+        return self._model.answers_in_parts(tensors, ROWS_AT_ONCE)
+
+    def scores(self, columns: Columns) -> np.ndarray:
+        """Probabilities of the classes [rows, classes], or predicted values [rows], float64."""
+        answers = self.answers(columns)
+        probabilities = probabilities_of(self._model.signature, answers)
+        if probabilities is None:
+            return answers.reshape(len(answers)).astype(np.float64)
+        return probabilities
+
+    def predictions(self, columns: Columns) -> list:
+        """Class name, action or value of each row, as a service answers."""
+        return predictions_of(self._model.signature, self.answers(columns))
 
     @property
     def program(self) -> Path:
         """File of the differentiable program. Raises Refused where the artefact has none."""
         if not (self._folder / PROGRAM).exists():
             raise Refused(
-                f"a gradient attack needs {PROGRAM} in the artefact, and it has only {ONNX}; "
-                f"let the trainer leave {PROGRAM} in its last checkpoint"
+                f"a gradient attack needs {PROGRAM} in the artefact, and it has none; let the "
+                f"trainer leave {PROGRAM} in its last checkpoint"
             )
         return self._folder / PROGRAM

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.artefact import Signature
+from engine.artefact import Column, Signature
 from engine.protocol import Contract, JobResult, JobSpec
 
 
@@ -18,6 +18,9 @@ class DatasetFiles(Contract):
     test: list[str]
     """Paths or s3:// addresses."""
     features: list[str]
+    """Columns of numbers and booleans."""
+    columns: list[Column] = []
+    """Every column that a model may learn from."""
     label: str | None
     classes: list[str] = []
     """Distinct labels in sorted order, where the label is discrete."""

@@ -1,6 +1,5 @@
 """Rows of a dataset version as arrays."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +66,3 @@ def _local(files: Sequence[str], folder: Path) -> list[str]:
             draft.replace(target)
         here.append(str(target))
     return here
-
-
-def as_json(rows: np.ndarray) -> str:
-    """Rows as JSON, for input examples."""
-    return json.dumps(rows.tolist())

@@ -1,39 +1,79 @@
-"""Evaluation of an artefact on the held-out split, and the pictures a person looks at."""
+"""Evaluation of an artefact on the held-out split, and the pictures a person looks at.
+
+Shapes: U rows, C classes.
+"""
 
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix, f1_score, mean_absolute_error, r2_score
+from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
+from engine.artefact import Signature, read_signature
+from engine.rows import columns_of, read_rows
+from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.predictions import probabilities_of
+from engine.runtime.tensors import tensors_of
+from engine.task_metrics import BINS, metrics_of
 from training.contract import DatasetFiles
-from training.data import split_arrays
-from training.export import open_onnx, predict
+
+ROWS_AT_ONCE = 8192
+MOST_CURVES = 10
+"""Classes that have a curve of their own in a picture."""
 
 
 def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str, float]:
-    """Metrics of the held-out split, named `test_...`; draws a confusion matrix or a scatter.
+    """Metrics of the held-out split, named `test_...`, and under `baseline_...` those of a model
+    that always answers the most frequent class or the mean; draws what shows them.
 
-    Classification: accuracy and macro F1. Regression: mean absolute error and R squared.
+    Empty where the model's rows are no columns of the dataset.
     """
-    features, targets = split_arrays(dataset.model_dump(), "test")
-    outputs = predict(open_onnx(artefact), features)
+    signature = read_signature(artefact)
+    if not signature.columns or dataset.label is None:
+        return {}
+    table = read_rows(dataset.test, [*signature.features, dataset.label])
+    truth = targets_of(table, dataset)
+    scores = _scores(artefact, signature, table)
+    known = read_rows(dataset.train, [dataset.label])
+    baseline = _baseline(targets_of(known, dataset), truth, dataset)
+    task = "classification" if dataset.classes else "regression"
+    measured = {"test_rows": float(len(truth))}
+    for name, metric in metrics_of(task).items():
+        measured[f"test_{name}"] = metric.of(truth, scores)
+        measured[f"baseline_{name}"] = metric.of(truth, baseline)
+    if dataset.classes:
+        _draw_classes(truth, scores, dataset.classes, pictures)
+    else:
+        _draw_scatter(truth, scores, pictures / "predicted_against_true.png")
+        _draw_residuals(truth, scores, pictures / "residuals.png")
+    return {name: value for name, value in measured.items() if np.isfinite(value)}
+
+
+def targets_of(table: pa.Table, dataset: DatasetFiles) -> np.ndarray:
+    """Positions of the classes int64 [U], or values float64 [U]."""
+    labels = table.column(dataset.label)
     if not dataset.classes:
-        predicted = outputs.reshape(len(targets))
-        _draw_scatter(targets, predicted, pictures / "predicted_against_true.png")
-        return {
-            "test_mean_absolute_error": float(mean_absolute_error(targets, predicted)),
-            "test_r2": float(r2_score(targets, predicted)),
-            "test_rows": float(len(targets)),
-        }
-    predicted = outputs.argmax(axis=1)
-    matrix = confusion_matrix(targets, predicted, labels=range(len(dataset.classes)))
-    _draw_confusion(matrix, dataset.classes, pictures / "confusion_matrix.png")
-    return {
-        "test_accuracy": float((predicted == targets).mean()),
-        "test_macro_f1": float(f1_score(targets, predicted, average="macro")),
-        "test_rows": float(len(targets)),
-    }
+        return labels.to_numpy().astype(np.float64)
+    position = {name: index for index, name in enumerate(dataset.classes)}
+    return np.array([position.get(str(value), -1) for value in labels.to_pylist()], np.int64)
+
+
+def _scores(artefact: Path, signature: Signature, table: pa.Table) -> np.ndarray:
+    model = OnnxModel(artefact)
+    inputs = [each.model_dump() for each in signature.inputs]
+    tensors = tensors_of(columns_of(table, signature.columns), inputs)
+    answers = model.answers_in_parts(tensors, ROWS_AT_ONCE)
+    probabilities = probabilities_of(model.signature, answers)
+    return answers.reshape(len(answers)).astype(float) if probabilities is None else probabilities
+
+
+def _baseline(learned: np.ndarray, truth: np.ndarray, dataset: DatasetFiles) -> np.ndarray:
+    """Scores of the model that knows the labels of the training rows alone."""
+    if not dataset.classes:
+        return np.full(len(truth), learned.mean())
+    shares = np.bincount(learned[learned >= 0], minlength=len(dataset.classes)) / len(learned)
+    return np.tile(shares, (len(truth), 1))
 
 
 def draw_curves(history: list[dict[str, float]], path: Path) -> None:
@@ -48,6 +88,17 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
         axes.set(title=name, xlabel="step")
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=90)
+
+
+def _draw_classes(
+    truth: np.ndarray, scores: np.ndarray, classes: list[str], pictures: Path
+) -> None:
+    known = truth >= 0
+    matrix = confusion_matrix(truth[known], scores[known].argmax(1), labels=range(len(classes)))
+    _draw_confusion(matrix, classes, pictures / "confusion_matrix.png")
+    _draw_calibration(truth, scores, pictures / "calibration.png")
+    shown = [1] if len(classes) == 2 else range(min(len(classes), MOST_CURVES))
+    _draw_roc_and_pr(truth, scores, {c: classes[c] for c in shown}, pictures / "roc_and_pr.png")
 
 
 def _draw_confusion(matrix: np.ndarray, classes: list[str], path: Path) -> None:
@@ -66,14 +117,55 @@ def _draw_confusion(matrix: np.ndarray, classes: list[str], path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def _draw_calibration(truth: np.ndarray, scores: np.ndarray, path: Path) -> None:
+    confidence, right = scores.max(axis=1), scores.argmax(axis=1) == truth
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    bins = [place == b for b in np.unique(place)]
+    axes.plot([confidence[b].mean() for b in bins], [right[b].mean() for b in bins], marker="o")
+    axes.set(xlabel="confidence", ylabel="accuracy", title="Calibration, held-out split")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    figure.savefig(path, dpi=90)
+
+
+def _draw_roc_and_pr(
+    truth: np.ndarray, scores: np.ndarray, classes: dict[int, str], path: Path
+) -> None:
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    roc, pr = figure.subplots(1, 2)
+    for position, name in classes.items():
+        is_class = truth == position
+        if is_class.all() or not is_class.any():
+            continue
+        false, true, _ = roc_curve(is_class, scores[:, position])
+        roc.plot(false, true, label=name)
+        precision, recall, _ = precision_recall_curve(is_class, scores[:, position])
+        pr.plot(recall, precision, label=name)
+    roc.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    pr.set(xlabel="recall", ylabel="precision", title="Precision and recall")
+    if roc.get_legend_handles_labels()[0]:
+        roc.legend(fontsize="small")
+    figure.savefig(path, dpi=90)
+
+
 def _draw_scatter(targets: np.ndarray, predicted: np.ndarray, path: Path) -> None:
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.scatter(targets, predicted, s=6, alpha=0.5)
-    low, high = (
-        float(min(targets.min(), predicted.min())),
-        float(max(targets.max(), predicted.max())),
-    )
+    low = float(min(targets.min(), predicted.min()))
+    high = float(max(targets.max(), predicted.max()))
     axes.plot([low, high], [low, high], color="grey", linewidth=1)
     axes.set(xlabel="true", ylabel="predicted", title="Held-out split")
+    figure.savefig(path, dpi=90)
+
+
+def _draw_residuals(targets: np.ndarray, predicted: np.ndarray, path: Path) -> None:
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(predicted, targets - predicted, s=6, alpha=0.5)
+    axes.axhline(0, color="grey", linewidth=1)
+    axes.set(xlabel="predicted", ylabel="true less predicted", title="Residuals, held-out split")
     figure.savefig(path, dpi=90)

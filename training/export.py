@@ -1,43 +1,27 @@
 """The export: from what a trainer left in its last checkpoint to a sealed artefact."""
 
+import json
 import logging
 import shutil
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import onnxruntime
 import torch
 from pydantic import ValidationError
 
-from engine.artefact import (
-    NOTES,
-    ONNX,
-    PROGRAM,
-    SIGNATURE,
-    ModelNotes,
-    Signature,
-    TensorSignature,
-    output_fault,
-    seal,
-)
+from engine.artefact import EXAMPLE, NOTES, ONNX, PROGRAM, SIGNATURE, ModelNotes, seal
 from engine.protocol import Refused, write_atomically
+from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.tensors import Tensors
 from training.contract import DatasetFiles
-from training.data import as_json
+from training.signature import example_of, signature_of
 
 TOLERANCE = 1e-4
 """Largest difference between the ONNX and PyTorch outputs, relative to the outputs' scale."""
-DTYPES: dict[str, Literal["float32", "float64", "int64"]] = {
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(int64)": "int64",
-}
 
 
-def export(
-    checkpoint: Path, folder: Path, dataset: DatasetFiles | None, example: np.ndarray | None
-) -> str:
+def export(checkpoint: Path, folder: Path, dataset: DatasetFiles | None) -> str:
     """Content hash of the artefact now in `folder`.
 
     A trainer leaves `model.pt2` (`torch.export.save`, first input dimension dynamic) or
@@ -58,13 +42,13 @@ def export(
             "them beside the state: add torch.export.save(torch.export.export(model, ...), "
             f"'{PROGRAM}') before the last ray.train.report"
         )
-    signature = _signature(folder, dataset, _notes(checkpoint))
+    signature = signature_of(folder, dataset, _notes(checkpoint))
     write_atomically(folder / SIGNATURE, signature.model_dump_json(indent=2))
-    if example is None:
-        example = np.zeros((2, *signature.input.shape), signature.input.dtype)
-    write_atomically(folder / "input_example.json", as_json(example[:2]))
+    rows, tensors = example_of(signature, dataset)
+    write_atomically(folder / EXAMPLE, json.dumps(rows))
+    _require_an_answer(folder, tensors)
     if program.exists():
-        _require_agreement(folder, example)
+        _require_agreement(folder, tensors)
     return seal(folder)
 
 
@@ -79,18 +63,6 @@ def _write_onnx(folder: Path) -> None:
     exported.save(folder / ONNX)
 
 
-def open_onnx(folder: Path) -> onnxruntime.InferenceSession:
-    """Session over the artefact's ONNX model, on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(folder / ONNX, options, providers=["CPUExecutionProvider"])
-
-
-def predict(session: onnxruntime.InferenceSession, rows: np.ndarray) -> np.ndarray:
-    """Outputs [rows, ...] of the model."""
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: rows})[0])
-
-
 def _notes(checkpoint: Path) -> ModelNotes:
     """What the trainer says of its model. Raises Refused."""
     try:
@@ -103,49 +75,21 @@ def _notes(checkpoint: Path) -> ModelNotes:
         ) from error
 
 
-def _signature(folder: Path, dataset: DatasetFiles | None, notes: ModelNotes) -> Signature:
-    session = open_onnx(folder)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
+def _require_an_answer(folder: Path, tensors: Tensors) -> None:
+    """Return when the model answers its example. Raises Refused."""
+    try:
+        OnnxModel(folder).answers(tensors)
+    except Exception as error:
         raise Refused(
-            f"the model has {len(inputs)} inputs and {len(outputs)} outputs, expected one of each"
-        )
-    signature = Signature(
-        input=_tensor(inputs[0]),
-        output=_tensor(outputs[0]),
-        task=_task(dataset),
-        classes=dataset.classes if dataset else [],
-        features=dataset.features if dataset else [],
-        actions=notes.actions,
-    )
-    if fault := output_fault(signature):
-        raise Refused(f"the exported model cannot be used: {fault}")
-    return signature
+            f"ONNX Runtime cannot run the exported model on two rows of the dataset: {error}"
+        ) from error
 
 
-def _task(dataset: DatasetFiles | None) -> Literal["classification", "regression", "control"]:
-    if dataset is None:
-        return "control"
-    return dataset.task or ("classification" if dataset.classes else "regression")
-
-
-def _tensor(node: onnxruntime.NodeArg) -> TensorSignature:
-    if node.type not in DTYPES:
-        raise Refused(f"{node.name} is {node.type}, expected one of {', '.join(DTYPES)}")
-    shape = node.shape[1:]
-    if not isinstance(node.shape[0], str) or not all(isinstance(size, int) for size in shape):
-        raise Refused(
-            f"{node.name} has shape {node.shape}, expected a dynamic first dimension and fixed "
-            "others: pass dynamic_shapes=({0: torch.export.Dim('batch')},) to torch.export.export"
-        )
-    return TensorSignature(name=node.name, dtype=DTYPES[node.type], shape=shape)
-
-
-def _require_agreement(folder: Path, example: np.ndarray) -> None:
+def _require_agreement(folder: Path, tensors: Tensors) -> None:
     program = torch.export.load(folder / PROGRAM).module()
     with torch.no_grad():
-        expected = program(torch.from_numpy(example)).numpy()
-    got = predict(open_onnx(folder), example)
+        expected = program(*(torch.from_numpy(tensor) for tensor in tensors.values())).numpy()
+    got = OnnxModel(folder).answers(tensors)
     scale = max(1.0, float(np.abs(expected).max()))
     difference = float(np.abs(got - expected).max()) / scale
     if difference > TOLERANCE:

@@ -23,7 +23,6 @@ from engine.progress import history_of
 from engine.protocol import Refused, TryAgain, end_process, run_engine
 from training import journal, worker
 from training.contract import TrainingResult, TrainingSpec
-from training.data import split_arrays
 from training.rehearsal import rehearse
 
 RAY_START_ATTEMPTS = 3
@@ -171,8 +170,7 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir()
     artefact = spec.workdir / "artefact"
-    example = split_arrays(spec.dataset.model_dump(), "train")[0] if spec.dataset else None
-    digest = export(checkpoint, artefact, spec.dataset, example)
+    digest = export(checkpoint, artefact, spec.dataset)
     packages = spec.workdir / "packages.txt"
     packages.write_text(_packages())
     history = history_of(spec.workdir)

@@ -121,16 +121,17 @@ class ChangeService(Input):
 class Predict(Input):
     """Rows to predict: exactly one of `inputs` and `rows`.
 
-    Every value is a JSON number that the model's input type can hold: no text, null, true, false,
-    NaN or infinity. A row for which the model gives no finite number is refused.
+    Values are what the columns of the model take (see the service's `/docs.json`): a number, a
+    text or one of the categories, true or false, or a date of ISO 8601; null where a value may be
+    missing. A row for which the model gives no finite number is refused.
     """
 
     id: Id
     # `Any`, because the replica checks the values: router and gateway refuse with the same words.
     inputs: list[list[Any]] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
-    """One list of values per row, in the order of the features."""
+    """One list of values per row, in the order of the columns."""
     rows: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=MOST_ROWS)
-    """One object per row, by feature name, where the model has named features."""
+    """One object per row, by column name, where the model has columns."""
 
 
 class Prediction(Output):
@@ -140,7 +141,15 @@ class Prediction(Output):
     """Raw outputs of the model by row; every number is finite."""
     predictions: list[Any] = []
     """Class, action or value by row."""
+    classes: list[str] = []
+    """Names of the classes, in the order of the probabilities."""
+    probabilities: list[list[float]] = []
+    """Probability of each class by row, where the model has classes."""
     model_version: int
+    dataset_version: str = ""
+    """Version of the dataset that the model learned from."""
+    request_id: str = ""
+    """Identity of the request, as the request log has it."""
 
 
 DEPLOY = Operation(

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from engine.artefact import Column
 from engine.bucket import BucketSettings
 from projects.dataset import Dataset, Split, Task
 from projects.nearest import hint
 from resources.datasets.arrow import pc
-from resources.datasets.columns import UnusableColumns, is_number, plain, with_types
+from resources.datasets.columns import UnusableColumns, plain, with_types
+from resources.datasets.features import features_of
 from resources.datasets.profiling import class_counts_of, profile_of
 from resources.datasets.remarks import Remark, bounded, merged
 from resources.datasets.sources.rows import SourceRows
@@ -29,6 +31,8 @@ from resources.storage.object_store import ObjectMissing, ObjectStore
 
 ROWS_AT_ONCE = 65_536
 SPLIT = "split"
+NUMERIC = ("number", "integer", "boolean")
+"""Kinds of columns that trainers of numbers alone learn from."""
 WIDE = 1_000
 """Columns above which files are written without dictionaries and statistics."""
 
@@ -196,7 +200,7 @@ class _Prepared(NamedTuple):
     table: pa.Table
     remarks: list[Remark]
     decision: Decision | None
-    features: list[str]
+    columns: list[Column]
 
     @property
     def task(self) -> Task | None:
@@ -222,9 +226,9 @@ def _prepared(rows: SourceRows, declared: Dataset) -> _Prepared:
     if labels is not None:
         decision = decide(declared.label or "", labels, declared.task)
     other = (declared.label, *rows.bookkeeping)
-    features = [f.name for f in table.schema if is_number(f.type) and f.name not in other]
+    columns = features_of(table, declared, [name for name in other if name])
     split = split_of(table.num_rows, labels, declared.split, decision and decision.task)
-    return _Prepared(table.append_column(SPLIT, pa.array(split)), remarks, decision, features)
+    return _Prepared(table.append_column(SPLIT, pa.array(split)), remarks, decision, columns)
 
 
 def _described(
@@ -239,7 +243,8 @@ def _described(
         uri="",
         train=files.train,
         test=files.test,
-        features=prepared.features,
+        features=[c.name for c in prepared.columns if c.kind in NUMERIC],
+        columns=prepared.columns,
         label=declared.label,
         classes=classes_of(table.column(class_label)) if class_label else [],
         bytes=files.bytes,

@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from engine.artefact import Column
 from engine.protocol import Contract
 from projects.dataset import Dataset, Task
 from resources.datasets.profiling import Profile
@@ -32,6 +33,10 @@ class DatasetVersion(Contract):
     test: list[str]
     """Parquet files of each split."""
     features: list[str]
+    """Columns of numbers and booleans."""
+    columns: list[Column] = []
+    """Columns that models may learn from; those of versions that were written without are the
+    features."""
     label: str | None
     classes: list[str]
     bytes: int
@@ -57,10 +62,14 @@ class DatasetVersion(Contract):
         return self.profile.rows
 
     def model_post_init(self, context: Any) -> None:
-        """Versions that were written without a task had classes or a number to predict."""
+        """Versions that were written without a task had classes or a number to predict, and learned
+        from their numbers."""
         if self.task is None and self.label is not None:
             task = "classification" if self.classes else "regression"
             object.__setattr__(self, "task", task)
+        if not self.columns and self.features:
+            numbers = [Column(name=name, kind="number", nullable=True) for name in self.features]
+            object.__setattr__(self, "columns", numbers)
 
 
 def declaration_digest(declared: Dataset) -> str:

@@ -6,7 +6,6 @@ duplicate: an artefact of an mlflow_run has one version.
 partial write: artefact files are logged before the version points at them.
 """
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.artefact import ONNX, Signature
+import numpy as np
+
+from engine.artefact import EXAMPLE, ONNX, Signature, TensorSignature
+from engine.runtime.request import RequestReader
 from resources.tracking.connection import MlflowConnection
 
 DIGEST_TAG = "orrery.artefact_digest"
 REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
+MOST_EXAMPLE_ROWS = 16
 # The default store is the process's, and another thread would put back what it found there.
 _DEFAULT_STORE = threading.Lock()
 
@@ -86,18 +89,19 @@ class Registry(MlflowConnection):
         return self.version(name, int(newest.version))
 
     def _log_model(self, name: str, artefact: Path, run_id: str, signature: Signature) -> None:
-        import numpy as np
         import onnx
         from mlflow import onnx as flavor
         from mlflow.models import Model, ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        def spec(tensor: Any) -> Schema:
-            return Schema([TensorSpec(np.dtype(tensor.dtype), (-1, *tensor.shape), tensor.name)])
+        def schema(tensors: list[TensorSignature]) -> Schema:
+            return Schema(
+                [TensorSpec(_dtype(each), (-1, *each.shape), each.name) for each in tensors]
+            )
 
-        example = np.array(
-            json.loads((artefact / "input_example.json").read_bytes()), signature.input.dtype
-        )
+        example = (artefact / EXAMPLE).read_bytes()
+        request = RequestReader(signature.model_dump(mode="json"), MOST_EXAMPLE_ROWS)
+        tensors = request.read(b'{"inputs": %b}' % example).tensors
         experiment = self._client.get_run(run_id).info.experiment_id
         # Model.log would prefer the experiment of the process to that of the run.
         logged = self._client.create_logged_model(experiment, "model", source_run_id=run_id)
@@ -111,8 +115,8 @@ class Registry(MlflowConnection):
                 run_id=run_id,
                 onnx_model=onnx.load(artefact / ONNX),
                 onnx_execution_providers=["CPUExecutionProvider"],
-                signature=ModelSignature(spec(signature.input), spec(signature.output)),
-                input_example={signature.input.name: example},
+                signature=ModelSignature(schema(signature.inputs), schema([signature.output])),
+                input_example=tensors,
                 # Given, because MLflow takes most of a minute to infer them.
                 pip_requirements=list(REQUIREMENTS),
             )
@@ -210,3 +214,8 @@ class Registry(MlflowConnection):
             aliases=tuple(sorted(named)),
             created_at=version.creation_timestamp / 1000,
         )
+
+
+def _dtype(tensor: TensorSignature) -> np.dtype:
+    # MLflow's own type for text of any length.
+    return np.dtype("O" if tensor.dtype == "string" else tensor.dtype)

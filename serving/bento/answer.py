@@ -1,26 +1,32 @@
 """Answers predictions: a bare ASGI application over ONNX Runtime.
 
-`POST /predict` takes `{"inputs": [[...], ...]}`, or `{"rows": [{"feature": value}, ...]}` where
-the model has named features. `/example` is what it answers to the example that was registered with
+`POST /predict` takes `{"inputs": [[...], ...]}`, or `{"rows": [{"column": value}, ...]}` where
+the model has columns. `/example` is what it answers to the example that was registered with
 the model, `/docs.json` the OpenAPI document, made from the signature.
 """
 
 import hashlib
 import json
 import os
+import uuid
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from batching import Batcher
 from openapi import openapi
-from prediction_request import BadRequest, RequestReader
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 from request_log import RequestLog
+from runtime.bad_request import BadRequest
+from runtime.onnx_model import FILE, OnnxModel, zeros
+from runtime.predictions import predictions_of, probabilities_of
+from runtime.request import RequestReader
+from runtime.tensors import Tensors
 
 HERE = Path(__file__).resolve().parent
+DIGITS = 6
+"""Decimals of a probability."""
 
 REQUESTS = Counter("predict_requests", "Requests by HTTP status.", ["status"])
 SECONDS = Histogram(
@@ -43,34 +49,32 @@ class Model:
         artefact = folder / "artefact"
         manifest = json.loads((artefact / "manifest.json").read_bytes())
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-        onnx = (artefact / "model.onnx").read_bytes()
-        if digest != self.identity["artefact_digest"] or (
-            hashlib.sha256(onnx).hexdigest() != manifest["model.onnx"]
-        ):
+        if digest != self.identity["artefact_digest"]:
             raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self.signature = json.loads((artefact / "signature.json").read_bytes())
+        self._model = OnnxModel(artefact, manifest[FILE])
+        self.signature = self._model.signature
         self.example = (artefact / "input_example.json").read_bytes()
-        self._name = self.signature["input"]["name"]
-        self._classes = self.signature["classes"]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            onnx, options, providers=["CPUExecutionProvider"]
-        )
-        taken = self.signature["input"]
-        self.outputs(np.zeros((1, *taken["shape"]), np.dtype(taken["dtype"])))
+        # The first call of a model takes longer than others.
+        self._model.answers(zeros(self.signature))
 
-    def outputs(self, rows: np.ndarray) -> np.ndarray:
-        """Raw outputs [rows, ...]."""
-        return self._session.run(None, {self._name: rows})[0]
+    def outputs(self, tensors: Tensors) -> np.ndarray:
+        """Scores or values [rows, ...]."""
+        return self._model.answers(tensors)
 
-    def predictions(self, outputs: np.ndarray) -> list[Any]:
-        """Class names, action numbers, or values."""
-        if self.signature["task"] == "regression":
-            return outputs.reshape(len(outputs), -1).squeeze(1).tolist()
-        best = outputs.argmax(axis=1).tolist()
-        return [self._classes[index] for index in best] if self._classes else best
+    def answer(self, outputs: np.ndarray) -> dict[str, Any]:
+        """What is answered of the outputs."""
+        answer = {
+            "predictions": predictions_of(self.signature, outputs),
+            "outputs": outputs.tolist(),
+            "model_version": self.identity["model_version"],
+            "dataset_version": self.identity["dataset_version"],
+            "request_id": uuid.uuid4().hex,
+        }
+        probabilities = probabilities_of(self.signature, outputs)
+        if probabilities is not None:
+            answer["classes"] = self.signature["classes"]
+            answer["probabilities"] = probabilities.round(DIGITS).tolist()
+        return answer
 
 
 class App:
@@ -122,24 +126,20 @@ class App:
         self._answered[status].inc()
         SECONDS.observe(perf_counter() - started)
         if self._log and rows is not None:
-            self._log.add(rows, answer["predictions"], answer["model_version"])
+            self._log.add(rows, answer)
 
-    async def _answer(self, body: bytes) -> tuple[int, dict[str, Any], np.ndarray | None]:
+    async def _answer(self, body: bytes) -> tuple[int, dict[str, Any], Any]:
         """Status and answer, and the rows that were predicted where there is a prediction."""
         try:
-            rows = self._reader.rows(body)
-            outputs = await self._batcher.outputs(rows)
+            request = self._reader.read(body)
+            outputs = await self._batcher.outputs(request.tensors)
             _require_finite(outputs)
-            answer = {
-                "predictions": self._model.predictions(outputs),
-                "outputs": outputs.tolist(),
-                "model_version": self._model.identity["model_version"],
-            }
+            answer = self._model.answer(outputs)
         except BadRequest as error:
             return error.status, _refusal(error), None
         except Exception as error:
             return 500, {"error": f"the model failed: {type(error).__name__}"}, None
-        return 200, answer, rows
+        return 200, answer, request.rows
 
     async def _reply(
         self, send: Any, status: int, body: bytes, kind: bytes = b"application/json"

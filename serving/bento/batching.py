@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 import numpy as np
+from runtime.tensors import Tensors, joined, rows_in
 
 INLINE_S = 0.001
 """A model whose call takes less runs inside the event loop."""
@@ -22,17 +23,17 @@ class Batcher:
 
     def __init__(
         self,
-        model: Callable[[np.ndarray], np.ndarray],
+        model: Callable[[Tensors], np.ndarray],
         max_rows: int,
         observe: Callable[[int], None],
     ) -> None:
         self._model, self._max_rows, self._observe = model, max_rows, observe
-        self._waiting: deque[tuple[np.ndarray, asyncio.Future]] = deque()
+        self._waiting: deque[tuple[Tensors, asyncio.Future]] = deque()
         self._is_scheduled = False
         self._pace_s = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
-    async def outputs(self, rows: np.ndarray) -> np.ndarray:
+    async def outputs(self, rows: Tensors) -> np.ndarray:
         """Outputs of the model for the rows."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
@@ -44,23 +45,23 @@ class Batcher:
 
     def _call(self) -> None:
         batch = self._take()
-        rows = batch[0][0] if len(batch) == 1 else np.concatenate([r for r, _ in batch])
-        self._observe(len(rows))
+        rows = joined([tensors for tensors, _ in batch])
+        self._observe(rows_in(rows))
         if self._pace_s < INLINE_S:
             self._deliver(batch, self._timed(rows))
             return
         running = asyncio.get_running_loop().run_in_executor(self._thread, self._timed, rows)
         running.add_done_callback(lambda done: self._deliver(batch, done.result()))
 
-    def _take(self) -> list[tuple[np.ndarray, asyncio.Future]]:
+    def _take(self) -> list[tuple[Tensors, asyncio.Future]]:
         batch = [self._waiting.popleft()]
-        count = len(batch[0][0])
-        while self._waiting and count + len(self._waiting[0][0]) <= self._max_rows:
+        count = rows_in(batch[0][0])
+        while self._waiting and count + rows_in(self._waiting[0][0]) <= self._max_rows:
             batch.append(self._waiting.popleft())
-            count += len(batch[-1][0])
+            count += rows_in(batch[-1][0])
         return batch
 
-    def _timed(self, rows: np.ndarray) -> np.ndarray | Exception:
+    def _timed(self, rows: Tensors) -> np.ndarray | Exception:
         started = perf_counter()
         try:
             return self._model(rows)
@@ -70,7 +71,7 @@ class Batcher:
             self._pace_s += 0.2 * (perf_counter() - started - self._pace_s)
 
     def _deliver(
-        self, batch: list[tuple[np.ndarray, asyncio.Future]], outputs: np.ndarray | Exception
+        self, batch: list[tuple[Tensors, asyncio.Future]], outputs: np.ndarray | Exception
     ) -> None:
         start = 0
         for rows, answer in batch:
@@ -79,8 +80,8 @@ class Batcher:
             elif isinstance(outputs, Exception):
                 answer.set_exception(outputs)
             else:
-                answer.set_result(outputs[start : start + len(rows)])
-            start += len(rows)
+                answer.set_result(outputs[start : start + rows_in(rows)])
+            start += rows_in(rows)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._call)
         else:

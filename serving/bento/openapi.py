@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from runtime.signature import is_matrix
+
 ERROR = {
     "type": "object",
     "required": ["error", "kind"],
@@ -12,10 +14,18 @@ ERROR = {
     },
 }
 RULES = (
-    "Exactly one of `inputs` and `rows`, at most {rows} rows and {bytes} bytes. Every "
-    "value is a JSON number that the model's input type can hold: no text, null, true, false, NaN "
-    "or infinity. A row for which the model gives no finite number is refused (422)."
+    "Exactly one of `inputs` and `rows`, at most {rows} rows and {bytes} bytes. Every value is "
+    "what its column takes; numbers are such as the model's input type can hold, so no NaN and no "
+    "infinity. A row for which the model gives no finite number is refused (422)."
 )
+KINDS: dict[str, dict[str, Any]] = {
+    "number": {"type": "number"},
+    "integer": {"type": "integer"},
+    "boolean": {"type": "boolean"},
+    "category": {"type": "string"},
+    "text": {"type": "string"},
+    "date": {"type": "string", "description": "Date or time of ISO 8601."},
+}
 
 
 def openapi(signature: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
@@ -46,19 +56,40 @@ def openapi(signature: dict[str, Any], identity: dict[str, Any]) -> dict[str, An
 
 
 def _request(signature: dict[str, Any], most_rows: int) -> dict[str, Any]:
-    row: dict[str, Any] = _number(signature)
-    for size in reversed(signature["input"]["shape"]):
-        row = {"type": "array", "items": row, "minItems": size, "maxItems": size}
-    alternatives = [_one_of("inputs", row, most_rows, "Rows in the order of the features.")]
-    if features := signature["features"]:
+    columns = signature["columns"]
+    if not columns or is_matrix(signature):
+        taken = signature["inputs"][0]
+        row: dict[str, Any] = _number(taken["dtype"])
+        for size in reversed(taken["shape"]):
+            row = {"type": "array", "items": row, "minItems": size, "maxItems": size}
+    else:
+        row = {
+            "type": "array",
+            "prefixItems": [_value(column) for column in columns],
+            "minItems": len(columns),
+            "maxItems": len(columns),
+        }
+    alternatives = [_one_of("inputs", row, most_rows, "Rows in the order of the columns.")]
+    if columns:
         named = {
             "type": "object",
-            "required": features,
-            "properties": {name: _number(signature) for name in features},
+            "required": [each["name"] for each in columns if not each.get("nullable")],
+            "properties": {column["name"]: _value(column) for column in columns},
             "additionalProperties": False,
         }
-        alternatives.append(_one_of("rows", named, most_rows, "Rows by feature name."))
+        alternatives.append(_one_of("rows", named, most_rows, "Rows by column name."))
     return alternatives[0] if len(alternatives) == 1 else {"type": "object", "oneOf": alternatives}
+
+
+def _value(column: dict[str, Any]) -> dict[str, Any]:
+    """Schema of a value of the column."""
+    schema: dict[str, Any] = dict(KINDS[column["kind"]])
+    if column.get("categories"):
+        schema["enum"] = column["categories"]
+    for side, word in (("low", "minimum"), ("high", "maximum")):
+        if column.get(side) is not None:
+            schema[word] = column[side]
+    return {"anyOf": [schema, {"type": "null"}]} if column.get("nullable") else schema
 
 
 def _one_of(name: str, row: dict[str, Any], most: int, description: str) -> dict[str, Any]:
@@ -71,23 +102,31 @@ def _one_of(name: str, row: dict[str, Any], most: int, description: str) -> dict
     }
 
 
-def _number(signature: dict[str, Any]) -> dict[str, Any]:
-    is_whole = signature["input"]["dtype"].startswith(("int", "uint"))
-    return {"type": "integer" if is_whole else "number"}
+def _number(dtype: str) -> dict[str, Any]:
+    return {"type": "integer" if dtype.startswith(("int", "uint")) else "number"}
 
 
 def _answer(signature: dict[str, Any]) -> dict[str, Any]:
     classes = signature["classes"]
-    prediction = {"enum": classes} if classes else {"type": "number"}
-    return {
-        "type": "object",
-        "required": ["predictions", "outputs", "model_version"],
-        "properties": {
-            "predictions": {"type": "array", "items": prediction},
-            "outputs": {"type": "array", "description": "Raw outputs, finite numbers, by row."},
-            "model_version": {"type": "integer"},
-        },
+    prediction: dict[str, Any] = {"enum": classes} if classes else {"type": "number"}
+    if signature.get("actions") == "values":
+        prediction = {"type": "array", "items": {"type": "number"}}
+    properties: dict[str, Any] = {
+        "predictions": {"type": "array", "items": prediction},
+        "outputs": {"type": "array", "description": "Raw outputs, finite numbers, by row."},
+        "model_version": {"type": "integer"},
+        "dataset_version": {"type": "string"},
+        "request_id": {"type": "string"},
     }
+    if classes:
+        share = {"type": "number", "minimum": 0, "maximum": 1}
+        properties["classes"] = {"const": classes}
+        properties["probabilities"] = {
+            "type": "array",
+            "items": {"type": "array", "items": share},
+            "description": "Probability of each class, by row.",
+        }
+    return {"type": "object", "required": list(properties), "properties": properties}
 
 
 def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 FLUSH_S = 0.5
 MOST_PENDING = 20_000
 """Rows that may wait to be written; what comes faster is not logged."""
@@ -24,23 +22,25 @@ class _Entry(NamedTuple):
     """One answered request."""
 
     at: float
-    rows: np.ndarray
-    predictions: list[Any]
-    model_version: int
+    rows: Any
+    """Values by position, as a list or an array."""
+    answer: dict[str, Any]
 
     def lines(self) -> list[str]:
-        """A line for each row, with the very values that were predicted on."""
+        """A line for each row, with its values by position."""
+        rows = self.rows if isinstance(self.rows, list) else self.rows.tolist()
         return [
             json.dumps(
                 {
                     "at": self.at,
-                    "model_version": self.model_version,
+                    "request_id": self.answer["request_id"],
+                    "model_version": self.answer["model_version"],
                     "prediction": prediction,
                     "inputs": row,
                 }
             )
             + "\n"
-            for row, prediction in zip(self.rows.tolist(), self.predictions, strict=True)
+            for row, prediction in zip(rows, self.answer["predictions"], strict=True)
         ]
 
 
@@ -69,12 +69,12 @@ class RequestLog:
             int(os.environ.get("REQUEST_LOG_MEGABYTES", "64")),
         )
 
-    def add(self, rows: np.ndarray, predictions: list[Any], version: int) -> None:
+    def add(self, rows: Any, answer: dict[str, Any]) -> None:
         """Keep the rows of one request, if the sample says so."""
         is_drawn = self._sample >= 1 or random.random() < self._sample
         if not is_drawn or self._pending_rows > MOST_PENDING:
             return
-        self._pending.append(_Entry(time.time(), rows, predictions, version))
+        self._pending.append(_Entry(time.time(), rows, answer))
         self._pending_rows += len(rows)
 
     def _flush_for_ever(self) -> None:

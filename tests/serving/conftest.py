@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from api.processes.plan import free_port
 from engine import lease
-from engine.artefact import SIGNATURE, read_signature, seal
+from engine.artefact import SIGNATURE, Column, read_signature, seal
 from engine.parent_death import die_with_parent
 from engine.protocol import write_atomically
 from serving.contract import (
@@ -50,9 +50,12 @@ def package_in(base: Path, weight: float, version: int, features: tuple[str, ...
     )
     torch.export.save(program, checkpoint / "model.pt2")
     artefact = base / f"artefact-{version}"
-    digest = export(checkpoint, artefact, None, None)
+    digest = export(checkpoint, artefact, None)
     if features:
-        named = read_signature(artefact).model_copy(update={"features": list(features)})
+        read = read_signature(artefact)
+        taken = read.inputs[0].model_copy(update={"columns": list(features)})
+        columns = [Column(name=name, kind="number") for name in features]
+        named = read.model_copy(update={"inputs": [taken], "columns": columns})
         (artefact / SIGNATURE).write_text(named.model_dump_json())
         digest = seal(artefact)
     spec = PackagingSpec(

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.artefact import ONNX, SIGNATURE, Signature, TensorSignature, seal
+from engine.artefact import ONNX, SIGNATURE, Column, Signature, TensorSignature, seal
 from simulations.subject import Subject
 
 PIXELS = [f"pixel_{i}" for i in range(64)]
@@ -28,11 +28,13 @@ def linear_artefact(folder, weights, task, classes=(), features=()):
     folder.mkdir(parents=True)
     onnx.save(model, folder / ONNX)
     signature = Signature(
-        input=TensorSignature(name="rows", dtype="float32", shape=[inputs]),
-        output=TensorSignature(name="scores", dtype="float32", shape=[outputs]),
+        inputs=[
+            TensorSignature(name="rows", dtype="float32", shape=[inputs], columns=list(features))
+        ],
+        outputs=[TensorSignature(name="scores", dtype="float32", shape=[outputs])],
         task=task,
         classes=list(classes),
-        features=list(features),
+        columns=[Column(name=name, kind="number") for name in features],
     )
     (folder / SIGNATURE).write_text(signature.model_dump_json())
     return folder, seal(folder)

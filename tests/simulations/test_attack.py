@@ -60,7 +60,7 @@ def artefact(network, tmp_path_factory):
         label="target",
         classes=[str(digit) for digit in range(10)],
     )
-    return folder / "artefact", export(folder, folder / "artefact", files, None)
+    return folder / "artefact", export(folder, folder / "artefact", files)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def iris(settings, flowers: Path) -> DatasetFiles:
         "flowers", declared, flowers
     )
     version = DatasetStore(objects).write("flowers", "iris", declared, rows)
-    kept = {"name", "version", "train", "test", "features", "label", "classes", "task"}
+    kept = {"name", "version", "train", "test", "features", "columns", "label", "classes", "task"}
     return DatasetFiles(**version.model_dump(include=kept))
 
 

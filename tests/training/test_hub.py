@@ -27,7 +27,7 @@ def digits(settings) -> DatasetFiles:
         "p", declared, settings.state
     )
     version = DatasetStore(objects).write("p", "digits", declared, rows.table.slice(0, 400))
-    kept = {"name", "version", "train", "test", "features", "label", "classes"}
+    kept = {"name", "version", "train", "test", "features", "columns", "label", "classes"}
     return DatasetFiles(**version.model_dump(include=kept))
 
 

@@ -19,7 +19,12 @@ def test_a_trained_model_is_exported_evaluated_and_drawn(compute, spec_of):
     result = run(compute, spec_of())
     assert result.metrics["test_accuracy"] > 0.9
     assert verify(result.artefact, result.artefact_digest)
-    assert {p.name for p in result.pictures} == {"curves.png", "confusion_matrix.png"}
+    assert {p.name for p in result.pictures} == {
+        "calibration.png",
+        "confusion_matrix.png",
+        "curves.png",
+        "roc_and_pr.png",
+    }
     assert result.signature.classes == ["0", "1", "2"]
 
 

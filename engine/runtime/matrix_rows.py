@@ -1,84 +1,57 @@
-"""A prediction request: JSON, checked against the model's signature.
+"""Rows of nothing but numbers, in the quickest way: they fill one tensor."""
 
-Exactly one of `inputs` (a list of rows in the order of the features) and `rows` (a list of objects
-by feature name). Values are JSON numbers; what the model is given is exactly what was sent, or the
-request is refused with the row, the column, what was got and what was expected.
-"""
-
-import json
-import math
-import sys
 from typing import Any
 
 import numpy as np
 
-SHOWN = 60
-"""Characters of a value that a refusal shows."""
+from .bad_request import BadRequest, shown
+from .signature import Signature
+from .tensors import Tensors
 
 
-class BadRequest(Exception):
-    """A request that cannot be answered; says what was got and what was expected."""
+class MatrixReader:
+    """Reads rows of numbers that all fill the model's only input."""
 
-    def __init__(
-        self, message: str, status: int = 400, field: str = "", kind: str = "invalid"
-    ) -> None:
-        super().__init__(message)
-        self.status, self.kind = status, kind
-        self.field = field
-        """Place of the value in the request, such as `inputs.3.1`."""
-
-
-class RequestReader:
-    """Reads requests for a model with this signature."""
-
-    def __init__(self, signature: dict[str, Any], most_rows: int) -> None:
-        self._most_rows = most_rows
-        self._dtype = np.dtype(signature["input"]["dtype"])
-        self._shape = tuple(signature["input"]["shape"])
-        self._features: list[str] = signature["features"] or []
+    def __init__(self, signature: Signature) -> None:
+        (taken,) = signature["inputs"]
+        self._name = taken["name"]
+        self._dtype = np.dtype(taken["dtype"])
+        self._shape = tuple(taken["shape"])
+        self._features: list[str] = taken["columns"]
         self._known = set(self._features)
+        columns = signature["columns"]
+        self._low, self._high = _bounds(columns, "low"), _bounds(columns, "high")
 
-    def rows(self, body: bytes) -> np.ndarray:
-        """The rows as the model takes them. Raises BadRequest."""
-        field, given = self._given(_parsed(body))
-        if not isinstance(given, list):
-            raise BadRequest(f"{field}: got {_shown(given)}, expected a list of rows", field=field)
-        if not given:
-            raise BadRequest(f"{field}: got no row, expected at least one row", field=field)
-        if len(given) > self._most_rows:
-            text = f"{field}: got {len(given)} rows, expected at most {self._most_rows}; send fewer"
-            raise BadRequest(text, 413, field)
-        if field == "rows":
-            given = [self._ordered(row, number) for number, row in enumerate(given)]
+    def tensors(self, given: list[Any], field: str) -> Tensors:
+        """The tensor of rows by position. Raises BadRequest."""
         kinds: set[type] = set()
         for number, row in enumerate(given):
             self._collect(row, self._shape, kinds, [number], field)
         if not kinds <= {int, float}:
             self._refuse_kinds(given, field)
-        return self._converted(given, kinds, field)
+        rows = self._converted(given, kinds, field)
+        if self._low is not None or self._high is not None:
+            self._require_in_range(rows, given, field)
+        return {self._name: rows}
 
-    def _given(self, body: Any) -> tuple[str, Any]:
-        names = "`inputs` (a list of rows)"
-        names += " or `rows` (a list of objects by feature name)" if self._features else ""
-        if not isinstance(body, dict):
-            raise BadRequest(f"the body: got {_shown(body)}, expected an object with {names}")
-        if unknown := sorted(body.keys() - {"inputs", "rows"}):
-            raise BadRequest(
-                f"got the field {unknown[0]!r:.80}, expected {names}", field=unknown[0]
-            )
-        filled = {name: value for name, value in body.items() if value is not None}
-        if len(filled) != 1:
-            raise BadRequest(f"got {sorted(filled) or 'no field'}, expected exactly one of {names}")
-        ((field, given),) = filled.items()
-        if field == "rows" and not self._features:
-            text = "rows: this model has no named features, expected `inputs`"
-            raise BadRequest(text, field="rows")
-        return field, given
+    def kept(self, tensors: Tensors, given: list[Any]) -> Any:
+        """The rows as a log keeps them: the numbers that the input's type made of them."""
+        return tensors[self._name]
 
-    def _ordered(self, row: Any, number: int) -> list[Any]:
+    def _require_in_range(self, rows: np.ndarray, given: list[Any], field: str) -> None:
+        flat = rows.reshape(len(rows), -1)
+        for bound, sign, words in ((self._low, 1, "at least"), (self._high, -1, "at most")):
+            if bound is None or not (outside := sign * (flat - bound) < 0).any():
+                continue
+            row, column = (int(index) for index in np.argwhere(outside)[0])
+            path = [row, *(int(i) for i in np.unravel_index(column, self._shape))]
+            raise self._refusal(path, _at(given, path), f"{words} {bound[column]:g}", field)
+
+    def ordered(self, row: Any, number: int) -> list[Any]:
+        """The values of a row that is given by name. Raises BadRequest."""
         place = f"rows.{number}"
         if not isinstance(row, dict):
-            text = f"row {number}: got {_shown(row)}, expected an object by feature name"
+            text = f"row {number}: got {shown(row)}, expected an object by feature name"
             raise BadRequest(text, field=place)
         if row.keys() == self._known:
             return [row[name] for name in self._features]
@@ -98,7 +71,7 @@ class RequestReader:
             kinds.add(type(value))
             return
         if not isinstance(value, list) or len(value) != shape[0]:
-            got = f"{len(value)} values" if isinstance(value, list) else _shown(value)
+            got = f"{len(value)} values" if isinstance(value, list) else shown(value)
             where = self._place(path, field)
             kind = "features" if len(path) == 1 and self._features else "values"
             wanted = f"a list of {shape[0]} {kind}" if len(shape) == 1 else f"shape {list(shape)}"
@@ -144,7 +117,7 @@ class RequestReader:
         return BadRequest(f"{field}: a number is too large for {self._dtype}", field=field)
 
     def _refusal(self, path: list[int], value: Any, expected: str, field: str) -> BadRequest:
-        text = f"{self._place(path, field)}: got {_shown(value)}, expected {expected}"
+        text = f"{self._place(path, field)}: got {shown(value)}, expected {expected}"
         names = [str(part) for part in path]
         if field == "rows" and len(path) == 2:
             names[1] = self._features[path[1]]
@@ -157,19 +130,6 @@ class RequestReader:
         is_named = len(column) == 1 and self._features
         name = f" ({self._features[column[0]]})" if is_named else ""
         return f"{field}, row {row}, column {', '.join(map(str, column))}{name}"
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        text = f"the body is not JSON that can be read: {error!s:.200}"
-        raise BadRequest(text, kind="malformed") from None
-    except ValueError:
-        # Python reads no longer ones.
-        text = f"the body has an integer of more than {sys.get_int_max_str_digits()} digits"
-        text += ", expected numbers that the model can hold"
-        raise BadRequest(text, kind="malformed") from None
 
 
 def _leaves(value: Any, depth: int, path: list[int]) -> Any:
@@ -187,16 +147,10 @@ def _at(value: Any, path: list[int]) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
-    """The value as JSON writes it, with its kind where that is not plain."""
-    if isinstance(value, str):
-        return f"the text {value!r:.{SHOWN}}"
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    return f"{value!s:.{SHOWN}}"
+def _bounds(columns: list[dict[str, Any]], side: str) -> np.ndarray | None:
+    """Declared bound by column, infinite where none is declared; None without any."""
+    bounds = [column.get(side) for column in columns]
+    if all(bound is None for bound in bounds):
+        return None
+    open_side = -np.inf if side == "low" else np.inf
+    return np.array([open_side if bound is None else bound for bound in bounds], np.float64)

@@ -1,0 +1,54 @@
+"""Tables as people have them: numbers, categories, text, dates, booleans and missing values."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from projects.schema import Dataset
+from resources.datasets.store import DatasetStore
+from resources.storage.object_store import ObjectStore
+from training.contract import DatasetFiles
+
+KEPT = {"name", "version", "train", "test", "features", "columns", "label", "classes", "task"}
+ROWS = 400
+
+
+def wine(rows: int = ROWS, seed: int = 0) -> pa.Table:
+    """A made-up cellar: the grape decides sugar, region and words, and some values are missing."""
+    generator = np.random.default_rng(seed)
+    grape = generator.integers(0, 3, rows)
+    words = (("tannic", "Deep", "tar"), ("light", "Fresh", "tart"), ("plum", "juicy", "Élan"))
+    regions = ("north", "south", "east")
+    sugar = grape * 2.0 + generator.normal(size=rows)
+    sugar[generator.random(rows) < 0.1] = np.nan
+    region = [
+        regions[g] if generator.random() < 0.7 else regions[generator.integers(3)] for g in grape
+    ]
+    return pa.table(
+        {
+            "sugar (g/l)": sugar,
+            "year": generator.integers(1990, 2020, rows),
+            "region": [None if generator.random() < 0.05 else each for each in region],
+            "note": [" ".join(generator.choice(words[g], 2)) + f" {i}" for i, g in enumerate(grape)],
+            "organic": generator.random(rows) < 0.5,
+            "bottled": pa.array(
+                np.datetime64("2020-01-01") + generator.integers(0, 900, rows), pa.date32()
+            ),
+            "grape": [("barolo", "grignolino", "barbera")[g] for g in grape],
+            "price": sugar_price(sugar, grape, generator),
+        }
+    )
+
+
+def sugar_price(sugar: np.ndarray, grape: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A number that depends on the columns."""
+    return 10 + 3 * grape + np.nan_to_num(sugar) + generator.normal(scale=0.2, size=len(grape))
+
+
+def files_of(table: pa.Table, label: str, folder: Path) -> DatasetFiles:
+    """A dataset version of the table."""
+    store = DatasetStore(ObjectStore(str(folder / "objects"), folder / "cache"))
+    declared = Dataset(source="files:wine.csv", label=label)
+    version = store.write("cellar", "wine", declared, table)
+    return DatasetFiles(**version.model_dump(include=KEPT))
