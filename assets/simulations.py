@@ -172,12 +172,23 @@ def _curves(evidence: Evidence) -> list[tuple[str, float, int]]:
     """Metric against level, in thousandths: one curve per kind of scenario with a level."""
     points = []
     for m in evidence.measurements:
-        kind, _, level = m.scenario.rpartition(" ")
-        if kind and " " not in kind and m.scenario != MEAN:
+        if (level := _level_of(m.scenario)) is not None:
+            kind = m.scenario.rpartition(" ")[0]
             name = f"{evidence.simulation}/{m.metric} by {kind}"
             # Steps of MLflow are integers, so the level is multiplied by 1,000.
-            points.append((name, m.estimate, round(float(level) * 1000)))
+            points.append((name, m.estimate, round(level * 1000)))
     return points
+
+
+def _level_of(scenario: str) -> float | None:
+    """The level of a scenario such as `noise 0.5`; None for others."""
+    kind, _, level = scenario.rpartition(" ")
+    if not kind or " " in kind or scenario == MEAN:
+        return None
+    try:
+        return float(level)
+    except ValueError:
+        return None
 
 
 def _table(evidence: Evidence) -> MetadataValue:

@@ -70,6 +70,16 @@ def read_trainer(trainer: str, declaration: Path) -> Trainer:
     return Trainer(read_class(declaring) if declaring else None)
 
 
+def source_of(function: str, declaration: Path) -> bytes:
+    """Source of the module of `module:function`, which lies beside the declaration or in the
+    environment, and has such a function.
+
+    Raises TrainerUnreadable.
+    """
+    read_trainer(function, declaration)
+    return _file_of(function.partition(":")[0], declaration).read_bytes()
+
+
 def hyperparameter_mistakes(
     trainer: str, values: Mapping[str, Any], declaration: Path, *, is_whole: bool
 ) -> list[Mistake]:

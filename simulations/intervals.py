@@ -3,19 +3,12 @@
 import numpy as np
 from scipy import stats
 
+from simulations.bootstrap import resampled, wilson
 from simulations.evidence import MEAN, Measurement
-from simulations.outcomes import Outcomes
+from simulations.outcomes import Outcomes, Scenario
 
 SAME = 1e-9
 """Shares that differ by less are equal but for rounding."""
-
-
-def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
-    """Two-sided Wilson score interval of a share (Wilson 1927, JASA 22:209)."""
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def student(values: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -37,12 +30,14 @@ def measure(outcomes: Outcomes, confidence: float) -> list[Measurement]:
     gated = [s for s in outcomes.scenarios if s.gated]
     each = 1 - (1 - confidence) / max(1, len(gated))
     note = f"{confidence:.0%} over {len(gated)} gated scenarios (Bonferroni)"
+    if outcomes.statistic is not None:
+        return resampled(outcomes, confidence, each, note)
     measurements = [
         _measurement(outcomes, s.name, s.gated, outcomes.by_unit(s), each, note)
         for s in outcomes.scenarios
     ]
     if gated:
-        mean = np.mean([outcomes.by_unit(s) for s in gated], axis=0)
+        mean = _mean_by_unit(outcomes, gated)
         low, high, method = _mean_interval(mean, outcomes.is_share, confidence)
         measurements.append(
             Measurement(
@@ -57,6 +52,15 @@ def measure(outcomes: Outcomes, confidence: float) -> list[Measurement]:
             )
         )
     return measurements
+
+
+def _mean_by_unit(outcomes: Outcomes, gated: list[Scenario]) -> np.ndarray:
+    """Mean over the gated scenarios that a unit is part of."""
+    values = outcomes.values[[outcomes.scenarios.index(s) for s in gated]]
+    units = values.mean(axis=1) if outcomes.seeds_repeat_units else values.reshape(len(gated), -1)
+    counted = ~np.isnan(units)
+    sums, counts = np.where(counted, units, 0).sum(axis=0), counted.sum(axis=0)
+    return sums[counts > 0] / counts[counts > 0]
 
 
 def _mean_interval(

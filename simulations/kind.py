@@ -39,10 +39,10 @@ class SuiteKind(Suite):
     """A kind of suite: its declaration, its measurement and its pictures.
 
     Only light modules may be loaded with it, because every process that reads declarations loads
-    all kinds; what measures is imported in `run`.
+    all kinds; what measures is imported in `outcomes`.
     """
 
-    def run(self, run: SuiteRun) -> list[Outcomes]:
+    def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """What happened in every scenario, one Outcomes for each metric. Raises Refused."""
         raise NotImplementedError
 

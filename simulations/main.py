@@ -27,6 +27,11 @@ def work(spec: SimulationSpec) -> SimulationResult:
     """
     lease.hold(spec.workdir)
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
+    return simulate(spec)
+
+
+def simulate(spec: SimulationSpec) -> SimulationResult:
+    """The same, in a process that no driver waits for."""
     suite = read_suite(spec.suite)
     assert isinstance(suite, SuiteKind)
     try:
@@ -35,7 +40,7 @@ def work(spec: SimulationSpec) -> SimulationResult:
         raise Refused(str(error)) from error
     held_out = HeldOut(subject, spec.rows, spec.label, spec.simulation, spec.model)
     started = time.monotonic()
-    outcomes = suite.run(SuiteRun(subject, held_out, spec.workdir, tuple(spec.python_path)))
+    outcomes = suite.outcomes(SuiteRun(subject, held_out, spec.workdir, tuple(spec.python_path)))
     seconds = time.monotonic() - started
     measurements = [m for each in outcomes for m in measure(each, suite.confidence)]
     results = spec.workdir / "results.parquet"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.task_metrics import TaskMetric
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -29,14 +31,19 @@ class Outcomes:
     scenarios: list[Scenario]
     seeds: list[int]
     values: np.ndarray
-    """float64 of shape [scenarios, seeds, units]."""
+    """float64 of shape [scenarios, seeds, units]; NaN where a unit is not part of a scenario."""
     seeds_repeat_units: bool
     """Whether seeds repeat the same units (rows), or draw new ones (episodes)."""
+    statistic: TaskMetric | None = None
+    """What is measured of the components, where it is not the mean of the values."""
+    components: np.ndarray | None = None
+    """float64 of shape [scenarios, seeds, units, components]."""
 
     def by_unit(self, scenario: Scenario) -> np.ndarray:
         """Value of every independent unit in the scenario, repeats averaged."""
         values = self.values[self.scenarios.index(scenario)]
-        return values.mean(axis=0) if self.seeds_repeat_units else values.ravel()
+        units = values.mean(axis=0) if self.seeds_repeat_units else values.ravel()
+        return units[~np.isnan(units)]
 
 
 def write_outcomes(all_outcomes: list[Outcomes], path: Path) -> None:
@@ -63,4 +70,4 @@ def _table(outcomes: Outcomes) -> "pa.Table":
             "unit": np.tile(np.arange(units), scenarios * seeds),
             "value": outcomes.values.ravel(),
         }
-    )
+    ).filter(~np.isnan(outcomes.values.ravel()))

@@ -1,16 +1,24 @@
 """The subject of a simulation: an exported artefact, loaded without any training code."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from engine.artefact import PROGRAM, Signature, read_signature, verify
 from engine.protocol import Refused
+from engine.rows import columns_of
+from engine.runtime.bad_request import BadRequest
 from engine.runtime.onnx_model import OnnxModel
 from engine.runtime.predictions import predictions_of, probabilities_of
+from engine.runtime.request import RequestReader
 from engine.runtime.tensors import Columns, Misfit, tensors_of
 
 ROWS_AT_ONCE = 8192
+MOST_ROWS = 1_000_000
+"""Rows of one call of `predicted`."""
 
 
 class Subject:
@@ -22,6 +30,7 @@ class Subject:
         self._folder = folder
         self.signature: Signature = read_signature(folder)
         self._model = OnnxModel(folder)
+        self._reader = RequestReader(self._model.signature, MOST_ROWS)
         self._inputs = [each.model_dump() for each in self.signature.inputs]
 
     def outputs(self, rows: np.ndarray) -> np.ndarray:
@@ -49,9 +58,25 @@ class Subject:
             return answers.reshape(len(answers)).astype(np.float64)
         return probabilities
 
-    def predictions(self, columns: Columns) -> list:
+    def predictions(self, columns: Columns) -> list[Any]:
         """Class name, action or value of each row, as a service answers."""
         return predictions_of(self._model.signature, self.answers(columns))
+
+    def predicted(self, rows: Any) -> list[Any]:
+        """What a service answers for rows: a list of objects by column name or of values by
+        position, an Arrow table, or an array for the only input. Raises Refused."""
+        if isinstance(rows, np.ndarray):
+            return predictions_of(self._model.signature, self.outputs(rows))
+        if isinstance(rows, pa.Table):
+            return self.predictions(columns_of(rows, self.signature.columns))
+        by_name = bool(rows) and isinstance(rows[0], dict)
+        request = json.dumps({"rows" if by_name else "inputs": list(rows)}).encode()
+        try:
+            tensors = self._reader.read(request).tensors
+        except BadRequest as error:
+            raise Refused(f"predict: {error}") from error
+        answers = self._model.answers_in_parts(tensors, ROWS_AT_ONCE)
+        return predictions_of(self._model.signature, answers)
 
     @property
     def program(self) -> Path:

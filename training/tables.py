@@ -195,7 +195,7 @@ def feature_steps(table: Table, settings: Hyperparameters) -> ColumnTransformer:
 
 def _learner(table: Table, settings: Hyperparameters, config: dict[str, Any]) -> BaseEstimator:
     seed, is_class = config["seed"], bool(table.classes)
-    weight = {"class_weight": "balanced"} if settings.balanced and is_class else {}
+    weight: dict[str, Any] = {"class_weight": "balanced"} if settings.balanced and is_class else {}
     if settings.learner == "linear":
         if is_class:
             # Its C divides the penalty that the setting is.
@@ -211,7 +211,7 @@ def _learner(table: Table, settings: Hyperparameters, config: dict[str, Any]) ->
     }
     if settings.learner == "forest":
         return (RandomForestClassifier if is_class else RandomForestRegressor)(**trees)
-    boosting = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
+    boosting: Any = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
     return boosting(
         learning_rate=settings.learning_rate,
         l2_regularization=settings.regularisation,

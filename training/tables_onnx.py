@@ -42,7 +42,7 @@ def onnx_of(model: Pipeline, rows: "Rows", classes: int) -> bytes:
     options: dict[Any, Any] = {TfidfVectorizer: {"locale": LOCALE}}
     if classes:
         options[id(model)] = {"zipmap": False}
-    converted = convert_sklearn(
+    converted: Any = convert_sklearn(
         model, initial_types=[*kinds.items()], options=options, target_opset=OPSET
     )
     exported = converted.SerializeToString()

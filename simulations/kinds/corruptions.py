@@ -67,7 +67,7 @@ class Corruptions(SuiteKind):
         """Why the suite cannot try the model; empty where it can."""
         return needs_rows(self, dataset)
 
-    def run(self, run: SuiteRun) -> list[Outcomes]:
+    def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """Whether every held-out image is named rightly, clean and under every corruption."""
         rows, labels = run.held_out.labelled_matrix()
         with run.trials(trials_in(self)) as trials:

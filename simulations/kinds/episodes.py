@@ -75,7 +75,7 @@ class Episodes(SuiteKind):
             )
         return ""
 
-    def run(self, run: SuiteRun) -> list[Outcomes]:
+    def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """Survival and return of every episode."""
         with run.trials(trials_in(self)) as trials:
             return measure(self, run.subject, trials)

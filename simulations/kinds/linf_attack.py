@@ -41,7 +41,7 @@ class LinfAttack(SuiteKind):
         """Why the suite cannot try the model; empty where it can."""
         return needs_rows(self, dataset)
 
-    def run(self, run: SuiteRun) -> list[Outcomes]:
+    def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """Whether every attacked row is still named rightly, per radius."""
         # PyTorch and the attack library take seconds to load.
         from simulations import attack

@@ -1,10 +1,13 @@
 """Every metric equals that of the library that people know it from."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
-from engine.task_metrics import metrics_of
+from engine.task_metrics import METRICS, metrics_of
+from simulations.measured_rows import MetricName
 
 
 @pytest.fixture(scope="module", params=[2, 5])
@@ -81,3 +84,7 @@ def test_rows_of_a_class_that_the_model_does_not_know_are_wrong_everywhere():
 
     assert known["accuracy"].of(truth, scores) == 0.5
     assert known["log_loss"].of(truth, scores) > 10
+
+
+def test_suites_may_declare_every_metric():
+    assert get_args(MetricName) == tuple(metric.name for metric in METRICS)

@@ -30,7 +30,9 @@ def wine(rows: int = ROWS, seed: int = 0) -> pa.Table:
             "sugar (g/l)": sugar,
             "year": generator.integers(1990, 2020, rows),
             "region": [None if generator.random() < 0.05 else each for each in region],
-            "note": [" ".join(generator.choice(words[g], 2)) + f" {i}" for i, g in enumerate(grape)],
+            "note": [
+                " ".join(generator.choice(words[g], 2)) + f" {i}" for i, g in enumerate(grape)
+            ],
             "organic": generator.random(rows) < 0.5,
             "bottled": pa.array(
                 np.datetime64("2020-01-01") + generator.integers(0, 900, rows), pa.date32()

@@ -1,0 +1,56 @@
+"""The held-out rows as they are, for every model that predicts from rows."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from projects.schema import Dataset, Model
+from projects.suite import needs_rows
+from simulations.kind import SuiteKind, SuiteRun
+from simulations.measured_rows import USUAL_NAMES, MetricName, chosen_metrics, outcomes_of
+from simulations.outcomes import Outcomes, Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from simulations.evidence import Measurement
+
+
+class HeldOutRows(SuiteKind):
+    """The test split as it is; metrics: those of the model's task."""
+
+    kind: Literal["held_out"]
+    measure: list[MetricName] = []
+    """Metrics; by default accuracy, balanced_accuracy, macro_f1 and log_loss of a classification,
+    rmse, mae and r2 of a regression."""
+
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what it measures."""
+        return tuple(self.measure) or USUAL_NAMES
+
+    def misfit(self, model: Model, dataset: Dataset | None) -> str:
+        """Why the suite cannot try the model; empty where it can."""
+        return needs_rows(self, dataset)
+
+    def outcomes(self, run: SuiteRun) -> list[Outcomes]:
+        """The metrics of all held-out rows."""
+        metrics = chosen_metrics(self.measure, run.subject.signature.task)
+        columns, truth = run.held_out.labelled_columns()
+        with run.trials(1) as trials:
+            scores = trials.measure("held out", lambda: run.subject.scores(columns))
+        # Nothing is drawn, so one seed stands for all.
+        scenarios = [Scenario("held out", {}, gated=True)]
+        return outcomes_of(metrics, truth, scenarios, self.seeds[:1], {(0, 0): scores}, {})
+
+    def draw(self, measurements: "list[Measurement]") -> "dict[str, Figure]":
+        """Every metric with its interval."""
+        from simulations.pictures import intervals
+
+        return {m.metric: intervals(measurements, m.metric) for m in measurements}
+
+    def evaluations(self, outcomes: list[Outcomes]) -> int:
+        """One for each row."""
+        return int(np.size(outcomes[0].values))
+
+
+KIND = HeldOutRows
