@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli.dagster_runs import DagsterRun, Happening
-from api.processes.plan import free_port, is_free, is_up
+from api.cli.shown_runs import shown, with_free_ports
+from api.processes.plan import is_up
 from api.processes.supervisor import Supervisor
 from resources.settings import Settings
 
@@ -63,7 +64,7 @@ class Demo:
         self._console = console
         self._clock = _Clock()
         self._is_guest = is_up(settings)
-        self._settings = settings if self._is_guest else _with_free_ports(settings)
+        self._settings = settings if self._is_guest else with_free_ports(settings)
         self._supervisor = Supervisor(self._settings, self._say)
         self._metadata: dict[str, Any] = {}
 
@@ -99,28 +100,12 @@ class Demo:
 
     def _follow(self, run: DagsterRun, *, finishing: bool) -> list[Happening]:
         seen = []
-        try:
-            for happening in run.follow():
-                seen.append(happening)
-                self._tell(happening)
-                if finishing and happening.kind == "materialized":
-                    self._metadata[happening.step] = happening.metadata
-                    self._clock.finish(happening.step)
-        except BaseException:
-            run.stop()
-            raise
+        for happening in shown(run, self._say):
+            seen.append(happening)
+            if finishing and happening.kind == "materialized":
+                self._metadata[happening.step] = happening.metadata
+                self._clock.finish(happening.step)
         return seen
-
-    def _tell(self, happening: Happening) -> None:
-        if happening.kind == "materialized":
-            self._say(f"[green]✓[/green] {happening.text}")
-        elif happening.kind == "check":
-            mark = "[green]✓[/green]" if happening.passed else "[red]✗[/red]"
-            self._say(f"  {mark} {happening.text}")
-        elif happening.kind == "failed" and "AssetCheckFailed" not in happening.text:
-            self._say(f"[red]✗[/red] {happening.step}: {_first_line(happening.text)}")
-        elif happening.kind == "log" and not happening.text.startswith("Dependencies for step"):
-            self._say(f"  [dim]{happening.text}[/dim]")
 
     def _predict(self) -> None:
         from sklearn.datasets import load_digits
@@ -181,17 +166,3 @@ class Demo:
 
     def _say(self, text: str) -> None:
         self._console.print(f"{self._clock} {text}", highlight=False, soft_wrap=True)
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
-
-
-def _with_free_ports(settings: Settings) -> Settings:
-    """The settings, with another port where somebody else uses the one that is set."""
-    ports = {
-        name: port if is_free(settings.host, port) else free_port(settings.host)
-        for name in ("port", "router_port")
-        for port in [getattr(settings, name)]
-    }
-    return settings.model_copy(update=ports)

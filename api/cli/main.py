@@ -113,6 +113,22 @@ def demo() -> None:
 
 
 @app.command()
+def turn(
+    project: Annotated[str, typer.Argument(help="Name of a project, or its file.")],
+    stop: Annotated[bool, typer.Option("--stop", help="Stop everything when it is done.")] = False,
+) -> None:
+    """Turn a project's loop once: data, training, simulations, gate, and a service that answers."""
+    from api.cli.turn import Turn, TurnFailed, found
+
+    try:
+        loaded, settings = found(project, Settings())
+        Turn(loaded, settings, console).run(stop=stop)
+    except (InvalidProject, TurnFailed) as error:
+        errors.print(str(error), highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def check(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Folders of project files.", show_default=False)

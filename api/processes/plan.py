@@ -146,6 +146,7 @@ def env_vars(settings: Settings) -> dict[str, str]:
         **os.environ,
         "DAGSTER_HOME": str(CHECKOUT),
         "ORRERY_STATE": str(settings.state.absolute()),
+        "ORRERY_PROJECTS": settings.projects,
         "ORRERY_HOST": settings.host,
         "ORRERY_PORT": str(settings.port),
         "ORRERY_ROUTER_PORT": str(settings.router_port),

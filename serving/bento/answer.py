@@ -96,6 +96,7 @@ class App:
             "/readyz": _json(identity),
             "/docs.json": _json(openapi(model.signature, model.identity)),
             "/schema.json": _json(model.signature),
+            "/example.json": self._example,
         }
         self._version = str(model.identity["model_version"]).encode()
 
