@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -110,6 +111,36 @@ def demo() -> None:
     from api.cli.demo import Demo
 
     Demo(Settings(), console).run()
+
+
+@app.command()
+def init(
+    source: Annotated[
+        str, typer.Argument(help="A table, a folder of images, or a Gymnasium environment's id.")
+    ],
+    label: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the project.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is found.")] = False,
+) -> None:
+    """Write a project file for your data: types, split, trainer, suite and gate that fit it."""
+    from api.cli.starting.command import default_of, start
+    from api.cli.starting.draft import CannotStart
+
+    def ask(question: str, default: str, choices: Sequence[str] = ()) -> str:
+        shown = f" ({', '.join(choices[:12])})" if choices else ""
+        return typer.prompt(f"{question}{shown}", default=default)
+
+    is_asked = not yes and sys.stdin.isatty()
+    try:
+        project, draft = start(source, name, label, ask if is_asked else default_of, console.print)
+    except CannotStart as error:
+        errors.print(str(error), highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    for sentence in draft.seen:
+        console.print(f"- {sentence}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {project.file}", highlight=False, soft_wrap=True)
+    turn = project.name if project.file.parent == Path.cwd() else project.file
+    console.print(f"next: orrery turn {turn}", highlight=False, soft_wrap=True)
 
 
 @app.command()

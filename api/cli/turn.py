@@ -14,7 +14,7 @@ from api.cli.dagster_runs import DagsterRun
 from api.cli.shown_runs import shown, with_free_ports
 from api.processes.plan import is_up
 from api.processes.supervisor import Supervisor
-from assets.keys import asset_key
+from assets.keys import Family, asset_key
 from jobs.project_jobs import job_name
 from projects.loading import InvalidProject, LoadedProject, load_project, project_files
 from projects.nearest import hint
@@ -147,7 +147,7 @@ class Turn:
             if made := self._made("service", name):
                 yield "service", name, _asked(str(made["address"]))
 
-    def _made(self, family: str, name: str) -> dict[str, Any] | None:
+    def _made(self, family: Family, name: str) -> dict[str, Any] | None:
         return self._metadata.get(asset_key(self._project.name, family, name).to_user_string())
 
     def _say(self, text: str) -> None:
