@@ -12,8 +12,8 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from benchmarks.measure import in_turns, show
 from simulations.kinds.episodes import Episodes, play, scenarios_of
 from simulations.subject import Subject
-from training.control import Policy
 from training.export import export
+from training.policies import Policy
 
 REPEATS = 5
 SUITE = Episodes(
