@@ -32,6 +32,8 @@ class Outcomes:
     """float64 of shape [scenarios, seeds, units]."""
     seeds_repeat_units: bool
     """Whether seeds repeat the same units (rows), or draw new ones (episodes)."""
+    evaluations: int = 0
+    """Model evaluations behind the values, where they are not one for each."""
 
     def by_unit(self, scenario: Scenario) -> np.ndarray:
         """Value of every independent unit in the scenario, repeats averaged."""
