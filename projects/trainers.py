@@ -70,6 +70,14 @@ def read_trainer(trainer: str, declaration: Path) -> Trainer:
     return Trainer(read_class(declaring) if declaring else None)
 
 
+def source_file(module: str, declaration: Path) -> Path:
+    """The file of the module, beside the declaration or in the environment.
+
+    Raises TrainerUnreadable.
+    """
+    return _file_of(module, declaration)
+
+
 def hyperparameter_mistakes(
     trainer: str, values: Mapping[str, Any], declaration: Path, *, is_whole: bool
 ) -> list[Mistake]:

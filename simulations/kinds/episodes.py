@@ -1,9 +1,11 @@
 """Episodes of a control policy in any Gymnasium environment, over varied physics."""
 
+import hashlib
 import itertools
 import sys
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -14,6 +16,8 @@ from projects.declared import Declared
 from projects.hyperparameters import Hyperparameter
 from projects.nearest import hint
 from projects.schema import Dataset, Model
+from projects.suite import UnusableSuite
+from projects.trainers import TrainerUnreadable, source_file
 from simulations.kind import SuiteKind, SuiteRun
 from simulations.outcomes import Outcomes, Scenario
 from simulations.trials import UNRECORDED, Measurer
@@ -94,6 +98,8 @@ class Episodes(SuiteKind):
     """Environments that run side by side; 1 for one that cannot."""
     step_timeout_s: float = Field(default=60, gt=0, exclude_if=lambda value: value == 60)
     """Longest time that one step, reset or making of an environment may take."""
+    code_sha256: dict[str, str] = Field(default={}, **UNSAID)
+    """Hash of the source of each module that is named; the platform fills it."""
 
     @model_validator(mode="after")
     def _has_what_it_varies(self) -> Self:
@@ -130,6 +136,18 @@ class Episodes(SuiteKind):
     def code(self) -> tuple[str, ...]:
         """The environment where it names a module, and what derives attributes."""
         return tuple(name for name in (self.environment, self.derive) if ":" in name)
+
+    def resolved(self, declaration: Path) -> Self:
+        """The suite with the hash of each module of a project's own, so that evidence does not
+        outlive the code that it was measured in. Raises UnusableSuite."""
+        hashes = {}
+        for module in (name.partition(":")[0] for name in self.code()):
+            try:
+                code = source_file(module, declaration).read_bytes()
+            except (TrainerUnreadable, OSError) as error:
+                raise UnusableSuite(str(error)) from error
+            hashes[module] = hashlib.sha256(code).hexdigest()
+        return self.model_copy(update={"code_sha256": hashes}) if hashes else self
 
     def run(self, run: SuiteRun) -> list[Outcomes]:
         """Survival, return and what else is measured of every episode."""

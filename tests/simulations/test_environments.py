@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from engine.protocol import Refused
+from projects.suite import UnusableSuite
+from simulations.evidence import suite_digest
 from simulations.kinds.episodes import Episodes, measure, scenarios_of
 from simulations.subject import Subject
 from simulations.trials import Trials
@@ -417,6 +419,24 @@ def test_success_by_a_cost_that_nobody_tells_is_refused(policy):
 def test_a_suite_names_the_code_that_it_runs():
     assert suite("Acrobot-v1").code() == ()
     assert suite("mine:make", derive="mine:derive").code() == ("mine:make", "mine:derive")
+
+
+def test_changed_code_of_an_environment_makes_another_suite(tmp_path):
+    declaration, code = tmp_path / "project.yaml", tmp_path / "own_walk.py"
+    declared = suite("own_walk:make")
+    digests = []
+
+    for text in ("def make(): pass", "def make(): pass", "def make(): return 1"):
+        code.write_text(text)
+        digests.append(suite_digest(declared.resolved(declaration).model_dump(mode="json")))
+
+    assert digests[0] == digests[1] != digests[2]
+    assert suite("Acrobot-v1").resolved(declaration) == suite("Acrobot-v1")
+
+
+def test_a_module_that_is_not_there_is_found_before_anything_runs(tmp_path):
+    with pytest.raises(UnusableSuite, match=r"no module 'own_wolk' beside project\.yaml"):
+        suite("own_wolk:make").resolved(tmp_path / "project.yaml")
 
 
 @pytest.mark.parametrize(
