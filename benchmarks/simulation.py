@@ -10,19 +10,21 @@ import torch
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from benchmarks.measure import in_turns, show
-from simulations.kinds.episodes import Episodes, play, scenarios_of
+from simulations.cartpole import play
+from simulations.kinds.episodes import Episodes, scenarios_of
 from simulations.subject import Subject
-from training.control import Policy
 from training.export import export
+from training.policies import Policy
 
 REPEATS = 5
+HORIZON = 500
 SUITE = Episodes(
     kind="episodes",
     environment="CartPole-v1",
     vary={"gravity": [0.5, 0.75, 1.0, 1.5, 2.0], "pole_length": [0.5, 0.75, 1.0, 1.5, 2.0]},
     episodes=128,
     seeds=[0, 1, 2],
-    horizon=500,
+    horizon=HORIZON,
 )
 
 
@@ -77,10 +79,10 @@ def _bare(artefact: Path, count: int) -> float:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(artefact / "model.onnx", options)
     name = session.get_inputs()[0].name
-    environment = CartPoleVectorEnv(count, max_episode_steps=SUITE.horizon + 1)
+    environment = CartPoleVectorEnv(count, max_episode_steps=HORIZON + 1)
     began = time.perf_counter()
     observed, _ = environment.reset(seed=0)
-    for _ in range(SUITE.horizon):
+    for _ in range(HORIZON):
         logits = np.asarray(session.run(None, {name: observed})[0])
         observed, *_ = environment.step(logits.argmax(axis=1))
-    return SUITE.horizon * count / (time.perf_counter() - began)
+    return HORIZON * count / (time.perf_counter() - began)

@@ -70,6 +70,14 @@ def read_trainer(trainer: str, declaration: Path) -> Trainer:
     return Trainer(read_class(declaring) if declaring else None)
 
 
+def source_file(module: str, declaration: Path) -> Path:
+    """The file of the module, beside the declaration or in the environment.
+
+    Raises TrainerUnreadable.
+    """
+    return _file_of(module, declaration)
+
+
 def source_of(function: str, declaration: Path) -> bytes:
     """Source of the module of `module:function`, which lies beside the declaration or in the
     environment, and has such a function.
@@ -77,7 +85,7 @@ def source_of(function: str, declaration: Path) -> bytes:
     Raises TrainerUnreadable.
     """
     read_trainer(function, declaration)
-    return _file_of(function.partition(":")[0], declaration).read_bytes()
+    return source_file(function.partition(":")[0], declaration).read_bytes()
 
 
 def hyperparameter_mistakes(

@@ -38,6 +38,8 @@ class Outcomes:
     """What is measured of the components, where it is not the mean of the values."""
     components: np.ndarray | None = None
     """float64 of shape [scenarios, seeds, units, components]."""
+    evaluations: int = 0
+    """Model evaluations behind the values, where they are not one for each."""
 
     def by_unit(self, scenario: Scenario) -> np.ndarray:
         """Value of every independent unit in the scenario, repeats averaged."""

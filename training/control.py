@@ -1,6 +1,7 @@
-"""Control policies by proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
+"""Control policies by proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347), of
+discrete and of continuous actions.
 
-Shapes: T steps, E environments, O observation, A actions, N = T * E samples.
+Shapes: T steps, E environments, O observation, N = T * E samples.
 """
 
 import tempfile
@@ -12,34 +13,17 @@ import gymnasium
 import numpy as np
 import ray.train
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from pydantic import BaseModel, Field, model_validator
 from ray.train import Checkpoint
 from torch import nn
-from torch.distributions import Categorical
 from torch.nn import functional
+
+from engine.environments import find_environment
+from training.policies import Policy, policy_for
 
 CHECKPOINT_EVERY_S = 1.0
 """Work that a crash may cost, besides the iteration under way."""
-
-
-class Policy(nn.Module):
-    """Action logits [B, A] from observations [B, O]."""
-
-    def __init__(self, observation: int, actions: int, width: int = 64) -> None:
-        super().__init__()
-        self.observations = observation
-        self.layers = nn.Sequential(
-            nn.Linear(observation, width),
-            nn.Tanh(),
-            nn.Linear(width, width),
-            nn.Tanh(),
-            nn.Linear(width, actions),
-        )
-
-    def forward(self, observation_BO: torch.Tensor) -> torch.Tensor:
-        """Logits of the actions."""
-        return self.layers(observation_BO)
 
 
 class Experience(NamedTuple):
@@ -47,6 +31,7 @@ class Experience(NamedTuple):
 
     observation_NO: torch.Tensor
     action_N: torch.Tensor
+    """[N], or [N, A] for A continuous actions."""
     log_probability_N: torch.Tensor
     advantage_N: torch.Tensor
     return_N: torch.Tensor
@@ -57,7 +42,10 @@ class Hyperparameters(BaseModel):
     """What may be declared for `train`."""
 
     environment: str
-    """Name of a Gymnasium environment with a box of observations and discrete actions."""
+    """Id of a Gymnasium environment, or `module:make` of a function or class that makes one; with a
+    box of observations, and discrete or continuous actions."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of the environment."""
     iterations: int = Field(ge=1)
     environments: int = Field(default=8, ge=1)
     steps_per_iteration: int = Field(default=500, ge=1)
@@ -70,6 +58,13 @@ class Hyperparameters(BaseModel):
     entropy_weight: float = Field(default=0.01, ge=0)
     sensor_noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the noise added to what the policy sees while it learns."""
+    normalise_observations: bool = False
+    """Whether observations are brought to mean 0 and standard deviation 1, by what was seen so
+    far; it is a part of the exported program, which takes them as the environment gives them."""
+    reward_scale: float = Field(default=1.0, gt=0)
+    """Factor of the rewards that the losses see; the reported return is the environment's own."""
+    bootstrap_truncated: bool = False
+    """Whether the value of what is seen last counts where only a time limit ended the episode."""
 
     @model_validator(mode="after")
     def _has_samples(self) -> Self:
@@ -89,17 +84,19 @@ def train(config: dict[str, Any]) -> None:
     Hyperparameters: the fields of `Hyperparameters`.
     """
     settings = Hyperparameters.model_validate(config)
-    environment = gymnasium.make_vec(
+    environment = _environment(settings)
+    policy = policy_for(
         settings.environment,
-        num_envs=settings.environments,
-        # With the default, NEXT_STEP, the step after an end is a reset and no experience.
-        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-        vectorization_mode="sync",
+        environment.single_observation_space,
+        environment.single_action_space,
+        normalises=settings.normalise_observations,
     )
-    observations, actions = _sizes(environment, settings.environment)
-    policy = Policy(observations, actions)
     value = nn.Sequential(
-        nn.Linear(observations, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1)
+        nn.Linear(policy.observations, 64),
+        nn.Tanh(),
+        nn.Linear(64, 64),
+        nn.Tanh(),
+        nn.Linear(64, 1),
     )
     parameters = [*policy.parameters(), *value.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, eps=1e-5)
@@ -115,6 +112,8 @@ def train(config: dict[str, Any]) -> None:
         )
         experience = _collect(environment, policy, value, settings, generator, seed)
         losses = _improve(policy, value, optimizer, experience, settings, generator)
+        # After the losses, whose ratios compare the policy with the one that acted.
+        policy.see(experience.observation_NO)
         recent = (recent + experience.episode_returns)[-100:]
         metrics = {"iteration": iteration, "return": float(np.mean(recent or [0.0])), **losses}
         is_last = iteration == settings.iterations
@@ -126,17 +125,18 @@ def train(config: dict[str, Any]) -> None:
     environment.close()
 
 
-def _sizes(environment: VectorEnv, name: str) -> tuple[int, int]:
-    """Numbers of what is observed, and of actions. Raises ValueError for other spaces."""
-    seen, acts = environment.single_observation_space, environment.single_action_space
-    if not isinstance(seen, gymnasium.spaces.Box) or not np.issubdtype(seen.dtype, np.number):
-        raise ValueError(f"{name} is observed as {seen}, expected a Box of numbers")
-    if not isinstance(acts, gymnasium.spaces.Discrete) or acts.start != 0:
-        raise ValueError(
-            f"{name} is acted on by {acts}, expected Discrete actions that begin at 0: this "
-            "trainer learns which of several actions to take; train it with a trainer of your own"
-        )
-    return int(np.prod(seen.shape)), int(acts.n)
+def _environment(settings: Hyperparameters) -> VectorEnv:
+    """Environments side by side. Raises engine.protocol.Refused where they cannot be made."""
+    maker = find_environment(settings.environment)
+
+    def make() -> gymnasium.Env:
+        return maker.make(settings.arguments)
+
+    return SyncVectorEnv(
+        [make] * settings.environments,
+        # With the default, NEXT_STEP, the step after an end is a reset and no experience.
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
 
 
 def _collect(
@@ -149,42 +149,63 @@ def _collect(
 ) -> Experience:
     steps, count = settings.steps_per_iteration, settings.environments
     # Every iteration starts from a seeded reset, so that a resumed job repeats it exactly.
-    observed, _ = environment.reset(seed=seed)
-    observed = torch.as_tensor(observed, dtype=torch.float32)
+    observed = _rows(environment.reset(seed=seed)[0])
     seen, actions, log_probabilities, values, rewards, ends = [], [], [], [], [], []
-    returns, running = [], np.zeros(count)
+    returns, running, has_ended = [], np.zeros(count), np.zeros(count, bool)
     with torch.no_grad():
         for step in range(steps):
             _require_numbers(observed, settings.environment, step)
             noise = settings.sensor_noise * torch.randn(observed.shape, generator=generator)
             shown = observed + noise
-            logits = policy(shown)
-            action = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(1)
-            nxt, reward, terminated, truncated, _ = environment.step(action.numpy())
+            distribution = policy.distribution(shown)
+            action = policy.drawn(distribution, generator)
+            nxt, reward, terminated, truncated, told = environment.step(
+                policy.for_environment(action)
+            )
+            _require_rewards(reward, settings.environment, step)
             seen.append(shown)
             actions.append(action)
-            log_probabilities.append(Categorical(logits=logits).log_prob(action))
-            values.append(value(shown).squeeze(1))
-            rewards.append(torch.as_tensor(reward, dtype=torch.float32))
+            log_probabilities.append(distribution.log_prob(action))
+            values.append(value(policy.prepared(shown)).squeeze(1))
+            gained = settings.reward_scale * torch.as_tensor(reward, dtype=torch.float32)
+            cut = truncated & ~terminated
+            if settings.bootstrap_truncated and cut.any():
+                last = _rows(np.stack(told["final_obs"][cut]))
+                gained[cut] += settings.discount * value(policy.prepared(last)).squeeze(1)
+            rewards.append(gained)
             done = terminated | truncated
             ends.append(torch.as_tensor(done, dtype=torch.float32))
             running += reward
             returns += running[done].tolist()
             running[done] = 0
-            observed = torch.as_tensor(nxt, dtype=torch.float32)
-        last_value = value(observed).squeeze(1)
+            has_ended |= done
+            observed = _rows(nxt)
+        last_value = value(policy.prepared(observed)).squeeze(1)
     value_TE, end_TE = torch.stack(values), torch.stack(ends)
     advantage_TE = _advantages(torch.stack(rewards), value_TE, end_TE, last_value, settings)
-    # Episodes still running at the end count as long as they have lasted.
-    returns += running[running >= steps].tolist()
+    # An episode that fills the whole iteration counts as far as it has come.
+    returns += running[~has_ended].tolist()
     return Experience(
         torch.stack(seen).flatten(0, 1),
-        torch.stack(actions).flatten(),
+        torch.stack(actions).flatten(0, 1),
         torch.stack(log_probabilities).flatten(),
         advantage_TE.flatten(),
         (advantage_TE + value_TE).flatten(),
         returns,
     )
+
+
+def _rows(observed: np.ndarray) -> torch.Tensor:
+    """Observations float32 [E, O], whatever their shape."""
+    return torch.as_tensor(observed, dtype=torch.float32).flatten(1)
+
+
+def _require_rewards(reward: np.ndarray, name: str, step: int) -> None:
+    if not np.isfinite(reward).all():
+        raise ValueError(
+            f"{name} gave the reward {reward[~np.isfinite(reward)][0]:g} at step {step} of an "
+            "iteration, expected finite numbers: mend the environment"
+        )
 
 
 def _require_numbers(observed: torch.Tensor, name: str, step: int) -> None:
@@ -241,14 +262,16 @@ def _step(
     settings: Hyperparameters,
 ) -> tuple[float, float, float]:
     observation = experience.observation_NO[batch]
-    distribution = Categorical(logits=policy(observation))
+    distribution = policy.distribution(observation)
     advantage = experience.advantage_N[batch]
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     log_probability = distribution.log_prob(experience.action_N[batch])
     ratio = (log_probability - experience.log_probability_N[batch]).exp()
     clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
     policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
-    value_loss = functional.mse_loss(value(observation).squeeze(1), experience.return_N[batch])
+    value_loss = functional.mse_loss(
+        value(policy.prepared(observation)).squeeze(1), experience.return_N[batch]
+    )
     entropy = distribution.entropy().mean()
     optimizer.zero_grad(set_to_none=True)
     (policy_loss + 0.5 * value_loss - settings.entropy_weight * entropy).backward()
@@ -274,11 +297,7 @@ def _report(
         }
         torch.save(state, Path(folder, "state.pt"))
         if is_last:
-            # Two rows, because torch.export treats a dimension of size 1 as a constant.
-            example = (torch.zeros(2, policy.observations),)
-            shapes = ({0: torch.export.Dim("batch")},)
-            program = torch.export.export(policy.eval(), example, dynamic_shapes=shapes)
-            torch.export.save(program, Path(folder, "model.pt2"))
+            policy.save(Path(folder))
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
 
 

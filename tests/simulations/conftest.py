@@ -14,7 +14,7 @@ PIXELS = [f"pixel_{i}" for i in range(64)]
 DIGITS = [str(digit) for digit in range(10)]
 
 
-def linear_artefact(folder, weights, task, classes=(), features=()):
+def linear_artefact(folder, weights, task, classes=(), features=(), actions="scores"):
     """Sealed artefact in the folder of rows @ weights, and its digest; without a program."""
     inputs, outputs = weights.shape
     graph = helper.make_graph(
@@ -35,6 +35,7 @@ def linear_artefact(folder, weights, task, classes=(), features=()):
         task=task,
         classes=list(classes),
         columns=[Column(name=name, kind="number") for name in features],
+        actions=actions,
     )
     (folder / SIGNATURE).write_text(signature.model_dump_json())
     return folder, seal(folder)

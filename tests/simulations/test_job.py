@@ -108,6 +108,35 @@ def test_episodes_are_drawn_as_curves_and_failure_maps(played):
     assert all(Image.open(picture).width > 300 for picture in result.pictures)
 
 
+def test_an_environment_beside_the_project_is_played(simulate, policy_artefact, tmp_path):
+    (tmp_path / "icy_carts.py").write_text(
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class IcyCart(CartPoleEnv):\n"
+        "    def __init__(self, slip=0.5):\n"
+        "        super().__init__()\n"
+        "        self.force_mag *= 1 - slip / 10\n"
+    )
+    suite = {
+        "kind": "episodes",
+        "environment": "icy_carts:IcyCart",
+        "vary": {"slip": [0.0, 2.0], "gravity": [1.5]},
+        "pairs": [["slip", "gravity"]],
+        "success": "survived",
+        "episodes": 4,
+        "horizon": 60,
+    }
+
+    code, result = simulate(suite, policy_artefact, python_path=[str(tmp_path)])
+
+    assert code == EXIT_DONE, result.failure
+    assert result.evidence.of("success", "slip 2").estimate == 1
+    assert result.steps == 6 * 4 * 60
+    assert [picture.name for picture in result.pictures] == [
+        "success_against_physics.png",
+        "failure_map_slip_gravity.png",
+    ]
+
+
 def test_artefact_of_another_digest_is_refused(simulate, policy_artefact):
     code, result = simulate(ROLLOUTS, policy_artefact, artefact_digest="0" * 64)
 

@@ -35,38 +35,6 @@ def test_the_artefact_needs_no_training_code(compute, spec_of):
     assert session.run(None, {session.get_inputs()[0].name: rows})[0].shape == (5, 3)
 
 
-def test_an_environment_that_is_observed_as_nan_is_named(compute, spec_of, flowers):
-    (flowers / "unsound.py").write_text(
-        "import gymnasium, numpy as np\n"
-        "from gymnasium.envs.classic_control import CartPoleEnv\n"
-        "from training.control import train\n"
-        "class Unsound(CartPoleEnv):\n"
-        "    def step(self, action):\n"
-        "        observed, *rest = super().step(action)\n"
-        "        return np.where(observed > 0, np.nan, observed), *rest\n"
-        "gymnasium.register('Unsound-v0', entry_point=Unsound)\n"
-    )
-    spec = spec_of(trainer="unsound:train", dataset=None)
-    body = {"environment": "Unsound-v0", "iterations": 1, "environments": 2}
-    with pytest.raises(JobRefused, match="Unsound-v0 was observed as nan at step"):
-        run(compute, spec.model_copy(update={"hyperparameters": body}))
-
-
-@pytest.mark.parametrize(
-    ("environment", "sentence"),
-    [
-        ("Pendulum-v1", "Pendulum-v1 is acted on by Box.*expected Discrete actions"),
-        ("FrozenLake-v1", "FrozenLake-v1 is observed as Discrete.*expected a Box of numbers"),
-    ],
-)
-def test_a_policy_says_which_environments_it_cannot_learn(compute, spec_of, environment, sentence):
-    body = {"environment": environment, "iterations": 1, "environments": 2}
-    spec = spec_of(trainer="training.control:train", dataset=None)
-    spec = spec.model_copy(update={"hyperparameters": body})
-    with pytest.raises(JobRefused, match=sentence):
-        run(compute, spec)
-
-
 def test_the_same_seed_gives_the_same_weights(compute, spec_of):
     first, second = (run(compute, spec_of(job=job)) for job in ("one", "two"))
     assert sha256_of(first.artefact / "model.onnx") == sha256_of(second.artefact / "model.onnx")
