@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -152,3 +152,20 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "date": _date,
 }
+
+
+def values_of(kind: str, values: Iterable[Any]) -> np.ndarray:
+    """Values of a request as a column of that kind, as `tensors` describes them.
+
+    What cannot be read is missing.
+    """
+    is_text = kind in TEXT
+    missing = None if is_text else math.nan
+
+    def value_of(value: Any) -> Any:
+        try:
+            return missing if value is None else _READERS[kind](value)
+        except ValueError:
+            return missing
+
+    return np.array([value_of(value) for value in values], object if is_text else np.float64)

@@ -7,10 +7,9 @@ partial write: the last line may be cut by a crash and is passed over.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from resources.storage.object_store import ObjectStore
 
@@ -20,9 +19,37 @@ MOST_ROWS = 2_000
 class RecentRequests(NamedTuple):
     """The newest logged rows of a service."""
 
-    inputs: np.ndarray
-    """float64 of shape [rows, features]."""
+    rows: list[list[Any]]
+    """Values by position."""
+    columns: list[str]
+    """Names of the values; none where the model's rows have no columns."""
     model_version: int
+
+
+class Entry(NamedTuple):
+    """A line of a log."""
+
+    number: int
+    """Of the line, from 1."""
+    text: str
+    columns: list[str]
+    """As the file names them."""
+    content: dict[str, Any] | None
+    """None where the line cannot be read."""
+
+
+def entries_of(file: Path) -> Iterator[Entry]:
+    """The entries of one file of a log; the last line may be cut by a crash."""
+    columns: list[str] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            content = json.loads(line)
+        except ValueError:
+            content = None
+        if isinstance(content, dict) and content.keys() == {"columns"}:
+            columns = content["columns"]
+            continue
+        yield Entry(number, line, columns, content if isinstance(content, dict) else None)
 
 
 class RequestLogs:
@@ -43,16 +70,25 @@ class RequestLogs:
 
     def recent(self, service: str) -> RecentRequests | None:
         """The newest rows of the version that answered last, or None when there are none."""
-        entries = []
-        for file in self.files(service):
-            for line in file.read_text(encoding="utf-8").splitlines():
-                try:
-                    entries.append(json.loads(line))
-                except json.JSONDecodeError:
-                    continue
+        entries = [
+            entry
+            for file in self.files(service)
+            for entry in entries_of(file)
+            if entry.content and "at" in entry.content and "inputs" in entry.content
+        ]
         if not entries:
             return None
-        version = max(entries, key=lambda entry: entry["at"])["model_version"]
-        ours = [entry for entry in entries if entry["model_version"] == version]
-        newest = sorted(ours, key=lambda entry: entry["at"])[-MOST_ROWS:]
-        return RecentRequests(np.array([e["inputs"] for e in newest], float), version)
+        last = max(entries, key=_at)
+        version = _content(last)["model_version"]
+        ours = [entry for entry in entries if _content(entry)["model_version"] == version]
+        newest = sorted(ours, key=_at)[-MOST_ROWS:]
+        return RecentRequests([_content(e)["inputs"] for e in newest], last.columns, version)
+
+
+def _content(entry: Entry) -> dict[str, Any]:
+    assert entry.content is not None
+    return entry.content
+
+
+def _at(entry: Entry) -> float:
+    return _content(entry)["at"]

@@ -189,4 +189,6 @@ def _json(value: Any) -> bytes:
 
 def load_app() -> App:
     """The application for the Bento that this file lies in."""
-    return App(Model(HERE), RequestLog.from_env_vars())
+    model = Model(HERE)
+    columns = [column["name"] for column in model.signature["columns"]]
+    return App(model, RequestLog.from_env_vars(columns))

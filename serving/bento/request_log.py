@@ -1,7 +1,7 @@
 """The request log: a bounded, sampled record of what was asked and answered.
 
-Lines are JSON; two files of half the size bound the whole. A full disk costs log lines, never
-answers.
+Lines are JSON, the first of a file names the columns; two files of half the size bound the whole.
+A full disk costs log lines, never answers.
 """
 
 import json
@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +48,10 @@ class _Entry(NamedTuple):
 class RequestLog:
     """Appends sampled requests to `PORT.jsonl`, and keeps one older file beside it."""
 
-    def __init__(self, folder: Path, name: str, sample: float, megabytes: int) -> None:
+    def __init__(
+        self, folder: Path, name: str, sample: float, megabytes: int, columns: Sequence[str] = ()
+    ) -> None:
+        self._header = json.dumps({"columns": list(columns)}) + "\n"
         self._path = folder / f"{name}.jsonl"
         self._sample, self._half = sample, megabytes * 1_000_000 // 2
         self._pending: list[_Entry] = []
@@ -57,8 +61,11 @@ class RequestLog:
         threading.Thread(target=self._flush_for_ever, name="request-log", daemon=True).start()
 
     @classmethod
-    def from_env_vars(cls) -> "RequestLog | None":
-        """The log that REQUEST_LOG_FOLDER, _SAMPLE and _MEGABYTES ask for; None without folder."""
+    def from_env_vars(cls, columns: Sequence[str]) -> "RequestLog | None":
+        """The log that REQUEST_LOG_FOLDER, _SAMPLE and _MEGABYTES ask for; None without folder.
+
+        `columns` are the names of the values of a row.
+        """
         folder = os.environ.get("REQUEST_LOG_FOLDER")
         if not folder:
             return None
@@ -67,6 +74,7 @@ class RequestLog:
             os.environ.get("REQUEST_LOG_NAME", "requests"),
             float(os.environ.get("REQUEST_LOG_SAMPLE", "1")),
             int(os.environ.get("REQUEST_LOG_MEGABYTES", "64")),
+            columns,
         )
 
     def add(self, rows: Any, answer: dict[str, Any]) -> None:
@@ -98,7 +106,8 @@ class RequestLog:
     def _append(self, lines: list[str]) -> list[str]:
         """The lines that are left once the file has its half of the size and was put aside."""
         with self._path.open("a", encoding="utf-8") as file:
-            size = file.tell()
+            # Each file begins with the names, because another version may have other columns.
+            size = file.tell() or file.write(self._header)
             for index, line in enumerate(lines):
                 if size > self._half:
                     self._path.replace(self._path.with_suffix(".jsonl.1"))

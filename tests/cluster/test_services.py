@@ -661,7 +661,7 @@ def test_the_request_log_reaches_the_bucket_to_the_last_request(world):
 
     logs = RequestLogs(world.folder / "fetched", world.objects)
     recent = until(lambda: logs.recent(world.name))
-    assert (recent.model_version, recent.inputs.tolist()) == (1, ROWS)
+    assert (recent.model_version, recent.rows) == (1, ROWS)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,8 @@ def logged(answering):
     def entries():
         # What follows the last line's end may be half a line.
         lines = path.read_text().split("\n")[:-1] if path.exists() else []
-        results = [json.loads(line) for line in lines]
+        header, *results = [json.loads(line) for line in lines] or [None]
+        assert header in (None, {"columns": list(FEATURES)})
         return results if mark in [entry["inputs"] for entry in results] else None
 
     result = until(entries)

@@ -1,6 +1,5 @@
 """The request log of a service as rows: a column for every input of the model."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,19 @@ import pyarrow as pa
 
 from resources.datasets.remarks import Remark
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
-from resources.storage.request_logs import RequestLogs
+from resources.storage.request_logs import RequestLogs, entries_of
 
-BOOKKEEPING = frozenset({"at", "model_version"})
+BOOKKEEPING = frozenset({"at", "model_version", "request_id"})
 INPUTS = "inputs"
+PLAIN = (int, float, str, bool, type(None))
 
 
 def read_requests(service: str, logs: RequestLogs) -> SourceRows:
-    """One row a logged request: when it came, the version that answered, the prediction, and
-    `input_0`, `input_1`, ... Raises SourceUnreadable when nothing is logged."""
+    """One row a logged request: when it came, its identity, the version that answered, the
+    prediction, and a column for each value, or `input_0`, `input_1`, ... where they have no names.
+
+    Raises SourceUnreadable when nothing is logged.
+    """
     files = logs.files(service)
     if not files:
         raise SourceUnreadable(
@@ -32,26 +35,33 @@ def read_requests(service: str, logs: RequestLogs) -> SourceRows:
 
 
 def _rows(file: Path, remarks: list[Remark]) -> Iterator[dict[str, Any]]:
-    """The whole entries of a log: the last line may be cut by a crash."""
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            entry = json.loads(line)
-            features = [float(value) for value in entry.pop(INPUTS)]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            reason = "entries that are cut, or whose inputs are no list of numbers"
+    """The whole entries of a log."""
+    for entry in entries_of(file):
+        content = entry.content or {}
+        given = content.get(INPUTS)
+        if not isinstance(given, list) or not all(isinstance(v, PLAIN) for v in given):
+            reason = "entries that are cut, or whose inputs are no list of values"
             remarks.append(
                 Remark(
                     subject=INPUTS,
                     action="left_out",
                     count=1,
                     reason=reason,
-                    example=f"{line:.80}",
+                    example=f"{entry.text:.80}",
                     file=file.name,
-                    line=number,
+                    line=entry.number,
                 )
             )
             continue
-        yield {**entry, **{f"input_{i}": value for i, value in enumerate(features)}}
+        about = {name: value for name, value in content.items() if name != INPUTS}
+        has_names = len(entry.columns) == len(given)
+        names = entry.columns if has_names else [f"input_{i}" for i in range(len(given))]
+        yield {**about, **dict(zip(names, map(_plain, given), strict=True))}
+
+
+def _plain(value: Any) -> Any:
+    # One type for the numbers of a column, whether or not a request wrote a decimal point.
+    return float(value) if type(value) is int else value
 
 
 def _column(name: str, values: list[Any], remarks: list[Remark]) -> pa.Array:

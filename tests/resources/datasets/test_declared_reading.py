@@ -168,11 +168,25 @@ def test_query_takes_structures_apart_and_keeps_the_order_of_values(rows_of):
     assert {remark.subject for remark in rows.remarks} == {"box", "took"}
 
 
+def test_request_log_of_a_table_has_its_columns_by_name(rows_of, text_file):
+    text_file(
+        "requests/birds.singer-api/1.jsonl",
+        '{"columns": ["wing", "song"]}\n'
+        '{"at": 1.0, "model_version": 1, "prediction": "wren", "inputs": [2, "trill"]}\n'
+        '{"at": 2.0, "model_version": 1, "prediction": "wren", "inputs": [null, null]}\n',
+    )
+
+    rows = rows_of("requests:singer-api")
+
+    assert rows.table.column("wing").to_pylist() == [2.0, None]
+    assert rows.table.column("song").to_pylist() == ["trill", None]
+
+
 def test_request_log_leaves_out_what_is_no_row_and_says_so(rows_of, text_file):
     text_file(
         "requests/birds.singer-api/1.jsonl",
         '{"at": 1.0, "model_version": 1, "prediction": "wren", "inputs": [0.5, 1]}\n'
-        '{"at": 2.0, "model_version": 1, "prediction": "wren", "inputs": ["many", 1]}\n'
+        '{"at": 2.0, "model_version": 1, "prediction": "wren", "inputs": {"many": 1}}\n'
         '{"at": 3.0, "model_version": 2, "prediction": 4, "inputs": [0.25, 2]}\n'
         '{"at": 4.0, "inp',
     )
@@ -185,4 +199,4 @@ def test_request_log_leaves_out_what_is_no_row_and_says_so(rows_of, text_file):
         ("inputs", 2, 2),
         ("prediction", 2, None),
     ]
-    assert rows.bookkeeping == {"at", "model_version"}
+    assert rows.bookkeeping == {"at", "model_version", "request_id"}
