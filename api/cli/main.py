@@ -160,6 +160,14 @@ def turn(
 
 
 @app.command()
+def suites() -> None:
+    """Print every kind of suite with its fields, as Markdown."""
+    from api.cli.suite_reference import markdown
+
+    sys.stdout.write(markdown())
+
+
+@app.command()
 def check(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Folders of project files.", show_default=False)

@@ -42,7 +42,9 @@ class ImageShape(Declared):
     """How a row of features becomes an image."""
 
     height: int = Field(ge=1)
+    """Pixels."""
     width: int = Field(ge=1)
+    """Pixels."""
     low: float
     """Value of black."""
     high: float
@@ -54,6 +56,7 @@ class Corruptions(SuiteKind):
 
     kind: Literal["corruptions"]
     image: ImageShape
+    """How a row of features becomes an image."""
     corruptions: dict[CorruptionName, list[Severity]]
     """Severities from 0 (clean) to 1 (the strongest that is defined), per corruption."""
     gated_up_to: Severity = 1.0

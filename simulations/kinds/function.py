@@ -31,15 +31,14 @@ GIVEN = ("predict", "rows", "label", "parameters", "seeds")
 
 
 class Function(SuiteKind):
-    """`run(...)` takes any of these by name, and returns `{scenario: {metric: samples}}`:
+    """A function of one's own; metrics: those that it measures.
 
-    - `predict`: takes rows (a list of objects by column name, an Arrow table, or an array) and
-      returns what a service answers for each: class names, actions or values
-    - `rows`: the held-out rows as an Arrow table; None for a model without a dataset
-    - `label`: name of the column to predict
-    - `parameters`, `seeds`: as declared
-
-    Samples are numbers, one for each independent unit, or `[seeds, units]`.
+    It takes any of these by name, and returns `{scenario: {metric: samples}}`: `predict` (takes
+    rows as a list of objects by column name, an Arrow table or an array, and returns what a
+    service answers for each: class names, actions or values), `rows` (the held-out rows as an
+    Arrow table; None for a model without a dataset), `label` (name of the column to predict),
+    `parameters` and `seeds` (as declared). Samples are numbers, one for each independent unit, or
+    `[seeds, units]`.
     """
 
     kind: Literal["function"]

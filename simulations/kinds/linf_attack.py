@@ -29,7 +29,9 @@ class LinfAttack(SuiteKind):
     gated_up_to: Severity = 1.0
     """Radii above it are measured and drawn, but not gated."""
     steps: int = Field(default=20, ge=1, le=1_000)
+    """Steps of the descent."""
     restarts: int = Field(default=3, ge=1, le=100)
+    """Random starts within the ball; a row counts as robust when it withstands all."""
     rows: int = Field(default=512, ge=1)
     """Held-out rows attacked, at most."""
 

@@ -1,8 +1,14 @@
 """A project from a Gymnasium environment: a policy, and episodes that prove it."""
 
+from typing import TYPE_CHECKING
+
 from api.cli.starting.draft import CannotStart, Draft, Request, scalar
 
+if TYPE_CHECKING:
+    import gymnasium
+
 TRAINER = "training.control:train"
+EPISODES, MOST_STEPS = 8, 2_000
 
 
 def recognises(source: str) -> bool:
@@ -29,7 +35,9 @@ def draft(request: Request) -> Draft:
         f"observed as {environment.observation_space}",
         f"acted on by {environment.action_space}",
     ]
-    horizon = getattr(environment.spec, "max_episode_steps", None) or 500
+    is_continuous = isinstance(environment.action_space, gymnasium.spaces.Box)
+    reached = _random_return(environment)
+    seen.append(f"random actions reach a return of {reached:.4g}")
     environment.close()
     lines = [
         f"project: {request.name}",
@@ -40,9 +48,15 @@ def draft(request: Request) -> Draft:
         f"    trainer: {TRAINER}    # or a function of yours: module:function",
         "    hyperparameters:",
         f"      environment: {scalar(request.source)}",
-        "      iterations: 60",
-        "      environments: 8",
-        "      steps_per_iteration: 500",
+        "      iterations: 30                 # the return is reported after each",
+        "      environments: 16",
+        "      steps_per_iteration: 256",
+        "      passes: 6",
+        "      entropy_weight: 0.0",
+        "      normalise_observations: true",
+        f"      reward_scale: {_scale(reached):g}",
+        "      bootstrap_truncated: true",
+        *(["      discount: 0.9"] if is_continuous else []),
         "",
         "simulations:",
         "  episodes:",
@@ -51,10 +65,10 @@ def draft(request: Request) -> Draft:
         "      kind: episodes",
         f"      environment: {scalar(request.source)}",
         "      vary: {sensor_noise: [0.01, 0.05]}",
-        f"      horizon: {horizon}",
+        "      gated_noise_up_to: 0.01",
         "      episodes: 64",
-        "    gate:                            # the return of one episode, in the mean",
-        f"      return: {{at_least: {_bound(request.source):g}, of: mean}}",
+        f"    gate:                            # random actions reach {reached:.4g}",
+        f"      return: {{at_least: {_bound(reached):g}, of: mean}}",
         "",
         "services:",
         "  api: {model: policy}",
@@ -62,20 +76,27 @@ def draft(request: Request) -> Draft:
     return Draft(request.name, "\n".join(lines) + "\n", seen)
 
 
-def _bound(environment: str) -> float:
-    """Half of what the environment's registration calls solved, else what random actions reach."""
-    import gymnasium
-    import numpy as np
-
-    made = gymnasium.make(environment)
-    made.action_space.seed(0)
+def _random_return(environment: "gymnasium.Env") -> float:
+    """Mean return of a policy that draws its actions."""
+    environment.action_space.seed(0)
     returns = []
-    for episode in range(8):
-        made.reset(seed=episode)
-        total, ended = 0.0, False
-        while not ended:
-            _, reward, terminated, truncated, _ = made.step(made.action_space.sample())
-            total, ended = total + float(reward), terminated or truncated
+    for episode in range(EPISODES):
+        environment.reset(seed=episode)
+        total, steps, ended = 0.0, 0, False
+        while not ended and steps < MOST_STEPS:
+            action = environment.action_space.sample()
+            _, reward, terminated, truncated, _ = environment.step(action)
+            total, ended, steps = total + float(reward), terminated or truncated, steps + 1
         returns.append(total)
-    made.close()
-    return float(np.round(np.mean(returns), 1))
+    return sum(returns) / len(returns)
+
+
+def _bound(reached: float) -> float:
+    """A return that random actions do not reach: twice theirs, or half of the loss."""
+    better = 2 * reached if reached > 0 else reached / 2
+    return float(f"{better:.2g}")
+
+
+def _scale(reached: float) -> float:
+    """Factor that brings returns of hundreds to tens."""
+    return 0.1 if abs(reached) > 50 else 1.0
