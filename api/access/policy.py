@@ -5,8 +5,10 @@ name only trainers of allowed packages, and data below allowed places.
 """
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,6 +21,8 @@ from projects.suite_kinds import read_suite
 HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
 """Beginnings of variables that change how fast code runs, and not what code."""
 SHIPPED_SUITES = "simulations/suites"
+CODE = r"(?!hf:)[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*"
+"""What trainers may import: `module:name`; `hf:NAME` is a model of a hub."""
 
 
 def refuse_what_requests_may_not(project: Project, gateway: GatewaySettings) -> None:
@@ -47,6 +51,22 @@ def _trainers(project: Project, gateway: GatewaySettings) -> Iterator[FieldError
             allowed = ", ".join(gateway.trainer_packages)
             message = f"got {model.trainer!r}, expected a function of: {allowed}"
             yield FieldError(field=f"models.{name}.trainer", message=message)
+        yield from hyperparameter_errors(
+            model.hyperparameters, f"models.{name}.hyperparameters", gateway
+        )
+
+
+def hyperparameter_errors(
+    values: Mapping[str, Any], field: str, gateway: GatewaySettings
+) -> Iterator[FieldError]:
+    """Code that hyperparameters name, such as an environment `module:make`, and a request may
+    not."""
+    for name, value in values.items():
+        is_code = isinstance(value, str) and re.fullmatch(CODE, value)
+        if is_code and not is_allowed_code(value, gateway):
+            allowed = ", ".join(gateway.trainer_packages)
+            message = f"got {value!r}, expected a function of: {allowed}"
+            yield FieldError(field=f"{field}.{name}", message=message)
 
 
 def is_allowed_code(function: str, gateway: GatewaySettings) -> bool:

@@ -1,10 +1,11 @@
 """One turn of a project's loop from the command line, ending with services that answer."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from rich.console import Console
@@ -80,6 +81,7 @@ class Turn:
         self._supervisor = Supervisor(self._settings, self._say)
         self._started = time.monotonic()
         self._metadata: dict[str, dict[str, Any]] = {}
+        self._commands: list[str] = []
 
     def run(self, *, stop: bool) -> None:
         """Turn the loop; without `stop` the services go on until Ctrl-C.
@@ -132,6 +134,9 @@ class Turn:
             f"{self._settings.mlflow_url} (experiments, models)",
         )
         self._console.print(table)
+        for command in self._commands:
+            # Outside of the table, so that it can be copied.
+            self._console.print(command, highlight=False, soft_wrap=True, markup=False)
 
     def _rows(self) -> Iterator[tuple[str, str, str]]:
         declared = self._project.declaration
@@ -145,7 +150,9 @@ class Turn:
                 yield "gate", name, str(made.get("verdict", "")).replace("- ", "")
         for name in declared.services:
             if made := self._made("service", name):
-                yield "service", name, _asked(str(made["address"]))
+                answered = _Answered.by(str(made["address"]))
+                self._commands.append(answered.command)
+                yield "service", name, answered.sentence
 
     def _made(self, family: Family, name: str) -> dict[str, Any] | None:
         return self._metadata.get(asset_key(self._project.name, family, name).to_user_string())
@@ -163,17 +170,39 @@ def _compared(made: dict[str, Any]) -> Iterator[str]:
             yield f"{metric} {value:.3f}{beside}"
 
 
-def _asked(address: str) -> str:
-    """The address, a request that can be copied, and its answer."""
-    base = address.removesuffix("/predict")
-    signature = httpx.get(f"{base}/schema.json", timeout=ANSWER_WITHIN_S).raise_for_status().json()
-    reply = httpx.get(f"{base}/example", timeout=ANSWER_WITHIN_S).raise_for_status().json()
-    example = httpx.get(f"{base}/example.json", timeout=ANSWER_WITHIN_S).raise_for_status().json()
-    names = [column["name"] for column in signature["columns"]]
-    row = example["inputs"][0]
-    request = {"rows": [dict(zip(names, row, strict=True))]} if names else {"inputs": [row]}
-    answered = f"{reply['predictions'][0]} by model version {reply['model_version']}"
-    return (
-        f"{address}\ncurl -s {address} -H 'content-type: application/json' -d "
-        f"'{json.dumps(request)}'\nanswers {answered}"
-    )
+class _Answered(NamedTuple):
+    """A service's example, as it can be asked again."""
+
+    address: str
+    request: str
+    prediction: Any
+    model_version: int
+
+    @classmethod
+    def by(cls, address: str) -> "_Answered":
+        """What the service at the address answers to the example of its model."""
+        base = address.removesuffix("/predict")
+        signature, example = _got(f"{base}/schema.json"), _got(f"{base}/example.json")
+        reply = _got(f"{base}/example")
+        names = [column["name"] for column in signature["columns"]]
+        row = example["inputs"][0]
+        request = {"rows": [dict(zip(names, row, strict=True))]} if names else {"inputs": [row]}
+        return cls(address, json.dumps(request), reply["predictions"][0], reply["model_version"])
+
+    @property
+    def sentence(self) -> str:
+        """The address, and what it answers."""
+        return (
+            f"{self.address}\nanswers {self.prediction!r} to the model's example, by model version "
+            f"{self.model_version}"
+        )
+
+    @property
+    def command(self) -> str:
+        """A command that asks."""
+        quoted = shlex.quote(self.request)
+        return f"curl -s {self.address} -H 'content-type: application/json' -d {quoted}"
+
+
+def _got(url: str) -> Any:
+    return httpx.get(url, timeout=ANSWER_WITHIN_S).raise_for_status().json()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.access.policy import is_allowed_code
+from api.access.policy import hyperparameter_errors, is_allowed_code
 from api.context import Call
 from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
@@ -58,6 +58,9 @@ def order(call: Call, request: SubmitTraining) -> Order:
     _require_capacity(call, model, resources)
     hyperparameters = {**model.hyperparameters, **request.hyperparameters}
     _require_hyperparameters(project, model.trainer, hyperparameters)
+    given = request.hyperparameters
+    if errors := [*hyperparameter_errors(given, "hyperparameters", call.platform.gateway)]:
+        raise Problem("invalid", "the request names code that requests may not", errors=errors)
     dataset, is_made_first = _dataset(call, wanted, request.dataset_version)
     config: dict[str, Any] = {
         "hyperparameters": dict(request.hyperparameters),
