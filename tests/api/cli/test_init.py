@@ -21,19 +21,24 @@ def made(source, name=None, label=None):
     return start(str(source), name, label, default_of, lambda text: None)
 
 
-@pytest.fixture
-def csv(tmp_path, monkeypatch):
-    """A table as people have it, in a working directory."""
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "My wine.csv"
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    """A table as people have it."""
+    file = tmp_path_factory.mktemp("cellar") / "My wine.csv"
     table = wine(300).drop_columns(["price"])
     numbered = table.append_column("bottle", pa.array([f"b{i}" for i in range(300)]))
     pyarrow.csv.write_csv(numbered, file)
     return file
 
 
-def test_a_table_becomes_a_project_that_fits_it(csv):
-    project, draft = made(csv, label="grape")
+@pytest.fixture(scope="module")
+def cellar(csv):
+    """The project of the table, and what was seen."""
+    return made(csv, label="grape")
+
+
+def test_a_table_becomes_a_project_that_fits_it(csv, cellar):
+    project, draft = cellar
 
     declared = project.declaration
     assert project.file == csv.parent / "my-wine.yaml"
@@ -97,12 +102,12 @@ def test_what_cannot_be_a_project_is_refused_and_leaves_no_file(
 
 
 def test_a_project_that_is_there_is_not_written_over(csv):
-    (csv.parent / "my-wine.yaml").write_text("mine")
+    (csv.parent / "mine.yaml").write_text("mine")
 
     with pytest.raises(CannotStart, match="exists; choose another name"):
-        made(csv)
+        made(csv, name="mine")
 
-    assert (csv.parent / "my-wine.yaml").read_text() == "mine"
+    assert (csv.parent / "mine.yaml").read_text() == "mine"
 
 
 def test_names_scalars_and_bounds_are_written_as_yaml_reads_them():
@@ -128,13 +133,13 @@ def test_a_project_that_is_nowhere_is_named_with_the_nearest(tmp_path, monkeypat
         found("digit", Settings())
 
 
-def test_a_table_goes_round_the_loop_to_a_service_that_takes_its_rows(csv, up):
-    made(csv, name="cellar", label="grape")
+def test_a_table_goes_round_the_loop_to_a_service_that_takes_its_rows(cellar, up):
+    project, _ = cellar
 
     ended = subprocess.run(
-        [sys.executable, "-c", "from api.cli.main import main; main()", "turn", "cellar"],
+        [sys.executable, "-c", "from api.cli.main import main; main()", "turn", project.name],
         check=False,
-        cwd=csv.parent,
+        cwd=project.file.parent,
         capture_output=True,
         text=True,
         env={**up.env, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "200"},
