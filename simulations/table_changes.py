@@ -36,7 +36,7 @@ class Table(NamedTuple):
     def numbers(self) -> list[str]:
         """Names of the numbers that may be changed and do vary."""
         found = self.of_kind("number", "integer", "date")
-        return [name for name in found if _spread(self.values[name]) > 0]
+        return [name for name in found if spread(self.values[name]) > 0]
 
     def take(self, chosen: np.ndarray) -> "Table":
         """The chosen rows."""
@@ -105,7 +105,8 @@ def _slices(name: str, values: np.ndarray, kind: str) -> Iterator[tuple[str, np.
         yield f"{name} in {low:g} to {high:g}", part
 
 
-def _spread(values: np.ndarray) -> float:
+def spread(values: np.ndarray) -> float:
+    """Standard deviation of what is known; 0 where nothing is."""
     known = values[~np.isnan(values)]
     return float(known.std()) if len(known) else 0.0
 
@@ -114,7 +115,7 @@ def _noise(table: Table, level: float, generator: Generator, _: float) -> Table:
     return table.with_values(
         {
             name: table.values[name]
-            + level * _spread(table.values[name]) * generator.standard_normal(table.rows)
+            + level * spread(table.values[name]) * generator.standard_normal(table.rows)
             for name in table.numbers()
         }
     )
@@ -125,7 +126,7 @@ def _shift(table: Table, level: float, generator: Generator, _: float) -> Table:
     signs = generator.choice([-1, 1], len(names))
     return table.with_values(
         {
-            name: table.values[name] + sign * level * _spread(table.values[name])
+            name: table.values[name] + sign * level * spread(table.values[name])
             for name, sign in zip(names, signs, strict=True)
         }
     )
@@ -150,7 +151,7 @@ def _outliers(table: Table, level: float, generator: Generator, distance: float)
     for place, name in enumerate(names):
         rows = which == place
         values = table.values[name]
-        far = np.nanmean(values) + signs[rows] * distance * _spread(values)
+        far = np.nanmean(values) + signs[rows] * distance * spread(values)
         changed[name][hit[rows]] = far
     return table.with_values(changed)
 
@@ -178,7 +179,7 @@ def _drift(table: Table, level: float, generator: Generator, _: float) -> Table:
     score = np.zeros(table.rows)
     for name, weight in zip(names, generator.standard_normal(len(names)), strict=True):
         values = table.values[name]
-        z = (values - np.nanmean(values)) / _spread(values)
+        z = (values - np.nanmean(values)) / spread(values)
         score += weight * np.nan_to_num(z)
     # By rank, so that equal scores lose no more rows than the level says.
     ranks = np.argsort(np.argsort(score, kind="stable"), kind="stable")

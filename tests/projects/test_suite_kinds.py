@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 from api.cli.suite_reference import markdown
 from projects.loading import CHECKOUT
@@ -60,6 +61,17 @@ def test_another_distribution_adds_a_kind(tmp_path):
 
     assert ended.returncode == 0, ended.stderr
     assert "night: 0 datasets, 1 model, 1 simulation, 1 service" in ended.stdout
+
+
+def test_a_kind_that_cannot_be_loaded_leaves_the_others(monkeypatch, caplog):
+    broken = EntryPoint(name="moon", value="no_such_module:Moon", group="orrery.suites")
+    monkeypatch.setattr("projects.suite_kinds.entry_points", lambda group: [broken])
+
+    found = suite_kinds.__wrapped__()
+
+    assert "moon" not in found
+    assert "tabular" in found
+    assert "the kind of suite moon (no_such_module:Moon) cannot be loaded" in caplog.text
 
 
 def test_a_kind_has_the_name_of_its_module():

@@ -195,6 +195,26 @@ def test_a_column_or_metric_that_is_not_there_is_named(changes, says, run_of):
         read_suite({"kind": "tabular", **changes}).outcomes(run_of)
 
 
+def test_random_search_moves_numbers_within_their_box_and_range(run_of):
+    seen = []
+    answer = run_of.subject.scores
+    run_of.subject.scores = lambda columns: seen.append(columns) or answer(columns)
+    suite = read_suite({"kind": "black_box", "epsilons": [0.5, 2.0], "queries": 30, "rows": 120})
+
+    (robust,) = suite.outcomes(run_of)
+
+    accuracy = robust.values.mean(axis=(1, 2))
+    assert accuracy[0] > accuracy[1] > accuracy[2]
+    years = np.concatenate([columns["year"] for columns in seen])
+    assert (years.min(), years.max()) == (1990, 2019)
+    assert [s.name for s in robust.scenarios if s.gated] == ["epsilon 0"]
+
+
+def test_random_search_without_a_number_to_move_is_refused(run_of):
+    with pytest.raises(Refused, match="none of the columns varies and is a number"):
+        read_suite({"kind": "black_box", "columns": ["region"]}).outcomes(run_of)
+
+
 def test_held_out_rows_are_measured_as_they_are(spec_of):
     result = simulate(spec_of({"kind": "held_out", "measure": ["auroc", "calibration_error"]}))
 
