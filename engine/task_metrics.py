@@ -25,7 +25,7 @@ class TaskMetric:
     components: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """[U, D] of truth and scores."""
     value: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """[B] of weights [B, U], whose rows sum to 1, and components [U, D]."""
+    """[B] of weights [B, U], as how often a resample has each row, and components [U, D]."""
     is_better_high: bool
     is_share: bool
     """Whether it lies between 0 and 1."""
@@ -34,8 +34,8 @@ class TaskMetric:
 
     def of(self, truth: np.ndarray, scores: np.ndarray) -> float:
         """The metric of all rows."""
-        even = np.full((1, len(truth)), 1 / len(truth))
-        return float(self.value(even, self.components(truth, scores))[0])
+        once = np.ones((1, len(truth)))
+        return float(self.value(once, self.components(truth, scores))[0])
 
 
 def metrics_of(task: str) -> dict[str, TaskMetric]:
@@ -43,8 +43,14 @@ def metrics_of(task: str) -> dict[str, TaskMetric]:
     return {metric.name: metric for metric in METRICS if metric.task == task}
 
 
+def _means(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Weighted mean of each component [B, D], NaN where no row has weight."""
+    sums, total = weights @ components, weights.sum(axis=1, keepdims=True)
+    return np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
+
+
 def _mean(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
-    return weights @ components[:, 0]
+    return _means(weights, components)[:, 0]
 
 
 def _correct(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -121,7 +127,7 @@ def _bins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _calibration_error(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
-    return np.abs(weights @ components).sum(axis=1)
+    return np.abs(_means(weights, components)).sum(axis=1)
 
 
 def _squared(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -144,7 +150,7 @@ def _of_variance(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _r2(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
     """Share of the variance that is explained; NaN where all values are equal."""
-    squared, mean, square = (weights @ components).T
+    squared, mean, square = _means(weights, components).T
     variance = square - mean**2
     return 1 - np.divide(squared, variance, out=np.full_like(squared, np.nan), where=variance > 0)
 

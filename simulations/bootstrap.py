@@ -81,8 +81,7 @@ def _values(outcomes: Outcomes, scenario: Scenario, drawn: np.ndarray) -> np.nda
     for components, values in zip(outcomes.components[place], outcomes.values[place], strict=True):
         part = ~np.isnan(values)
         weights = drawn[:, part].astype(np.float64)
-        total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
-        by_seed.append(outcomes.statistic.value(weights / total, components[part]))
+        by_seed.append(outcomes.statistic.value(weights, components[part]))
     return np.mean(by_seed, axis=0)
 
 

@@ -35,6 +35,7 @@ from serving.contract import Deployment, PackagingResult, PackagingSpec, Request
 from tests import buckets
 from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
 from tests.cluster.fixtures import ImagePlan, TestCluster
+from tests.failing_bento import fail_all_predictions
 from tests.waiting import until
 
 ROWS = [[1, 1, 1, 1]]
@@ -81,8 +82,8 @@ def linear(folder: Path) -> str:
     folder.mkdir()
     onnx.save(model, folder / ONNX)
     signature = Signature(
-        input=TensorSignature(name="rows", dtype="float32", shape=[4]),
-        output=TensorSignature(name="scores", dtype="float32", shape=[3]),
+        inputs=[TensorSignature(name="rows", dtype="float32", shape=[4])],
+        outputs=[TensorSignature(name="scores", dtype="float32", shape=[3])],
         task="classification",
         classes=["a", "b", "c"],
     )
@@ -367,9 +368,7 @@ def test_a_version_that_dies_at_its_start_is_rolled_back_with_its_own_words(serv
 
 def test_a_canary_that_answers_with_errors_is_rolled_back(served):
     deployment = served.deployment(2, step_s=10, canary=[50, 100])
-    answer = deployment.bento / "src" / "answer.py"
-    text = answer.read_text()
-    answer.write_text(text.replace("self._batcher.outputs(rows)", "self._batcher.lost(rows)"))
+    fail_all_predictions(deployment.bento)
 
     with Load(served), pytest.raises(DeploymentFailed, match=r"with errors at 50 % of the tra"):
         served.deploy(deployment)

@@ -8,6 +8,7 @@ import sys
 import httpx
 import psutil
 
+from tests.failing_bento import fail_all_predictions
 from tests.waiting import until
 
 
@@ -77,9 +78,7 @@ def test_a_canary_that_answers_with_errors_is_rolled_back(serving, deployments, 
     serving.serving(deployments[0])
     bento = tmp_path / "failing"
     shutil.copytree(deployments[1].bento, bento)
-    answer = bento / "src" / "answer.py"
-    broken = answer.read_text().replace("self._batcher.outputs(rows)", "self._batcher.lost(rows)")
-    answer.write_text(broken)
+    fail_all_predictions(bento)
     with load() as requests:
         until(lambda: len(requests.answers) > 50)
         serving.ask(deployments[1].model_copy(update={"bento": bento, "step_s": 5.0}))
