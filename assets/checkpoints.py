@@ -6,6 +6,7 @@ import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
 from assets.failures import translated_errors
+from assets.finished_models import with_finished_model
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures, text_of
 from assets.recipe import adds_nothing, is_new_code, recipe_of
@@ -87,6 +88,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             requirements = requirements_of(declared, config)
             training = _spec(project, name, config, requirements, compute, job, dataset)
+            training = with_finished_model(training, project.base, objects)
             if settings.dry_run and is_new_code(tracking, project, name):
                 place = project.place(f"models.{name}.trainer")
                 training = training.model_copy(update={"dry_run": True, "declared_at": place})

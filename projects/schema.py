@@ -17,6 +17,7 @@ from projects.dataset import (
     Split,
 )
 from projects.declared import Declared, Name
+from projects.finished_model import FINISHED, Address
 from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.nearest import hint
 from projects.placement import Placement, Resources, ServiceResources
@@ -51,6 +52,9 @@ Cron = Annotated[str, StringConstraints(pattern=r"^(\S+\s+){4}\S+$")]
 class Model(Declared):
     """A registered name and the way its versions are learned."""
 
+    from_: Address | None = Field(default=None, alias="from")
+    """A finished model in place of a trainer: a file or folder (ONNX, scikit-learn of skops),
+    `s3://BUCKET/KEY`, `mlflow:models:/NAME/VERSION`, `hf:OWNER/NAME[@REVISION][:FILE]`."""
     trainer: Trainer
     """`module:function` with Ray Train's signature `train(config: dict) -> None`."""
     dataset: Name | None = None
@@ -64,6 +68,20 @@ class Model(Declared):
     stall_timeout_s: float = Field(default=1_800, gt=0)
     """Longest silence between two reports before the job is stopped as hung."""
     description: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_one_origin(cls, given: Any) -> Any:
+        """A finished model has the trainer that brings it, which is told where it lies."""
+        if not isinstance(given, dict) or given.get("from") is None:
+            return given
+        if given.get("trainer", FINISHED) != FINISHED:
+            raise ValueError("got both from and trainer, expected one of them")
+        others = given.get("hyperparameters", {})
+        if not isinstance(others, dict):
+            return {"trainer": FINISHED, **given}
+        values = {**others, "model": given["from"]}
+        return {**given, "trainer": FINISHED, "hyperparameters": values}
 
 
 class Criterion(Declared):

@@ -1,18 +1,14 @@
 """The registered kinds of suites, found by name."""
 
 import functools
-import importlib
-import logging
-import pkgutil
-from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
+from projects.registered import registered
 from projects.suite import Suite
 
-log = logging.getLogger(__name__)
 SHIPPED = "simulations.kinds"
 GROUP = "orrery.suites"
 """Entry points by which an installed distribution registers kinds: `name = module:Class`."""
@@ -23,25 +19,7 @@ CLASS = "KIND"
 @functools.cache
 def suite_kinds() -> Mapping[str, type[Suite]]:
     """Class of the declaration, by kind."""
-    # By name, like those of other distributions: a declaration depends on no engine.
-    package = importlib.import_module(SHIPPED)
-    shipped = {
-        module.name: getattr(importlib.import_module(f"{SHIPPED}.{module.name}"), CLASS)
-        for module in pkgutil.iter_modules(package.__path__)
-    }
-    return {**dict(_of_others()), **shipped}
-
-
-def _of_others() -> Iterator[tuple[str, type[Suite]]]:
-    for point in entry_points(group=GROUP):
-        try:
-            yield point.name, point.load()
-        # A module may raise anything, and one that is broken must not keep the platform down; a
-        # project that names its kind is told that there is none.
-        except Exception as error:
-            log.error(
-                "the kind of suite %s (%s) cannot be loaded: %s", point.name, point.value, error
-            )
+    return registered(SHIPPED, CLASS, GROUP)
 
 
 def read_suite(value: Mapping[str, Any]) -> Suite:

@@ -30,10 +30,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from engine.artefact import NOTES, ONNX, Column, ModelNotes
+from engine.protocol import Refused
 from engine.rows import columns_of, read_rows
 from engine.runtime.tensors import TEXT
 from engine.task_metrics import metrics_of
-from training.tables_onnx import onnx_of
+from training.scikit_learn_onnx import as_onnx, require_agreement
 
 STATE = "state.skops"
 REPORTS = 10
@@ -41,6 +42,8 @@ REPORTS = 10
 VALIDATION = 0.1
 FEWEST_VALIDATED = 200
 """Training rows below which none is set aside for the curve."""
+COMPARED = 2_000
+"""Rows on which scikit-learn and ONNX Runtime must agree."""
 TRUSTED = ("sklearn.", "numpy.", "scipy.")
 """Packages of the types that a checkpoint holds."""
 WORD = r"[^\s.,!?;:()'\"-]+"
@@ -273,10 +276,33 @@ def _report(table: Table, model: Pipeline, metrics: dict[str, Any], last: Rows |
         skops.io.dump(model, Path(folder, STATE))
         Path(folder, "done.json").write_text(json.dumps({"iteration": metrics["iteration"]}))
         if last is not None:
-            onnx = onnx_of(model, last, len(table.classes))
-            Path(folder, ONNX).write_bytes(onnx)
+            Path(folder, ONNX).write_bytes(_exported(model, last, len(table.classes)))
             Path(folder, NOTES).write_text(table.notes().model_dump_json())
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _exported(model: Pipeline, rows: Rows, classes: int) -> bytes:
+    """The pipeline in ONNX with scores for all classes. Raises Refused."""
+    _require_all_classes(model, classes)
+    first = rows.take(np.arange(min(COMPARED, len(rows.numbers))))
+    tensors = first.tensors()
+    inputs = {
+        name: ("float32" if tensor.dtype == np.float32 else "string", tensor.shape[1])
+        for name, tensor in tensors.items()
+    }
+    exported = as_onnx(model, inputs)
+    require_agreement(exported, model, first.frame(), tensors)
+    return exported
+
+
+def _require_all_classes(model: Pipeline, classes: int) -> None:
+    known = getattr(model["learner"], "classes_", np.arange(classes))
+    if classes and len(known) < classes:
+        missing = sorted(set(range(classes)) - set(known.tolist()))
+        raise Refused(
+            f"{len(missing)} of {classes} classes have no row to learn from (the first is class "
+            f"number {missing[0]}); expected at least one of each: add rows, or drop the class"
+        )
 
 
 def _restored() -> tuple[Pipeline | None, int]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from api.problems import FieldError, Problem
 from api.settings import GatewaySettings
+from projects.finished_model import ELSEWHERE, FINISHED
 from projects.schema import Project
 from projects.suite import Suite
 from projects.suite_kinds import read_suite
@@ -52,21 +53,37 @@ def _trainers(project: Project, gateway: GatewaySettings) -> Iterator[FieldError
             message = f"got {model.trainer!r}, expected a function of: {allowed}"
             yield FieldError(field=f"models.{name}.trainer", message=message)
         yield from hyperparameter_errors(
-            model.hyperparameters, f"models.{name}.hyperparameters", gateway
+            model.trainer, model.hyperparameters, f"models.{name}.hyperparameters", gateway
         )
 
 
 def hyperparameter_errors(
-    values: Mapping[str, Any], field: str, gateway: GatewaySettings
+    trainer: str, values: Mapping[str, Any], field: str, gateway: GatewaySettings
 ) -> Iterator[FieldError]:
-    """Code that hyperparameters name, such as an environment `module:make`, and a request may
-    not."""
+    """Code and files that hyperparameters name, such as an environment `module:make` or a
+    pretrained model's folder, and a request may not."""
     for name, value in values.items():
+        is_model = trainer == FINISHED and name == "model"
+        if (
+            isinstance(value, str)
+            and is_place(value, is_model)
+            and not is_allowed_place(value, gateway)
+        ):
+            allowed = ", ".join(gateway.allowed_roots)
+            message = f"got {value!r}, expected an absolute place below: {allowed}"
+            yield FieldError(field=f"{field}.{name}", message=message)
         is_code = isinstance(value, str) and re.fullmatch(CODE, value)
         if is_code and not is_allowed_code(value, gateway):
             allowed = ", ".join(gateway.trainer_packages)
             message = f"got {value!r}, expected a function of: {allowed}"
             yield FieldError(field=f"{field}.{name}", message=message)
+
+
+def is_place(value: str, may_be_relative: bool) -> bool:
+    """Whether the hyperparameter names a file, a folder or a bucket of the server's."""
+    if may_be_relative:
+        return value.startswith("s3://") or not value.startswith(ELSEWHERE)
+    return value.startswith(("s3://", "file:")) or Path(value).is_absolute()
 
 
 def is_allowed_code(function: str, gateway: GatewaySettings) -> bool:

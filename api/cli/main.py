@@ -116,8 +116,14 @@ def demo() -> None:
 @app.command()
 def init(
     source: Annotated[
-        str, typer.Argument(help="A table, a folder of images, or a Gymnasium environment's id.")
+        str,
+        typer.Argument(
+            help="A table, a model, a folder of images, or a Gymnasium environment's id."
+        ),
     ],
+    data: Annotated[
+        str | None, typer.Option(help="Table whose rows prove a model that is there already.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the project.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is found.")] = False,
@@ -132,7 +138,8 @@ def init(
 
     is_asked = not yes and sys.stdin.isatty()
     try:
-        project, draft = start(source, name, label, ask if is_asked else default_of, console.print)
+        answers = ask if is_asked else default_of
+        project, draft = start(source, name, label, data, answers, console.print)
     except CannotStart as error:
         errors.print(str(error), highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -12,6 +12,7 @@ from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
 from api.problems import FieldError, Problem, invalid, not_found
 from assets.keys import asset_key, op_name
+from engine.model_hub import HubUnavailable, NoSuchModel, resolve
 from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from projects.nearest import hint
@@ -25,7 +26,6 @@ from projects.trainers import (
 from resources.compute.requirements import Requirements
 from resources.revision import revision
 from resources.settings import CHECKOUT
-from resources.tracking.model_hub import HubUnavailable, NoSuchModel, resolve
 
 ADHOC = "adhoc"
 """Project of models that requests train without having declared them."""
@@ -59,8 +59,10 @@ def order(call: Call, request: SubmitTraining) -> Order:
     hyperparameters = {**model.hyperparameters, **request.hyperparameters}
     _require_hyperparameters(project, model.trainer, hyperparameters)
     given = request.hyperparameters
-    if errors := [*hyperparameter_errors(given, "hyperparameters", call.platform.gateway)]:
-        raise Problem("invalid", "the request names code that requests may not", errors=errors)
+    gateway = call.platform.gateway
+    if errors := [*hyperparameter_errors(model.trainer, given, "hyperparameters", gateway)]:
+        message = "the request names code or files that requests may not"
+        raise Problem("invalid", message, errors=errors)
     dataset, is_made_first = _dataset(call, wanted, request.dataset_version)
     config: dict[str, Any] = {
         "hyperparameters": dict(request.hyperparameters),

@@ -65,13 +65,13 @@ def test_another_distribution_adds_a_kind(tmp_path):
 
 def test_a_kind_that_cannot_be_loaded_leaves_the_others(monkeypatch, caplog):
     broken = EntryPoint(name="moon", value="no_such_module:Moon", group="orrery.suites")
-    monkeypatch.setattr("projects.suite_kinds.entry_points", lambda group: [broken])
+    monkeypatch.setattr("projects.registered.entry_points", lambda group: [broken])
 
     found = suite_kinds.__wrapped__()
 
     assert "moon" not in found
     assert "tabular" in found
-    assert "the kind of suite moon (no_such_module:Moon) cannot be loaded" in caplog.text
+    assert "moon of orrery.suites (no_such_module:Moon) cannot be loaded" in caplog.text
 
 
 def test_a_kind_has_the_name_of_its_module():

@@ -1,9 +1,16 @@
 """Tables as people have them: numbers, categories, text, dates, booleans and missing values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from projects.schema import Dataset
 from resources.datasets.store import DatasetStore
@@ -54,3 +61,21 @@ def files_of(table: pa.Table, label: str, folder: Path) -> DatasetFiles:
     declared = Dataset(source="files:wine.csv", label=label)
     version = store.write("cellar", "wine", declared, table)
     return DatasetFiles(**version.model_dump(include=KEPT))
+
+
+def forest_of(rows: pd.DataFrame, label: str, drop: Sequence[str] = ()) -> Pipeline:
+    """A fitted pipeline as a data scientist has one: steps by column name, missing values and
+    categories."""
+    features = rows.drop(columns=[label, *drop])
+    is_text = [pd.api.types.is_string_dtype(kind) for kind in features.dtypes]
+    texts = [name for name, is_one in zip(features.columns, is_text, strict=True) if is_one]
+    numbers = [name for name in features.columns if name not in texts]
+    steps = ColumnTransformer(
+        [
+            ("numbers", SimpleImputer(), numbers),
+            ("texts", OneHotEncoder(handle_unknown="ignore"), texts),
+        ]
+    )
+    model = make_pipeline(steps, RandomForestClassifier(20, random_state=0))
+    filled = {name: features[name].fillna("") for name in texts}
+    return model.fit(features.assign(**filled), rows[label])

@@ -1,19 +1,16 @@
 """Fine-tuning of a pretrained classifier: a tiny one, laid out as the hub lays them out."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import numpy as np
 import onnxruntime
 import pytest
 
+from engine.model_hub import HubUnavailable, NoSuchModel, resolve
 from projects.schema import Dataset
 from resources.datasets.sources import Sources
 from resources.datasets.store import DatasetStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
-from resources.tracking.model_hub import HubUnavailable, NoSuchModel, resolve
+from tests.model_hub import serving_hub
 from training.contract import DatasetFiles, TrainingResult
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -71,27 +68,10 @@ def test_a_pretrained_classifier_learns_other_classes_and_is_exported(
 
 
 @pytest.fixture
-def hub(monkeypatch):
+def hub(tmp_path):
     """A hub that knows one model."""
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_GET(self):
-            known = self.path.startswith("/api/models/acme/tiny")
-            body = json.dumps({"id": "acme/tiny", "sha": COMMIT} if known else {}).encode()
-            self.send_response(200 if known else 404)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
-    yield
-    server.shutdown()
+    with serving_hub("acme/tiny", COMMIT, tmp_path / "hub"):
+        yield
 
 
 def test_a_name_becomes_the_commit_it_means_now(hub):

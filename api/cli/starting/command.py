@@ -4,18 +4,24 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from api.cli.starting import environments, images, tables
+from api.cli.starting import environments, images, models, tables
 from api.cli.starting.draft import Ask, CannotStart, Draft, Request, name_of
 from projects.loading import InvalidProject, LoadedProject, load_project
 
-KINDS = (tables, images, environments)
+KINDS = (tables, models, images, environments)
 LEGAL = re.compile(r"^[a-z][a-z0-9_-]{0,47}$")
 
 
 def start(
-    source: str, name: str | None, label: str | None, ask: Ask, say: Callable[[str], None]
+    source: str,
+    name: str | None,
+    label: str | None,
+    data: str | None,
+    ask: Ask,
+    say: Callable[[str], None],
 ) -> tuple[LoadedProject, Draft]:
-    """The project that is now in `NAME.yaml` of the working directory, or beside the table.
+    """The project that is now in `NAME.yaml` beside the table or the model, or of the working
+    directory.
 
     Raises CannotStart, and leaves no file, where the source is none that can be made a project, or
     the file is there already.
@@ -23,17 +29,18 @@ def start(
     kind = next((each for each in KINDS if each.recognises(source)), None)
     if kind is None:
         raise CannotStart(
-            f"got {source!r}, expected a table ({', '.join(tables.SUFFIXES)}), a folder with a "
-            "folder of images for each class, or the id of a Gymnasium environment"
+            f"got {source!r}, expected a table ({', '.join(tables.SUFFIXES)}), a model "
+            f"({', '.join(models.SUFFIXES)}), a folder with a folder of images for each class, or "
+            "the id of a Gymnasium environment"
         )
     chosen = name or ask("Name of the project?", name_of(source))
     if not LEGAL.match(chosen):
         raise CannotStart(f"got the name {chosen!r}, expected lower case letters, digits, - and _")
-    folder = Path(source).absolute().parent if kind is tables else Path.cwd()
+    folder = Path(source).absolute().parent if kind in (tables, models) else Path.cwd()
     file = folder / f"{chosen}.yaml"
     if file.exists():
         raise CannotStart(f"{file} exists; choose another name by --name, or remove it")
-    draft = kind.draft(Request(source, chosen, label, ask, say))
+    draft = kind.draft(Request(source, chosen, folder, label, data, ask, say))
     file.write_text(draft.text, encoding="utf-8")
     try:
         return load_project(file), draft

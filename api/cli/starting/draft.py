@@ -29,7 +29,11 @@ class Request:
     source: str
     """A path, or the id of an environment."""
     name: str
+    folder: Path
+    """Where the project file will lie."""
     label: str | None
+    data: str | None
+    """Table whose rows prove a model that is there already."""
     ask: Ask
     say: Callable[[str], None]
 
@@ -42,6 +46,12 @@ class Draft:
     text: str
     seen: list[str] = field(default_factory=list)
     """What was found out about the source, a sentence each."""
+
+
+def address(path: str | Path, folder: Path) -> str:
+    """The path as a project file of the folder names it: relative where it is below."""
+    place = Path(path).absolute()
+    return str(place.relative_to(folder) if place.is_relative_to(folder) else place)
 
 
 def name_of(source: str) -> str:

@@ -2,11 +2,12 @@
 score of a baseline."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from api.cli.starting.draft import CannotStart, Draft, Request, rounded_up, scalar
+from api.cli.starting.draft import CannotStart, Draft, Request, address, rounded_up, scalar
 from api.cli.starting.trial import Trial
 from projects.dataset import Dataset
 from projects.nearest import hint
@@ -35,16 +36,39 @@ def recognises(source: str) -> bool:
     return source.lower().endswith(SUFFIXES) and Path(source).is_file()
 
 
-def draft(request: Request) -> Draft:
+@dataclass(frozen=True)
+class Origin:
+    """Where the model of the table comes from."""
+
+    noun: str
+    """As it is named beside its score."""
+    trainer: str
+    choices: Sequence[dict[str, Any]]
+    """Hyperparameters that are tried; the better on set-aside training rows are declared."""
+    is_learned: bool = True
+    """Whether the columns are chosen here; a model that is there has had its own."""
+
+
+LEARNED = Origin("a small model", TRAINER, CHOICES)
+
+
+def draft(request: Request, origin: Origin = LEARNED) -> Draft:
     """The project of the table. Raises CannotStart."""
     table = _read(request)
     label = _label(request, table)
-    dropped = _identifiers(table, label)
+    dropped = _identifiers(table, label) if origin.is_learned else []
     with tempfile.TemporaryDirectory(prefix="orrery-init-") as folder:
         version = _written(request, table, label, dropped, Path(folder))
-        request.say("trying two models on the rows, to know what can be reached ...")
-        trial = Trial.of(version, TRAINER, CHOICES, {"slices": _sliced(version)}, Path(folder))
-    parts = _Parts(request, version, label, dropped, trial)
+        request.say(f"trying {origin.noun} on the rows, to know what can be reached ...")
+        trial = Trial.of(
+            origin.noun,
+            version,
+            origin.trainer,
+            origin.choices,
+            {"slices": _sliced(version)},
+            Path(folder),
+        )
+    parts = _Parts(request, version, label, dropped, trial, origin)
     return Draft(request.name, "\n".join(_lines(parts)) + "\n", list(_seen(parts)))
 
 
@@ -57,6 +81,7 @@ class _Parts:
     label: str
     dropped: list[str]
     trial: Trial
+    origin: Origin
 
     @property
     def nullable(self) -> dict[str, float]:
@@ -81,13 +106,12 @@ def _sliced(version: DatasetVersion) -> list[str]:
 
 
 def _read(request: Request) -> SourceRows:
-    declared = Dataset(source=f"files:{Path(request.source).name}")
-    folder = Path(request.source).absolute().parent
+    declared = Dataset(source=f"files:{address(request.source, request.folder)}")
     with tempfile.TemporaryDirectory() as state:
         objects = ObjectStore(f"{state}/objects", Path(state, "cache"))
         try:
             rows = Sources(objects, RequestLogs(Path(state), objects)).read(
-                request.name, declared, folder
+                request.name, declared, request.folder
             )
         except SourceUnreadable as error:
             raise CannotStart(str(error)) from error
@@ -134,7 +158,7 @@ def _written(
     request: Request, rows: SourceRows, label: str, dropped: list[str], folder: Path
 ) -> DatasetVersion:
     table = rows.table.drop_columns(dropped)
-    declared = Dataset(source=f"files:{Path(request.source).name}", label=label)
+    declared = Dataset(source=f"files:{address(request.source, request.folder)}", label=label)
     store = DatasetStore(ObjectStore(str(folder / "objects"), folder / "cache"))
     try:
         return store.write(request.name, "rows", declared, SourceRows(table))
@@ -160,7 +184,7 @@ def _lines(parts: _Parts) -> Iterator[str]:
     yield ""
     yield "datasets:"
     yield "  rows:"
-    yield f"    source: {scalar('files:' + Path(request.source).name)}   # beside this file"
+    yield f"    source: {scalar('files:' + address(request.source, request.folder))}"
     yield f"    label: {scalar(parts.label)}"
     yield f"    task: {version.task}"
     if parts.dropped:
@@ -176,9 +200,7 @@ def _lines(parts: _Parts) -> Iterator[str]:
     yield "models:"
     yield "  model:"
     yield "    dataset: rows"
-    yield f"    trainer: {TRAINER}     # or a function of yours: module:function"
-    chosen = ", ".join(f"{name}: {value}" for name, value in parts.trial.hyperparameters.items())
-    yield f"    hyperparameters: {{{chosen}}}"
+    yield from _model_lines(parts)
     yield ""
     yield "simulations:"
     yield "  hard-rows:"
@@ -195,3 +217,14 @@ def _lines(parts: _Parts) -> Iterator[str]:
     yield ""
     yield "automation:"
     yield "  retrain: {on: [new_data, drift]}"
+
+
+def _model_lines(parts: _Parts) -> Iterator[str]:
+    chosen = parts.trial.hyperparameters
+    if not parts.origin.is_learned:
+        place = address(chosen["model"], parts.request.folder)
+        yield f"    from: {scalar(place)}    # a changed file becomes a new version"
+        return
+    yield f"    trainer: {TRAINER}     # or a function of yours: module:function"
+    values = ", ".join(f"{name}: {value}" for name, value in chosen.items())
+    yield f"    hyperparameters: {{{values}}}"

@@ -26,6 +26,8 @@ OFS = ("worst", "mean")
 class Trial:
     """What the best small model and the baseline reach on held-out rows."""
 
+    noun: str
+    """What was tried: a small model, or the model that is there."""
     hyperparameters: dict[str, Any]
     metric: str
     score: float
@@ -36,6 +38,7 @@ class Trial:
     @classmethod
     def of(
         cls,
+        noun: str,
         version: DatasetVersion,
         trainer: str,
         choices: Sequence[dict[str, Any]],
@@ -62,10 +65,11 @@ class Trial:
             spec = _simulation(compute, version, results[best], {"kind": "tabular", **suite})
             tried = compute.run("simulations.main", spec, SimulationResult, lambda _: None)
         except (JobRefused, JobLost) as error:
-            raise CannotStart(f"a small model cannot learn from this: {error}") from error
+            raise CannotStart(f"{noun} does not fit the rows: {error}") from error
         assert tried.evidence  # a result without failure has it
         measured = results[best].metrics
         return cls(
+            noun,
             choices[best],
             metric,
             measured[f"test_{metric}"],
@@ -76,7 +80,7 @@ class Trial:
     @property
     def sentence(self) -> str:
         """Both scores, in words."""
-        text = f"{self.metric} of a small model {self.score:.3g}, "
+        text = f"{self.metric} of {self.noun} {self.score:.3g}, "
         text += f"of the baseline {self.baseline:.3g}"
         if self.bound is not None:
             return text
@@ -104,7 +108,7 @@ class Trial:
         which = ", of: mean" if of == "mean" else ""
         return (
             f"{self.metric}: {{{side}: {rounded:g}{which}}}   # the baseline has "
-            f"{self.baseline:.3g}, a small model {self.score:.3g}"
+            f"{self.baseline:.3g}, {self.noun} {self.score:.3g}"
         )
 
     @property

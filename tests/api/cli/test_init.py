@@ -2,23 +2,25 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+import skops.io
 
 from api.cli.starting.command import default_of, start
 from api.cli.starting.draft import CannotStart, name_of, rounded_down, rounded_up, scalar
 from api.cli.turn import TurnFailed, found
 from projects.loading import CHECKOUT
 from resources.settings import Settings
-from tests.training.tables import wine
+from tests.training.tables import forest_of, wine
 
 
-def made(source, name=None, label=None):
-    return start(str(source), name, label, default_of, lambda text: None)
+def made(source, name=None, label=None, data=None):
+    return start(str(source), name, label, data and str(data), default_of, lambda text: None)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,30 @@ def test_a_folder_of_images_becomes_a_project(tmp_path, monkeypatch):
 
     assert project.declaration.datasets["pictures"].image.height == 28
     assert project.suites["weathering"].image.width == 28
+
+
+def test_a_model_becomes_a_project_that_a_table_proves(csv, tmp_path):
+    shutil.copy(csv, tmp_path / "wine.csv")
+    known = pyarrow.csv.read_csv(csv).to_pandas()
+    skops.io.dump(
+        forest_of(known, "grape", drop=["bottle", "bottled", "note"]), tmp_path / "f.skops"
+    )
+
+    project, draft = made(tmp_path / "f.skops", label="grape", data=tmp_path / "wine.csv")
+
+    model = project.declaration.models["model"]
+    assert project.file == tmp_path / "f.yaml"
+    assert model.from_ == "f.skops"
+    assert project.declaration.datasets["rows"].source == "files:wine.csv"
+    assert 0.4 < project.declaration.simulations["hard-rows"].gate["accuracy"].at_least < 1
+    assert any(sentence.startswith("accuracy of the model") for sentence in draft.seen)
+
+
+def test_a_model_without_rows_to_prove_it_is_refused(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"")
+
+    with pytest.raises(CannotStart, match="expected a file: --data FILE"):
+        made(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,20 @@
-"""The adapter to the Hugging Face hub: which commit a model's name means now.
+"""The adapter to the Hugging Face hub: which commit a model's name means now, and its files.
 
-timeout: `TIMEOUT_S` a call.
+timeout: `TIMEOUT_S` a call; a download that brings no byte for the library's own time.
 retry: none; the caller gets an error that says when to try again.
-cancel, duplicate, partial write: nothing is written.
+cancel: a download that is interrupted leaves files that the next one completes.
+duplicate: a file that is there in the same revision is not brought again.
+partial write: the library names a file when its last byte is there.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 TIMEOUT_S = 10.0
+UNSAFE = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.joblib", "*.ckpt", "*.h5", "*.py")
+"""Files that run code when they are read, which nobody has use for here."""
 
 
 class HubUnavailable(Exception):
@@ -32,13 +39,38 @@ def resolve(reference: str) -> Pretrained:
     Raises NoSuchModel or HubUnavailable.
     """
     name, _, revision = reference.partition("@")
-    try:
+    with _translated_errors(name):
         from huggingface_hub import HfApi
+
+        info = HfApi().model_info(name, revision=revision or None, timeout=TIMEOUT_S)
+    if not info.sha:
+        raise NoSuchModel(f"{name!r} has no commit")
+    return Pretrained(info.id, info.sha)
+
+
+def download(model: Pretrained, file: str, folder: Path) -> Path:
+    """The file of the model, or without one a folder with all that runs no code, now below the
+    folder. Raises NoSuchModel or HubUnavailable."""
+    with _translated_errors(model.repository):
+        from huggingface_hub import hf_hub_download, snapshot_download
+
+        commit, name = model.revision, model.repository
+        if file:
+            return Path(hf_hub_download(name, file, revision=commit, local_dir=folder))
+        unsafe = list(UNSAFE)
+        return Path(
+            snapshot_download(name, revision=commit, local_dir=folder, ignore_patterns=unsafe)
+        )
+
+
+@contextmanager
+def _translated_errors(name: str) -> Iterator[None]:
+    try:
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     except ImportError as error:
         raise HubUnavailable("models of the hub need the extra `hub`: orrery[hub]") from error
     try:
-        info = HfApi().model_info(name, revision=revision or None, timeout=TIMEOUT_S)
+        yield
     except HFValidationError as error:
         raise NoSuchModel(str(error)) from error
     except OfflineModeIsEnabled as error:
@@ -50,6 +82,3 @@ def resolve(reference: str) -> Pretrained:
     except Exception as error:
         # The library lets every error of its HTTP client pass.
         raise HubUnavailable(f"the hub does not answer: {type(error).__name__}") from error
-    if not info.sha:
-        raise NoSuchModel(f"{name!r} has no commit")
-    return Pretrained(info.id, info.sha)

@@ -1,0 +1,35 @@
+"""Addresses of finished models, which a declaration names in place of a trainer."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+FINISHED = "training.finished.trainer:train"
+"""The trainer that brings a finished model."""
+ELSEWHERE = ("s3://", "mlflow:", "hf:")
+"""Beginnings of addresses that are no path."""
+FORMS = (
+    r"s3://[^/\s]+/\S+",
+    r"mlflow:(models|runs):/\S+",
+    r"hf:[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w./-]+)?",
+)
+EXPECTED = (
+    "a path, s3://BUCKET/KEY, mlflow:models:/NAME/VERSION, or hf:OWNER/NAME[@REVISION][:FILE]"
+)
+
+
+def _address(text: str) -> str:
+    is_elsewhere = re.match(r"[a-z][a-z0-9+.-]*:", text) is not None
+    if not text.strip() or (is_elsewhere and not any(re.fullmatch(f, text) for f in FORMS)):
+        raise ValueError(f"got {text!r}, expected {EXPECTED}")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+def local_path(address: str, base: Path) -> Path | None:
+    """The file or folder of the address, relative to the base; None where it is elsewhere."""
+    return None if address.startswith(ELSEWHERE) else base / address

@@ -1,0 +1,80 @@
+"""scikit-learn models as ONNX that takes raw rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.base import is_classifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from engine.protocol import Refused
+from engine.runtime.tensors import Tensors
+
+OPSET = 17
+LOCALE = "C.UTF-8"
+"""Lowers letters of all scripts, and is part of every C library."""
+TYPES = {"float32": FloatTensorType, "string": StringTensorType}
+TOLERANCE = 1e-3
+"""Largest mean difference, relative to the scale of the outputs. ONNX trees compare in float32,
+so single rows that lie on a threshold differ by more."""
+
+
+def as_onnx(model: Any, inputs: Mapping[str, tuple[str, int]]) -> bytes:
+    """The fitted estimator or pipeline with an input of this type and width for each name, and
+    scores of all classes as one tensor.
+
+    Raises Refused where a step cannot be exported.
+    """
+    types = [(name, TYPES[kind]([None, width])) for name, (kind, width) in inputs.items()]
+    options: dict[Any, Any] = {TfidfVectorizer: {"locale": LOCALE}}
+    if is_classifier(model):
+        options[id(model)] = {"zipmap": False}
+    try:
+        converted: Any = convert_sklearn(
+            model, initial_types=types, options=options, target_opset=OPSET
+        )
+    # The converter raises classes of its own, and whatever its parts do.
+    except Exception as error:
+        raise Refused(
+            f"the scikit-learn model cannot be exported to ONNX: {error}; use steps and learners "
+            "that skl2onnx converts, and move functions of your own into the dataset"
+        ) from error
+    return converted.SerializeToString()
+
+
+def input_names(exported: bytes) -> list[str]:
+    """Names of the model's inputs in the order in which they were given; the converter writes
+    other signs than letters and digits as _."""
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    return [each.name for each in session.get_inputs()]
+
+
+def require_agreement(exported: bytes, model: Any, frame: Any, tensors: Tensors) -> None:
+    """Return when ONNX Runtime gives for the tensors what scikit-learn gives for the frame, which
+    hold the same rows. Raises Refused."""
+    is_class = hasattr(model, "predict_proba")
+    try:
+        session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+        got = np.asarray(session.run(None, tensors)[1 if is_classifier(model) else 0])
+        expected = model.predict_proba(frame) if is_class else _decided(model, frame)
+    # Each raises classes of its own.
+    except Exception as error:
+        raise Refused(
+            f"the scikit-learn model cannot be tried on rows of the dataset: {error}"
+        ) from error
+    expected = expected.reshape(got.shape)
+    scale = max(1.0, float(np.abs(expected).max()))
+    difference = float(np.abs(got - expected).mean()) / scale
+    if not difference <= TOLERANCE:
+        raise Refused(
+            f"ONNX Runtime and scikit-learn differ by {difference:.2e} on average, expected at "
+            f"most {TOLERANCE:.0e} of the outputs' scale"
+        )
+
+
+def _decided(model: Any, frame: Any) -> np.ndarray:
+    """Scores of a classifier without probabilities, or values."""
+    return model.decision_function(frame) if is_classifier(model) else model.predict(frame)
