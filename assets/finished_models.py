@@ -11,6 +11,8 @@ from resources.storage.object_store import ObjectStore
 from training.contract import TrainingSpec
 
 HUB = "hf:"
+STORED = "finished"
+"""Place in the object store of files and folders under the hash of their content."""
 
 
 def with_finished_model(spec: TrainingSpec, base: Path, objects: ObjectStore) -> TrainingSpec:
@@ -24,22 +26,32 @@ def with_finished_model(spec: TrainingSpec, base: Path, objects: ObjectStore) ->
         return spec
     path = local_path(address, base)
     if path is not None:
-        address = _stored(path, objects)
+        address = store_model(path, objects)
     elif address.startswith(HUB):
         address = _at_commit(address)
     return spec.model_copy(update={"hyperparameters": {**spec.hyperparameters, "model": address}})
 
 
-def _stored(path: Path, objects: ObjectStore) -> str:
+def is_stored_model(address: object, root: str) -> bool:
+    """Whether the address is one that `store_model` has given, in the object store of the root."""
+    place = ObjectStore(root, Path()).uri(STORED)
+    return isinstance(address, str) and address.startswith(f"{place}/") and ".." not in address
+
+
+def store_model(path: Path, objects: ObjectStore) -> str:
+    """Address of the model's file or folder, now in the object store.
+
+    Raises JobRefused where there is none, or OSError.
+    """
     if path.is_file():
-        return objects.put_file(path, f"finished/{sha256_of(path)}/{path.name}")
+        return objects.put_file(path, f"{STORED}/{sha256_of(path)}/{path.name}")
     if not path.is_dir():
         raise JobRefused(
             f"there is no file {path}; expected a model. Relative paths start at the folder of "
             "the project file"
         )
     manifest = manifest_of(path)
-    key = f"finished/{digest_of(manifest)}"
+    key = f"{STORED}/{digest_of(manifest)}"
     for name in manifest:
         objects.put_file(path / name, f"{key}/{name}")
     return objects.uri(key)

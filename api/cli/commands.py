@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from api.cli.brought_models import brought
 from api.cli.field_types import holds_models, is_mapping, is_structured
 from api.cli.terminal import console, ending, show
 from api.client import Client, Refused, Unreachable
@@ -60,6 +61,8 @@ def add_commands(app: typer.Typer) -> None:
 def _command(operation: Operation) -> Callable[..., None]:
     def command(**given: Any) -> None:
         as_json, follow = given.pop("as_json"), given.pop("follow_job", False)
+        if operation is jobs.REGISTER:
+            given["address"] = brought(given["address"])
         request = _request_of(operation, given)
         try:
             client = Client.discovered()

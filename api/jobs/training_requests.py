@@ -11,6 +11,7 @@ from api.context import Call
 from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
 from api.problems import FieldError, Problem, invalid, not_found
+from assets.finished_models import is_stored_model
 from assets.keys import asset_key, op_name
 from engine.model_hub import HubUnavailable, NoSuchModel, resolve
 from jobs.project_jobs import job_name
@@ -58,8 +59,8 @@ def order(call: Call, request: SubmitTraining) -> Order:
     _require_capacity(call, model, resources)
     hyperparameters = {**model.hyperparameters, **request.hyperparameters}
     _require_hyperparameters(project, model.trainer, hyperparameters)
-    given = request.hyperparameters
-    gateway = call.platform.gateway
+    gateway, root = call.platform.gateway, call.platform.settings.object_root
+    given = {k: v for k, v in request.hyperparameters.items() if not is_stored_model(v, root)}
     if errors := [*hyperparameter_errors(model.trainer, given, "hyperparameters", gateway)]:
         message = "the request names code or files that requests may not"
         raise Problem("invalid", message, errors=errors)

@@ -92,6 +92,9 @@ def declare(folder: Path) -> None:
     for name, (old, new) in others.items():
         text = flowers.replace("project: flowers", f"project: {name}")
         (folder / f"{name}.yaml").write_text(text.replace(old, new))
+    text = flowers.replace("project: flowers", "project: brought")
+    text = text.replace("    trainer: flowers_training:train\n", "    from: given.onnx\n")
+    (folder / "brought.yaml").write_text(text.replace("    hyperparameters: {epochs: 5}\n", ""))
     (folder / "odd.yaml").write_text(
         "project: odd\nowner: team:a\ndescription: Odd rows.\n"
         "datasets: {rows: {source: 'files:odd.csv', label: kind}}\n"

@@ -18,6 +18,42 @@ def project(**placement):
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        ({"from": "/etc/model.onnx"}, "model"),
+        ({"from": "model.onnx"}, "model"),
+        ({"from": "s3://others/model.onnx"}, "model"),
+        ({"from": "/data/../etc/model.onnx"}, "model"),
+        (
+            {"trainer": "training.hub:train", "hyperparameters": {"pretrained": "/etc"}},
+            "pretrained",
+        ),
+    ],
+)
+def test_a_model_in_a_place_that_is_not_allowed_is_refused(model, field):
+    declared = {"project": "p", "owner": "team:a", "models": {"m": model}}
+
+    with pytest.raises(Problem) as refused:
+        refuse_what_requests_may_not(
+            Project.model_validate(declared), GatewaySettings(data_roots="/data,s3://ours")
+        )
+
+    assert refused.value.errors[0].field == f"models.m.hyperparameters.{field}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/data/model.onnx", "s3://ours/model.onnx", "hf:acme/iris", "mlflow:models:/given/1"],
+)
+def test_a_model_in_an_allowed_place_may_be_named(address):
+    declared = {"project": "p", "owner": "team:a", "models": {"m": {"from": address}}}
+
+    refuse_what_requests_may_not(
+        Project.model_validate(declared), GatewaySettings(data_roots="/data,s3://ours")
+    )
+
+
 @pytest.mark.parametrize("image", ["evil:1", "team/trainers-evil:1", "team"])
 def test_an_image_that_is_not_allowed_is_refused(image):
     gateway = GatewaySettings(images="team/trainers")
