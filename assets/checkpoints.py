@@ -5,23 +5,23 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
+from assets.dataset_versions import usable_version
 from assets.failures import translated_errors
 from assets.finished_models import with_finished_model
 from assets.keys import asset_key, asset_spec, op_name
-from assets.metadata import Report, pictures, text_of
+from assets.metadata import Report, pictures
 from assets.recipe import adds_nothing, is_new_code, recipe_of
 from assets.step_log import StepLog
 from assets.training_record import begin, record, record_failure
-from assets.upstream import driver_of, job_identity, upstream
+from assets.upstream import driver_of, job_identity
 from engine.artefact import verify
 from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from projects.loading import CHECKOUT, LoadedProject
-from projects.schema import Dataset, Model
+from projects.schema import Model
 from projects.trainers import require_hyperparameters
-from resources.compute.contract import Compute, JobRefused
+from resources.compute.contract import Compute
 from resources.compute.requirements import Requirements
-from resources.datasets.claims import claims
-from resources.datasets.store import DatasetStore, DatasetVersion, declaration_digest
+from resources.datasets.store import DatasetStore, DatasetVersion
 from resources.settings import Settings
 from resources.storage.object_store import ObjectStore, size_of
 from resources.tracking.adapter import TrackedRun, Tracking
@@ -153,40 +153,11 @@ def _dataset(
     config: TrainingConfig,
     datasets: DatasetStore,
 ) -> DatasetVersion | None:
-    """The version to learn from, whose claims hold now: a check guards only its own dagster_run."""
+    """The version to learn from."""
     name = project.declaration.models[model].dataset
     if name is None:
         return None
-    version = config.dataset_version
-    if version is None:
-        materialised = upstream(context, asset_key(project.name, "dataset", name))
-        version = text_of(materialised, "version")
-    declared = project.declaration.datasets[name]
-    digest = declaration_digest(declared)
-    stored = datasets.read(project.name, name, version, digest)
-    if stored.declaration_digest not in ("", digest):
-        raise JobRefused(_unlike(name, stored, declared))
-    broken = [claim for claim in claims(stored, declared.expect) if not claim.holds]
-    if broken:
-        reasons = "\n".join(f"{claim.name}: {claim.message}" for claim in broken)
-        raise JobRefused(
-            f"dataset {name} version {version[:12]} must not be learned from:\n{reasons}\n"
-            f"A mended source is read by `orrery datasets make {project.name} {name}`."
-        )
-    return stored
-
-
-def _unlike(name: str, version: DatasetVersion, declared: Dataset) -> str:
-    """Why a version made by another declaration must not be learned from."""
-    actual, says = f"`{version.source}`", f"`{declared.source}`"
-    if actual == says:
-        actual, says = f"label {version.label}", f"label {declared.label}"
-    if actual == says:
-        actual, says = "another declaration", "other values for split, read, task, image or watch"
-    return (
-        f"dataset {name} version {version.version[:12]} was made from {actual}, and the "
-        f"declaration says {says}; materialise the dataset"
-    )
+    return usable_version(context, project, name, datasets, config.dataset_version)
 
 
 def requirements_of(declared: Model, config: TrainingConfig) -> Requirements:

@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
+from assets.dataset_versions import usable_version
+from assets.derivations import RECIPE, code_of, origins_of, recipe_of, unchanged
 from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, picture
@@ -33,12 +35,13 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         "dataset",
         name,
         deps=_deps(project, declared),
-        kinds={"deltalake", declared.source.partition(":")[0]},
-        description=f"{declared.description}\n\nRows of `{declared.source}`. Each materialisation "
+        kinds={"deltalake", _kind(declared)},
+        description=f"{declared.description}\n\n{_about(declared)} Each materialisation "
         "is an immutable version named by the hash of its content: the same bytes give the same "
         "version, and nothing is written twice. Failed checks stop everything that would learn "
         "from it.",
         metadata={"source": declared.source},
+        code_version=code_of(project, declared),
     )
 
     @dg.multi_asset(
@@ -57,15 +60,28 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
         with translated_errors():
-            rows = sources.read(project.name, declared, project.base)
-            version = datasets.write(project.name, name, declared, rows, revision())
+            given = {
+                origin: usable_version(context, project, origin, datasets)
+                for origin in declared.from_
+            }
+            recipe = recipe_of(project, declared, given)
+            version = unchanged(context, project, name, recipe, datasets)
+            if version is None:
+                origins = origins_of(project, given)
+                rows = sources.read(project.name, declared, project.base, origins)
+                version = datasets.write(project.name, name, declared, rows, revision())
         context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
         for remark in version.remarks:
             context.log.warning(str(remark))
         yield dg.MaterializeResult(
             asset_key=key,
             data_version=dg.DataVersion(version.version),
-            metadata=report.metadata(uri=version.uri, size=version.bytes, **_described(version)),
+            metadata=report.metadata(
+                uri=version.uri,
+                size=version.bytes,
+                **({RECIPE: recipe} if recipe else {}),
+                **_described(version),
+            ),
             check_results=_checked(version, declared, key),
         )
 
@@ -74,7 +90,26 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
 
 def _deps(project: LoadedProject, declared: Dataset) -> list[dg.AssetKey]:
     scheme, _, service = declared.source.partition(":")
-    return [asset_key(project.name, "service", service)] if scheme == "requests" else []
+    if scheme == "requests":
+        return [asset_key(project.name, "service", service)]
+    return [asset_key(project.name, "dataset", origin) for origin in declared.from_]
+
+
+def _kind(declared: Dataset) -> str:
+    """What the page of the asset shows as its kind."""
+    if declared.from_:
+        return "sql" if declared.sql else "python"
+    return declared.source.partition(":")[0]
+
+
+def _about(declared: Dataset) -> str:
+    if not declared.from_:
+        return f"Rows of `{declared.source}`."
+    way = f"`{declared.transform}`" if declared.transform else f"\n\n```sql\n{declared.sql}\n```"
+    return (
+        f"Made from {' and '.join(declared.from_)} by {way}\n\nIt is not made again while neither "
+        "they nor the code have changed."
+    )
 
 
 def _described(version: DatasetVersion) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def asset_spec(
     description: str,
     metadata: dict[str, Any] | None = None,
     is_skippable: bool = False,
+    code_version: str | None = None,
 ) -> dg.AssetSpec:
     """Spec that every asset of a project shares: group, owner, tags, and where it is declared."""
     return dg.AssetSpec(
@@ -42,6 +43,7 @@ def asset_spec(
         group_name=op_name(project.name),
         kinds=kinds,
         skippable=is_skippable,
+        code_version=code_version,
         owners=[project.declaration.owner],
         tags={"project": project.name, "family": family},
         description=description,

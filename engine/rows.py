@@ -1,6 +1,7 @@
 """Rows of Parquet files, wherever they lie: under local paths or in a bucket."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -8,14 +9,23 @@ import pyarrow as pa
 from engine.artefact import Column
 from engine.runtime.tensors import TEXT
 
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
 MICROSECONDS_A_DAY = 86_400_000_000
 
 
-def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
-    """The columns of all rows in the files, which are all local paths or all `s3://` addresses.
+def read_rows(files: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The columns, or all, of all rows in the files, which are all local paths or all `s3://`
+    addresses.
 
     Raises OSError, or pyarrow.ArrowException when a file is no Parquet or lacks a column.
     """
+    return dataset_of(files).to_table(columns=None if columns is None else list(columns))
+
+
+def dataset_of(files: Sequence[str]) -> "ds.Dataset":
+    """The files as one pyarrow Dataset, of which nothing is read yet. Raises as `read_rows`."""
     # Loading it takes as long as the rest of pyarrow, and sensors are imported everywhere.
     import pyarrow.dataset as ds
     import pyarrow.fs as pafs
@@ -24,7 +34,7 @@ def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
     if paths and "://" in paths[0]:
         system = pafs.FileSystem.from_uri(paths[0])[0]
         paths = [pafs.FileSystem.from_uri(path)[1] for path in paths]
-    return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=list(columns))
+    return ds.dataset(paths, format="parquet", filesystem=system)
 
 
 def columns_of(table: pa.Table, columns: Sequence[Column]) -> dict[str, np.ndarray]:

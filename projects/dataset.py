@@ -7,10 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from projects.declared import Declared
+from projects.derivation import SCHEME, Derivation
 from projects.placement import Memory
 
 # `(?s:.+)` because an SQL query may have several lines.
-Source = Annotated[str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests):(?s:.+)$")]
+Source = Annotated[
+    str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests|from):(?s:.+)$")
+]
 Task = Literal["classification", "regression"]
 ColumnType = Literal["number", "integer", "text", "boolean", "date", "time", "timestamp"]
 Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
@@ -138,13 +141,14 @@ class ImageSize(Declared):
     """Grey that transparent images are laid over, from 0 (black) to 255 (white)."""
 
 
-class Dataset(Declared):
+class Dataset(Derivation):
     """A named table or set of files; every materialisation is an immutable version."""
 
     source: Source
     """`sklearn:NAME`, `files:PATH` (Parquet, CSV, JSON; local, glob or s3://),
     `images:FOLDER` (local, one folder per class), `sql:QUERY` (DuckDB over files), or
-    `requests:SERVICE` (the request log of a service of this project)."""
+    `requests:SERVICE` (the request log of a service of this project); `from` stands in its
+    place."""
     label: str | None = None
     """Column to predict; without it the dataset has no held-out evaluation."""
     task: Task | None = None
@@ -179,6 +183,10 @@ class Dataset(Declared):
             mistakes[f"read.{words[0]}"] = (
                 f"means something for files: only, got the source {self.source!r:.80}"
             )
+        if self.source.startswith(SCHEME) and not self.from_:
+            mistakes["source"] = f"got {self.source!r}, expected from: [DATASET, ...]"
+        if self.from_ and self.watch is not None:
+            mistakes["watch"] = "got watch beside from; watch what the dataset is made from"
         if self.task and self.label is None:
             mistakes["task"] = f"got {self.task}, expected a label to predict beside it"
         dropped = [p for p in self.read.drop if fnmatchcase(self.label or "", p)]

@@ -12,7 +12,7 @@ from projects.nearest import hint
 from projects.schema import Project
 from projects.suite import Suite, UnusableSuite
 from projects.suite_kinds import suite_kinds
-from projects.trainers import TrainerUnreadable, hyperparameter_mistakes
+from projects.trainers import TrainerUnreadable, hyperparameter_mistakes, source_of
 from projects.yaml_lines import Location, UnreadableYaml, read_yaml
 
 D = TypeVar("D", bound=BaseModel)
@@ -120,6 +120,7 @@ def load_project(file: Path) -> LoadedProject:
     document = _Document.read(file)
     project = document.validated(Project)
     suites, problems = {}, list(_trainer_problems(document, project))
+    problems += _transform_problems(document, project)
     for name, simulation in project.simulations.items():
         try:
             path = f"simulations.{name}.suite"
@@ -210,6 +211,15 @@ def _gate_problems(
         if metric not in known:
             message = f"a {suite.kind} suite does not measure {metric!r}{hint(metric, known)}"
             yield document.problem(f"simulations.{name}.gate.{metric}", message)
+
+
+def _transform_problems(document: _Document, project: Project) -> Iterator[Problem]:
+    for name, dataset in project.datasets.items():
+        if dataset.transform:
+            try:
+                source_of(dataset.transform, document.file)
+            except TrainerUnreadable as error:
+                yield document.problem(f"datasets.{name}.transform", str(error))
 
 
 def _trainer_problems(document: _Document, project: Project) -> Iterator[Problem]:

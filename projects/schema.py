@@ -203,11 +203,7 @@ class Project(Declared):
     @model_validator(mode="after")
     def _refers_to_what_it_declares(self) -> Self:
         for name, dataset in self.datasets.items():
-            scheme, _, service = dataset.source.partition(":")
-            if scheme == "requests":
-                _require(service, self.services, f"datasets.{name}.source", "service")
-            for key, message in dataset.contradictions().items():
-                raise UnusableReference(f"datasets.{name}.{key}", message)
+            self._require_origins(name, dataset)
         for name, model in self.models.items():
             if model.dataset is not None:
                 _require(model.dataset, self.datasets, f"models.{name}.dataset", "dataset")
@@ -225,6 +221,19 @@ class Project(Declared):
         self._require_distinct_names()
         return self
 
+    def _require_origins(self, name: str, dataset: Dataset) -> None:
+        """Return when the dataset can be made of what is declared."""
+        scheme, _, service = dataset.source.partition(":")
+        if scheme == "requests":
+            _require(service, self.services, f"datasets.{name}.source", "service")
+        for key, message in dataset.contradictions().items():
+            raise UnusableReference(f"datasets.{name}.{key}", message)
+        for upstream in dataset.from_:
+            _require(upstream, self.datasets, f"datasets.{name}.from", "dataset")
+        if name in self.origins_of(name):
+            message = f"{name!r} is made from itself: {', '.join(self.origins_of(name))}"
+            raise UnusableReference(f"datasets.{name}.from", message)
+
     def _require_distinct_names(self) -> None:
         for family in ("datasets", "models", "simulations", "services"):
             seen: dict[str, str] = {}
@@ -235,6 +244,21 @@ class Project(Declared):
                     raise UnusableReference(
                         f"{family}.{name}", f"{name!r} and {other!r} differ only in - and _"
                     )
+
+    def origins_of(self, dataset: str) -> list[str]:
+        """Datasets that it is made from, directly or not, each after those it is made from."""
+        found: list[str] = []
+        seen: set[str] = set()
+
+        def visit(name: str) -> None:
+            for upstream in self.datasets[name].from_ if name in self.datasets else []:
+                if upstream not in seen:
+                    seen.add(upstream)
+                    visit(upstream)
+                    found.append(upstream)
+
+        visit(dataset)
+        return found
 
     def simulations_of(self, model: str) -> dict[str, Simulation]:
         """Simulations that prove the model, by name."""

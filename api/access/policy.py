@@ -101,6 +101,10 @@ def _sources(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]
         if scheme == "sql":
             message = "SQL can read any file of the server; only files of the checkout may use it"
             yield FieldError(field=f"datasets.{name}.source", message=message)
+        if dataset.transform and not is_allowed_code(dataset.transform, gateway):
+            allowed = ", ".join(gateway.trainer_packages)
+            message = f"got {dataset.transform!r}, expected a function of: {allowed}"
+            yield FieldError(field=f"datasets.{name}.transform", message=message)
         places = [("source", rest)] if scheme in ("files", "images") else []
         places += [("watch", dataset.watch)] if dataset.watch else []
         for field, place in places:

@@ -17,7 +17,7 @@ from api.cli.brought_models import brought
 from api.cli.field_types import holds_models, is_mapping, is_structured
 from api.cli.terminal import console, ending, show
 from api.client import Client, Refused, Unreachable
-from api.operations import jobs
+from api.operations import catalog, jobs
 from api.operations.operation import Input, Operation
 from api.operations.table import OPERATIONS
 from projects.mistakes import located
@@ -61,7 +61,7 @@ def add_commands(app: typer.Typer) -> None:
 def _command(operation: Operation) -> Callable[..., None]:
     def command(**given: Any) -> None:
         as_json, follow = given.pop("as_json"), given.pop("follow_job", False)
-        if operation is jobs.REGISTER:
+        if operation is catalog.MODELS_REGISTER:
             given["address"] = brought(given["address"])
         request = _request_of(operation, given)
         try:

@@ -6,12 +6,15 @@ from typing import Any
 from api.context import Call
 from api.etags import etag_of
 from api.handlers.datasets import chosen
-from api.handlers.jobs import moment
+from api.handlers.jobs import moment, submit
 from api.handlers.purging import purge, require_idle
 from api.operations import catalog as ops
+from api.operations.jobs import Job, SubmitTraining
 from api.operations.operation import Done, Page
 from api.paging import key_of, page_in_order, page_of
+from api.problems import Problem
 from assets.keys import op_name
+from projects.finished_model import FINISHED
 from projects.loading import LoadedProject
 from resources.tracking.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
 
@@ -78,6 +81,27 @@ def delete_project(call: Call, request: ops.DeleteProject) -> Done:
         call.audited(connection, f"project/{request.project}", before=_declared(call, before))
     call.platform.declarations_changed()
     return Done(message=f"project {request.project} is removed; what it made is kept")
+
+
+def register(call: Call, request: ops.RegisterModel) -> Job:
+    """Take the job that brings a finished model."""
+    declared = call.platform.projects.model(call.principal, request.project, request.model)[1]
+    if declared.trainer != FINISHED:
+        raise Problem(
+            "conflict",
+            f"{request.project}/{request.model} is trained by {declared.trainer}, expected a model "
+            "that is declared with from:",
+            todo="Declare a model with `from:` for finished models, or train this one.",
+        )
+    training = SubmitTraining(
+        model=request.model,
+        project=request.project,
+        hyperparameters={"model": request.address},
+        callback=request.callback,
+        max_seconds=request.max_seconds,
+        idempotency_key=request.idempotency_key,
+    )
+    return submit(call, training)
 
 
 def list_models(call: Call, request: ops.ListModels) -> Page[ops.Model]:

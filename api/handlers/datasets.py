@@ -2,6 +2,7 @@
 
 from api.context import Call
 from api.handlers.jobs import job_view, moment
+from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch, take
 from api.operations import datasets as ops
 from api.operations.jobs import Job
@@ -49,7 +50,7 @@ def make_order(call: Call, request: ops.MakeDataset) -> Order:
     """The order to make a version."""
     project = _project_of(call, request.project, request.dataset)
     name = request.dataset
-    assets = [list(asset_key(project.name, "dataset", name).path)]
+    assets = [list(key.path) for key in to_be_made(call, project, name)]
     spec = {
         "project": call.platform.projects.shown(project.name),
         "dataset": name,

@@ -16,7 +16,6 @@ from api.operations import jobs as ops
 from api.operations.operation import Page
 from api.paging import key_of, page_of
 from api.problems import Problem, not_found
-from projects.finished_model import FINISHED
 from resources.tracking.experiments import LoggedRun, finite
 from scheduler import jobs
 from scheduler.budgets import Account, Budget, accounts
@@ -39,27 +38,6 @@ def submit(call: Call, request: ops.SubmitTraining) -> ops.Job:
     declaring = (lambda: declare(call, request)) if is_undeclared(request.model) else None
     job = take(call, ordered, callback=request.callback, declare=declaring)
     return job_view(call, job, ordered.expected)
-
-
-def register(call: Call, request: ops.RegisterModel) -> ops.Job:
-    """Take the job that brings a finished model."""
-    declared = call.platform.projects.model(call.principal, request.project, request.model)[1]
-    if declared.trainer != FINISHED:
-        raise Problem(
-            "conflict",
-            f"{request.project}/{request.model} is trained by {declared.trainer}, expected a model "
-            "that is declared with from:",
-            todo="Declare a model with `from:` for finished models, or train this one.",
-        )
-    training = ops.SubmitTraining(
-        model=request.model,
-        project=request.project,
-        hyperparameters={"model": request.address},
-        callback=request.callback,
-        max_seconds=request.max_seconds,
-        idempotency_key=request.idempotency_key,
-    )
-    return submit(call, training)
 
 
 def list_training(call: Call, request: ops.ListJobs) -> Page[ops.Job]:

@@ -22,7 +22,7 @@ QUICK = frozenset({"train.get", "jobs.get"})
 """Operations that only read a row of the control database."""
 HANDLERS: Mapping[str, Handler] = {
     "train.submit": jobs.submit,
-    "models.register": jobs.register,
+    "models.register": catalog.register,
     "train.list": jobs.list_training,
     "train.get": jobs.get_training,
     "train.stop": jobs.stop,

@@ -8,6 +8,7 @@ from typing import Any
 
 from api.access.policy import hyperparameter_errors, is_allowed_code
 from api.context import Call
+from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
 from api.problems import FieldError, Problem, invalid, not_found
@@ -75,10 +76,10 @@ def order(call: Call, request: SubmitTraining) -> Order:
         config["timeout_s"] = request.max_seconds
     if dataset and dataset["version"]:
         config["dataset_version"] = dataset["version"]
-    families = [("checkpoint", wanted.name), ("model", wanted.name)]
+    keys = [asset_key(project.name, family, wanted.name) for family in ("checkpoint", "model")]
     if is_made_first and model.dataset:
-        families.insert(0, ("dataset", model.dataset))
-    assets = [list(asset_key(project.name, f, n).path) for f, n in families]  # type: ignore[arg-type]
+        keys = [*to_be_made(call, project, model.dataset), *keys]
+    assets = [list(key.path) for key in keys]
     op = op_name(project.name, "checkpoint", wanted.name)
     spec = {
         "project": call.platform.projects.shown(project.name),

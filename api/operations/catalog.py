@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from accounts.roles import Permission
+from api.operations import jobs
 from api.operations.operation import (
     Done,
     IfMatch,
     Input,
+    OnceKey,
     Operation,
     Output,
     Page,
@@ -139,6 +141,23 @@ class ModelVersion(Output):
     """Revision of the code beside the project's declaration."""
 
 
+class RegisterModel(Input):
+    """A finished model to become the next version of a declared one."""
+
+    project: ShortName
+    model: ShortName
+    """A model that is declared with `from:`."""
+    address: jobs.Reference
+    """A file or folder, `s3://BUCKET/KEY`, `mlflow:models:/NAME/VERSION` or
+    `hf:OWNER/NAME[@REVISION][:FILE]`."""
+    callback: jobs.CallbackUrl | None = None
+    """URL that gets a signed message when the job starts and when it ends."""
+    max_seconds: jobs.MaxSeconds | None = None
+    """Time after which the job is stopped."""
+    idempotency_key: OnceKey | None = None
+    """The same key again gives the same job, and starts nothing."""
+
+
 PROJECTS_LIST = Operation(
     name="projects.list",
     method="GET",
@@ -192,6 +211,18 @@ PROJECTS_DELETE = Operation(
     cost="light",
     problems=("not-found", "conflict"),
 )
+MODELS_REGISTER = Operation(
+    name="models.register",
+    method="POST",
+    path="/models/{project}/{model}/versions",
+    summary="Register a finished model as the next version; answers at once with a handle.",
+    input=RegisterModel,
+    output=jobs.Job,
+    permission=jobs.TRAIN,
+    status=202,
+    cost="compute",
+    problems=("not-found", "conflict", "invalid", "budget-exceeded", "capacity"),
+)
 MODELS_LIST = Operation(
     name="models.list",
     method="GET",
@@ -227,6 +258,7 @@ OPERATIONS = (
     PROJECTS_GET,
     PROJECTS_REPLACE,
     PROJECTS_DELETE,
+    MODELS_REGISTER,
     MODELS_LIST,
     MODELS_GET,
     MODELS_VERSIONS,

@@ -37,9 +37,9 @@ class DatasetRemark(Output):
     """Something that a version does not hold as its source has it."""
 
     subject: str
-    """Name of a column or file."""
-    about: Literal["column", "file"]
-    action: Literal["left_out", "converted"]
+    """Name of a column, a file or a function."""
+    about: Literal["column", "file", "function"]
+    action: Literal["left_out", "converted", "uncertain"]
     count: int
     """Values, rows or files concerned."""
     reason: str

@@ -70,23 +70,6 @@ class SubmitTraining(Input):
     """The same key again gives the same job, and starts nothing."""
 
 
-class RegisterModel(Input):
-    """A finished model to become the next version of a declared one."""
-
-    project: ShortName
-    model: ShortName
-    """A model that is declared with `from:`."""
-    address: Reference
-    """A file or folder, `s3://BUCKET/KEY`, `mlflow:models:/NAME/VERSION` or
-    `hf:OWNER/NAME[@REVISION][:FILE]`."""
-    callback: CallbackUrl | None = None
-    """URL that gets a signed message when the job starts and when it ends."""
-    max_seconds: MaxSeconds | None = None
-    """Time after which the job is stopped."""
-    idempotency_key: OnceKey | None = None
-    """The same key again gives the same job, and starts nothing."""
-
-
 class BudgetAccount(Output):
     """How one budget of a key stands."""
 
@@ -260,18 +243,6 @@ SUBMIT = Operation(
     cost="compute",
     problems=("not-found", "conflict", "invalid", "budget-exceeded", "capacity"),
 )
-REGISTER = Operation(
-    name="models.register",
-    method="POST",
-    path="/models/{project}/{model}/versions",
-    summary="Register a finished model as the next version; answers at once with a handle.",
-    input=RegisterModel,
-    output=Job,
-    permission=TRAIN,
-    status=202,
-    cost="compute",
-    problems=("not-found", "conflict", "invalid", "budget-exceeded", "capacity"),
-)
 LIST = Operation(
     name="train.list",
     method="GET",
@@ -356,4 +327,4 @@ STOP_ANY = Operation(
     cost="light",
     problems=("not-found",),
 )
-OPERATIONS = (SUBMIT, REGISTER, LIST, GET, STOP, LOGS, METRICS, LIST_ANY, GET_ANY, STOP_ANY)
+OPERATIONS = (SUBMIT, LIST, GET, STOP, LOGS, METRICS, LIST_ANY, GET_ANY, STOP_ANY)

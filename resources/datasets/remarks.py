@@ -13,9 +13,9 @@ class Remark(Contract):
     """One thing that the rows of a version do not hold as the source has it."""
 
     subject: str
-    """Name of a column or file."""
-    about: Literal["column", "file"] = "column"
-    action: Literal["left_out", "converted"]
+    """Name of a column, a file or a function."""
+    about: Literal["column", "file", "function"] = "column"
+    action: Literal["left_out", "converted", "uncertain"]
     count: int
     """Values, rows or files concerned."""
     reason: str

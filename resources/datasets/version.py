@@ -9,7 +9,9 @@ from projects.dataset import Dataset, Task
 from resources.datasets.profiling import Profile
 from resources.datasets.remarks import Remark
 
-SHAPING = {"source", "label", "task", "image", "read", "split", "watch"}
+SHAPING = {
+    *("source", "label", "task", "image", "read", "split", "watch", "from_", "sql", "transform"),
+}
 """Parts of a declaration that shape the rows of a version, or what is learned from them."""
 
 

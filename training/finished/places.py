@@ -46,11 +46,11 @@ def _from_bucket(address: str, folder: Path) -> Path:
 
 def _from_mlflow(address: str, folder: Path) -> Path:
     """Of the tracking server that the environment names."""
-    import mlflow
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
+        return Path(download_artifacts(address, dst_path=str(folder)))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise Refused(f"MLflow has no {address}: {error.message}") from error

@@ -21,13 +21,14 @@ def read_query(query: str, base: Path, read: Reading) -> SourceRows:
                 raise SourceUnreadable(f"the query gives no rows; expected a SELECT: {query}")
             table = relation.to_arrow_table()
     except duckdb.Error as error:
-        raise SourceUnreadable(f"the query failed: {_reason(str(error))}: {query}") from error
-    return _ordered(table, query, read)
+        raise SourceUnreadable(f"{failure_of(error)}: {query}") from error
+    return ordered(table, query, read)
 
 
-def _reason(message: str) -> str:
+def failure_of(error: Exception) -> str:
     """DuckDB's error in one sentence, with what is to be done where that is known."""
-    first = " ".join(message.split("\n\n", maxsplit=1)[0].split())
+    message = str(error)
+    first = "the query failed: " + " ".join(message.split("\n\n", maxsplit=1)[0].split())
     if "httpfs" in message or "s3://" in message:
         return f"{first}; sql: reads files of this machine only, declare files: for a bucket"
     if "Could not convert string" in message or "Error when converting" in message:
@@ -38,7 +39,7 @@ def _reason(message: str) -> str:
     return first
 
 
-def _ordered(table: pa.Table, query: str, read: Reading) -> SourceRows:
+def ordered(table: pa.Table, query: str, read: Reading) -> SourceRows:
     """The rows in the order of their values: a query without ORDER BY may give them in any, and
     the version must not depend on it."""
     names = table.column_names

@@ -11,6 +11,7 @@ from resources.datasets.columns import UnusableColumns, require_distinct, with_t
 from resources.datasets.remarks import Remark, merged
 from resources.datasets.sources.bundled import read_bundled
 from resources.datasets.sources.declared_types import as_declared, plain_as_declared, types_of
+from resources.datasets.sources.derived import Origins, read_derived
 from resources.datasets.sources.images import read_images
 from resources.datasets.sources.listing import absolute, watched_files
 from resources.datasets.sources.queries import read_query
@@ -22,6 +23,8 @@ from resources.datasets.sources.union import FileTable, joined
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 
+NO_ORIGINS = Origins()
+
 
 class Sources:
     """Reads the source of a declared dataset."""
@@ -29,15 +32,17 @@ class Sources:
     def __init__(self, objects: ObjectStore, request_logs: RequestLogs) -> None:
         self._objects, self._request_logs = objects, request_logs
 
-    def read(self, project: str, declared: Dataset, base: Path) -> SourceRows:
+    def read(
+        self, project: str, declared: Dataset, base: Path, origins: Origins = NO_ORIGINS
+    ) -> SourceRows:
         """All rows of the declared source and of what arrived in its watched folder, in plain
         types, and what was left out or converted.
 
-        Relative paths start at `base`. Raises SourceUnreadable, or SourceUnreachable for a bucket
-        that does not answer.
+        Relative paths start at `base`; a dataset that is made from others has origins. Raises
+        SourceUnreadable, or SourceUnreachable for a bucket that does not answer.
         """
         try:
-            rows = as_declared(self._read_all(project, declared, base), declared)
+            rows = as_declared(self._read_all(project, declared, base, origins), declared)
             require_distinct(rows.table.column_names)
         except UnusableColumns as error:
             raise SourceUnreadable(f"{declared.source:.80}: {error}") from error
@@ -53,8 +58,10 @@ class Sources:
         table, empty = with_types(rows.table, declared.label)
         return replace(rows, table=table, remarks=tuple(merged([*rows.remarks, *about, *empty])))
 
-    def _read_all(self, project: str, declared: Dataset, base: Path) -> SourceRows:
-        rows = self._read_source(project, declared, base)
+    def _read_all(
+        self, project: str, declared: Dataset, base: Path, origins: Origins
+    ) -> SourceRows:
+        rows = self._read_source(project, declared, base, origins)
         if declared.watch and watched_files(declared, base):
             more = read_files(declared.watch, base, declared.read, declared.label)
             rows = _appended(rows, more, declared)
@@ -62,13 +69,16 @@ class Sources:
             raise SourceUnreadable(f"{declared.source} has no rows; expected at least one")
         return rows
 
-    def _read_source(self, project: str, declared: Dataset, base: Path) -> SourceRows:
+    def _read_source(
+        self, project: str, declared: Dataset, base: Path, origins: Origins
+    ) -> SourceRows:
         scheme, _, rest = declared.source.partition(":")
         readers: dict[str, Callable[[], SourceRows]] = {
             "sklearn": lambda: read_bundled(rest),
             "files": lambda: read_files(rest, base, declared.read, declared.label),
             "sql": lambda: read_query(rest, base, declared.read),
             "images": lambda: read_images(absolute(rest, base), declared.image, self._objects),
+            "from": lambda: read_derived(declared, origins),
             "requests": lambda: read_requests(f"{project}.{rest}", self._request_logs),
         }
         return readers[scheme]()

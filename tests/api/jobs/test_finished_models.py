@@ -33,7 +33,7 @@ def test_the_command_line_registers_a_file_as_the_next_version(up, forest):
     (version,) = up.api.get(VERSIONS).json()["items"]
     assert version["version"] == 1
     job = up.api.get("/train/jobs", params={"project": "brought"}).json()["items"][0]
-    assert job["made"]["test_metrics"]["accuracy"] > 0.9
+    assert job["made"]["test_metrics"]["test_accuracy"] > 0.9
     address = job["spec"]["hyperparameters"]["model"]
     assert address.endswith("/forest.skops")
     assert address.startswith(str(up.state / "objects" / "finished"))

@@ -146,7 +146,7 @@ def _frame(rows: dict[str, np.ndarray], columns: list[Column]) -> Any:
     kinds = {"integer": "int64", "boolean": "bool"}
     frame = pd.DataFrame(rows)
     for column in columns:
-        if column.kind in kinds and not frame[column.name].isna().any():
+        if column.kind in kinds and not frame[column.name].isna().to_numpy().any():
             frame[column.name] = frame[column.name].astype(kinds[column.kind])
         if column.kind in TEXT:
             frame[column.name] = frame[column.name].fillna("")
