@@ -50,6 +50,22 @@ def wine(rows: int = ROWS, seed: int = 0) -> pa.Table:
     )
 
 
+def opinions(rows: int, seed: int = 0) -> pa.Table:
+    """Made-up reviews: words of praise or blame among words that say nothing."""
+    generator = np.random.default_rng(seed)
+    telling = {
+        "good": ["great", "lovely", "superb", "clever", "warm", "delight"],
+        "bad": ["dull", "awful", "boring", "waste", "weak", "cold"],
+    }
+    filling = ["the", "film", "plot", "actor", "scene", "music", "was", "with", "very", "of"]
+    labels = generator.choice(["good", "bad"], rows)
+    texts = [
+        " ".join(generator.permutation([*generator.choice(telling[each], 3), *filling]))
+        for each in labels
+    ]
+    return pa.table({"text": texts, "opinion": labels.tolist()})
+
+
 def sugar_price(sugar: np.ndarray, grape: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A number that depends on the columns."""
     return 10 + 3 * grape + np.nan_to_num(sugar) + generator.normal(scale=0.2, size=len(grape))

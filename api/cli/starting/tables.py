@@ -65,7 +65,7 @@ def draft(request: Request, origin: Origin = LEARNED) -> Draft:
             version,
             origin.trainer,
             origin.choices,
-            {"slices": _sliced(version)},
+            _suite(version),
             Path(folder),
         )
     parts = _Parts(request, version, label, dropped, trial, origin)
@@ -90,10 +90,13 @@ class _Parts:
         found = {c.name: profile[c.name].nulls / self.version.rows for c in self.version.columns}
         return {name: min(1.0, rounded_up(2 * share)) for name, share in found.items() if share}
 
-    @property
-    def sliced(self) -> list[str]:
-        """Columns whose slices are looked at."""
-        return _sliced(self.version)
+
+def _suite(version: DatasetVersion) -> dict[str, Any]:
+    """The suite that fits the columns."""
+    if {column.kind for column in version.columns} == {"text"}:
+        return {"kind": "text"}
+    sliced = _sliced(version)
+    return {"kind": "tabular", **({"slices": sliced} if sliced else {})}
 
 
 def _sliced(version: DatasetVersion) -> list[str]:
@@ -205,10 +208,7 @@ def _lines(parts: _Parts) -> Iterator[str]:
     yield "simulations:"
     yield "  hard-rows:"
     yield "    model: model"
-    yield "    suite:                           # held-out rows with noise, gaps, swaps, drift"
-    yield "      kind: tabular"
-    if parts.sliced:
-        yield f"      slices: [{', '.join(map(scalar, parts.sliced))}]"
+    yield from _suite_lines(_suite(version))
     yield "    gate:"
     yield f"      {parts.trial.gate}"
     yield ""
@@ -217,6 +217,14 @@ def _lines(parts: _Parts) -> Iterator[str]:
     yield ""
     yield "automation:"
     yield "  retrain: {on: [new_data, drift]}"
+
+
+def _suite_lines(suite: dict[str, Any]) -> Iterator[str]:
+    changes = {"tabular": "noise, gaps, swaps, drift", "text": "typos, lost words, capitals, cuts"}
+    yield f"    suite:                           # held-out rows with {changes[suite['kind']]}"
+    yield f"      kind: {suite['kind']}"
+    if slices := suite.get("slices"):
+        yield f"      slices: [{', '.join(map(scalar, slices))}]"
 
 
 def _model_lines(parts: _Parts) -> Iterator[str]:

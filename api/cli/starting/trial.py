@@ -62,7 +62,7 @@ class Trial:
             # Few rows have none that are set aside; then the first choice is as good as any.
             losses = [result.metrics.get(loss, 0.0) for result in results]
             best = losses.index(min(losses))
-            spec = _simulation(compute, version, results[best], {"kind": "tabular", **suite})
+            spec = _simulation(compute, version, results[best], suite)
             tried = compute.run("simulations.main", spec, SimulationResult, lambda _: None)
         except (JobRefused, JobLost) as error:
             raise CannotStart(f"{noun} does not fit the rows: {error}") from error
