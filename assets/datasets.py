@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 from dagster import AssetExecutionContext, MetadataValue
 
+from assets.champions import champion_of
 from assets.dataset_versions import usable_version
-from assets.derivations import RECIPE, code_of, origins_of, recipe_of, unchanged
+from assets.derivations import RECIPE, code_of, origins_of, predictor_of, recipe_of, unchanged
 from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, picture
@@ -17,10 +18,12 @@ from resources.datasets.claims import TEXTS, claim_names, claims
 from resources.datasets.plots import draw_profile
 from resources.datasets.profiling import ColumnProfile
 from resources.datasets.remarks import Remark
-from resources.datasets.sources import Sources
+from resources.datasets.sources import Predictor, Sources
 from resources.datasets.store import DatasetStore, DatasetVersion
 from resources.orchestration.pod_tags import pod_tags
 from resources.revision import revision
+from resources.storage.object_store import ObjectStore
+from resources.tracking.adapter import Tracking
 
 MOST_SHOWN = 100
 """Columns, and classes, that the page of a materialisation shows; the version's file has all."""
@@ -44,7 +47,26 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         code_version=code_of(project, declared),
     )
 
-    @dg.multi_asset(
+    def rows(
+        context: AssetExecutionContext,
+        sources: dg.ResourceParam[Sources],
+        datasets: dg.ResourceParam[DatasetStore],
+    ) -> Iterator[dg.MaterializeResult]:
+        yield _made(context, project, name, sources, datasets)
+
+    def predicted_rows(
+        context: AssetExecutionContext,
+        sources: dg.ResourceParam[Sources],
+        datasets: dg.ResourceParam[DatasetStore],
+        objects: dg.ResourceParam[ObjectStore],
+        tracking: dg.ResourceParam[Tracking],
+    ) -> Iterator[dg.MaterializeResult]:
+        with translated_errors():
+            champion = champion_of(context, project, declared.predict or "", tracking)
+            predictor = predictor_of(champion, objects)
+        yield _made(context, project, name, sources, datasets, predictor)
+
+    asset = dg.multi_asset(
         name=op_name(project.name, "dataset", name),
         specs=[spec],
         op_tags=pod_tags(declared.memory),
@@ -53,62 +75,74 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             for claim in claim_names(declared.expect)
         ],
     )
-    def dataset(
-        context: AssetExecutionContext,
-        sources: dg.ResourceParam[Sources],
-        datasets: dg.ResourceParam[DatasetStore],
-    ) -> Iterator[dg.MaterializeResult]:
-        report = Report()
-        with translated_errors():
-            given = {
-                origin: usable_version(context, project, origin, datasets)
-                for origin in declared.from_
-            }
-            recipe = recipe_of(project, declared, given)
-            version = unchanged(context, project, name, recipe, datasets)
-            if version is None:
-                origins = origins_of(project, given)
-                rows = sources.read(project.name, declared, project.base, origins)
-                version = datasets.write(project.name, name, declared, rows, revision())
-        context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
-        for remark in version.remarks:
-            context.log.warning(str(remark))
-        yield dg.MaterializeResult(
-            asset_key=key,
-            data_version=dg.DataVersion(version.version),
-            metadata=report.metadata(
-                uri=version.uri,
-                size=version.bytes,
-                **({RECIPE: recipe} if recipe else {}),
-                **_described(version),
-            ),
-            check_results=_checked(version, declared, key),
-        )
+    return asset(predicted_rows if declared.predict else rows)
 
-    return dataset
+
+def _made(
+    context: AssetExecutionContext,
+    project: LoadedProject,
+    name: str,
+    sources: Sources,
+    datasets: DatasetStore,
+    predictor: Predictor | None = None,
+) -> dg.MaterializeResult:
+    """The version of what the declaration reads now."""
+    declared, key = project.declaration.datasets[name], asset_key(project.name, "dataset", name)
+    report = Report()
+    with translated_errors():
+        given = {
+            origin: usable_version(context, project, origin, datasets) for origin in declared.from_
+        }
+        recipe = recipe_of(project, declared, given, predictor)
+        version = unchanged(context, project, name, recipe, datasets)
+        if version is None:
+            origins = origins_of(project, given, predictor)
+            rows = sources.read(project.name, declared, project.base, origins)
+            version = datasets.write(project.name, name, declared, rows, revision())
+    context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
+    for remark in version.remarks:
+        context.log.warning(str(remark))
+    return dg.MaterializeResult(
+        asset_key=key,
+        data_version=dg.DataVersion(version.version),
+        metadata=report.metadata(
+            uri=version.uri,
+            size=version.bytes,
+            **({RECIPE: recipe} if recipe else {}),
+            **_described(version),
+        ),
+        check_results=_checked(version, declared, key),
+    )
 
 
 def _deps(project: LoadedProject, declared: Dataset) -> list[dg.AssetKey]:
     scheme, _, service = declared.source.partition(":")
     if scheme == "requests":
         return [asset_key(project.name, "service", service)]
-    return [asset_key(project.name, "dataset", origin) for origin in declared.from_]
+    origins = [asset_key(project.name, "dataset", origin) for origin in declared.from_]
+    champion = [asset_key(project.name, "champion", declared.predict)] if declared.predict else []
+    return [*origins, *champion]
 
 
 def _kind(declared: Dataset) -> str:
     """What the page of the asset shows as its kind."""
     if declared.from_:
-        return "sql" if declared.sql else "python"
+        return "sql" if declared.sql else "onnx" if declared.predict else "python"
     return declared.source.partition(":")[0]
 
 
 def _about(declared: Dataset) -> str:
     if not declared.from_:
         return f"Rows of `{declared.source}`."
-    way = f"`{declared.transform}`" if declared.transform else f"\n\n```sql\n{declared.sql}\n```"
+    if declared.predict:
+        way = f"predictions of the champion of `{declared.predict}`."
+    elif declared.transform:
+        way = f"`{declared.transform}`."
+    else:
+        way = f"\n\n```sql\n{declared.sql}\n```"
     return (
-        f"Made from {' and '.join(declared.from_)} by {way}\n\nIt is not made again while neither "
-        "they nor the code have changed."
+        f"Made from {' and '.join(declared.from_)} by {way}\n\nIt is not made again while nothing "
+        "of this has changed."
     )
 
 

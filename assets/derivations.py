@@ -11,10 +11,11 @@ from assets.keys import asset_key
 from projects.dataset import Dataset
 from projects.loading import LoadedProject
 from projects.trainers import source_of
-from resources.datasets.sources import Origins
+from resources.datasets.sources import Origins, Predictor
 from resources.datasets.store import DatasetStore, DatasetVersion, declaration_digest
 from resources.settings import CHECKOUT
-from resources.storage.object_store import ObjectMissing
+from resources.storage.object_store import ObjectMissing, ObjectStore
+from resources.tracking.registry import RegisteredVersion
 
 RECIPE = "recipe"
 """Metadata of a materialisation: digest of what the rows were made from."""
@@ -28,21 +29,33 @@ def code_of(project: LoadedProject, declared: Dataset) -> str | None:
     return hashlib.sha256(declared.sql.encode()).hexdigest() if declared.sql else None
 
 
-def origins_of(project: LoadedProject, given: Mapping[str, DatasetVersion]) -> Origins:
+def predictor_of(version: RegisteredVersion, objects: ObjectStore) -> Predictor:
+    """The model version with its artefact on this machine. Raises OSError."""
+    artefact = objects.fetch_folder(version.artefact_key, version.artefact_digest)
+    return Predictor(artefact, version.artefact_digest, version.version)
+
+
+def origins_of(
+    project: LoadedProject, given: Mapping[str, DatasetVersion], predictor: Predictor | None
+) -> Origins:
     """The versions as the reader takes them."""
     files = {name: [*version.train, *version.test] for name, version in given.items()}
-    return Origins(files, [str(project.file.parent), str(CHECKOUT)])
+    return Origins(files, [str(project.file.parent), str(CHECKOUT)], predictor)
 
 
 def recipe_of(
-    project: LoadedProject, declared: Dataset, given: Mapping[str, DatasetVersion]
+    project: LoadedProject,
+    declared: Dataset,
+    given: Mapping[str, DatasetVersion],
+    predictor: Predictor | None,
 ) -> str:
     """Digest of versions, code and declaration: equal recipes give equal rows. Empty for rows of a
     source, which may change without a word."""
     if not given:
         return ""
     versions = {name: version.version for name, version in given.items()}
-    parts = [versions, code_of(project, declared), declaration_digest(declared)]
+    model = [predictor.digest, predictor.number] if predictor else None
+    parts = [versions, code_of(project, declared), declaration_digest(declared), model]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

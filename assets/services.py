@@ -7,11 +7,12 @@ import dagster as dg
 import numpy as np
 from dagster import AssetExecutionContext, MetadataValue
 
+from assets.champions import champion_of
 from assets.failures import translated_errors
 from assets.keys import asset_key, asset_spec, op_name
-from assets.metadata import Report, text_of
+from assets.metadata import Report
 from assets.step_log import StepLog
-from assets.upstream import driver_of, job_identity, made_here, requested_at
+from assets.upstream import driver_of, job_identity, requested_at
 from projects.loading import LoadedProject
 from projects.schema import Service
 from resources.compute.contract import Compute
@@ -161,23 +162,10 @@ def _version(
     are not deployed as another version. Raises dg.Failure or TrackingUnavailable.
     """
     registered = registered_name(project.name, model)
-    champion = tracking.aliased(registered, "champion")
-    number = config.model_version
-    if number is None and (
-        declared_champion := made_here(context, asset_key(project.name, "champion", model))
-    ):
-        number = int(text_of(declared_champion, "model_version"))
-    if number is None and champion is None:
-        raise dg.Failure(
-            description=f"{registered} has no champion, so there is nothing to serve; materialise "
-            f"{project.name}/champion/{model}, which needs passing simulations",
-            allow_retries=False,
-        )
-    if champion is not None and number in (None, champion.version):
-        version = champion
+    if config.model_version is None:
+        version = champion_of(context, project, model, tracking)
     else:
-        assert number is not None  # the two cases above
-        version = tracking.version(registered, number)
+        version = tracking.version(registered, config.model_version)
     if config.artefact_digest not in (None, version.artefact_digest):
         raise dg.Failure(
             description=f"version {version.version} of {registered} has artefact "
@@ -185,6 +173,7 @@ def _version(
             f"{config.artefact_digest[:12]}; deploy it again",
             allow_retries=False,
         )
+    champion = tracking.aliased(registered, "champion")
     is_same = champion is not None and champion.artefact_digest == version.artefact_digest
     return champion if champion is not None and is_same else version
 

@@ -6,7 +6,7 @@ from dagster import AssetSelection
 # Private: `define_asset_job` is public, but the type that it returns is not.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.keys import op_name
+from assets.keys import asset_key, op_name
 from projects.loading import LoadedProject
 
 UNITS = {
@@ -51,22 +51,36 @@ def build_jobs(
     for unit, (families, description) in UNITS.items():
         selected = [family for family in families if present[family]]
         if selected:
-            jobs.append(_job(project.name, unit, selected, description, executor))
+            jobs.append(_job(project, unit, selected, description, executor))
     return jobs
 
 
 def _job(
-    project: str,
+    project: LoadedProject,
     unit: str,
     families: list[str],
     description: str,
     executor: dg.ExecutorDefinition | None,
 ) -> UnresolvedAssetJobDefinition:
-    selection = AssetSelection.key_prefixes(*([project, family] for family in families))
+    selection = AssetSelection.key_prefixes(*([project.name, family] for family in families))
+    if "champion" not in families:
+        # What a champion predicts waits for one.
+        keys = [asset_key(project.name, "dataset", name) for name in _after_champions(project)]
+        selection = selection - AssetSelection.keys(*keys) if keys else selection
     return dg.define_asset_job(
-        job_name(unit, project),
+        job_name(unit, project.name),
         selection,
         description=description,
-        tags={"project": project, "unit": unit},
+        tags={"project": project.name, "unit": unit},
         executor_def=executor,
     )
+
+
+def _after_champions(project: LoadedProject) -> list[str]:
+    """Datasets that a champion predicts, and those that are made from them."""
+    datasets = project.declaration.datasets
+    return [
+        name
+        for name in datasets
+        if any(datasets[each].predict for each in (name, *project.declaration.origins_of(name)))
+    ]

@@ -230,6 +230,8 @@ class Project(Declared):
             raise UnusableReference(f"datasets.{name}.{key}", message)
         for upstream in dataset.from_:
             _require(upstream, self.datasets, f"datasets.{name}.from", "dataset")
+        if dataset.predict:
+            _require(dataset.predict, self.models, f"datasets.{name}.predict", "model")
         if name in self.origins_of(name):
             message = f"{name!r} is made from itself: {', '.join(self.origins_of(name))}"
             raise UnusableReference(f"datasets.{name}.from", message)
@@ -251,7 +253,7 @@ class Project(Declared):
         seen: set[str] = set()
 
         def visit(name: str) -> None:
-            for upstream in self.datasets[name].from_ if name in self.datasets else []:
+            for upstream in self._directly_before(name):
                 if upstream not in seen:
                     seen.add(upstream)
                     visit(upstream)
@@ -259,6 +261,14 @@ class Project(Declared):
 
         visit(dataset)
         return found
+
+    def _directly_before(self, dataset: str) -> list[str]:
+        """Datasets that it is made from, and what its predicting model learned from."""
+        declared = self.datasets.get(dataset)
+        if declared is None:
+            return []
+        model = self.models.get(declared.predict or "")
+        return [*declared.from_, *([model.dataset] if model and model.dataset else [])]
 
     def simulations_of(self, model: str) -> dict[str, Simulation]:
         """Simulations that prove the model, by name."""

@@ -10,7 +10,8 @@ from resources.datasets.profiling import Profile
 from resources.datasets.remarks import Remark
 
 SHAPING = {
-    *("source", "label", "task", "image", "read", "split", "watch", "from_", "sql", "transform"),
+    *("source", "label", "task", "image", "read", "split", "watch", "from_", "sql"),
+    *("transform", "predict"),
 }
 """Parts of a declaration that shape the rows of a version, or what is learned from them."""
 

@@ -244,7 +244,11 @@ def test_a_query_reads_no_file_of_the_machine(cellar):
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("    from: [bottles]\n", "got neither beside from, expected one of sql and transform"),
+        (
+            "    from: [bottles]\n",
+            "got neither beside from, expected one of sql, tran",
+        ),
+        ("    from: [bottles]\n    predict: nobody\n", "got 'nobody', expected a declared model"),
         ("    from: [botles]\n    sql: SELECT 1\n", "did you mean 'bottles'"),
         ("    from: [rows]\n    sql: SELECT 1\n", "'rows' is made from itself"),
         ("    from: [bottles, bottles]\n    sql: SELECT 1\n", "expected every dataset once"),

@@ -1,10 +1,15 @@
 import subprocess
 import threading
 
+import dagster as dg
 import httpx
 import numpy as np
 import onnxruntime
 import pytest
+
+from definitions import definitions_of
+from engine.rows import read_rows
+from projects.loading import load_project
 
 FAMILIES = ("dataset", "checkpoint", "model", "simulation", "champion", "service")
 
@@ -92,8 +97,6 @@ def test_a_service_materialised_alone_asks_the_gate_itself(loop):
 
 @pytest.mark.begins("promoted")
 def test_a_threshold_that_is_raised_counts_for_old_evidence(loop, flowers):
-    from projects.loading import load_project
-
     file = flowers / "flowers.yaml"
     file.write_text(file.read_text().replace("at_least: 0.6", "at_least: 0.999"))
     loop.project = load_project(file)
@@ -108,8 +111,6 @@ def test_a_service_without_a_reconciler_says_what_to_start(loop):
 def test_training_refuses_a_dataset_version_whose_checks_failed_in_another_dagster_run(
     loop, flowers
 ):
-    from projects.loading import load_project
-
     file = flowers / "flowers.yaml"
     file.write_text(
         file.read_text().replace(
@@ -196,3 +197,65 @@ def test_what_differs_from_the_newest_version_is_trained_also_where_drift_asks(
         flowers__checkpoint__classifier=config.get(changed, {}),
     )
     assert len(loop.tracking.versions("flowers.classifier")) == 2
+
+
+SCORED = "datasets:\n  scored: {from: [iris], predict: classifier}\n"
+
+
+def declare_scored(loop, flowers, scored=SCORED):
+    file = flowers / "flowers.yaml"
+    file.write_text(file.read_text().replace("datasets:\n", scored, 1))
+    loop.project = load_project(file)
+
+
+@pytest.mark.begins("promoted")
+def test_the_champion_predicts_for_a_dataset_once(loop, flowers):
+    declare_scored(loop, flowers)
+    made = loop.materialize("dataset")
+    assert made.success, loop.failure_of(made)
+
+    first = loop.metadata("dataset", "scored")
+    version = loop.adapters["datasets"].read("flowers", "scored", first["version"])
+    table = read_rows([*version.train, *version.test])
+    right = sum(
+        row["prediction"] == str(row["target"]) and row["probability"] > 0.3
+        for row in table.to_pylist()
+    )
+    assert len(table) == 150
+    assert right > 130
+    assert set(table["model_version"].to_pylist()) == {1}
+    assert "model_version" not in version.features
+
+    again = loop.materialize("dataset")
+    messages = [entry.user_message for entry in loop.instance.all_logs(again.run_id)]
+    assert any("not made again" in message for message in messages)
+    assert loop.metadata("dataset", "scored")["version"] == first["version"]
+
+
+@pytest.mark.begins("trained")
+def test_without_a_champion_nothing_is_predicted_and_training_waits_for_none(loop, flowers):
+    declare_scored(loop, flowers)
+
+    assert "flowers.classifier has no champion" in loop.failure_of(loop.materialize("dataset"))
+
+    resources = dg.Definitions(resources=loop.adapters)
+    whole = dg.Definitions.merge(definitions_of(loop.project), resources).get_repository_def()
+    layers = {unit: whole.get_job(f"{unit}_flowers").asset_layer for unit in ("train", "turn")}
+    keys = {
+        unit: {key.path[-1] for key in each.selected_asset_keys} for unit, each in layers.items()
+    }
+    assert "scored" not in keys["train"]
+    assert {"iris", "scored"} < keys["turn"]
+
+
+@pytest.mark.begins("promoted")
+def test_rows_that_the_champion_cannot_take_are_named(loop, flowers):
+    narrow = "datasets:\n  narrow: {from: [iris], sql: SELECT target FROM iris}\n"
+    declare_scored(
+        loop, flowers, narrow + SCORED.replace("datasets:\n", "").replace("iris", "narrow")
+    )
+
+    failure = loop.failure_of(loop.materialize("dataset"))
+
+    assert "the model takes the column" in failure
+    assert "expected it among those of the dataset: target" in failure

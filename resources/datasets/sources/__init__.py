@@ -9,13 +9,14 @@ duplicate: reading twice gives the same table while the source stands still.
 partial write: a file that is still being written is corrupt or short, and says so.
 """
 
-from resources.datasets.sources.derived import Origins
+from resources.datasets.sources.derived import Origins, Predictor
 from resources.datasets.sources.listing import list_files, watched_files
 from resources.datasets.sources.rows import SourceRows, SourceUnreachable, SourceUnreadable
 from resources.datasets.sources.schemes import Sources
 
 __all__ = [
     "Origins",
+    "Predictor",
     "SourceRows",
     "SourceUnreachable",
     "SourceUnreadable",

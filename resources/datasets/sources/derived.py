@@ -1,9 +1,10 @@
-"""The adapter to what makes a dataset from others: DuckDB, or a function of the project.
+"""The adapter to what makes a dataset from others: DuckDB, a function of the project,
+or a model.
 
-timeout: `timeout_s` of the declaration for a function, which is then killed with all its
-    processes; DuckDB has none.
+timeout: `timeout_s` of the declaration for a function or a model, which is then killed with all
+    its processes; DuckDB has none.
 retry: none; a query or a function that fails would fail again.
-cancel: the process of a function ends with the one that waits for it.
+cancel: the process of a function or a model ends with the one that waits for it.
 duplicate: nothing is written but in a temporary folder, which goes with the call.
 partial write: rows are read once the process has ended without a failure.
 """
@@ -17,17 +18,32 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from engine.parent_death import die_with_parent
+from engine.predict import OUTPUT as PREDICTED
+from engine.predict import PredictSpec
+from engine.protocol import JobResult, JobSpec
 from engine.rows import dataset_of
 from engine.transform import TransformResult, TransformSpec, output_of
 from projects.dataset import Dataset
 from resources.datasets.remarks import Remark
 from resources.datasets.sources.queries import failure_of, ordered
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
+
+R = TypeVar("R", bound=JobResult)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The model version that predicts."""
+
+    artefact: Path
+    """Folder of its artefact."""
+    digest: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -38,12 +54,16 @@ class Origins:
     """Parquet files of the version of each dataset."""
     python_path: Sequence[str] = ()
     """Folders that hold the functions of the project."""
+    version: Predictor | None = None
+    """The champion that predicts, where one does."""
 
 
 def read_derived(declared: Dataset, origins: Origins) -> SourceRows:
     """The rows that the declaration makes from the others'. Raises SourceUnreadable."""
     if declared.sql:
         return _queried(declared, origins)
+    if declared.predict:
+        return _predicted(declared, origins)
     return _transformed(declared, origins)
 
 
@@ -77,7 +97,7 @@ def _transformed(declared: Dataset, origins: Origins) -> SourceRows:
             python_path=list(origins.python_path),
             files=[list(origins.files[name]) for name in declared.from_],
         )
-        result = _run(spec)
+        result = _ended("engine.transform", spec, TransformResult, spec.function)
         table = _read(output_of(spec.workdir))
     return SourceRows(table, tuple(_doubts(declared.transform, result)))
 
@@ -88,10 +108,29 @@ def _read(file: Path) -> pa.Table:
     return pq.read_table(file)
 
 
-def _run(spec: TransformSpec) -> TransformResult:
-    """The result of the function's process. Raises SourceUnreadable."""
+def _predicted(declared: Dataset, origins: Origins) -> SourceRows:
+    version = origins.version
+    assert version is not None
+    with tempfile.TemporaryDirectory(prefix="orrery-predict-") as folder:
+        spec = PredictSpec(
+            job="predict",
+            workdir=Path(folder),
+            timeout_s=declared.timeout_s,
+            artefact=version.artefact,
+            artefact_digest=version.digest,
+            model_version=version.number,
+            files=list(origins.files[declared.from_[0]]),
+        )
+        _ended("engine.predict", spec, JobResult, f"the model {declared.predict}")
+        table = _read(Path(folder, PREDICTED))
+    # The version says who predicted, and is no feature.
+    return SourceRows(table, bookkeeping=frozenset({"model_version"}))
+
+
+def _ended(module: str, spec: JobSpec, kind: type[R], what: str) -> R:
+    """The result of the engine's process. Raises SourceUnreadable."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine.transform", str(spec.write())],
+        [sys.executable, "-m", module, str(spec.write())],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=die_with_parent,
@@ -100,19 +139,19 @@ def _run(spec: TransformSpec) -> TransformResult:
         process.wait(spec.timeout_s)
     except subprocess.TimeoutExpired:
         raise SourceUnreadable(
-            f"{spec.function} did not end within {spec.timeout_s:g} s; make it faster, or declare "
-            "a longer timeout_s"
+            f"{what} did not end within {spec.timeout_s:g} s; make it faster, or declare a longer "
+            "timeout_s"
         ) from None
     finally:
-        # The function may have started processes of its own.
+        # It may have started processes of its own.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    result = TransformResult.read(spec.workdir)
+    result = kind.read(spec.workdir)
     if result is None:
         raise SourceUnreadable(
-            f"the process of {spec.function} ended with {process.returncode} and no result; it "
-            "may have needed more memory than there is, so declare memory"
+            f"the process of {what} ended with {process.returncode} and no result; it may have "
+            "needed more memory than there is, so declare memory"
         )
     if result.failure:
         raise SourceUnreadable(result.failure.message)
