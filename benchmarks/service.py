@@ -184,7 +184,10 @@ def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
     (services / SERVICE).mkdir(parents=True)
     write_atomically(services / SERVICE / "deployment.json", deployment.model_dump_json())
     url = f"http://127.0.0.1:{port}/{SERVICE}/predict"
-    command = [sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1", str(port)]
+    command = [
+        *[sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1"],
+        *[str(port), str(free_port("127.0.0.1"))],
+    ]
     with _process(command, url):
         yield url
 

@@ -122,7 +122,7 @@ class Serving:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port("127.0.0.1")
+        self.port, self.grpc_port = free_port("127.0.0.1"), free_port("127.0.0.1")
         self.start()
 
     def start(self) -> None:
@@ -130,7 +130,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [
                     *[sys.executable, "-m", "serving.reconciler", str(self.folder)],
-                    *["127.0.0.1", str(self.port)],
+                    *["127.0.0.1", str(self.port), str(self.grpc_port)],
                 ],
                 stdout=log,
                 stderr=log,
