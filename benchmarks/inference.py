@@ -8,12 +8,13 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc import service_pb2
 
 from api.predictions.router_client import Reply, RouterClient
 from api.processes.plan import free_port
@@ -26,6 +27,8 @@ ROWS = (1, 256)
 FEATURES = 64
 OK = 200
 Ask = Callable[[], Awaitable[None]]
+Way = Callable[[], Coroutine[Any, Any, tuple[float, float]]]
+messages: Any = service_pb2
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
 def _measure(url: str, address: str, rows: int) -> None:
     given = np.arange(rows * FEATURES, dtype=np.float32).reshape(rows, FEATURES) % 16
     infer = f"{url.partition(SERVICE)[0]}v2/models/{SERVICE}/infer"
-    ways: dict[str, Callable[[], Awaitable[tuple[float, float]]]] = {
+    ways: dict[str, Way] = {
         "/predict": lambda: _by_rest(url, json.dumps({"inputs": given.tolist()}).encode()),
         "v2 by REST": lambda: _by_rest(infer, _rest_request(given)),
         "v2 by gRPC": lambda: _by_grpc(address, _grpc_request(given)),
