@@ -50,6 +50,10 @@ lock: $(BIN)/uv ## resolve constraints.txt anew
 		--python-version 3.11 --upgrade-package torch --quiet --output-file constraints.txt
 	@sed -i -E 's/^torch==([0-9.]+)\+.*/torch==\1/' constraints.txt
 
+stubs: setup ## write the code of gRPC's messages anew
+	@cd serving/bento/open_inference && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc \
+		--proto_path=. --python_out=. open_inference.proto
+
 clean: ## remove the environment and all state
 	rm -rf $(VENV) .orrery .env
 
@@ -66,4 +70,4 @@ $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 .env:
 	@echo "DAGSTER_HOME=$(CURDIR)" > $@
 
-.PHONY: help setup demo up down test test-cluster check bench manifests lock clean
+.PHONY: help setup demo up down test test-cluster check bench manifests lock stubs clean

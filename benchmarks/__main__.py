@@ -9,6 +9,7 @@ NAMES = (
     "steps",
     "datasets",
     "service",
+    "inference",
     "start",
     "gateway",
     "lists",

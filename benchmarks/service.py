@@ -148,8 +148,13 @@ def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
 
 
 @contextmanager
-def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
-    """Address of predictions at the router of a reconciler over the folder of services."""
+def orrery(
+    folder: Path, checkpoint: Path, services: Path, grpc_port: int | None = None
+) -> Iterator[str]:
+    """Address of predictions at the router of a reconciler over the folder of services.
+
+    It answers gRPC at the port, by default at one that is free.
+    """
     artefact = folder / "artefact"
     digest = export(checkpoint, artefact, None)
     spec = PackagingSpec(
@@ -184,7 +189,10 @@ def orrery(folder: Path, checkpoint: Path, services: Path) -> Iterator[str]:
     (services / SERVICE).mkdir(parents=True)
     write_atomically(services / SERVICE / "deployment.json", deployment.model_dump_json())
     url = f"http://127.0.0.1:{port}/{SERVICE}/predict"
-    command = [sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1", str(port)]
+    command = [
+        *[sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1"],
+        *[str(port), str(grpc_port or free_port("127.0.0.1"))],
+    ]
     with _process(command, url):
         yield url
 

@@ -122,7 +122,8 @@ class Bench:
         self.state = folder / "state"
         self.state.mkdir()
         self._ports = {
-            name: str(free_port("127.0.0.1")) for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT")
+            name: str(free_port("127.0.0.1"))
+            for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT", "ORRERY_ROUTER_GRPC_PORT")
         }
         self.env = {
             **os.environ,

@@ -6,7 +6,7 @@ from engine import lease
 from engine.protocol import write_atomically
 from resources.settings import Settings
 
-ADDRESSES = ("host", "port", "router_port", "public_url")
+ADDRESSES = ("host", "port", "router_port", "router_grpc_port", "public_url")
 
 
 def note_addresses(settings: Settings) -> None:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     port: int = Field(default=3000, ge=1, le=65535)
     """Port of the gateway: the API, and the Dagster and MLflow UIs behind one sign-in."""
     router_port: int = Field(default=8080, ge=1, le=65535)
+    """Port of the router of services: predictions by REST."""
+    router_grpc_port: int = Field(default=8081, ge=1, le=65535)
+    """Port of the same router: predictions by gRPC."""
     public_url: str = ""
     """Address at which people reach the gateway, where it is not that of host and port."""
     dagster_uri: str = ""

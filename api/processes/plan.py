@@ -5,8 +5,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -64,8 +64,8 @@ class ProcessPlan:
     is_ready: Callable[[], bool]
     shown: str = ""
     """Address a person may open."""
-    port: int | None = None
-    port_setting: str = ""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports that it listens on, by the variable that chooses them."""
     starts_runs: bool = False
     """Whether it may start dagster_runs; such a process is ended before them."""
     stops_within_s: float = 30.0
@@ -87,11 +87,16 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         *([] if settings.warm_server else [warm_server]),
         ProcessPlan(
             "reconciler and router",
-            [*python, "serving.reconciler", str(services), host, str(settings.router_port)],
+            [
+                *[*python, "serving.reconciler", str(services), host],
+                *[str(settings.router_port), str(settings.router_grpc_port)],
+            ],
             lambda: _answers(f"{here}:{settings.router_port}/"),
             f"{settings.router_url}/PROJECT.SERVICE/predict",
-            settings.router_port,
-            "ORRERY_ROUTER_PORT",
+            {
+                "ORRERY_ROUTER_PORT": settings.router_port,
+                "ORRERY_ROUTER_GRPC_PORT": settings.router_grpc_port,
+            },
             stops_within_s=WIND_DOWN_S + 10,
         ),
         ProcessPlan(
@@ -99,8 +104,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
             [*python, "api.server"],
             lambda: _answers(f"{here}:{settings.port}/ready"),
             settings.url,
-            settings.port,
-            "ORRERY_PORT",
+            {"ORRERY_PORT": settings.port},
             starts_runs=True,
         ),
         ProcessPlan(
@@ -150,6 +154,7 @@ def env_vars(settings: Settings) -> dict[str, str]:
         "ORRERY_HOST": settings.host,
         "ORRERY_PORT": str(settings.port),
         "ORRERY_ROUTER_PORT": str(settings.router_port),
+        "ORRERY_ROUTER_GRPC_PORT": str(settings.router_grpc_port),
         # MLflow's default is true, and loading a pickle can run any code.
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

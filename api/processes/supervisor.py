@@ -76,15 +76,19 @@ class Supervisor:
         self._lock = lease.hold(folder)
         wanted = plans(self._settings)
         for plan in wanted:
-            if plan.port is not None and not is_free(self._settings.host, plan.port):
-                self._release()
-                raise PortTaken(
-                    f"port {plan.port} of {self._settings.host}, for {plan.name}, is taken by "
-                    f"another program; stop it, or choose another port with {plan.port_setting}"
-                )
+            self._require_free_ports(plan)
         note_addresses(self._settings)
         for plan in wanted:
             self._kept.append(_Kept(plan, self._settings))
+
+    def _require_free_ports(self, plan: ProcessPlan) -> None:
+        for setting, port in plan.ports.items():
+            if not is_free(self._settings.host, port):
+                self._release()
+                raise PortTaken(
+                    f"port {port} of {self._settings.host}, for {plan.name}, is taken by "
+                    f"another program; stop it, or choose another port with {setting}"
+                )
 
     def wait_ready(self, names: set[str] | None = None) -> None:
         """Return once the named processes (all by default) are ready.

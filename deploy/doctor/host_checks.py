@@ -26,6 +26,8 @@ def check_host(settings: Settings) -> Iterator[Finding]:
     is_up, settings = up is not None, up or settings
     yield _check_port("gateway", settings.host, settings.port, "ORRERY_PORT", is_up)
     yield _check_port("router", settings.host, settings.router_port, "ORRERY_ROUTER_PORT", is_up)
+    grpc_port = settings.router_grpc_port
+    yield _check_port("router (gRPC)", settings.host, grpc_port, "ORRERY_ROUTER_GRPC_PORT", is_up)
     yield _check_disk(settings.state.absolute())
     yield _check_cores()
     yield _check_engines()

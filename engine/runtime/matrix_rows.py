@@ -29,7 +29,14 @@ class MatrixReader:
             self._collect(row, self._shape, kinds, [number], field)
         if not kinds <= {int, float}:
             self._refuse_kinds(given, field)
-        rows = self._converted(given, kinds, field)
+        return self._within(self._converted(given, kinds, field), given, field)
+
+    def of_array(self, given: np.ndarray, field: str) -> Tensors:
+        """The tensor of rows that are numbers [rows, ...] already. Raises BadRequest."""
+        return self._within(self._held(given, given, field), given, field)
+
+    def _within(self, rows: np.ndarray, given: Any, field: str) -> Tensors:
+        """The tensor of the rows, which are within the declared ranges. Raises BadRequest."""
         if self._low is not None or self._high is not None:
             self._require_in_range(rows, given, field)
         return {self._name: rows}
@@ -38,7 +45,7 @@ class MatrixReader:
         """The rows as a log keeps them: the numbers that the input's type made of them."""
         return tensors[self._name]
 
-    def _require_in_range(self, rows: np.ndarray, given: list[Any], field: str) -> None:
+    def _require_in_range(self, rows: np.ndarray, given: Any, field: str) -> None:
         flat = rows.reshape(len(rows), -1)
         for bound, sign, words in ((self._low, 1, "at least"), (self._high, -1, "at most")):
             if bound is None or not (outside := sign * (flat - bound) < 0).any():
@@ -97,15 +104,23 @@ class MatrixReader:
                 )
             except OverflowError:
                 raise self._too_large(given, field) from None
+        return self._held(exact, given, field)
+
+    def _held(self, exact: np.ndarray, given: Any, field: str) -> np.ndarray:
+        """The numbers in the input's type, which can hold every one. Raises BadRequest."""
+        is_whole = self._dtype.kind in "iu"
+        with np.errstate(over="ignore", invalid="ignore"):
             rows = exact.astype(self._dtype, copy=False)
         bad = ~np.isfinite(exact)
+        if rows is not exact:
+            bad |= ~np.isfinite(rows)
         if is_whole and not bad.any():
             bad = rows != exact
         if bad.any():
             path = [int(index) for index in np.argwhere(bad)[0]]
-            value = _at(given, path)
             kind = "whole number" if is_whole else "finite number"
-            raise self._refusal(path, value, f"a {kind} that {self._dtype} can hold", field)
+            expected = f"a {kind} that {self._dtype} can hold"
+            raise self._refusal(path, _at(given, path), expected, field)
         return rows
 
     def _too_large(self, given: list[Any], field: str) -> BadRequest:
@@ -144,7 +159,7 @@ def _leaves(value: Any, depth: int, path: list[int]) -> Any:
 def _at(value: Any, path: list[int]) -> Any:
     for number in path:
         value = value[number]
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _bounds(columns: list[dict[str, Any]], side: str) -> np.ndarray | None:

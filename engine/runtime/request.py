@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .bad_request import BadRequest, shown
 from .matrix_rows import MatrixReader
 from .signature import Signature, is_matrix
@@ -37,18 +39,34 @@ class RequestReader:
 
     def read(self, body: bytes) -> Request:
         """The rows as the model takes them. Raises BadRequest."""
-        field, given = self._given(_parsed(body))
+        field, given = self._given(parsed_json(body))
         if not isinstance(given, list):
             raise BadRequest(f"{field}: got {shown(given)}, expected a list of rows", field=field)
-        if not given:
-            raise BadRequest(f"{field}: got no row, expected at least one row", field=field)
-        if len(given) > self._most_rows:
-            text = f"{field}: got {len(given)} rows, expected at most {self._most_rows}; send fewer"
-            raise BadRequest(text, 413, field)
+        self.require_count(len(given), field)
         if field == "rows":
             given = [self._values.ordered(row, number) for number, row in enumerate(given)]
+        return self.of_rows(given, field)
+
+    def of_rows(self, given: list[Any], field: str) -> Request:
+        """The rows, which are given by position, as the model takes them. Raises BadRequest."""
+        self.require_count(len(given), field)
         tensors = self._values.tensors(given, field)
         return Request(tensors, self._values.kept(tensors, given))
+
+    def of_array(self, given: np.ndarray, field: str) -> Request:
+        """The same of numbers [rows, ...] for a model that takes a matrix. Raises BadRequest."""
+        assert isinstance(self._values, MatrixReader)
+        self.require_count(len(given), field)
+        tensors = self._values.of_array(given, field)
+        return Request(tensors, self._values.kept(tensors, []))
+
+    def require_count(self, count: int, field: str) -> None:
+        """Return when a request may have so many rows. Raises BadRequest."""
+        if not count:
+            raise BadRequest(f"{field}: got no row, expected at least one row", field=field)
+        if count > self._most_rows:
+            text = f"{field}: got {count} rows, expected at most {self._most_rows}; send fewer"
+            raise BadRequest(text, 413, field)
 
     def _given(self, body: Any) -> tuple[str, Any]:
         names = "`inputs` (a list of rows)"
@@ -69,7 +87,8 @@ class RequestReader:
         return field, given
 
 
-def _parsed(body: bytes) -> Any:
+def parsed_json(body: bytes) -> Any:
+    """What the body says as JSON. Raises BadRequest."""
     try:
         return json.loads(body)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

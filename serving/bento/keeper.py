@@ -72,7 +72,8 @@ def _serve(port: int) -> None:
         http="httptools",
         access_log=False,
         log_level="warning",
-        lifespan="off",
+        # gRPC starts and ends with it.
+        lifespan="on",
         timeout_graceful_shutdown=10,
     )
 

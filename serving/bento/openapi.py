@@ -4,6 +4,11 @@ from typing import Any
 
 from runtime.signature import is_matrix
 
+SAID: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string", "description": "What was got and expected."}},
+}
 ERROR = {
     "type": "object",
     "required": ["error", "kind"],
@@ -28,8 +33,10 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def openapi(signature: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
-    """OpenAPI 3.1 document."""
+def openapi(
+    signature: dict[str, Any], identity: dict[str, Any], metadata: dict[str, Any]
+) -> dict[str, Any]:
+    """OpenAPI 3.1 document; the metadata are the model's in the Open Inference Protocol."""
     refused = {
         "400": "The request is not JSON, or does not fit the model.",
         "413": "Too many rows, or too large a body.",
@@ -51,8 +58,89 @@ def openapi(signature: dict[str, Any], identity: dict[str, Any]) -> dict[str, An
     return {
         "openapi": "3.1.0",
         "info": {"title": identity["service"], "version": identity["version"]},
-        "paths": {"/predict": {"post": predict}, "/example": {"get": example}},
+        "paths": {
+            "/predict": {"post": predict},
+            "/example": {"get": example},
+            **_open_inference(metadata),
+        },
     }
+
+
+def _open_inference(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Paths of the Open Inference Protocol."""
+    (version,) = metadata["versions"]
+    model = f"/v2/models/{metadata['name']}"
+    pages = {
+        "/v2": "Name, version and extensions of the server.",
+        "/v2/health/live": "Whether the server lives.",
+        "/v2/health/ready": "Whether the server can be asked.",
+    }
+    paths: dict[str, Any] = {path: _page(summary) for path, summary in pages.items()}
+    for root in (model, f"{model}/versions/{version}"):
+        paths[root] = _page("Names and types of the model's inputs and outputs.")
+        paths[f"{root}/ready"] = _page("Whether the model can be asked.")
+        paths[f"{root}/infer"] = {"post": _infer(metadata)}
+    return paths
+
+
+def _page(summary: str) -> dict[str, Any]:
+    answered = {"200": _response(summary, {"type": "object"})}
+    return {"get": {"summary": summary, "responses": answered}}
+
+
+def _infer(metadata: dict[str, Any]) -> dict[str, Any]:
+    refused = {
+        "400": "The request is not JSON, or does not fit the model.",
+        "404": "Another name or version.",
+        "413": "Too many rows, or too large a body.",
+        "415": "The body is coded.",
+        "422": "The model gave a value that is not finite.",
+    }
+    asked: dict[str, Any] = {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": {"type": "object"},
+            "inputs": _tensors(metadata["inputs"], "The model's inputs, or one for each column."),
+            "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+        },
+    }
+    answer: dict[str, Any] = {
+        "type": "object",
+        "required": ["model_name", "model_version", "id", "outputs"],
+        "properties": {
+            "model_name": {"const": metadata["name"]},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "parameters": {"type": "object"},
+            "outputs": _tensors(metadata["outputs"], "The outputs that were asked for."),
+        },
+    }
+    return {
+        "summary": "Predict tensors, by the Open Inference Protocol.",
+        "requestBody": {"required": True, "content": _json(asked)},
+        "responses": {
+            "200": _response("Outputs.", answer),
+            **{status: _response(text, SAID) for status, text in refused.items()},
+        },
+    }
+
+
+def _tensors(described: list[dict[str, Any]], description: str) -> dict[str, Any]:
+    known = ", ".join(f"{t['name']} {t['datatype']} {t['shape']}" for t in described)
+    tensor = {
+        "type": "object",
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": {"type": "string"},
+            "datatype": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "data": {"type": "array", "description": "Values, flat or nested."},
+            "parameters": {"type": "object"},
+        },
+    }
+    return {"type": "array", "items": tensor, "description": f"{description} {known}"}
 
 
 def _request(signature: dict[str, Any], most_rows: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from engine.parent_death import die_with_parent
 from resources.settings import CHECKOUT
 from tests.waiting import PATIENCE_S, until
 
-PORTS = ("ORRERY_PORT", "ORRERY_ROUTER_PORT")
+PORTS = ("ORRERY_PORT", "ORRERY_ROUTER_PORT", "ORRERY_ROUTER_GRPC_PORT")
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) {

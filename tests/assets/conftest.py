@@ -243,7 +243,7 @@ def reconciler(loop: Loop):
     process = subprocess.Popen(
         [
             *[sys.executable, "-m", "serving.reconciler", str(services)],
-            *["127.0.0.1", str(free_port("127.0.0.1"))],
+            *["127.0.0.1", str(free_port("127.0.0.1")), str(free_port("127.0.0.1"))],
         ],
         stdout=log,
         stderr=log,

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import onnx
 import pytest
+import tritonclient.grpc as triton_grpc
 from onnx import TensorProto, helper, numpy_helper
 
 from engine import lease
@@ -39,6 +40,7 @@ from tests.failing_bento import fail_all_predictions
 from tests.waiting import until
 
 ROWS = [[1, 1, 1, 1]]
+PACKAGED_FOR = "shop.reader"
 LOST = Driver("run", lambda: False)
 
 
@@ -55,7 +57,7 @@ def bento(tmp_path_factory) -> PackagingResult:
         job="p1",
         workdir=workdir,
         timeout_s=60,
-        service="shop.reader",
+        service=PACKAGED_FOR,
         model="shop.reader",
         model_version=1,
         artefact=artefact,
@@ -208,7 +210,8 @@ class World:
 
     def shares(self) -> dict[str, int]:
         """Percent of the traffic by version."""
-        (rule,) = self.cluster.api.get("HTTPRoute", self.label)["spec"]["rules"]
+        rule, of_model = self.cluster.api.get("HTTPRoute", self.label)["spec"]["rules"]
+        assert of_model["backendRefs"] == rule["backendRefs"]
         return {b["name"].rpartition("-v")[2][:1]: b["weight"] for b in rule["backendRefs"]}
 
 
@@ -234,6 +237,15 @@ def world(cluster, named) -> Iterator[World]:
     created = named(f"shop.{uuid.uuid4().hex[:6]}")
     yield created
     cluster.api.heal()
+    put_away(created)
+
+
+@pytest.fixture
+def reader(cluster, named) -> Iterator[World]:
+    """The service that the Bento was packaged for, whose name the model has; it serves."""
+    created = named(PACKAGED_FOR)
+    created.deploy(created.deployment(1))
+    yield created
     put_away(created)
 
 
@@ -305,6 +317,23 @@ def test_the_first_deployment_answers_at_the_gateway(world):
     assert world.runtime.endpoint(world.name) == status.url
     answer = predict(status.url)
     assert answer["outputs"][0][0] == pytest.approx(0.4)
+
+
+def test_the_gateway_finds_a_service_by_the_name_of_its_model(reader):
+    model = f"{reader.gateway.url}/v2/models/{reader.name}"
+    (taken,) = httpx.get(model).json()["inputs"]
+    ones = {"name": taken["name"], "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}
+    answer = httpx.post(f"{model}/infer", json={"inputs": [ones]}).json()
+    assert answer["outputs"][0]["data"][0] == pytest.approx(0.4)
+    assert httpx.get(f"{model}er").status_code == 404
+
+
+def test_pods_answer_grpc(reader):
+    (pod,) = reader.pods()
+    ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
+    address = f"{pod['status']['podIP']}:{ports['grpc']}"
+    with triton_grpc.InferenceServerClient(address) as client:
+        assert client.is_model_ready(reader.name)
 
 
 def test_two_replicas_both_answer(served):

@@ -1,5 +1,6 @@
 """Real Bentos of small models, and a real reconciler and router over them."""
 
+import contextlib
 import functools
 import os
 import signal
@@ -58,6 +59,11 @@ def package_in(base: Path, weight: float, version: int, features: tuple[str, ...
         named = read.model_copy(update={"inputs": [taken], "columns": columns})
         (artefact / SIGNATURE).write_text(named.model_dump_json())
         digest = seal(artefact)
+    return package_artefact(base, artefact, digest, version)
+
+
+def package_artefact(base: Path, artefact: Path, digest: str, version: int) -> Packaged:
+    """The artefact, packaged in the folder by the process that does it."""
     spec = PackagingSpec(
         job=f"p{version}",
         workdir=base / f"work-{version}",
@@ -68,6 +74,7 @@ def package_in(base: Path, weight: float, version: int, features: tuple[str, ...
         artefact=artefact,
         artefact_digest=digest,
         bento_home=base / "home",
+        dataset_version="d" * 8,
         max_rows=64,
     )
     path = spec.write()
@@ -117,12 +124,36 @@ def deployment_of(spec: PackagingSpec, packaged: PackagingResult, **more) -> Dep
     )
 
 
+@contextlib.contextmanager
+def answering_process(packaged: PackagingResult, **env_vars: str) -> Iterator[httpx.Client]:
+    """A client of the answering process of a Bento alone."""
+    port = free_port("127.0.0.1")
+    assert packaged.bento
+    keeper = subprocess.Popen(
+        [sys.executable, str(packaged.bento / "src" / "keeper.py"), str(port)],
+        env={**os.environ, **env_vars},
+        preexec_fn=die_with_parent,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            while True:
+                try:
+                    client.get("/readyz")
+                    break
+                except httpx.HTTPError:
+                    assert keeper.poll() is None
+            yield client
+    finally:
+        keeper.terminate()
+        keeper.wait(20)
+
+
 class Serving:
     """A reconciler over a folder of deployments."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port("127.0.0.1")
+        self.port, self.grpc_port = free_port("127.0.0.1"), free_port("127.0.0.1")
         self.start()
 
     def start(self) -> None:
@@ -130,7 +161,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [
                     *[sys.executable, "-m", "serving.reconciler", str(self.folder)],
-                    *["127.0.0.1", str(self.port)],
+                    *["127.0.0.1", str(self.port), str(self.grpc_port)],
                 ],
                 stdout=log,
                 stderr=log,

@@ -1,16 +1,11 @@
 import json
-import os
-import subprocess
-import sys
 
-import httpx
 import numpy as np
 import onnxruntime
 import pytest
 
-from api.processes.plan import free_port
-from engine.parent_death import die_with_parent
 from serving.contract import MOST_ROWS
+from tests.serving.conftest import answering_process
 from tests.waiting import until
 
 FEATURES = ("a", "b", "c", "d")
@@ -20,23 +15,11 @@ FEATURES = ("a", "b", "c", "d")
 def answering(package, tmp_path_factory):
     """The answering process of a Bento alone, with a request log."""
     spec, packaged = package(0.3, 3, FEATURES)
-    port, folder = free_port("127.0.0.1"), tmp_path_factory.mktemp("requests")
-    keeper = subprocess.Popen(
-        [sys.executable, str(packaged.bento / "src" / "keeper.py"), str(port)],
-        env={**os.environ, "REQUEST_LOG_FOLDER": str(folder), "REQUEST_LOG_MEGABYTES": "1"},
-        preexec_fn=die_with_parent,
-    )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-        while True:
-            try:
-                client.get("/readyz")
-                break
-            except httpx.HTTPError:
-                assert keeper.poll() is None
+    folder = tmp_path_factory.mktemp("requests")
+    log = {"REQUEST_LOG_FOLDER": str(folder), "REQUEST_LOG_MEGABYTES": "1"}
+    with answering_process(packaged, **log) as client:
         client.spec, client.folder = spec, folder
         yield client
-    keeper.terminate()
-    keeper.wait(20)
 
 
 def test_predictions_equal_those_of_the_artefact(answering):

@@ -7,7 +7,9 @@ import sys
 
 import httpx
 import psutil
+import pytest
 
+from api.processes.plan import free_port
 from tests.failing_bento import fail_all_predictions
 from tests.waiting import until
 
@@ -119,16 +121,19 @@ def test_an_undeployed_service_is_not_routed_any_more(serving, deployments):
     assert serving.predict().status_code in (404, 503)
 
 
-def test_a_taken_router_port_is_said_to_be_taken(tmp_path):
+@pytest.mark.parametrize("setting", ["ORRERY_ROUTER_PORT", "ORRERY_ROUTER_GRPC_PORT"])
+def test_a_taken_router_port_is_said_to_be_taken(setting, tmp_path):
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", 0))
         squatter.listen()
         port = str(squatter.getsockname()[1])
-        command = [sys.executable, "-m", "serving.reconciler", str(tmp_path), "127.0.0.1", port]
+        free = str(free_port("127.0.0.1"))
+        ports = [free, port] if setting == "ORRERY_ROUTER_GRPC_PORT" else [port, free]
+        command = [sys.executable, "-m", "serving.reconciler", str(tmp_path), "127.0.0.1", *ports]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert f"port {port}" in ended.stderr
-    assert "ORRERY_ROUTER_PORT" in ended.stderr
+    assert f"set {setting}\n" in ended.stderr
 
 
 def test_an_unknown_service_is_a_json_404(serving):

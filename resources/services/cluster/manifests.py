@@ -6,7 +6,7 @@ from resources.kubernetes_api.pod_template import STATE, env_vars, labels, pod_s
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.version import BENTO, SERVICE_LABEL, Version, object_name
 
-PORT = 3000
+PORT, GRPC_PORT = 3000, 9000
 REQUESTS = f"{STATE}/requests"
 STARTS_WITHIN_S = 300
 GRACE_S = 30
@@ -53,21 +53,27 @@ def entrance(version: Version, cluster: ClusterSettings, notes: dict[str, str]) 
 
 
 def route(service: str, weights: dict[str, int], cluster: ClusterSettings) -> dict[str, Any]:
-    """The HTTPRoute of the service: percent of the traffic by the name of a version's Service."""
+    """The HTTPRoute of the service: percent of the traffic by the name of a version's Service.
+
+    It is found by its name as the first part of a path, and as the model of the Open Inference
+    Protocol.
+    """
     namespace, _, name = cluster.gateway.partition("/")
     prefix = {"type": "PathPrefix", "value": f"/{service}"}
+    model = {"type": "PathPrefix", "value": f"/v2/models/{service}"}
     rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
+    backends = [
+        {"name": backend, "port": 80, "weight": weight} for backend, weight in weights.items()
+    ]
     spec: dict[str, Any] = {
         "parentRefs": [{"name": name, "namespace": namespace}],
         "rules": [
             {
                 "matches": [{"path": prefix}],
                 "filters": [{"type": "URLRewrite", "urlRewrite": rewrite}],
-                "backendRefs": [
-                    {"name": backend, "port": 80, "weight": weight}
-                    for backend, weight in weights.items()
-                ],
-            }
+                "backendRefs": backends,
+            },
+            {"matches": [{"path": model}], "backendRefs": backends},
         ],
     }
     if cluster.services_host:
@@ -131,14 +137,24 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             # Kubernetes expands $(POD_IP) only where the variable is defined before.
-            *env_vars({"PREDICT_HOST": "$(POD_IP)", **requirements.env_vars, **_log_of(version)}),
+            *env_vars(
+                {
+                    "PREDICT_HOST": "$(POD_IP)",
+                    "PREDICT_GRPC_PORT": str(GRPC_PORT),
+                    **requirements.env_vars,
+                    **_log_of(version),
+                }
+            ),
         ],
     )
     answering = spec["containers"][0]
     # It needs none of the platform's secrets to answer.
     answering["envFrom"] = []
     answering |= {
-        "ports": [{"name": "http", "containerPort": PORT}],
+        "ports": [
+            {"name": "http", "containerPort": PORT},
+            {"name": "grpc", "containerPort": GRPC_PORT},
+        ],
         # With one look every 2 s the pod may take as long as its Deployment.
         "startupProbe": {**_probe("/readyz", 2), "failureThreshold": STARTS_WITHIN_S // 2},
         "readinessProbe": _probe("/readyz", 5),
@@ -225,7 +241,15 @@ def _service(name: str, version: Version, cluster: ClusterSettings) -> dict[str,
         "metadata": _metadata(name, version, cluster),
         "spec": {
             "selector": version.selector,
-            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": "http"},
+                {
+                    "name": "grpc",
+                    "port": GRPC_PORT,
+                    "targetPort": "grpc",
+                    "appProtocol": "kubernetes.io/h2c",
+                },
+            ],
         },
     }
 

@@ -184,13 +184,14 @@ def test_a_second_up_on_the_same_state_is_refused(up):
 
 
 def test_commands_in_another_shell_find_the_ports_of_the_running_instance(up, monkeypatch):
-    for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT"):
+    for name in ("ORRERY_PORT", "ORRERY_ROUTER_PORT", "ORRERY_ROUTER_GRPC_PORT"):
         monkeypatch.delitem(up.env, name)
     listed = up.orrery("projects", "list", "--json")
     assert listed.returncode == 0, listed.stderr
     findings = {f["name"]: f for f in json.loads(up.orrery("doctor", "--json").stdout)}
     assert f"port {up.url.rpartition(':')[2]} of" in findings["gateway"]["message"]
     assert findings["gateway"]["state"] == findings["router"]["state"] == "ok"
+    assert findings["router (gRPC)"]["state"] == "ok"
 
 
 def test_services_are_listed(up):
