@@ -180,7 +180,10 @@ def _unlike(name: str, version: DatasetVersion, declared: Dataset) -> str:
     if actual == says:
         actual, says = f"label {version.label}", f"label {declared.label}"
     if actual == says:
-        actual, says = "another declaration", "other values for split, read, task, image or watch"
+        actual, says = (
+            "another declaration",
+            "other values for split, read, task, image, watch, features or weight",
+        )
     return (
         f"dataset {name} version {version.version[:12]} was made from {actual}, and the "
         f"declaration says {says}; materialise the dataset"
@@ -284,14 +287,4 @@ def _keep_what_was_reached(
 
 
 def _files(dataset: DatasetVersion) -> DatasetFiles:
-    return DatasetFiles(
-        name=dataset.name,
-        version=dataset.version,
-        train=dataset.train,
-        test=dataset.test,
-        features=dataset.features,
-        columns=dataset.columns,
-        label=dataset.label,
-        classes=dataset.classes,
-        task=dataset.task,
-    )
+    return DatasetFiles(**dataset.model_dump(include=set(DatasetFiles.model_fields)))

@@ -1,6 +1,7 @@
 """Rows of Parquet files, wherever they lie: under local paths or in a bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ from engine.artefact import Column
 from engine.runtime.tensors import TEXT
 
 MICROSECONDS_A_DAY = 86_400_000_000
+ROWS_AT_ONCE = 65_536
 
 
 def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
@@ -16,6 +18,25 @@ def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
 
     Raises OSError, or pyarrow.ArrowException when a file is no Parquet or lacks a column.
     """
+    return _dataset(files).to_table(columns=list(columns))
+
+
+def count_rows(files: Sequence[str]) -> int:
+    """Number of rows in the files. Raises OSError or pyarrow.ArrowException."""
+    return _dataset(files).count_rows()
+
+
+def read_batches(
+    files: Sequence[str], columns: Sequence[str], size: int = ROWS_AT_ONCE
+) -> Iterator[pa.RecordBatch]:
+    """The columns of all rows in the files in their order, in batches of at most that many rows, a
+    few of which are in memory at a time. Raises OSError or pyarrow.ArrowException."""
+    yield from _dataset(files).to_batches(
+        columns=list(columns), batch_size=size, batch_readahead=2, fragment_readahead=1
+    )
+
+
+def _dataset(files: Sequence[str]) -> Any:
     # Loading it takes as long as the rest of pyarrow, and sensors are imported everywhere.
     import pyarrow.dataset as ds
     import pyarrow.fs as pafs
@@ -24,10 +45,12 @@ def read_rows(files: Sequence[str], columns: Sequence[str]) -> pa.Table:
     if paths and "://" in paths[0]:
         system = pafs.FileSystem.from_uri(paths[0])[0]
         paths = [pafs.FileSystem.from_uri(path)[1] for path in paths]
-    return ds.dataset(paths, format="parquet", filesystem=system).to_table(columns=list(columns))
+    return ds.dataset(paths, format="parquet", filesystem=system)
 
 
-def columns_of(table: pa.Table, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+def columns_of(
+    table: pa.Table | pa.RecordBatch, columns: Sequence[Column]
+) -> dict[str, np.ndarray]:
     """Every column as models take it: float64 with NaN for missing numbers, or text with None.
 
     Dates are days since 1970-01-01. Raises pyarrow.ArrowException for values of another kind.
@@ -35,10 +58,13 @@ def columns_of(table: pa.Table, columns: Sequence[Column]) -> dict[str, np.ndarr
     return {column.name: _values(table.column(column.name), column.kind) for column in columns}
 
 
-def _values(values: pa.ChunkedArray, kind: str) -> np.ndarray:
+def _values(values: pa.ChunkedArray | pa.Array, kind: str) -> np.ndarray:
     if kind in TEXT:
         return np.array(values.cast(pa.string()).to_pylist(), object)
     if kind == "date":
         microseconds = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)))
-        return microseconds.cast(pa.int64()).cast(pa.float64()).to_numpy() / MICROSECONDS_A_DAY
-    return values.cast(pa.float64(), safe=False).to_numpy()
+        return (
+            microseconds.cast(pa.int64()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            / MICROSECONDS_A_DAY
+        )
+    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

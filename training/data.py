@@ -11,7 +11,7 @@ import pyarrow as pa
 from engine.bucket import Bucket
 from engine.rows import read_rows
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "validation")
 
 
 def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:
@@ -46,7 +46,8 @@ def brought_here(dataset: dict[str, Any], folder: Path) -> dict[str, Any]:
     A trainer reads files, whatever library it reads them with, and need not know of buckets.
     Raises OSError.
     """
-    return {**dataset, **{split: _local(dataset[split], folder / split) for split in SPLITS}}
+    splits = [split for split in SPLITS if split in dataset]
+    return {**dataset, **{split: _local(dataset[split], folder / split) for split in splits}}
 
 
 def _local(files: Sequence[str], folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from engine.protocol import Refused
 
 if TYPE_CHECKING:
-    from training.tables import Rows
+    from training.table_rows import Rows
 
 OPSET = 17
 LOCALE = "C.UTF-8"

@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from engine.artefact import Column, ColumnKind
 from projects.dataset import Dataset
+from projects.nearest import hint
 from resources.datasets.arrow import pc
-from resources.datasets.columns import is_number
+from resources.datasets.columns import UnusableColumns, is_number
 
 MOST_CATEGORIES = 200
 """Different texts that are still categories."""
@@ -16,14 +17,40 @@ ROWS_A_CATEGORY = 2
 """Rows that a category has on average, for a column of texts to be one of categories."""
 
 
-def features_of(table: pa.Table, declared: Dataset, other: Iterable[str]) -> list[Column]:
-    """The features of the table, but for the other columns."""
-    left_out = set(other)
-    return [
-        _column(field, table.column(field.name), declared)
-        for field in table.schema
-        if field.name not in left_out and _kind(field.type) is not None
-    ]
+def features_of(table: pa.Table, declared: Dataset, bookkeeping: Iterable[str]) -> list[Column]:
+    """The features of the table: those that are declared, else every column without a role but the
+    bookkeeping. Raises UnusableColumns for a declared one that is none.
+    """
+    names = [f.name for f in table.schema if _kind(f.type) is not None]
+    if declared.features:
+        chosen = _declared(table, names, declared, set(bookkeeping))
+    else:
+        chosen = set(names) - set(bookkeeping) - set(declared.roles.values())
+    fields = [field for field in table.schema if field.name in chosen]
+    return [_column(field, table.column(field.name), declared) for field in fields]
+
+
+def _declared(
+    table: pa.Table, names: list[str], declared: Dataset, bookkeeping: set[str]
+) -> set[str]:
+    never = bookkeeping | {declared.label, declared.weight}
+    possible = [name for name in names if name not in never]
+    chosen: set[str] = set()
+    for pattern in declared.features:
+        found = {name for name in possible if name == pattern or fnmatchcase(name, pattern)}
+        if not found and pattern in table.column_names:
+            kind = table.schema.field(pattern).type
+            why = "says where a row is from" if pattern in bookkeeping else f"is of type {kind}"
+            raise UnusableColumns(
+                f"features: names the column {pattern!r}, which {why} and is never a feature; "
+                "take it out"
+            )
+        if not found:
+            raise UnusableColumns(
+                f"features: no column {pattern!r} to learn from{hint(pattern, possible)}"
+            )
+        chosen |= found
+    return chosen
 
 
 def _column(field: pa.Field, values: pa.ChunkedArray, declared: Dataset) -> Column:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from engine.artefact import Column
 from engine.bucket import BucketSettings
-from projects.dataset import Dataset, Split, Task
+from projects.dataset import Dataset, Task
 from projects.nearest import hint
 from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns, plain, with_types
@@ -25,8 +25,10 @@ from resources.datasets.features import features_of
 from resources.datasets.profiling import class_counts_of, profile_of
 from resources.datasets.remarks import Remark, bounded, merged
 from resources.datasets.sources.rows import SourceRows
+from resources.datasets.splits import SPLITS, as_names, names_of, split_of
 from resources.datasets.tasks import Decision, classes_of, decide
 from resources.datasets.version import DatasetVersion, SplitContent, declaration_digest
+from resources.datasets.weights import require_weights
 from resources.storage.object_store import ObjectMissing, ObjectStore
 
 ROWS_AT_ONCE = 65_536
@@ -130,8 +132,7 @@ class DatasetStore:
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
         files = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
         return _Files(
-            train=[path for path, split in files if split == "train"],
-            test=[path for path, split in files if split == "test"],
+            of_split={name: [p for p, split in files if split == name] for name in SPLITS},
             bytes=sum(action["size_bytes"] for action in actions),
         )
 
@@ -139,8 +140,7 @@ class DatasetStore:
 class _Files(NamedTuple):
     """Where the rows of a version lie."""
 
-    train: list[str]
-    test: list[str]
+    of_split: dict[str, list[str]]
     bytes: int
 
 
@@ -217,18 +217,31 @@ def _prepared(rows: SourceRows, declared: Dataset) -> _Prepared:
             f"a column is named {SPLIT!r}, which the platform writes; rename it at the source or "
             f"declare read: {{drop: [{SPLIT}]}}"
         )
-    if declared.label is not None and declared.label not in names:
-        gone = next((r for r in remarks if r.subject == declared.label), None)
-        why = f": {gone.reason}" if gone else hint(declared.label, names)
-        raise UnusableColumns(f"no column {declared.label!r}, the declared label{why}")
+    _require_roles(declared, names, remarks)
     labels = table.column(declared.label) if declared.label else None
     decision = None
     if labels is not None:
         decision = decide(declared.label or "", labels, declared.task)
-    other = (declared.label, *rows.bookkeeping)
-    columns = features_of(table, declared, [name for name in other if name])
-    split = split_of(table.num_rows, labels, declared.split, decision and decision.task)
-    return _Prepared(table.append_column(SPLIT, pa.array(split)), remarks, decision, columns)
+    if declared.weight:
+        require_weights(declared.weight, table.column(declared.weight))
+    columns = features_of(table, declared, rows.bookkeeping)
+    by = declared.split.group or declared.split.time
+    split = split_of(
+        table.num_rows,
+        labels,
+        declared.split,
+        decision and decision.task,
+        table.column(by) if by else None,
+    )
+    return _Prepared(table.append_column(SPLIT, as_names(split)), remarks, decision, columns)
+
+
+def _require_roles(declared: Dataset, names: list[str], remarks: list[Remark]) -> None:
+    for key, column in declared.roles.items():
+        if column not in names:
+            gone = next((r for r in remarks if r.subject == column), None)
+            why = f": {gone.reason}" if gone else hint(column, names)
+            raise UnusableColumns(f"no column {column!r}, the declared {key}{why}")
 
 
 def _described(
@@ -241,48 +254,28 @@ def _described(
         name="",
         version="",
         uri="",
-        train=files.train,
-        test=files.test,
+        **files.of_split,
         features=[c.name for c in prepared.columns if c.kind in NUMERIC],
         columns=prepared.columns,
         label=declared.label,
+        weight=declared.weight,
         classes=classes_of(table.column(class_label)) if class_label else [],
         bytes=files.bytes,
         profile=profile_of(table, class_label),
         task=prepared.task,
         task_reason=decision.reason if decision else "",
-        splits=dict(_splits(table, class_label)),
+        splits=dict(_splits(table, class_label, names_of(declared.split))),
         remarks=prepared.remarks,
         source=declared.source,
         declaration_digest=declaration_digest(declared),
     )
 
 
-def _splits(table: pa.Table, class_label: str | None) -> Iterator[tuple[str, SplitContent]]:
-    for name in ("train", "test"):
+def _splits(
+    table: pa.Table, class_label: str | None, names: list[str]
+) -> Iterator[tuple[str, SplitContent]]:
+    for name in names:
         rows = table.select([SPLIT, *([class_label] if class_label else [])])
         rows = rows.filter(pc.equal(rows.column(SPLIT), name))
         counts = class_counts_of(rows.column(class_label)) if class_label else {}
         yield name, SplitContent(rows=rows.num_rows, class_counts=counts)
-
-
-def split_of(
-    rows: int, labels: pa.ChunkedArray | None, split: Split, task: Task | None = None
-) -> list[str]:
-    """`train` or `test` for every row: a seeded draw, stratified by the classes of the label; the
-    task is inferred from the label where it is not given.
-
-    Every class of two rows or more has rows in both.
-    """
-    generator = np.random.default_rng(split.seed)
-    held_out = np.zeros(rows, bool)
-    strata = [np.arange(rows)]
-    if labels is not None and (task or decide("", labels, None).task) == "classification":
-        codes = labels.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-        strata = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    for members in strata:
-        wanted = round(split.test * len(members))
-        if len(members) > 1:
-            wanted = min(max(wanted, 1), len(members) - 1)
-        held_out[generator.permutation(members)[:wanted]] = True
-    return np.where(held_out, "test", "train").tolist()

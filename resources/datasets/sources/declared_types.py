@@ -50,11 +50,9 @@ def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
     table, remarks = plain_as_declared(rows.table, read, source)
     remarks = [*rows.remarks, *remarks]
     _require_known(read, table.column_names, {r.subject for r in remarks}, source)
-    table = table.select(_kept(read, table.column_names, declared.label))
+    table = table.select(_kept(declared, table.column_names))
     wanted = [
-        remark
-        for remark in remarks
-        if remark.about == "file" or _kept(read, [remark.subject], declared.label)
+        remark for remark in remarks if remark.about == "file" or _kept(declared, [remark.subject])
     ]
     return replace(rows, table=table, remarks=tuple(wanted))
 
@@ -160,9 +158,10 @@ def _require_known(read: Reading, names: list[str], gone: set[str], source: str)
                 )
 
 
-def _kept(read: Reading, names: list[str], label: str | None) -> list[str]:
+def _kept(declared: Dataset, names: list[str]) -> list[str]:
+    read, always = declared.read, set(declared.roles.values())
     if read.keep:
-        return [n for n in names if n == label or _is_named(n, read.keep)]
+        return [n for n in names if n in always or _is_named(n, read.keep)]
     return [n for n in names if not _is_named(n, read.drop)]
 
 
