@@ -10,6 +10,7 @@ from projects.dataset import Dataset
 from projects.nearest import hint
 from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns, is_number
+from resources.datasets.profiling import Profile
 
 MOST_CATEGORIES = 200
 """Different texts that are still categories."""
@@ -17,29 +18,76 @@ ROWS_A_CATEGORY = 2
 """Rows that a category has on average, for a column of texts to be one of categories."""
 
 
-def features_of(table: pa.Table, declared: Dataset, bookkeeping: Iterable[str]) -> list[Column]:
-    """The features of the table: those that are declared, else every column without a role but the
+def feature_names(schema: pa.Schema, declared: Dataset, bookkeeping: Iterable[str]) -> list[str]:
+    """Names of the features: those that are declared, else every column without a role but the
     bookkeeping. Raises UnusableColumns for a declared one that is none.
     """
-    names = [f.name for f in table.schema if _kind(f.type) is not None]
+    names = [f.name for f in schema if _kind(f.type) is not None]
     if declared.features:
-        chosen = _declared(table, names, declared, set(bookkeeping))
+        chosen = _declared(schema, names, declared, set(bookkeeping))
     else:
         chosen = set(names) - set(bookkeeping) - set(declared.roles.values())
-    fields = [field for field in table.schema if field.name in chosen]
-    return [_column(field, table.column(field.name), declared) for field in fields]
+    return [name for name in names if name in chosen]
+
+
+def features_of(
+    schema: pa.Schema, names: list[str], declared: Dataset, profile: Profile, texts: "Categories"
+) -> list[Column]:
+    """The features of rows of the schema with that profile and those categories."""
+    profiles = profile.every()
+    features = []
+    for name in names:
+        kind = _kind(schema.field(name).type)
+        assert kind
+        categories = texts.of(name, profile.rows) if kind == "text" else None
+        low, high = _declared_range(name, declared)
+        features.append(
+            Column(
+                name=name,
+                kind=kind if categories is None else "category",
+                nullable=profiles[name].nulls > 0,
+                categories=categories or [],
+                low=low,
+                high=high,
+            )
+        )
+    return features
+
+
+class Categories:
+    """The different texts of columns, as long as there are few."""
+
+    def __init__(self, schema: pa.Schema, names: list[str]) -> None:
+        self._found: dict[str, set[str] | None] = {
+            name: set() for name in names if pa.types.is_string(schema.field(name).type)
+        }
+
+    def add(self, table: pa.Table) -> None:
+        """Take the texts of more rows."""
+        for name, found in self._found.items():
+            if found is not None:
+                found.update(pc.unique(table.column(name).drop_null()).to_pylist())
+                if len(found) > MOST_CATEGORIES:
+                    self._found[name] = None
+
+    def of(self, name: str, rows: int) -> list[str] | None:
+        """The categories of the column in their order; None where its texts are no categories."""
+        found = self._found[name]
+        if found is None or len(found) > rows // ROWS_A_CATEGORY:
+            return None
+        return sorted(found)
 
 
 def _declared(
-    table: pa.Table, names: list[str], declared: Dataset, bookkeeping: set[str]
+    schema: pa.Schema, names: list[str], declared: Dataset, bookkeeping: set[str]
 ) -> set[str]:
     never = bookkeeping | {declared.label, declared.weight}
     possible = [name for name in names if name not in never]
     chosen: set[str] = set()
     for pattern in declared.features:
         found = {name for name in possible if name == pattern or fnmatchcase(name, pattern)}
-        if not found and pattern in table.column_names:
-            kind = table.schema.field(pattern).type
+        if not found and pattern in schema.names:
+            kind = schema.field(pattern).type
             why = "says where a row is from" if pattern in bookkeeping else f"is of type {kind}"
             raise UnusableColumns(
                 f"features: names the column {pattern!r}, which {why} and is never a feature; "
@@ -51,23 +99,6 @@ def _declared(
             )
         chosen |= found
     return chosen
-
-
-def _column(field: pa.Field, values: pa.ChunkedArray, declared: Dataset) -> Column:
-    kind = _kind(field.type)
-    assert kind
-    nullable = values.null_count > 0
-    if pa.types.is_floating(field.type):
-        nullable = nullable or bool(pc.any(pc.is_nan(values)).as_py())
-    categories: list[str] = []
-    if kind == "text":
-        distinct = pc.unique(values.drop_null())
-        if len(distinct) <= min(MOST_CATEGORIES, len(values) // ROWS_A_CATEGORY):
-            kind, categories = "category", sorted(distinct.to_pylist())
-    low, high = _declared_range(field.name, declared)
-    return Column(
-        name=field.name, kind=kind, nullable=nullable, categories=categories, low=low, high=high
-    )
 
 
 def _kind(kind: pa.DataType) -> ColumnKind | None:

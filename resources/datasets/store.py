@@ -8,35 +8,27 @@ duplicate: the same bytes have the same name, and nothing is written twice; what
 partial write: a version exists once its `version.json`, written last and atomically, does.
 """
 
-import hashlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from engine.artefact import Column
 from engine.bucket import BucketSettings
-from projects.dataset import Dataset, Task
-from projects.nearest import hint
-from resources.datasets.arrow import pc
+from projects.dataset import Dataset
 from resources.datasets.columns import UnusableColumns, plain, with_types
-from resources.datasets.features import features_of
-from resources.datasets.profiling import class_counts_of, profile_of
-from resources.datasets.remarks import Remark, bounded, merged
-from resources.datasets.sources.rows import SourceRows
-from resources.datasets.splits import SPLITS, as_names, names_of, split_of
-from resources.datasets.tasks import Decision, classes_of, decide
-from resources.datasets.version import DatasetVersion, SplitContent, declaration_digest
-from resources.datasets.weights import require_weights
+from resources.datasets.content import ContentHash
+from resources.datasets.sources.rows import SourceRows, SourceUnreadable
+from resources.datasets.splits import SPLITS
+from resources.datasets.streams import RowStream, TableStream, portions
+from resources.datasets.survey import SPLIT, Surveyed, survey
+from resources.datasets.version import DatasetVersion, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 
-ROWS_AT_ONCE = 65_536
-SPLIT = "split"
 NUMERIC = ("number", "integer", "boolean")
 """Kinds of columns that trainers of numbers alone learn from."""
 WIDE = 1_000
 """Columns above which files are written without dictionaries and statistics."""
+PART_BYTES = 128 << 20
+"""Rows that are written at once, in memory."""
 
 
 class DatasetStore:
@@ -50,22 +42,23 @@ class DatasetStore:
         project: str,
         name: str,
         declared: Dataset,
-        rows: SourceRows | pa.Table,
+        rows: SourceRows | RowStream | pa.Table,
         code_revision: str = "",
     ) -> DatasetVersion:
         """The version of these rows; its files are written only if no version has the content.
 
-        Raises UnusableColumns or OSError.
+        Raises UnusableColumns, SourceUnreadable or OSError.
         """
-        rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
         try:
-            prepared = _prepared(rows, declared)
+            stream = _as_stream(rows, declared)
+            prepared = survey(stream, declared)
         except UnusableColumns as error:
             raise UnusableColumns(f"{declared.source:.80}: {error}") from error
-        version = content_hash(prepared.table)
+        version = prepared.version
         key = f"datasets/{project}/{name}/{version}"
         known = self._recorded(key)
-        written = _described(prepared, declared, known or self._files(key, prepared.table))
+        files = known or self._files(key, stream, prepared, declared.source)
+        written = _described(prepared, declared, files)
         written = written.model_copy(
             update={
                 "project": project,
@@ -115,20 +108,31 @@ class DatasetStore:
         self._objects.put_text(f"{key}/version.json", version.model_dump_json(indent=2))
         return version
 
-    def _files(self, key: str, table: pa.Table) -> "_Files":
-        """The data files of the table now stored under the key."""
+    def _files(self, key: str, stream: RowStream, prepared: Surveyed, source: str) -> "_Files":
+        """The data files of the rows now stored under the key."""
         from deltalake import DeltaTable, write_deltalake
 
         uri = self._objects.uri(key)
-        write_deltalake(
-            uri,
-            table,
-            partition_by=[SPLIT],
-            # A write that was interrupted may have left a table here.
-            mode="overwrite",
-            storage_options=BucketSettings().delta_options or None,
-            **_of_wide_table() if table.num_columns > WIDE else {},
-        )
+        # A write that was interrupted may have left a table here.
+        mode: Literal["overwrite", "append"] = "overwrite"
+        read = ContentHash(prepared.schema, prepared.heads)
+        # In parts, because deltalake keeps all rows of a call in memory until its end.
+        for part in portions(prepared.rows(stream), PART_BYTES):
+            read.add(part)
+            write_deltalake(
+                uri,
+                part,
+                partition_by=[SPLIT],
+                mode=mode,
+                storage_options=BucketSettings().delta_options or None,
+                **_of_wide_table() if part.num_columns > WIDE else {},
+            )
+            mode = "append"
+        if read.hexdigest() != prepared.version:
+            raise SourceUnreadable(
+                f"{source:.80} changed while it was read; materialise the dataset again when "
+                "nothing writes to it"
+            )
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
         files = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
         return _Files(
@@ -159,96 +163,19 @@ def _record_key(key: str, declaration: str) -> str:
     return f"{key}/declarations/{declaration or 'unknown'}.json"
 
 
-def content_hash(table: pa.Table) -> str:
-    """SHA-256 over the Arrow IPC stream of the rows in batches of 65,536.
-
-    Equal for equal rows, names and types, however the table is chunked in memory.
-    """
-    # Metadata, such as that of pandas, is not part of the content.
-    bare = table.replace_schema_metadata(None)
-    # Taking every row writes new buffers: old ones hold arbitrary bytes under nulls.
-    rows = bare.take(pa.array(np.arange(bare.num_rows))).combine_chunks()
-    sink = _Hashing()
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema) as writer:
-        writer.write_table(rows, max_chunksize=ROWS_AT_ONCE)
-    return sink.digest.hexdigest()
-
-
-class _Hashing:
-    """A file that only hashes what is written to it."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return len(data)
-
-    def writable(self) -> bool:
-        return True
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _Prepared(NamedTuple):
-    """Rows as they are written, and what the label is for."""
-
-    table: pa.Table
-    remarks: list[Remark]
-    decision: Decision | None
-    columns: list[Column]
-
-    @property
-    def task(self) -> Task | None:
-        return self.decision.task if self.decision else None
-
-
-def _prepared(rows: SourceRows, declared: Dataset) -> _Prepared:
+def _as_stream(rows: SourceRows | RowStream | pa.Table, declared: Dataset) -> RowStream:
+    if not isinstance(rows, (SourceRows, pa.Table)):
+        return rows
+    rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
     table, remarks = plain(rows.table)
     table, empty = with_types(table, declared.label)
-    remarks = bounded(merged([*rows.remarks, *remarks, *empty]))
-    names = table.column_names
-    if SPLIT in (name.lower() for name in names):
-        raise UnusableColumns(
-            f"a column is named {SPLIT!r}, which the platform writes; rename it at the source or "
-            f"declare read: {{drop: [{SPLIT}]}}"
-        )
-    _require_roles(declared, names, remarks)
-    labels = table.column(declared.label) if declared.label else None
-    decision = None
-    if labels is not None:
-        decision = decide(declared.label or "", labels, declared.task)
-    if declared.weight:
-        require_weights(declared.weight, table.column(declared.weight))
-    columns = features_of(table, declared, rows.bookkeeping)
-    by = declared.split.group or declared.split.time
-    split = split_of(
-        table.num_rows,
-        labels,
-        declared.split,
-        decision and decision.task,
-        table.column(by) if by else None,
-    )
-    return _Prepared(table.append_column(SPLIT, as_names(split)), remarks, decision, columns)
-
-
-def _require_roles(declared: Dataset, names: list[str], remarks: list[Remark]) -> None:
-    for key, column in declared.roles.items():
-        if column not in names:
-            gone = next((r for r in remarks if r.subject == column), None)
-            why = f": {gone.reason}" if gone else hint(column, names)
-            raise UnusableColumns(f"no column {column!r}, the declared {key}{why}")
+    return TableStream(table, [*rows.remarks, *remarks, *empty], rows.bookkeeping)
 
 
 def _described(
-    prepared: _Prepared, declared: Dataset, files: "_Files | DatasetVersion"
+    prepared: Surveyed, declared: Dataset, files: "_Files | DatasetVersion"
 ) -> DatasetVersion:
-    table, decision = prepared.table, prepared.decision
-    class_label = declared.label if prepared.task == "classification" else None
+    decision = prepared.decision
     return DatasetVersion(
         project="",
         name="",
@@ -259,23 +186,13 @@ def _described(
         columns=prepared.columns,
         label=declared.label,
         weight=declared.weight,
-        classes=classes_of(table.column(class_label)) if class_label else [],
+        classes=prepared.classes,
         bytes=files.bytes,
-        profile=profile_of(table, class_label),
-        task=prepared.task,
+        profile=prepared.profile,
+        task=decision.task if decision else None,
         task_reason=decision.reason if decision else "",
-        splits=dict(_splits(table, class_label, names_of(declared.split))),
+        splits=prepared.splits,
         remarks=prepared.remarks,
         source=declared.source,
         declaration_digest=declaration_digest(declared),
     )
-
-
-def _splits(
-    table: pa.Table, class_label: str | None, names: list[str]
-) -> Iterator[tuple[str, SplitContent]]:
-    for name in names:
-        rows = table.select([SPLIT, *([class_label] if class_label else [])])
-        rows = rows.filter(pc.equal(rows.column(SPLIT), name))
-        counts = class_counts_of(rows.column(class_label)) if class_label else {}
-        yield name, SplitContent(rows=rows.num_rows, class_counts=counts)

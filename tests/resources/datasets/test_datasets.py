@@ -13,15 +13,12 @@ from deltalake import DeltaTable
 from engine.rows import read_rows
 from projects.schema import Dataset, Split
 from resources.datasets.columns import UnusableColumns
+from resources.datasets.content import content_hash
 from resources.datasets.remarks import Remark
 from resources.datasets.sources import SourceRows
 from resources.datasets.splits import as_names
 from resources.datasets.splits import split_of as codes_of
-from resources.datasets.store import (
-    DatasetStore,
-    content_hash,
-    declaration_digest,
-)
+from resources.datasets.store import DatasetStore, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 from tests import buckets
 
