@@ -57,7 +57,7 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         report = Report()
         with translated_errors():
-            rows = sources.read(project.name, declared, project.base)
+            rows = sources.rows(project.name, declared, project.base)
             version = datasets.write(project.name, name, declared, rows, revision())
         context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
         for remark in version.remarks:

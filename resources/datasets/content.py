@@ -96,10 +96,11 @@ class _Batches:
         whole = rows.num_rows - rows.num_rows % ROWS_AT_ONCE
         for start in range(0, whole, ROWS_AT_ONCE):
             yield _bare(rows.slice(start, ROWS_AT_ONCE))
-        self._held = rows.slice(whole)
+        # A slice without rows would keep the buffers of all that came before.
+        self._held = rows.slice(whole) if whole < rows.num_rows else None
 
     def rest(self) -> Iterator[pa.RecordBatch]:
-        if self._held is not None and self._held.num_rows:
+        if self._held is not None:
             yield _bare(self._held)
 
 

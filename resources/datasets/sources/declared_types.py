@@ -50,9 +50,9 @@ def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
     table, remarks = plain_as_declared(rows.table, read, source)
     remarks = [*rows.remarks, *remarks]
     _require_known(read, table.column_names, {r.subject for r in remarks}, source)
-    table = table.select(_kept(declared, table.column_names))
+    table = table.select([n for n in table.column_names if is_kept(declared, n)])
     wanted = [
-        remark for remark in remarks if remark.about == "file" or _kept(declared, [remark.subject])
+        remark for remark in remarks if remark.about == "file" or is_kept(declared, remark.subject)
     ]
     return replace(rows, table=table, remarks=tuple(wanted))
 
@@ -158,11 +158,12 @@ def _require_known(read: Reading, names: list[str], gone: set[str], source: str)
                 )
 
 
-def _kept(declared: Dataset, names: list[str]) -> list[str]:
-    read, always = declared.read, set(declared.roles.values())
+def is_kept(declared: Dataset, name: str) -> bool:
+    """Whether the column is one of the declared columns."""
+    read = declared.read
     if read.keep:
-        return [n for n in names if n in always or _is_named(n, read.keep)]
-    return [n for n in names if not _is_named(n, read.drop)]
+        return name in declared.roles.values() or _is_named(name, read.keep)
+    return not _is_named(name, read.drop)
 
 
 def _is_named(name: str, patterns: list[str]) -> bool:

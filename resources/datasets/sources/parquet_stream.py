@@ -1,117 +1,136 @@
-"""Large Parquet files, read in portions by the same steps as small ones."""
+"""Large Parquet files, read in portions and by the steps of small ones."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pyarrow as pa
 
 from projects.dataset import Dataset
-from resources.datasets.columns import UnusableColumns, require_distinct, with_types
+from resources.datasets.columns import require_distinct, with_types
 from resources.datasets.remarks import Remark, merged
-from resources.datasets.sources.declared_types import as_declared, plain_as_declared, types_of
-from resources.datasets.sources.listing import Found, FoundFile, answering
+from resources.datasets.sources.declared_types import (
+    as_declared,
+    is_kept,
+    plain_as_declared,
+    types_of,
+)
+from resources.datasets.sources.listing import Found, FoundFile
 from resources.datasets.sources.parquet_files import opened, without_index
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
 from resources.datasets.sources.tables import with_partitions
-from resources.datasets.sources.union import FileTable, joined
+from resources.datasets.sources.union import FileTable, cast_column, joined
 from resources.datasets.streams import ROWS_OF_PORTION
 
 PORTION_BYTES = 64 << 20
 
 
 class ParquetStream:
-    """Rows of Parquet files in plain types and with the declared columns."""
+    """The rows of Parquet files in plain types, in the declared columns."""
 
     bookkeeping: frozenset[str] = frozenset()
 
     def __init__(self, address: str, found: Found, declared: Dataset) -> None:
-        """Reads the schemas of the files. Raises SourceUnreadable or SourceUnreachable."""
-        self._found, self._declared = found, declared
-        self._schemas: dict[str, pa.Schema] = {}
-        self._rows = 0
+        """Reads the schemas of the files, which are steady. Raises SourceUnreadable,
+        SourceUnreachable or UnusableColumns."""
+        self._found, self._declared, self._seen = found, declared, list[Remark]()
+        empty, absent = [], list[Remark]()
         for file in found.files:
             with opened(found.system, file) as parquet:
-                self._schemas[file.name] = parquet.schema_arrow
-                self._rows += parquet.metadata.num_rows
-        if not self._rows:
+                schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
+            table = self._plain(file, schema.empty_table(), [])
+            empty.append((FileTable(file.name, table), rows))
+        if not any(rows for _, rows in empty):
             raise SourceUnreadable(f"{declared.source} has no rows; expected at least one")
-        self._listed = found.remarks(address)
-        self._seen: list[Remark] = []
-        self.is_steady = all(
-            _is_steady(field, declared) for s in self._schemas.values() for field in s
-        )
-        if self.is_steady:
-            empty = {name: s.empty_table() for name, s in self._schemas.items()}
-            plain = [FileTable(n, self._plain(n, table, [])) for n, table in empty.items()]
-            # No rows tell what the columns of all files are together.
-            self._whole, _ = joined(plain)
-            self.schema: pa.Schema = self._in_columns(found.files[0], self._whole, []).schema
-            require_distinct(self.schema.names)
+        whole, about = joined([table for table, _ in empty])
+        counts = {table.name: rows for table, rows in empty}
+        absent = [r.model_copy(update={"count": counts[r.file or ""]}) for r in about]
+        self._names = set(whole.column_names)
+        # One row a file: what they have in common is known without any row of theirs.
+        rows = pa.table({f.name: pa.nulls(len(empty), f.type) for f in whole.schema})
+        rows, about = with_partitions(rows, found.files, [1] * len(empty), declared.label)
+        of_files = as_declared(SourceRows(rows, (*absent, *about)), declared)
+        self._of_files, more = with_types(of_files.table, declared.label)
+        require_distinct(self._of_files.column_names)
+        total = sum(counts.values())
+        more = [remark.model_copy(update={"count": total}) for remark in more]
+        self._known = [*found.remarks(address), *of_files.remarks, *more]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return self._of_files.schema
 
     @property
     def remarks(self) -> Sequence[Remark]:
         """What was left out or converted, of the rows that were read."""
-        return merged([*self._listed, *self._seen])
+        return merged([*self._known, *self._seen])
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """All rows of the files in their order, in portions. Raises SourceUnreadable or
         SourceUnreachable."""
+        wanted = self.schema.names if columns is None else list(columns)
         seen: list[Remark] = []
-        for file in self._found.files:
-            names = self._needed(file, columns)
-            for portion in self._portions(file, names):
-                table = self._plain(file.name, portion, seen)
-                table = self._in_columns(file, self._in_kinds(file, table, seen), seen)
-                yield self._checked(file, table if columns is None else table.select(columns))
+        for number, file in enumerate(self._found.files):
+            for portion in self._portions(file, None if columns is None else wanted):
+                rows = FileTable(file.name, self._plain(file, portion, seen))
+                parts = [self._column(number, rows, name) for name in wanted]
+                yield pa.Table.from_arrays(parts, schema=self._schema_of(wanted))
         if columns is None:
-            self._seen = seen
+            self._seen = [r for r in seen if is_kept(self._declared, r.subject)]
 
-    def _needed(self, file: FoundFile, columns: Sequence[str] | None) -> list[str] | None:
-        """Columns of the file to read; one more than none, for the number of rows."""
-        if columns is None:
-            return None
-        has = self._schemas[file.name].names
-        return [name for name in has if name in columns] or has[:1]
+    def _schema_of(self, names: list[str]) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in names])
 
-    def _portions(self, file: FoundFile, names: list[str] | None) -> Iterator[pa.Table]:
+    def _portions(self, file: FoundFile, wanted: list[str] | None) -> Iterator[pa.Table]:
+        """The rows as the file has them, in the columns that are wanted or all."""
         with opened(self._found.system, file) as parquet:
-            width = max(1, parquet.metadata.num_columns if names is None else len(names))
-            rows = max(1_024, min(ROWS_OF_PORTION, PORTION_BYTES // (8 * width)))
-            batches = parquet.iter_batches(rows, columns=names)
-            while (batch := _next(batches, file)) is not None:
+            has = parquet.schema_arrow.names
+            # One column at least tells the number of rows.
+            names = has if wanted is None else [n for n in has if n in wanted] or has[:1]
+            rows = max(1_024, min(ROWS_OF_PORTION, PORTION_BYTES // (8 * max(1, len(names)))))
+            for batch in parquet.iter_batches(rows, columns=names):
                 yield pa.Table.from_batches([batch])
 
-    def _plain(self, name: str, table: pa.Table, remarks: list[Remark]) -> pa.Table:
-        table, about = without_index(table, self._declared.read.keep)
-        table, more = plain_as_declared(table, self._declared.read, name)
+    def _plain(self, file: FoundFile, table: pa.Table, remarks: list[Remark]) -> pa.Table:
+        read = self._declared.read
+        table, about = without_index(table, read.keep)
+        table, more = plain_as_declared(table, read, file.name)
         remarks += [*about, *more]
         return table
 
-    def _in_kinds(self, file: FoundFile, table: pa.Table, remarks: list[Remark]) -> pa.Table:
-        """The rows with the columns of all files, in the types that hold the values of all."""
-        known = [name for name in self._whole.column_names if name in self._schemas[file.name].names]
-        absent = [name for name in known if name not in table.column_names]
-        bare = self._whole.drop_columns(absent) if absent else self._whole
-        rows, about = joined([FileTable("all files", bare), FileTable(file.name, table)])
-        remarks += [remark for remark in about if remark.count]
-        return rows
+    def _column(self, file: int, rows: FileTable, name: str) -> pa.ChunkedArray:
+        kind, count = self.schema.field(name).type, rows.table.num_rows
+        if name in rows.table.column_names:
+            return cast_column(rows, name, kind)
+        if name in self._names:
+            return pa.chunked_array([pa.nulls(count, kind)])
+        # The value of a folder such as `year=2026`.
+        return pa.chunked_array([pa.repeat(self._of_files.column(name)[file], count)])
 
-    def _in_columns(self, file: FoundFile, table: pa.Table, remarks: list[Remark]) -> pa.Table:
-        files = self._found.files
-        counts = [table.num_rows if each is file else 0 for each in files]
-        values = [1] * len(files)
-        typed, about = with_partitions(table, files, counts, values, self._declared.label)
-        rows = as_declared(SourceRows(typed, tuple(about)), self._declared)
-        typed, empty = with_types(rows.table, self._declared.label)
-        remarks += [*rows.remarks, *empty]
-        return typed
 
-    def _checked(self, file: FoundFile, table: pa.Table) -> pa.Table:
-        for field in table.schema:
-            expected = self.schema.field(field.name).type
-            if field.type != expected:
-                raise SourceUnreadable(
-                    f"{file.name}: column {field.name!r} has values of type {field.type}, expected "
-                    f"{expected} as in the rows before; declare its type under read: types"
-                )
-        return table
+def are_steady(found: Found, declared: Dataset) -> bool:
+    """Whether a portion of the files tells how all values are kept. Raises SourceUnreadable or
+    SourceUnreachable."""
+    for file in found.files:
+        with opened(found.system, file) as parquet:
+            schema = parquet.schema_arrow
+        types = types_of(declared.read, schema.names)
+        if not all(_is_steady(f.type) and types.get(f.name) != "timestamp" for f in schema):
+            return False
+    return True
+
+
+def _is_steady(kind: pa.DataType) -> bool:
+    """Whether values of the type become the same plain type, whatever they are."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _is_steady(kind.value_type)
+    if types.is_timestamp(kind):
+        # Seconds and milliseconds may be too far away for microseconds.
+        return kind.unit in ("us", "ns")
+    return not types.is_uint64(kind) and (
+        types.is_primitive(kind)
+        or types.is_decimal(kind)
+        or types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_null(kind)
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from resources.datasets.profiling import Profile, profile_of
+from resources.datasets.profiling import Profile, profile_of, profile_of_parts
 
 
 def test_profile_counts_nulls_range_mean_and_classes():
@@ -117,7 +117,5 @@ def test_profile_of_portions_is_that_of_the_whole():
     )
     for name, expected in whole.every().items():
         found = merged.column(name)
-        assert found.model_copy(update={"mean": None}) == expected.model_copy(
-            update={"mean": None}
-        )
+        assert found.model_copy(update={"mean": None}) == expected.model_copy(update={"mean": None})
         assert found.mean == pytest.approx(expected.mean)
