@@ -49,8 +49,8 @@ def _make(file: Path) -> None:
     with pq.ParquetWriter(file, schema) as writer:
         for _ in range(0, ROWS, AT_ONCE):
             columns = {name: generator.normal(size=AT_ONCE) for name in names}
-            columns["label"] = generator.integers(0, 3, AT_ONCE)
-            writer.write_table(pa.table(columns))
+            labels = generator.integers(0, 3, AT_ONCE)
+            writer.write_table(pa.table({**columns, "label": labels}))
 
 
 def by_hand(folder: Path) -> None:

@@ -73,7 +73,7 @@ class Table:
         files = self.dataset[split]
         columns = [*self.numbers, *self.categories, *self.texts]
         label, weight = self.dataset["label"], self.dataset.get("weight")
-        names = dict.fromkeys([*(c.name for c in columns), label, *([weight] if weight else [])])
+        names = {*(c.name for c in columns), label, *([weight] if weight else [])}
         count = count_rows(files)
         rows = Rows(
             np.empty((count, len(self.numbers)), np.float32),
@@ -83,7 +83,7 @@ class Table:
         targets = np.empty(count, np.int64 if self.classes else np.float64)
         weights = np.empty(count, np.float64) if weight else None
         done = 0
-        for batch in read_batches(files, list(names)):
+        for batch in read_batches(files, sorted(names)):
             part = slice(done, done + batch.num_rows)
             self._fill(rows, part, columns_of(batch, columns))
             targets[part] = self._targets(batch.column(label))

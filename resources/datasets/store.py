@@ -164,9 +164,10 @@ def _record_key(key: str, declaration: str) -> str:
 
 
 def _as_stream(rows: SourceRows | RowStream | pa.Table, declared: Dataset) -> RowStream:
-    if not isinstance(rows, (SourceRows, pa.Table)):
+    if isinstance(rows, pa.Table):
+        rows = SourceRows(rows)
+    if not isinstance(rows, SourceRows):
         return rows
-    rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
     table, remarks = plain(rows.table)
     table, empty = with_types(table, declared.label)
     return TableStream(table, [*rows.remarks, *remarks, *empty], rows.bookkeeping)
@@ -181,7 +182,9 @@ def _described(
         name="",
         version="",
         uri="",
-        **files.of_split,
+        train=files.of_split["train"],
+        test=files.of_split["test"],
+        validation=files.of_split["validation"],
         features=[c.name for c in prepared.columns if c.kind in NUMERIC],
         columns=prepared.columns,
         label=declared.label,
