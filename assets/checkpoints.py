@@ -257,14 +257,4 @@ def _keep_what_was_reached(
 
 
 def _files(dataset: DatasetVersion) -> DatasetFiles:
-    return DatasetFiles(
-        name=dataset.name,
-        version=dataset.version,
-        train=dataset.train,
-        test=dataset.test,
-        features=dataset.features,
-        columns=dataset.columns,
-        label=dataset.label,
-        classes=dataset.classes,
-        task=dataset.task,
-    )
+    return DatasetFiles(**dataset.model_dump(include=set(DatasetFiles.model_fields)))

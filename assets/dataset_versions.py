@@ -45,7 +45,10 @@ def _unlike(name: str, version: DatasetVersion, declared: Dataset) -> str:
     if actual == says:
         actual, says = f"label {version.label}", f"label {declared.label}"
     if actual == says:
-        actual, says = "another declaration", "other values for split, read, task, image or watch"
+        actual, says = (
+            "another declaration",
+            "other values for split, read, task, image, watch, features or weight",
+        )
     return (
         f"dataset {name} version {version.version[:12]} was made from {actual}, and the "
         f"declaration says {says}; materialise the dataset"

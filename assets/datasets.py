@@ -97,7 +97,7 @@ def _made(
         version = unchanged(context, project, name, recipe, datasets)
         if version is None:
             origins = origins_of(project, given, predictor)
-            rows = sources.read(project.name, declared, project.base, origins)
+            rows = sources.rows(project.name, declared, project.base, origins)
             version = datasets.write(project.name, name, declared, rows, revision())
     context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
     for remark in version.remarks:

@@ -39,7 +39,10 @@ def origins_of(
     project: LoadedProject, given: Mapping[str, DatasetVersion], predictor: Predictor | None
 ) -> Origins:
     """The versions as the reader takes them."""
-    files = {name: [*version.train, *version.test] for name, version in given.items()}
+    files = {
+        name: [file for files in version.of_split.values() for file in files]
+        for name, version in given.items()
+    }
     return Origins(files, [str(project.file.parent), str(CHECKOUT)], predictor)
 
 

@@ -8,6 +8,7 @@ NAMES = (
     "simulation",
     "steps",
     "datasets",
+    "large_dataset",
     "service",
     "inference",
     "start",

@@ -16,6 +16,7 @@ from projects.schema import Dataset
 from resources.datasets.arrow import pc
 from resources.datasets.profiling import profile_of
 from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 
@@ -63,9 +64,18 @@ def _images(generator: np.random.Generator, folder: Path, sources: Sources) -> N
     contenders = {
         "Pillow by hand": lambda: _cpu(lambda: np.stack([_pixels(file) for file in files])),
         "platform": lambda: _cpu(lambda: sources.read("p", declared, folder)),
+        "platform, from files to a version": lambda: _cpu(lambda: _version_of(declared, folder)),
     }
     title = f"{IMAGES} images of {SIDE} x {SIDE}"
     show(title, "CPU s", in_turns(contenders, REPEATS), "Pillow by hand", "<= 5")
+
+
+def _version_of(declared: Dataset, folder: Path) -> None:
+    """A version in an object store that has none of the images yet."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        objects = ObjectStore(str(Path(name, "objects")), Path(name, "cache"))
+        rows = Sources(objects, RequestLogs(Path(name), objects)).read("p", declared, folder)
+        DatasetStore(objects).write("p", "pictures", declared, rows)
 
 
 def _pixels(file: Path) -> np.ndarray:

@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 TIMEOUT_S = 10.0
-UNSAFE = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.joblib", "*.ckpt", "*.h5", "*.py")
+UNSAFE: tuple[str, ...] = (
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.pkl",
+    "*.pickle",
+    "*.joblib",
+    "*.ckpt",
+    "*.h5",
+    "*.py",
+)
 """Files that run code when they are read, which nobody has use for here."""
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from engine.artefact import ArtefactCorrupt, Signature, read_signature, verify
 from engine.protocol import JobResult, JobSpec, Refused, end_process, run_engine
-from engine.rows import columns_of, dataset_of
+from engine.rows import columns_of, dataset_of, read_batches
 from engine.runtime.onnx_model import OnnxModel
 from engine.runtime.predictions import predictions_of, probabilities_of
 from engine.runtime.tensors import Misfit, tensors_of
@@ -75,7 +75,7 @@ def _require_columns(known: list[str], signature: Signature) -> None:
 def _predicted(spec: PredictSpec, signature: Signature) -> Iterator[pa.Table]:
     model = OnnxModel(spec.artefact)
     inputs = [each.model_dump() for each in signature.inputs]
-    for batch in dataset_of(spec.files).to_batches(batch_size=ROWS_AT_ONCE):
+    for batch in read_batches(spec.files, size=ROWS_AT_ONCE):
         if not len(batch):
             continue
         table = pa.Table.from_batches([batch])

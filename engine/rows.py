@@ -1,6 +1,6 @@
 """Rows of Parquet files, wherever they lie: under local paths or in a bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 MICROSECONDS_A_DAY = 86_400_000_000
+ROWS_AT_ONCE = 65_536
 
 
 def read_rows(files: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -22,6 +23,24 @@ def read_rows(files: Sequence[str], columns: Sequence[str] | None = None) -> pa.
     Raises OSError, or pyarrow.ArrowException when a file is no Parquet or lacks a column.
     """
     return dataset_of(files).to_table(columns=None if columns is None else list(columns))
+
+
+def count_rows(files: Sequence[str]) -> int:
+    """Number of rows in the files. Raises OSError or pyarrow.ArrowException."""
+    return dataset_of(files).count_rows()
+
+
+def read_batches(
+    files: Sequence[str], columns: Sequence[str] | None = None, size: int = ROWS_AT_ONCE
+) -> Iterator[pa.RecordBatch]:
+    """The columns, or all, of all rows in the files in their order, in batches of at most that many
+    rows, a few of which are in memory at a time. Raises OSError or pyarrow.ArrowException."""
+    yield from dataset_of(files).to_batches(
+        columns=None if columns is None else list(columns),
+        batch_size=size,
+        batch_readahead=2,
+        fragment_readahead=1,
+    )
 
 
 def dataset_of(files: Sequence[str]) -> "ds.Dataset":
@@ -37,7 +56,9 @@ def dataset_of(files: Sequence[str]) -> "ds.Dataset":
     return ds.dataset(paths, format="parquet", filesystem=system)
 
 
-def columns_of(table: pa.Table, columns: Sequence[Column]) -> dict[str, np.ndarray]:
+def columns_of(
+    table: pa.Table | pa.RecordBatch, columns: Sequence[Column]
+) -> dict[str, np.ndarray]:
     """Every column as models take it: float64 with NaN for missing numbers, or text with None.
 
     Dates are days since 1970-01-01. Raises pyarrow.ArrowException for values of another kind.
@@ -45,10 +66,13 @@ def columns_of(table: pa.Table, columns: Sequence[Column]) -> dict[str, np.ndarr
     return {column.name: _values(table.column(column.name), column.kind) for column in columns}
 
 
-def _values(values: pa.ChunkedArray, kind: str) -> np.ndarray:
+def _values(values: pa.ChunkedArray | pa.Array, kind: str) -> np.ndarray:
     if kind in TEXT:
         return np.array(values.cast(pa.string()).to_pylist(), object)
     if kind == "date":
         microseconds = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)))
-        return microseconds.cast(pa.int64()).cast(pa.float64()).to_numpy() / MICROSECONDS_A_DAY
-    return values.cast(pa.float64(), safe=False).to_numpy()
+        return (
+            microseconds.cast(pa.int64()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            / MICROSECONDS_A_DAY
+        )
+    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)

@@ -40,13 +40,33 @@ NullWord = Annotated[int | float | str, BeforeValidator(_word)]
 
 
 class Split(Declared):
-    """How rows are divided into training rows and held-out test rows."""
+    """How rows are divided into training rows, validation rows and held-out test rows."""
 
     test: float = Field(default=0.25, gt=0, lt=1)
     """Share of rows held out, between 0 and 1; stratified by the label of a classification, and
     at least one row of every class that has two."""
+    validation: float = Field(default=0.0, ge=0, lt=1)
+    """Share of rows to choose between models by while they learn, beside the test rows; at least
+    one row of every class that has three."""
     seed: int = Field(default=0, ge=0)
     """Seed of the division: the same rows and seed give the same split."""
+    group: str | None = None
+    """Column whose values, such as patients, are never divided: all rows of a value are in one
+    split."""
+    time: str | None = None
+    """Column of times or numbers: the newest rows are the test rows, those before them the
+    validation rows."""
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_learn_from(self) -> Self:
+        if self.test + self.validation >= 1:
+            raise ValueError(
+                f"got test {self.test} and validation {self.validation}, expected a sum below 1: "
+                "the rest is learned from"
+            )
+        if self.group is not None and self.time is not None:
+            raise ValueError("got both group and time, expected one of them")
+        return self
 
 
 class Bounds(Declared):
@@ -154,6 +174,11 @@ class Dataset(Derivation):
     task: Task | None = None
     """What is predicted: one of the classes, or a number; without it the values of the label
     decide, and the version says how."""
+    features: list[str] = []
+    """Columns that models learn from, by name or shell pattern; by default every column but those
+    of the label, the weight and the split. Others stay in the table."""
+    weight: str | None = None
+    """Column that says how much a row counts in training: numbers from 0; never a feature."""
     image: ImageSize | None = None
     """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..."""
     read: Reading = Reading()
@@ -174,6 +199,17 @@ class Dataset(Derivation):
         scheme, _, rest = self.source.partition(":")
         return self.watch or (rest if scheme in ("files", "images") else None)
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """Column by the key that gives it a role, of the keys that are declared."""
+        named = {
+            "label": self.label,
+            "weight": self.weight,
+            "split.group": self.split.group,
+            "split.time": self.split.time,
+        }
+        return {key: column for key, column in named.items() if column is not None}
+
     def contradictions(self) -> dict[str, str]:
         """What cannot be meant, by the key that says it."""
         mistakes = {}
@@ -189,7 +225,15 @@ class Dataset(Derivation):
             mistakes["watch"] = "got watch beside from; watch what the dataset is made from"
         if self.task and self.label is None:
             mistakes["task"] = f"got {self.task}, expected a label to predict beside it"
-        dropped = [p for p in self.read.drop if fnmatchcase(self.label or "", p)]
-        if self.label and dropped:
-            mistakes["read.drop"] = f"{dropped[0]!r} drops the label {self.label!r}"
+        for key, column in self.roles.items():
+            dropped = [p for p in self.read.drop if fnmatchcase(column, p)]
+            if dropped:
+                mistakes["read.drop"] = f"{dropped[0]!r} drops the {key} {column!r}"
+            if key != "label" and column == self.label:
+                mistakes[key] = f"got the label {column!r}, expected another column"
+        for key in ("label", "weight"):
+            if self.roles.get(key) in self.features:
+                mistakes["features"] = (
+                    f"got {self.roles[key]!r}, which is the {key} and never a feature"
+                )
         return mistakes

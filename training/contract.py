@@ -9,7 +9,7 @@ from engine.protocol import Contract, JobResult, JobSpec
 
 
 class DatasetFiles(Contract):
-    """One immutable dataset version, as the Parquet files of its two splits."""
+    """One immutable dataset version, as the Parquet files of its splits."""
 
     name: str
     version: str
@@ -17,11 +17,15 @@ class DatasetFiles(Contract):
     train: list[str]
     test: list[str]
     """Paths or s3:// addresses."""
+    validation: list[str] = []
+    """Rows to choose between models by; empty where none are declared."""
     features: list[str]
     """Columns of numbers and booleans."""
     columns: list[Column] = []
     """Every column that a model may learn from."""
     label: str | None
+    weight: str | None = None
+    """Column that says how much a row counts in training: finite numbers from 0."""
     classes: list[str] = []
     """Distinct labels in sorted order, where the label is discrete."""
     task: Literal["classification", "regression"] | None = None

@@ -1,7 +1,7 @@
 """Rows of a dataset version as arrays."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from engine.bucket import Bucket
-from engine.rows import read_rows
+from engine.rows import read_batches, read_rows
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "validation")
+SHUFFLED = 262_144
+"""Rows of a block that are shuffled together, in memory."""
 
 
 def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:
@@ -40,13 +42,53 @@ def split_arrays(dataset: dict[str, Any], split: str) -> tuple[np.ndarray, np.nd
     return features, table.column(label).to_numpy().astype(np.float32)
 
 
+def batches(
+    dataset: dict[str, Any], split: str, size: int, seed: int | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one split of `config["dataset"]`, in batches of at most that many rows, for a
+    trainer whose data do not fit into memory: columns, label and weight.
+
+    With a seed they come in an order of blocks that it decides, and shuffled within each block of
+    `SHUFFLED` rows; without one as they are written. Another seed for every epoch gives another
+    order. Raises OSError or pyarrow.ArrowException.
+    """
+    names = dict.fromkeys([*_names_of(dataset), dataset["label"], dataset.get("weight")])
+    columns = [name for name in names if name is not None]
+    if seed is None:
+        yield from read_batches(dataset[split], columns, size)
+        return
+    generator = np.random.default_rng(seed)
+    files = [dataset[split][i] for i in generator.permutation(len(dataset[split]))]
+    held: list[pa.RecordBatch] = []
+    for batch in read_batches(files, columns):
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= SHUFFLED:
+            yield from _shuffled(held, size, generator)
+            held = []
+    if held:
+        yield from _shuffled(held, size, generator)
+
+
+def _names_of(dataset: dict[str, Any]) -> list[str]:
+    return [column["name"] for column in dataset.get("columns", ())] or dataset["features"]
+
+
+def _shuffled(
+    held: list[pa.RecordBatch], size: int, generator: np.random.Generator
+) -> Iterator[pa.RecordBatch]:
+    block = pa.Table.from_batches(held)
+    order = pa.array(generator.permutation(block.num_rows))
+    yield from block.take(order).combine_chunks().to_batches(max_chunksize=size)
+
+
 def brought_here(dataset: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The dataset with its files under the folder, where they lay in a bucket.
 
     A trainer reads files, whatever library it reads them with, and need not know of buckets.
     Raises OSError.
     """
-    return {**dataset, **{split: _local(dataset[split], folder / split) for split in SPLITS}}
+    splits = [split for split in SPLITS if split in dataset]
+    return {**dataset, **{split: _local(dataset[split], folder / split) for split in splits}}
 
 
 def _local(files: Sequence[str], folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from engine.artefact import Signature, read_signature
-from engine.rows import columns_of, read_rows
+from engine.rows import columns_of, read_batches, read_rows
 from engine.runtime.onnx_model import OnnxModel
 from engine.runtime.predictions import probabilities_of
 from engine.runtime.tensors import tensors_of
@@ -32,9 +32,7 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     signature = read_signature(artefact)
     if not signature.columns or dataset.label is None:
         return {}
-    table = read_rows(dataset.test, [*signature.features, dataset.label])
-    truth = targets_of(table, dataset)
-    scores = _scores(artefact, signature, table)
+    truth, scores = _truth_and_scores(artefact, signature, dataset)
     known = read_rows(dataset.train, [dataset.label])
     baseline = _baseline(targets_of(known, dataset), truth, dataset)
     task = "classification" if dataset.classes else "regression"
@@ -59,13 +57,22 @@ def targets_of(table: pa.Table, dataset: DatasetFiles) -> np.ndarray:
     return np.array([position.get(str(value), -1) for value in labels.to_pylist()], np.int64)
 
 
-def _scores(artefact: Path, signature: Signature, table: pa.Table) -> np.ndarray:
+def _truth_and_scores(
+    artefact: Path, signature: Signature, dataset: DatasetFiles
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and scores of the test rows, whose columns are in memory a batch at a time."""
     model = OnnxModel(artefact)
     inputs = [each.model_dump() for each in signature.inputs]
-    tensors = tensors_of(columns_of(table, signature.columns), inputs)
-    answers = model.answers_in_parts(tensors, ROWS_AT_ONCE)
-    probabilities = probabilities_of(model.signature, answers)
-    return answers.reshape(len(answers)).astype(float) if probabilities is None else probabilities
+    truth, scores = [], []
+    names = dict.fromkeys([*signature.features, dataset.label or ""])
+    for batch in read_batches(dataset.test, list(names)):
+        tensors = tensors_of(columns_of(batch, signature.columns), inputs)
+        answers = model.answers_in_parts(tensors, ROWS_AT_ONCE)
+        probabilities = probabilities_of(model.signature, answers)
+        plain = answers.reshape(len(answers)).astype(float) if probabilities is None else None
+        truth.append(targets_of(pa.Table.from_batches([batch]), dataset))
+        scores.append(probabilities if plain is None else plain)
+    return np.concatenate(truth), np.concatenate(scores)
 
 
 def _baseline(learned: np.ndarray, truth: np.ndarray, dataset: DatasetFiles) -> np.ndarray:

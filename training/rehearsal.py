@@ -66,7 +66,7 @@ def _few_rows(spec: TrainingSpec, folder: Path) -> DatasetFiles:
     assert spec.dataset
     here = brought_here(spec.dataset.model_dump(), spec.workdir / "dataset")
     cut: dict[str, Any] = {}
-    for split in SPLITS:
+    for split in (split for split in SPLITS if here[split]):
         file = folder / f"{split}.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
         table = ds.dataset(here[split]).head(LOOKED_THROUGH)

@@ -1,14 +1,15 @@
 """Tables of any columns: boosted trees, a random forest or a linear model.
 
 The feature steps (filling of missing values, scaling, one column for each category, words of a
-text by tf-idf) are part of the exported model, which takes raw rows. Shapes: N rows, F numbers,
-G categories.
+text by tf-idf) are part of the exported model, which takes raw rows.
 """
 
+import copy
 import json
+import math
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import ray.train
@@ -29,14 +30,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from engine.artefact import NOTES, ONNX, Column, ModelNotes
+from engine.artefact import NOTES, ONNX
 from engine.protocol import Refused
-from engine.rows import columns_of, read_rows
-from engine.runtime.tensors import TEXT
 from engine.task_metrics import metrics_of
 from training.scikit_learn_onnx import as_onnx, require_agreement
+from training.table_rows import Examples, Rows, Table
 
 STATE = "state.skops"
+BEST = "best.skops"
 REPORTS = 10
 """Reports of one training; a crash costs the work since the last one."""
 VALIDATION = 0.1
@@ -71,102 +72,69 @@ class Hyperparameters(BaseModel):
     """Most frequent words of each text column that become features."""
     rarest: int = Field(default=1, ge=1)
     """Rows that a category has at least; rarer ones share one feature."""
+    patience: int = Field(default=3, ge=1)
+    """Reports without a smaller loss on the validation rows of the dataset, after which boosted
+    trees end; there are ten reports at most."""
 
 
 def train(config: dict[str, Any]) -> None:
-    """Learn from a table; reports loss and score of set-aside training rows ten times.
+    """Learn from a table; reports loss and score on rows that are not learned from ten times.
 
+    These are the validation rows of the dataset, or else set-aside training rows. Boosted trees
+    end, and fall back to their best, where the loss on validation rows no longer gets smaller.
     Hyperparameters: the fields of `Hyperparameters`. A resumed job adds to the trees that the
     checkpoint has. Raises ValueError where a column cannot be learned from.
     """
     settings = Hyperparameters.model_validate(config)
     table = Table(config["dataset"])
-    rows, targets = table.rows("train")
-    learned, checked = _divided(len(targets), config["seed"])
-    steps = feature_steps(table, settings)
-    model, done = _restored()
+    learned, checked, stops = _examples(table, settings, config["seed"])
+    model, progress = _restored()
     if model is None:
+        steps = feature_steps(table, settings)
         model = Pipeline([("features", steps), ("learner", _learner(table, settings, config))])
-    for upto in _rounds(settings, done):
-        _fit_on(model, rows.take(learned), targets[learned], settings, upto)
-        metrics = _measured(table, model, rows, targets, checked)
-        is_last = upto == settings.iterations
-        _report(table, model, {"iteration": upto, **metrics}, rows if is_last else None)
+    seen = _features(model, learned.rows)
+    for upto in _rounds(settings, progress.iteration):
+        _fit_on(model["learner"], seen, learned, settings, upto)
+        metrics = _measured(table, model, checked)
+        progress = progress.after(upto, model, metrics if stops else {})
+        is_last = upto == settings.iterations or progress.worse >= settings.patience
+        if is_last and progress.best is not None:
+            model = progress.best
+            metrics = _measured(table, model, checked)
+        _report(table, model, progress, metrics, learned.rows if is_last else None)
+        if is_last:
+            return
 
 
-class Rows:
-    """Columns by position, as scikit-learn and the exported model take them."""
+class Progress(NamedTuple):
+    """How far a training is, and its best model by the loss on validation rows."""
 
-    def __init__(
-        self, numbers: np.ndarray, categories: np.ndarray, texts: list[np.ndarray]
-    ) -> None:
-        self.numbers, self.categories, self.texts = numbers, categories, texts
+    iteration: int = 0
+    loss: float = math.inf
+    worse: int = 0
+    """Reports since the best."""
+    best: Pipeline | None = None
 
-    def take(self, chosen: np.ndarray) -> "Rows":
-        """The chosen rows."""
-        return Rows(
-            self.numbers[chosen], self.categories[chosen], [text[chosen] for text in self.texts]
-        )
-
-    def frame(self) -> Any:
-        """All columns in a DataFrame: numbers, categories, texts."""
-        import pandas as pd
-
-        parts = [self.numbers, self.categories, *(text[:, None] for text in self.texts)]
-        width = sum(part.shape[1] for part in parts)
-        frame = pd.concat([pd.DataFrame(part) for part in parts], axis=1)
-        return frame.set_axis([f"c{i}" for i in range(width)], axis=1)
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Tensors of the exported model, those without a column left out."""
-        named = {"numbers": self.numbers, "categories": self.categories}
-        named |= {f"text_{i}": text[:, None] for i, text in enumerate(self.texts)}
-        return {name: tensor for name, tensor in named.items() if tensor.shape[1]}
+    def after(self, iteration: int, model: Pipeline, metrics: dict[str, float]) -> "Progress":
+        """The progress with another report; one without a loss judges nothing."""
+        loss = metrics.get("validation_log_loss", metrics.get("validation_rmse"))
+        if loss is None:
+            return self._replace(iteration=iteration)
+        if loss < self.loss:
+            # Copied, because the model goes on learning.
+            return Progress(iteration, loss, 0, copy.deepcopy(model))
+        return self._replace(iteration=iteration, worse=self.worse + 1)
 
 
-class Table:
-    """The columns of the dataset by what becomes of them."""
-
-    def __init__(self, dataset: dict[str, Any]) -> None:
-        self.dataset = dataset
-        columns = [Column.model_validate(each) for each in dataset["columns"]]
-        if not columns:
-            raise ValueError("the dataset has no column but its label, expected features")
-        self.numbers = [c for c in columns if c.kind not in TEXT]
-        self.categories = [c for c in columns if c.kind == "category"]
-        self.texts = [c for c in columns if c.kind == "text"]
-        self.classes: list[str] = dataset["classes"]
-        self.task = "classification" if self.classes else "regression"
-
-    def rows(self, split: str) -> tuple[Rows, np.ndarray]:
-        """Rows and targets of the split: class positions int64 [N], or numbers float64 [N]."""
-        columns = [*self.numbers, *self.categories, *self.texts]
-        label = self.dataset["label"]
-        table = read_rows(self.dataset[split], [*(c.name for c in columns), label])
-        values = columns_of(table, columns)
-        numbers = [values[c.name].astype(np.float32) for c in self.numbers]
-        empty = np.empty((len(table), 0))
-        rows = Rows(
-            np.stack(numbers, axis=1) if numbers else empty.astype(np.float32),
-            _texts(values, self.categories) if self.categories else empty.astype(object),
-            [_texts(values, [column])[:, 0] for column in self.texts],
-        )
-        return rows, self._targets(table.column(label))
-
-    def _targets(self, labels: Any) -> np.ndarray:
-        if not self.classes:
-            return labels.to_numpy().astype(np.float64)
-        position = {name: index for index, name in enumerate(self.classes)}
-        return np.array([position[str(value)] for value in labels.to_pylist()], np.int64)
-
-    def notes(self) -> ModelNotes:
-        """Which columns fill which input of the exported model."""
-        named = {
-            "numbers": [c.name for c in self.numbers],
-            "categories": [c.name for c in self.categories],
-            **{f"text_{i}": [c.name] for i, c in enumerate(self.texts)},
-        }
-        return ModelNotes(inputs={name: columns for name, columns in named.items() if columns})
+def _examples(
+    table: Table, settings: Hyperparameters, seed: int
+) -> tuple[Examples, Examples | None, bool]:
+    """Rows to learn from, rows that are only measured, and whether these may end the training."""
+    every = table.rows("train")
+    if table.dataset.get("validation"):
+        return every, table.rows("validation"), settings.learner == "boosted_trees"
+    learned, checked = _divided(len(every.targets), seed)
+    return every.take(learned), every.take(checked) if len(checked) else None, False
 
 
 def feature_steps(table: Table, settings: Hyperparameters) -> ColumnTransformer:
@@ -233,18 +201,21 @@ def _rounds(settings: Hyperparameters, done: int) -> list[int]:
     return [mark for mark in marks if mark > done] or [settings.iterations]
 
 
+def _features(model: Pipeline, rows: Rows) -> Any:
+    """What the learner sees of the rows; the feature steps are learned once."""
+    steps, frame = model["features"], rows.frame()
+    return steps.transform(frame) if hasattr(steps, "transformers_") else steps.fit_transform(frame)
+
+
 def _fit_on(
-    model: Pipeline, rows: Rows, targets: np.ndarray, settings: Hyperparameters, upto: int
+    learner: Any, seen: Any, learned: Examples, settings: Hyperparameters, upto: int
 ) -> None:
-    """Learn up to that many iterations; the feature steps are learned once."""
-    steps, learner = model["features"], model["learner"]
-    frame = rows.frame()
-    seen = steps.transform(frame) if hasattr(steps, "transformers_") else steps.fit_transform(frame)
+    """Learn up to that many iterations."""
     if settings.learner == "boosted_trees":
         learner.set_params(max_iter=upto)
     elif settings.learner == "forest":
         learner.set_params(n_estimators=upto)
-    learner.fit(seen, targets)
+    learner.fit(seen, learned.targets, sample_weight=learned.weights)
 
 
 def _divided(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -254,31 +225,36 @@ def _divided(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[aside:]), np.sort(order[:aside])
 
 
-def _measured(
-    table: Table, model: Pipeline, rows: Rows, targets: np.ndarray, checked: np.ndarray
-) -> dict[str, float]:
-    if not len(checked):
+def _measured(table: Table, model: Pipeline, checked: Examples | None) -> dict[str, float]:
+    """Loss and score of the rows, each of which counts once whatever its weight."""
+    if checked is None:
         return {}
-    frame = rows.take(checked).frame()
+    frame = checked.rows.frame()
     if not table.classes:
         predicted = model.predict(frame)
     else:
         # A rare class may have no row among those that are learned from.
-        predicted = np.zeros((len(checked), len(table.classes)))
+        predicted = np.zeros((len(checked.targets), len(table.classes)))
         predicted[:, model["learner"].classes_] = model.predict_proba(frame)
     wanted = ("log_loss", "accuracy") if table.classes else ("rmse", "r2")
     known = metrics_of(table.task)
-    return {f"validation_{name}": known[name].of(targets[checked], predicted) for name in wanted}
+    return {f"validation_{name}": known[name].of(checked.targets, predicted) for name in wanted}
 
 
-def _report(table: Table, model: Pipeline, metrics: dict[str, Any], last: Rows | None) -> None:
+def _report(
+    table: Table, model: Pipeline, progress: Progress, metrics: dict[str, float], last: Rows | None
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         skops.io.dump(model, Path(folder, STATE))
-        Path(folder, "done.json").write_text(json.dumps({"iteration": metrics["iteration"]}))
+        if progress.best is not None and progress.worse:
+            skops.io.dump(progress.best, Path(folder, BEST))
+        done = {"iteration": progress.iteration, "loss": progress.loss, "worse": progress.worse}
+        Path(folder, "done.json").write_text(json.dumps(done))
         if last is not None:
             Path(folder, ONNX).write_bytes(_exported(model, last, len(table.classes)))
             Path(folder, NOTES).write_text(table.notes().model_dump_json())
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+        told = {"iteration": progress.iteration, **metrics}
+        ray.train.report(told, checkpoint=Checkpoint.from_directory(folder))
 
 
 def _exported(model: Pipeline, rows: Rows, classes: int) -> bytes:
@@ -305,22 +281,24 @@ def _require_all_classes(model: Pipeline, classes: int) -> None:
         )
 
 
-def _restored() -> tuple[Pipeline | None, int]:
-    """The model of the checkpoint, and the iterations that it has; None for a fresh start."""
+def _restored() -> tuple[Pipeline | None, Progress]:
+    """The model of the checkpoint, and how far it is; None for a fresh start."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
-        return None, 0
+        return None, Progress()
     with checkpoint.as_directory() as folder:
-        file = Path(folder, STATE)
-        # Others are refused by skops, because a file of a bucket may be anybody's.
-        kinds = skops.io.get_untrusted_types(file=file)
-        ours = [kind for kind in kinds if kind.startswith(TRUSTED)]
-        model = skops.io.load(file, trusted=ours)
-        done = json.loads(Path(folder, "done.json").read_bytes())["iteration"]
-    return model, done
+        model = _loaded(Path(folder, STATE))
+        done = json.loads(Path(folder, "done.json").read_bytes())
+        progress = Progress(**done)
+        if math.isfinite(progress.loss):
+            best = Path(folder, BEST)
+            progress = progress._replace(
+                best=_loaded(best) if best.exists() else copy.deepcopy(model)
+            )
+    return model, progress
 
 
-def _texts(values: dict[str, np.ndarray], columns: list[Column]) -> np.ndarray:
-    """Texts [N, columns], empty where a value is missing."""
-    stacked = np.stack([values[column.name] for column in columns], axis=1)
-    return np.where(np.equal(stacked, None), "", stacked)  # type: ignore[call-overload]
+def _loaded(file: Path) -> Pipeline:
+    # Others are refused by skops, because a file of a bucket may be anybody's.
+    kinds = skops.io.get_untrusted_types(file=file)
+    return skops.io.load(file, trusted=[kind for kind in kinds if kind.startswith(TRUSTED)])

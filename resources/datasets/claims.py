@@ -26,7 +26,7 @@ TEXTS = {
     "columns_are_as_expected": "Every declared range and share of nulls holds.",
     "labels_are_usable": "No label is null, NaN or infinite, and not all are the same.",
     "classes_are_balanced": "Every class has its declared share and number of rows.",
-    "splits_are_whole": "Both splits have rows, and each has rows of every class.",
+    "splits_are_whole": "Every split has rows, and each has rows of every class.",
     "nothing_is_left_out": "The source was read whole, and no value was converted.",
 }
 
@@ -157,9 +157,10 @@ def _splits(version: DatasetVersion, expect: Expectations) -> Judged:
     rows = {name: split.rows for name, split in version.splits.items()}
     text = ", ".join(f"{name}: {count} rows" for name, count in rows.items())
     if not all(rows.values()):
-        return False, f"{text}; expected rows in both: add rows, or declare another split"
+        which = "both" if len(rows) == 2 else "all"
+        return False, f"{text}; expected rows in {which}: add rows, or declare another split"
     fewest = (expect.class_rows or Bounds(at_least=2)).at_least or 0
-    needed = ("train", "test") if fewest >= 2 else ("train",)
+    needed = list(rows) if fewest >= 2 else ["train"]
     wrong = []
     for name in needed if version.label and version.task == "classification" else ():
         counts = version.splits[name].class_counts

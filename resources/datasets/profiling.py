@@ -103,6 +103,38 @@ def profile_of(table: pa.Table, class_label: str | None = None) -> Profile:
     return Profile(rows=table.num_rows, columns=columns, groups=groups, class_counts=counts)
 
 
+def profile_of_parts(parts: list[Profile]) -> Profile:
+    """The profile of all rows, from those of portions of one schema."""
+    if len(parts) == 1:
+        return parts[0]
+    every = [part.every() for part in parts]
+    rows = [part.rows for part in parts]
+    whole = {name: _merged([e[name] for e in every], rows) for name in every[0]}
+    groups = [_group([whole[c.name] for c in group.columns()]) for group in parts[0].groups]
+    columns = [whole[column.name] for column in parts[0].columns]
+    return Profile(rows=sum(rows), columns=columns, groups=groups)
+
+
+def _merged(columns: list[ColumnProfile], rows: list[int]) -> ColumnProfile:
+    known = [
+        (c.low, c.high, c.mean, count - c.nulls - c.infinite)
+        for c, count in zip(columns, rows, strict=True)
+        if c.low is not None and c.high is not None and c.mean is not None
+    ]
+    numbers: dict[str, Any] = {}
+    if known:
+        lows, highs, means, counts = zip(*known, strict=True)
+        # Shares before the sum, which may be beyond float64.
+        mean = math.fsum(m * (n / sum(counts)) for m, n in zip(means, counts, strict=True))
+        numbers = {"low": min(lows), "high": max(highs), "mean": mean}
+    nulls, infinite = sum(c.nulls for c in columns), sum(c.infinite for c in columns)
+    return columns[0].model_copy(
+        update={"low": None, "high": None, "mean": None}
+        | {"nulls": nulls, "infinite": infinite}
+        | numbers
+    )
+
+
 def class_counts_of(labels: pa.ChunkedArray) -> dict[str, int]:
     """Rows by class in the order of the classes; null and NaN are no classes."""
     counted = pc.value_counts(pc.drop_null(labels))

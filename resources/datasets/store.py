@@ -8,33 +8,27 @@ duplicate: the same bytes have the same name, and nothing is written twice; what
 partial write: a version exists once its `version.json`, written last and atomically, does.
 """
 
-import hashlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from engine.artefact import Column
 from engine.bucket import BucketSettings
-from projects.dataset import Dataset, Split, Task
-from projects.nearest import hint
-from resources.datasets.arrow import pc
+from projects.dataset import Dataset
 from resources.datasets.columns import UnusableColumns, plain, with_types
-from resources.datasets.features import features_of
-from resources.datasets.profiling import class_counts_of, profile_of
-from resources.datasets.remarks import Remark, bounded, merged
-from resources.datasets.sources.rows import SourceRows
-from resources.datasets.tasks import Decision, classes_of, decide
-from resources.datasets.version import DatasetVersion, SplitContent, declaration_digest
+from resources.datasets.content import ContentHash
+from resources.datasets.sources.rows import SourceRows, SourceUnreadable
+from resources.datasets.splits import SPLITS
+from resources.datasets.streams import RowStream, TableStream, portions
+from resources.datasets.survey import SPLIT, Surveyed, survey
+from resources.datasets.version import DatasetVersion, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 
-ROWS_AT_ONCE = 65_536
-SPLIT = "split"
 NUMERIC = ("number", "integer", "boolean")
 """Kinds of columns that trainers of numbers alone learn from."""
 WIDE = 1_000
 """Columns above which files are written without dictionaries and statistics."""
+PART_BYTES = 128 << 20
+"""Rows that are written at once, in memory."""
 
 
 class DatasetStore:
@@ -48,22 +42,23 @@ class DatasetStore:
         project: str,
         name: str,
         declared: Dataset,
-        rows: SourceRows | pa.Table,
+        rows: SourceRows | RowStream | pa.Table,
         code_revision: str = "",
     ) -> DatasetVersion:
         """The version of these rows; its files are written only if no version has the content.
 
-        Raises UnusableColumns or OSError.
+        Raises UnusableColumns, SourceUnreadable or OSError.
         """
-        rows = rows if isinstance(rows, SourceRows) else SourceRows(rows)
         try:
-            prepared = _prepared(rows, declared)
+            stream = _as_stream(rows, declared)
+            prepared = survey(stream, declared)
         except UnusableColumns as error:
             raise UnusableColumns(f"{declared.source:.80}: {error}") from error
-        version = content_hash(prepared.table)
+        version = prepared.version
         key = f"datasets/{project}/{name}/{version}"
         known = self._recorded(key)
-        written = _described(prepared, declared, known or self._files(key, prepared.table))
+        files = known or self._files(key, stream, prepared, declared.source)
+        written = _described(prepared, declared, files)
         written = written.model_copy(
             update={
                 "project": project,
@@ -113,25 +108,35 @@ class DatasetStore:
         self._objects.put_text(f"{key}/version.json", version.model_dump_json(indent=2))
         return version
 
-    def _files(self, key: str, table: pa.Table) -> "_Files":
-        """The data files of the table now stored under the key."""
+    def _files(self, key: str, stream: RowStream, prepared: Surveyed, source: str) -> "_Files":
+        """The data files of the rows now stored under the key."""
         from deltalake import DeltaTable, write_deltalake
 
         uri = self._objects.uri(key)
-        write_deltalake(
-            uri,
-            table,
-            partition_by=[SPLIT],
-            # A write that was interrupted may have left a table here.
-            mode="overwrite",
-            storage_options=BucketSettings().delta_options or None,
-            **_of_wide_table() if table.num_columns > WIDE else {},
-        )
+        # A write that was interrupted may have left a table here.
+        mode: Literal["overwrite", "append"] = "overwrite"
+        read = ContentHash(prepared.schema, prepared.heads)
+        # In parts, because deltalake keeps all rows of a call in memory until its end.
+        for part in portions(prepared.rows(stream), PART_BYTES):
+            read.add(part)
+            write_deltalake(
+                uri,
+                part,
+                partition_by=[SPLIT],
+                mode=mode,
+                storage_options=BucketSettings().delta_options or None,
+                **_of_wide_table() if part.num_columns > WIDE else {},
+            )
+            mode = "append"
+        if read.hexdigest() != prepared.version:
+            raise SourceUnreadable(
+                f"{source:.80} changed while it was read; materialise the dataset again when "
+                "nothing writes to it"
+            )
         actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
         files = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
         return _Files(
-            train=[path for path, split in files if split == "train"],
-            test=[path for path, split in files if split == "test"],
+            of_split={name: [p for p, split in files if split == name] for name in SPLITS},
             bytes=sum(action["size_bytes"] for action in actions),
         )
 
@@ -139,8 +144,7 @@ class DatasetStore:
 class _Files(NamedTuple):
     """Where the rows of a version lie."""
 
-    train: list[str]
-    test: list[str]
+    of_split: dict[str, list[str]]
     bytes: int
 
 
@@ -159,130 +163,39 @@ def _record_key(key: str, declaration: str) -> str:
     return f"{key}/declarations/{declaration or 'unknown'}.json"
 
 
-def content_hash(table: pa.Table) -> str:
-    """SHA-256 over the Arrow IPC stream of the rows in batches of 65,536.
-
-    Equal for equal rows, names and types, however the table is chunked in memory.
-    """
-    # Metadata, such as that of pandas, is not part of the content.
-    bare = table.replace_schema_metadata(None)
-    # Taking every row writes new buffers: old ones hold arbitrary bytes under nulls.
-    rows = bare.take(pa.array(np.arange(bare.num_rows))).combine_chunks()
-    sink = _Hashing()
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema) as writer:
-        writer.write_table(rows, max_chunksize=ROWS_AT_ONCE)
-    return sink.digest.hexdigest()
-
-
-class _Hashing:
-    """A file that only hashes what is written to it."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return len(data)
-
-    def writable(self) -> bool:
-        return True
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class _Prepared(NamedTuple):
-    """Rows as they are written, and what the label is for."""
-
-    table: pa.Table
-    remarks: list[Remark]
-    decision: Decision | None
-    columns: list[Column]
-
-    @property
-    def task(self) -> Task | None:
-        return self.decision.task if self.decision else None
-
-
-def _prepared(rows: SourceRows, declared: Dataset) -> _Prepared:
+def _as_stream(rows: SourceRows | RowStream | pa.Table, declared: Dataset) -> RowStream:
+    if isinstance(rows, pa.Table):
+        rows = SourceRows(rows)
+    if not isinstance(rows, SourceRows):
+        return rows
     table, remarks = plain(rows.table)
     table, empty = with_types(table, declared.label)
-    remarks = bounded(merged([*rows.remarks, *remarks, *empty]))
-    names = table.column_names
-    if SPLIT in (name.lower() for name in names):
-        raise UnusableColumns(
-            f"a column is named {SPLIT!r}, which the platform writes; rename it at the source or "
-            f"declare read: {{drop: [{SPLIT}]}}"
-        )
-    if declared.label is not None and declared.label not in names:
-        gone = next((r for r in remarks if r.subject == declared.label), None)
-        why = f": {gone.reason}" if gone else hint(declared.label, names)
-        raise UnusableColumns(f"no column {declared.label!r}, the declared label{why}")
-    labels = table.column(declared.label) if declared.label else None
-    decision = None
-    if labels is not None:
-        decision = decide(declared.label or "", labels, declared.task)
-    other = (declared.label, *rows.bookkeeping)
-    columns = features_of(table, declared, [name for name in other if name])
-    split = split_of(table.num_rows, labels, declared.split, decision and decision.task)
-    return _Prepared(table.append_column(SPLIT, pa.array(split)), remarks, decision, columns)
+    return TableStream(table, [*rows.remarks, *remarks, *empty], rows.bookkeeping)
 
 
 def _described(
-    prepared: _Prepared, declared: Dataset, files: "_Files | DatasetVersion"
+    prepared: Surveyed, declared: Dataset, files: "_Files | DatasetVersion"
 ) -> DatasetVersion:
-    table, decision = prepared.table, prepared.decision
-    class_label = declared.label if prepared.task == "classification" else None
+    decision = prepared.decision
     return DatasetVersion(
         project="",
         name="",
         version="",
         uri="",
-        train=files.train,
-        test=files.test,
+        train=files.of_split["train"],
+        test=files.of_split["test"],
+        validation=files.of_split["validation"],
         features=[c.name for c in prepared.columns if c.kind in NUMERIC],
         columns=prepared.columns,
         label=declared.label,
-        classes=classes_of(table.column(class_label)) if class_label else [],
+        weight=declared.weight,
+        classes=prepared.classes,
         bytes=files.bytes,
-        profile=profile_of(table, class_label),
-        task=prepared.task,
+        profile=prepared.profile,
+        task=decision.task if decision else None,
         task_reason=decision.reason if decision else "",
-        splits=dict(_splits(table, class_label)),
+        splits=prepared.splits,
         remarks=prepared.remarks,
         source=declared.source,
         declaration_digest=declaration_digest(declared),
     )
-
-
-def _splits(table: pa.Table, class_label: str | None) -> Iterator[tuple[str, SplitContent]]:
-    for name in ("train", "test"):
-        rows = table.select([SPLIT, *([class_label] if class_label else [])])
-        rows = rows.filter(pc.equal(rows.column(SPLIT), name))
-        counts = class_counts_of(rows.column(class_label)) if class_label else {}
-        yield name, SplitContent(rows=rows.num_rows, class_counts=counts)
-
-
-def split_of(
-    rows: int, labels: pa.ChunkedArray | None, split: Split, task: Task | None = None
-) -> list[str]:
-    """`train` or `test` for every row: a seeded draw, stratified by the classes of the label; the
-    task is inferred from the label where it is not given.
-
-    Every class of two rows or more has rows in both.
-    """
-    generator = np.random.default_rng(split.seed)
-    held_out = np.zeros(rows, bool)
-    strata = [np.arange(rows)]
-    if labels is not None and (task or decide("", labels, None).task) == "classification":
-        codes = labels.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-        strata = [np.flatnonzero(codes == code) for code in np.unique(codes)]
-    for members in strata:
-        wanted = round(split.test * len(members))
-        if len(members) > 1:
-            wanted = min(max(wanted, 1), len(members) - 1)
-        held_out[generator.permutation(members)[:wanted]] = True
-    return np.where(held_out, "test", "train").tolist()

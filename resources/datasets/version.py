@@ -10,8 +10,8 @@ from resources.datasets.profiling import Profile
 from resources.datasets.remarks import Remark
 
 SHAPING = {
-    *("source", "label", "task", "image", "read", "split", "watch", "from_", "sql"),
-    *("transform", "predict"),
+    *("source", "label", "task", "image", "read", "split", "watch", "features", "weight"),
+    *("from_", "sql", "transform", "predict"),
 }
 """Parts of a declaration that shape the rows of a version, or what is learned from them."""
 
@@ -35,12 +35,16 @@ class DatasetVersion(Contract):
     train: list[str]
     test: list[str]
     """Parquet files of each split."""
+    validation: list[str] = []
+    """Those of the validation split; empty where none is declared."""
     features: list[str]
     """Columns of numbers and booleans."""
     columns: list[Column] = []
     """Columns that models may learn from; those of versions that were written without are the
     features."""
     label: str | None
+    weight: str | None = None
+    """Column that says how much a row counts in training."""
     classes: list[str]
     bytes: int
     profile: Profile
@@ -49,7 +53,8 @@ class DatasetVersion(Contract):
     task_reason: str = ""
     """Why it is this task: `declared`, or what the values of the label are like."""
     splits: dict[str, SplitContent] = {}
-    """By `train` and `test`; empty in versions that were written without."""
+    """By `train`, `test` and, where it is declared, `validation`; empty in versions that were
+    written without."""
     remarks: list[Remark] = []
     """What was left out or converted."""
     source: str = ""
@@ -58,6 +63,11 @@ class DatasetVersion(Contract):
     """`declaration_digest` of the declaration; empty in versions that were written without."""
     code_revision: str = ""
     """Revision of the code that read the rows."""
+
+    @property
+    def of_split(self) -> dict[str, list[str]]:
+        """Parquet files by the name of their split."""
+        return {"train": self.train, "test": self.test, "validation": self.validation}
 
     @property
     def rows(self) -> int:

@@ -69,7 +69,7 @@ def test_version_that_is_asked_for_must_fit_the_declaration_too(loop, flowers, d
     ("before", "after", "says"),
     [
         ("label: target", "label: petal_width__cm", "label target, and the declaration says label"),
-        ("seed: 1}", "seed: 2}", "other values for split, read, task, image or watch"),
+        ("seed: 1}", "seed: 2}", "other values for split, read, task"),
     ],
 )
 def test_other_label_or_split_is_refused_as_well(before, after, says, loop, declare):

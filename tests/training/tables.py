@@ -17,7 +17,7 @@ from resources.datasets.store import DatasetStore
 from resources.storage.object_store import ObjectStore
 from training.contract import DatasetFiles
 
-KEPT = {"name", "version", "train", "test", "features", "columns", "label", "classes", "task"}
+KEPT = set(DatasetFiles.model_fields)
 ROWS = 400
 
 
@@ -71,11 +71,11 @@ def sugar_price(sugar: np.ndarray, grape: np.ndarray, generator: np.random.Gener
     return 10 + 3 * grape + np.nan_to_num(sugar) + generator.normal(scale=0.2, size=len(grape))
 
 
-def files_of(table: pa.Table, label: str, folder: Path) -> DatasetFiles:
+def files_of(table: pa.Table, label: str, folder: Path, **declared: object) -> DatasetFiles:
     """A dataset version of the table."""
     store = DatasetStore(ObjectStore(str(folder / "objects"), folder / "cache"))
-    declared = Dataset(source="files:wine.csv", label=label)
-    version = store.write("cellar", "wine", declared, table)
+    dataset = Dataset.model_validate({"source": "files:wine.csv", "label": label, **declared})
+    version = store.write("cellar", "wine", dataset, table)
     return DatasetFiles(**version.model_dump(include=KEPT))
 
 

@@ -3,7 +3,9 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from sklearn.pipeline import Pipeline
 
 from engine.artefact import read_signature
 from engine.runtime.onnx_model import OnnxModel
@@ -11,6 +13,7 @@ from engine.runtime.request import RequestReader
 from resources.compute.contract import JobRefused
 from tests.training.tables import files_of, wine
 from training.contract import TrainingResult
+from training.tables import Progress
 
 
 @pytest.fixture
@@ -89,3 +92,45 @@ def test_more_iterations_add_to_those_of_the_checkpoint(trained, compute):
 
     assert second.resumed_from
     assert second.metrics["test_accuracy"] > 0.9
+
+
+def test_a_weight_says_how_much_a_row_counts(trained, tmp_path):
+    rows = np.arange(400)
+    table = pa.table(
+        {
+            "x": np.zeros(400),
+            "price": np.where(rows % 2, 1.0, 5.0),
+            "counts": np.where(rows % 2, 3, 1),
+        }
+    )
+    files = files_of(table, "price", tmp_path, task="regression", weight="counts")
+
+    result = trained(dataset=files, learner="linear")
+
+    # The answer is 2, the weighted mean, and the rows that it is measured on count once.
+    assert [c.name for c in result.signature.columns] == ["x"]
+    assert abs(result.metrics["test_rmse"] - np.sqrt((1 + 9) / 2)) < 0.2
+    assert result.metrics["baseline_rmse"] < 2.05
+
+
+def test_boosted_trees_end_where_validation_rows_get_no_better(trained, tmp_path):
+    generator = np.random.default_rng(0)
+    table = pa.table({"x": generator.random(600), "even": generator.integers(0, 2, 600)})
+    files = files_of(table, "even", tmp_path, split={"validation": 0.3})
+
+    result = trained(dataset=files, iterations=200, learning_rate=0.5, patience=2)
+
+    assert result.reports == 3
+    # Of noise nothing can be learned: what is kept is the model of the first report.
+    assert result.metrics["validation_log_loss"] < 1.2
+
+
+def test_the_best_model_is_kept_while_others_are_worse():
+    first, second, third = (Pipeline([("learner", n)]) for n in "abc")
+    progress = Progress().after(10, first, {"validation_log_loss": 0.5})
+    progress = progress.after(20, second, {"validation_log_loss": 0.6})
+
+    assert (progress.iteration, progress.worse) == (20, 1)
+    assert progress.best.steps == first.steps
+    assert progress.after(30, third, {"validation_log_loss": 0.4}).best.steps == third.steps
+    assert progress.after(30, third, {}) == progress._replace(iteration=30)

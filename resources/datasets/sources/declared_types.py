@@ -50,11 +50,9 @@ def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
     table, remarks = plain_as_declared(rows.table, read, source)
     remarks = [*rows.remarks, *remarks]
     _require_known(read, table.column_names, {r.subject for r in remarks}, source)
-    table = table.select(_kept(read, table.column_names, declared.label))
+    table = table.select([n for n in table.column_names if is_kept(declared, n)])
     wanted = [
-        remark
-        for remark in remarks
-        if remark.about == "file" or _kept(read, [remark.subject], declared.label)
+        remark for remark in remarks if remark.about == "file" or is_kept(declared, remark.subject)
     ]
     return replace(rows, table=table, remarks=tuple(wanted))
 
@@ -160,10 +158,12 @@ def _require_known(read: Reading, names: list[str], gone: set[str], source: str)
                 )
 
 
-def _kept(read: Reading, names: list[str], label: str | None) -> list[str]:
+def is_kept(declared: Dataset, name: str) -> bool:
+    """Whether the column is one of the declared columns."""
+    read = declared.read
     if read.keep:
-        return [n for n in names if n == label or _is_named(n, read.keep)]
-    return [n for n in names if not _is_named(n, read.drop)]
+        return name in declared.roles.values() or _is_named(name, read.keep)
+    return not _is_named(name, read.drop)
 
 
 def _is_named(name: str, patterns: list[str]) -> bool:

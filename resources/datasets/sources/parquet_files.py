@@ -1,6 +1,8 @@
 """Parquet files, each with its own schema."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -25,7 +27,9 @@ def read_parquet(
     """
     tables, remarks = [], []
     for file in files:
-        table, about = _without_index(_read(system, file), read.keep)
+        with opened(system, file) as parquet:
+            table = parquet.read()
+        table, about = without_index(table, read.keep)
         # Before files are joined: a declared type may be the one that holds the values of all.
         table, more = plain_as_declared(table, read, file.name)
         tables.append(FileTable(file.name, table))
@@ -34,20 +38,26 @@ def read_parquet(
     return table, [t.table.num_rows for t in tables], [*remarks, *more]
 
 
-def _read(system: Any, file: FoundFile) -> pa.Table:
+@contextmanager
+def opened(system: Any, file: FoundFile) -> Iterator[Any]:
+    """The file as a pyarrow.parquet.ParquetFile; what reading it raises becomes SourceUnreadable
+    or SourceUnreachable."""
     import pyarrow.parquet as pq
 
     try:
-        with answering(f"{file.name} cannot be read"):
-            if system is None:
-                return pq.ParquetFile(file.path).read()
-            with system.open_input_file(file.path) as opened:
-                return pq.ParquetFile(opened).read()
+        with ExitStack() as stack:
+            stack.enter_context(answering(f"{file.name} cannot be read"))
+            source = file.path
+            if system is not None:
+                source = stack.enter_context(system.open_input_file(file.path))
+            # Buffered ahead, all that was read would stay in memory until the end.
+            yield stack.enter_context(pq.ParquetFile(source, pre_buffer=False))
     except SourceUnreadable as error:
         raise SourceUnreadable(f"{error}; expected a whole file of its format") from error
 
 
-def _without_index(table: pa.Table, keep: list[str]) -> tuple[pa.Table, list[Remark]]:
+def without_index(table: pa.Table, keep: list[str]) -> tuple[pa.Table, list[Remark]]:
+    """The table without the numbers of rows that pandas keeps, and a remark on them."""
     remarks = []
     for name in [n for n in table.column_names if INDEX.match(n) and n not in keep]:
         reason = "the numbers of the rows, which pandas keeps, are no feature"

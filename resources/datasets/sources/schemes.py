@@ -1,6 +1,7 @@
 """The rows of any declared source, by the reader of its scheme."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from resources.datasets.sources.bundled import read_bundled
 from resources.datasets.sources.declared_types import as_declared, plain_as_declared, types_of
 from resources.datasets.sources.derived import Origins, read_derived
 from resources.datasets.sources.images import read_images
+from resources.datasets.sources.large import large_rows
 from resources.datasets.sources.listing import absolute, watched_files
 from resources.datasets.sources.queries import read_query
 from resources.datasets.sources.request_log import read_requests
@@ -20,6 +22,7 @@ from resources.datasets.sources.rows import SourceRows, SourceUnreadable
 from resources.datasets.sources.tables import read_files
 from resources.datasets.sources.text_columns import Place, TextColumn, remarks_on_text
 from resources.datasets.sources.union import FileTable, joined
+from resources.datasets.streams import RowStream
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 
@@ -32,6 +35,15 @@ class Sources:
     def __init__(self, objects: ObjectStore, request_logs: RequestLogs) -> None:
         self._objects, self._request_logs = objects, request_logs
 
+    def rows(
+        self, project: str, declared: Dataset, base: Path, origins: Origins = NO_ORIGINS
+    ) -> SourceRows | RowStream:
+        """The rows of the declared source: large ones as a stream, where their kind has one, and
+        others as `read` gives them. Raises SourceUnreadable or SourceUnreachable."""
+        with _explained(declared):
+            stream = large_rows(declared, base)
+        return self.read(project, declared, base, origins) if stream is None else stream
+
     def read(
         self, project: str, declared: Dataset, base: Path, origins: Origins = NO_ORIGINS
     ) -> SourceRows:
@@ -41,16 +53,9 @@ class Sources:
         Relative paths start at `base`; a dataset that is made from others has origins. Raises
         SourceUnreadable, or SourceUnreachable for a bucket that does not answer.
         """
-        try:
+        with _explained(declared):
             rows = as_declared(self._read_all(project, declared, base, origins), declared)
             require_distinct(rows.table.column_names)
-        except UnusableColumns as error:
-            raise SourceUnreadable(f"{declared.source:.80}: {error}") from error
-        except pa.ArrowException as error:
-            reason = str(error).split("\n", maxsplit=1)[0]
-            raise SourceUnreadable(
-                f"{declared.source:.80} cannot be read: {reason}; expected rows of plain types"
-            ) from error
         if not rows.table.num_columns:
             why = "; ".join(map(str, merged(rows.remarks)[:3])) or "none is kept"
             raise SourceUnreadable(f"{declared.source:.80} has no usable column: {why}")
@@ -82,6 +87,20 @@ class Sources:
             "requests": lambda: read_requests(f"{project}.{rest}", self._request_logs),
         }
         return readers[scheme]()
+
+
+@contextmanager
+def _explained(declared: Dataset) -> Iterator[None]:
+    """What readers raise, as SourceUnreadable that names the source."""
+    try:
+        yield
+    except UnusableColumns as error:
+        raise SourceUnreadable(f"{declared.source:.80}: {error}") from error
+    except pa.ArrowException as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise SourceUnreadable(
+            f"{declared.source:.80} cannot be read: {reason}; expected rows of plain types"
+        ) from error
 
 
 def _appended(rows: SourceRows, more: SourceRows, declared: Dataset) -> SourceRows:

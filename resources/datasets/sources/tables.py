@@ -44,7 +44,7 @@ def read_files(address: str, base: Path, read: Reading, label: str | None) -> So
         with _texts(files, read) as (texts, about):
             table, counts, remarks = _read_texts(kind, texts, read, label)
             remarks = [*about, *remarks]
-    table, more = _with_partitions(table, files.files, counts, label)
+    table, more = with_partitions(table, files.files, counts, label)
     return SourceRows(table, (*files.remarks(address), *remarks, *more))
 
 
@@ -101,7 +101,7 @@ def _fetched(system: Any, file: FoundFile, target: Path) -> Path:
     return target
 
 
-def _with_partitions(
+def with_partitions(
     table: pa.Table, files: list[FoundFile], counts: list[int], label: str | None
 ) -> tuple[pa.Table, list[Remark]]:
     """The table with a column for every `key=value` folder that the files lie in."""

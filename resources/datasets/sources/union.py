@@ -30,7 +30,7 @@ def joined(tables: list[FileTable]) -> tuple[pa.Table, list[Remark]]:
         columns = []
         for name, kind in kinds.items():
             if name in file.table.column_names:
-                columns.append(_cast(file, name, kind))
+                columns.append(cast_column(file, name, kind))
             else:
                 columns.append(pa.chunked_array([pa.nulls(file.table.num_rows, kind)]))
                 remarks.append(_absent(file, name, owner[name]))
@@ -77,7 +77,8 @@ def _holding_both(
         ) from error
 
 
-def _cast(file: FileTable, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+def cast_column(file: FileTable, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    """The column of the file in the type. Raises SourceUnreadable."""
     try:
         return file.table.column(name).cast(kind)
     except pa.ArrowException as error:

@@ -13,14 +13,12 @@ from deltalake import DeltaTable
 from engine.rows import read_rows
 from projects.schema import Dataset, Split
 from resources.datasets.columns import UnusableColumns
+from resources.datasets.content import content_hash
 from resources.datasets.remarks import Remark
 from resources.datasets.sources import SourceRows
-from resources.datasets.store import (
-    DatasetStore,
-    content_hash,
-    declaration_digest,
-    split_of,
-)
+from resources.datasets.splits import as_names
+from resources.datasets.splits import split_of as codes_of
+from resources.datasets.store import DatasetStore, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 from tests import buckets
 
@@ -46,6 +44,11 @@ def files_of(folder):
     """Every file with its inode and time of change."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted((str(path), path.stat().st_ino, path.stat().st_mtime_ns) for path in files)
+
+
+def split_of(*arguments, **named):
+    """Name of every row's split."""
+    return as_names(codes_of(*arguments, **named)).to_pylist()
 
 
 def garbage_under_nulls(value):
@@ -338,6 +341,9 @@ def test_declaration_that_returns_finds_its_record_again(store):
         ({"task": "classification"}, True),
         ({"split": Split(seed=9)}, True),
         ({"read": {"nulls": ["?"]}}, True),
+        ({"features": ["wing"]}, True),
+        ({"weight": "wing"}, True),
+        ({"split": Split(test=0.25, seed=3, group="wing")}, True),
         ({"image": {"height": 2, "width": 2}}, True),
         ({"watch": "incoming"}, True),
         ({"expect": {"rows": {"at_least": 5}}}, False),

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from resources.datasets.profiling import Profile, profile_of
+from resources.datasets.profiling import Profile, profile_of, profile_of_parts
 
 
 def test_profile_counts_nulls_range_mean_and_classes():
@@ -99,3 +99,23 @@ def test_profile_that_was_written_without_groups_is_readable():
     old = '{"rows": 1, "columns": [{"name": "a", "type": "double", "nulls": 0, "low": 1.0}]}'
 
     assert Profile.model_validate_json(old).column("a").low == 1.0
+
+
+def test_profile_of_portions_is_that_of_the_whole():
+    values = np.arange(1_000, dtype=np.float64)
+    values[::7] = np.nan
+    values[5] = np.inf
+    columns = {"x": values, "none": pa.nulls(1_000, pa.float64()), "word": ["a"] * 1_000}
+    table = pa.table({**columns, **{f"pixel_{i}": values + i for i in range(20)}})
+
+    whole = profile_of(table)
+    parts = [profile_of(table.slice(start, 300)) for start in range(0, 1_000, 300)]
+    merged = profile_of_parts(parts)
+
+    assert merged.model_dump(exclude={"columns", "groups"}) == whole.model_dump(
+        exclude={"columns", "groups"}
+    )
+    for name, expected in whole.every().items():
+        found = merged.column(name)
+        assert found.model_copy(update={"mean": None}) == expected.model_copy(update={"mean": None})
+        assert found.mean == pytest.approx(expected.mean)

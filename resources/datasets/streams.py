@@ -1,0 +1,67 @@
+"""Rows that can be read again and again in portions, so that no more than a few are in memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from resources.datasets.remarks import Remark
+
+ROWS_OF_PORTION = 262_144
+
+
+class RowStream(Protocol):
+    """The rows of a source in plain types, each time in the same order."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        ...
+
+    @property
+    def bookkeeping(self) -> frozenset[str]:
+        """Columns that say where a row comes from; never features."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """What is left out or converted; whole after all columns of all rows were read."""
+        ...
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows from the first on, of the columns or of all, a portion at a time. Raises
+        SourceUnreadable or SourceUnreachable."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableStream:
+    """The rows of a table in memory, in one portion."""
+
+    table: pa.Table
+    remarks: Sequence[Remark] = ()
+    bookkeeping: frozenset[str] = frozenset()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return self.table.schema
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The table, or the columns of it."""
+        yield self.table if columns is None else self.table.select(columns)
+
+
+def portions(tables: Iterator[pa.Table], size_bytes: int) -> Iterator[pa.Table]:
+    """The rows of the tables in portions of about the size, none of them larger than twice."""
+    held: list[pa.Table] = []
+    for table in tables:
+        rows = max(1, int(table.num_rows * size_bytes / max(1, table.nbytes)))
+        for start in range(0, table.num_rows, rows):
+            held.append(table.slice(start, rows))
+            if sum(each.nbytes for each in held) >= size_bytes:
+                yield pa.concat_tables(held)
+                held = []
+    if held:
+        yield pa.concat_tables(held)

@@ -1,0 +1,41 @@
+"""Rows of a dataset are handed over in batches."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.training.tables import files_of
+from training import data
+from training.data import batches
+
+ROWS = 4_000
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "SHUFFLED", 500)
+    table = pa.table({"x": np.arange(ROWS), "w": np.ones(ROWS), "price": np.arange(ROWS) * 0.5})
+    declared = {"weight": "w", "split": {"validation": 0.25}}
+    return files_of(table, "price", tmp_path, **declared).model_dump()
+
+
+def values(parts):
+    return [value for part in parts for value in part.column("x").to_pylist()]
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_every_row_of_the_split_comes_once(split, seed, dataset):
+    parts = list(batches(dataset, split, 100, seed))
+
+    assert len(set(values(parts))) == len(values(parts)) == {"train": 2_000}.get(split, 1_000)
+    assert max(part.num_rows for part in parts) <= 100
+    assert parts[0].schema.names == ["x", "price", "w"]
+
+
+def test_seed_decides_the_order(dataset):
+    one, same, other = (values(batches(dataset, "train", 64, seed)) for seed in (1, 1, 2))
+
+    assert one == same
+    assert one != other
+    assert sorted(one) == sorted(other)
