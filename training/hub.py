@@ -1,23 +1,27 @@
-"""Fine-tuning of image classifiers from the Hugging Face hub, or from a folder laid out like it.
+"""Fine-tuning of image classifiers from the Hugging Face hub, or from a folder or bucket laid out
+like it.
 
 Shapes: B batch, F features (pixels of a square grey image), C classes.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from engine.protocol import Refused
 from training import vision
+from training.finished.places import fetched
 
 
 class Hyperparameters(vision.Hyperparameters):
     """What may be declared for `train`."""
 
     pretrained: str
-    """A model of the hub, or a folder."""
+    """A model of the hub, a folder, or `s3://BUCKET/FOLDER`."""
     revision: str | None = None
     """The model's commit."""
 
@@ -61,8 +65,26 @@ def train(config: dict[str, Any]) -> None:
     Hyperparameters: the fields of `Hyperparameters`.
     """
     settings = Hyperparameters.model_validate(config)
-    build = partial(Pretrained, name=settings.pretrained, revision=settings.revision)
-    vision.learn(config, build)
+    name = settings.pretrained
+    if name.startswith("s3://"):
+        # In the working directory, which is the job's own.
+        name = str(fetched(name, Path("pretrained").absolute()))
+    _require_image_classifier(settings.pretrained, name, settings.revision)
+    vision.learn(config, partial(Pretrained, name=name, revision=settings.revision))
+
+
+def _require_image_classifier(shown: str, name: str, revision: str | None) -> None:
+    """Return when the model can classify images. Raises Refused."""
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    known = AutoModelForImageClassification._model_mapping
+    if type(config) not in known:
+        made_for = ", ".join(config.architectures or ["unknown"])
+        raise Refused(
+            f"{shown} is a {config.model_type} ({made_for}), expected a model that classifies "
+            "images, such as a vit, resnet or convnext"
+        )
 
 
 def _size(config: Any) -> tuple[int, int]:

@@ -16,24 +16,16 @@ import ray.train
 import skops.io
 from pydantic import BaseModel, Field
 from ray.train import Checkpoint
-from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import (
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from engine.artefact import NOTES, ONNX
 from engine.protocol import Refused
 from engine.task_metrics import metrics_of
 from training.scikit_learn_onnx import as_onnx, require_agreement
+from training.table_learners import LEARNERS
 from training.table_rows import Examples, Rows, Table
 
 STATE = "state.skops"
@@ -53,19 +45,21 @@ WORD = r"[^\s.,!?;:()'\"-]+"
 class Hyperparameters(BaseModel):
     """What may be declared for `train`."""
 
-    learner: Literal["boosted_trees", "forest", "linear"] = "boosted_trees"
+    learner: Literal["boosted_trees", "forest", "linear", "network"] = "boosted_trees"
     """`boosted_trees`: histogram gradient boosting (Ke et al. 2017); `forest`: a random forest
-    (Breiman 2001); `linear`: logistic or ridge regression."""
+    (Breiman 2001); `linear`: logistic or ridge regression; `network`: a multilayer perceptron."""
     iterations: int = Field(default=100, ge=1, le=100_000)
-    """Trees, or rounds of trees; steps of the solver for `linear`."""
-    learning_rate: float = Field(default=0.1, gt=0, le=1)
-    """Of boosted trees."""
+    """Trees, or rounds of trees; steps of the solver for `linear`, epochs for `network`."""
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Of boosted trees (0.1 by default) and of networks (0.001)."""
+    layers: list[int] = [64, 64]
+    """Widths of the hidden layers of a network."""
     depth: int | None = Field(default=None, ge=1, le=64)
     """Greatest depth of a tree; by default a boosted tree has at most 31 leaves."""
     fewest_rows: int = Field(default=5, ge=1)
     """Rows that a leaf has at least."""
     regularisation: float = Field(default=1.0, ge=0)
-    """L2 penalty of boosted trees and of linear models."""
+    """L2 penalty of boosted trees and of linear models; of a network in ten thousandths."""
     balanced: bool = False
     """Whether every class weighs the same, however many rows it has."""
     words: int = Field(default=1000, ge=1, le=100_000)
@@ -74,27 +68,32 @@ class Hyperparameters(BaseModel):
     """Rows that a category has at least; rarer ones share one feature."""
     patience: int = Field(default=3, ge=1)
     """Reports without a smaller loss on the validation rows of the dataset, after which boosted
-    trees end; there are ten reports at most."""
+    trees and networks end; there are ten reports at most."""
 
 
 def train(config: dict[str, Any]) -> None:
     """Learn from a table; reports loss and score on rows that are not learned from ten times.
 
-    These are the validation rows of the dataset, or else set-aside training rows. Boosted trees
-    end, and fall back to their best, where the loss on validation rows no longer gets smaller.
+    These are the validation rows of the dataset, or else set-aside training rows. Boosted trees and
+    networks end, and fall back to their best, where the loss on validation rows no longer gets
+    smaller.
     Hyperparameters: the fields of `Hyperparameters`. A resumed job adds to the trees that the
     checkpoint has. Raises ValueError where a column cannot be learned from.
     """
     settings = Hyperparameters.model_validate(config)
+    learner = LEARNERS[settings.learner]
     table = Table(config["dataset"])
     learned, checked, stops = _examples(table, settings, config["seed"])
     model, progress = _restored()
     if model is None:
         steps = feature_steps(table, settings)
-        model = Pipeline([("features", steps), ("learner", _learner(table, settings, config))])
+        estimator = learner.build(settings, bool(table.classes), config["seed"])
+        model = Pipeline([("features", steps), ("learner", estimator)])
     seen = _features(model, learned.rows)
+    weights = learner.weights(settings, learned.targets, learned.weights)
     for upto in _rounds(settings, progress.iteration):
-        _fit_on(model["learner"], seen, learned, settings, upto)
+        done = progress.iteration
+        learner.fit(model["learner"], seen, learned.targets, weights, done, upto)
         metrics = _measured(table, model, checked)
         progress = progress.after(upto, model, metrics if stops else {})
         is_last = upto == settings.iterations or progress.worse >= settings.patience
@@ -132,20 +131,14 @@ def _examples(
     """Rows to learn from, rows that are only measured, and whether these may end the training."""
     every = table.rows("train")
     if table.dataset.get("validation"):
-        return every, table.rows("validation"), settings.learner == "boosted_trees"
+        return every, table.rows("validation"), LEARNERS[settings.learner].may_stop
     learned, checked = _divided(len(every.targets), seed)
     return every.take(learned), every.take(checked) if len(checked) else None, False
 
 
 def feature_steps(table: Table, settings: Hyperparameters) -> ColumnTransformer:
     """What is done to the columns before the learner sees them."""
-    # Trees need no scale, and boosted ones learn which way a missing number goes.
-    numbers: Any = "passthrough"
-    if settings.learner == "forest":
-        numbers = SimpleImputer(strategy="median", keep_empty_features=True)
-    elif settings.learner == "linear":
-        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
-        numbers = make_pipeline(imputer, StandardScaler())
+    numbers = LEARNERS[settings.learner].numbers()
     first, second = len(table.numbers), len(table.numbers) + len(table.categories)
     steps: list[tuple[str, Any, Any]] = []
     if table.numbers:
@@ -164,36 +157,9 @@ def feature_steps(table: Table, settings: Hyperparameters) -> ColumnTransformer:
     return ColumnTransformer(steps, sparse_threshold=0)
 
 
-def _learner(table: Table, settings: Hyperparameters, config: dict[str, Any]) -> BaseEstimator:
-    seed, is_class = config["seed"], bool(table.classes)
-    weight: dict[str, Any] = {"class_weight": "balanced"} if settings.balanced and is_class else {}
-    if settings.learner == "linear":
-        if is_class:
-            # Its C divides the penalty that the setting is.
-            penalty = 1 / max(settings.regularisation, 1e-12)
-            return LogisticRegression(C=penalty, max_iter=settings.iterations, **weight)
-        return Ridge(alpha=settings.regularisation)
-    trees: dict[str, Any] = {
-        "max_depth": settings.depth,
-        "min_samples_leaf": settings.fewest_rows,
-        "random_state": seed % 2**32,
-        "warm_start": True,
-        **weight,
-    }
-    if settings.learner == "forest":
-        return (RandomForestClassifier if is_class else RandomForestRegressor)(**trees)
-    boosting: Any = HistGradientBoostingClassifier if is_class else HistGradientBoostingRegressor
-    return boosting(
-        learning_rate=settings.learning_rate,
-        l2_regularization=settings.regularisation,
-        early_stopping=False,
-        **trees,
-    )
-
-
 def _rounds(settings: Hyperparameters, done: int) -> list[int]:
     """Iterations after which is reported, from what is done on."""
-    if settings.learner == "linear":
+    if not LEARNERS[settings.learner].is_gradual:
         return [settings.iterations]
     step = max(1, -(-settings.iterations // REPORTS))
     marks = sorted({*range(step, settings.iterations, step), settings.iterations})
@@ -205,17 +171,6 @@ def _features(model: Pipeline, rows: Rows) -> Any:
     """What the learner sees of the rows; the feature steps are learned once."""
     steps, frame = model["features"], rows.frame()
     return steps.transform(frame) if hasattr(steps, "transformers_") else steps.fit_transform(frame)
-
-
-def _fit_on(
-    learner: Any, seen: Any, learned: Examples, settings: Hyperparameters, upto: int
-) -> None:
-    """Learn up to that many iterations."""
-    if settings.learner == "boosted_trees":
-        learner.set_params(max_iter=upto)
-    elif settings.learner == "forest":
-        learner.set_params(n_estimators=upto)
-    learner.fit(seen, learned.targets, sample_weight=learned.weights)
 
 
 def _divided(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

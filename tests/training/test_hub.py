@@ -5,13 +5,16 @@ import onnxruntime
 import pytest
 
 from engine.model_hub import HubUnavailable, NoSuchModel, resolve
+from engine.protocol import Refused
 from projects.schema import Dataset
 from resources.datasets.sources import Sources
 from resources.datasets.store import DatasetStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
+from tests import buckets
 from tests.model_hub import serving_hub
 from training.contract import DatasetFiles, TrainingResult
+from training.hub import train
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -65,6 +68,34 @@ def test_a_pretrained_classifier_learns_other_classes_and_is_exported(
     session = onnxruntime.InferenceSession(result.artefact / "model.onnx")
     rows = np.zeros((5, 64), np.float32)
     assert session.run(None, {session.get_inputs()[0].name: rows})[0].shape == (5, 10)
+
+
+def test_a_pretrained_classifier_of_a_bucket_is_brought(monkeypatch, pretrained, digits, tmp_path):
+    bucket = buckets.make_bucket(monkeypatch)
+    for file in pretrained.iterdir():
+        buckets.put(f"models/vit/{file.name}", file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    learned = []
+    monkeypatch.setattr("training.vision.learn", lambda config, build: learned.append(build))
+
+    train({"pretrained": f"{bucket}/models/vit", "epochs": 1, "seed": 0})
+
+    (build,) = learned
+    assert build(64, 10, 0.0, 16.0).size == (16, 16)
+
+
+def test_a_model_of_another_task_is_named(tmp_path):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "bert")
+
+    with pytest.raises(
+        Refused, match=r"is a bert \(BertForSequenceClassification\), expected a mod"
+    ):
+        train({"pretrained": str(tmp_path / "bert"), "epochs": 1, "seed": 0})
 
 
 @pytest.fixture

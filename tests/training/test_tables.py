@@ -13,7 +13,11 @@ from engine.runtime.request import RequestReader
 from resources.compute.contract import JobRefused
 from tests.training.tables import files_of, wine
 from training.contract import TrainingResult
-from training.tables import Progress
+from training.table_learners import LEARNERS, Network
+from training.tables import Hyperparameters, Progress
+
+ITERATIONS = {"linear": 200, "network": 60}
+"""Of learners that need others than the shipped trees."""
 
 
 @pytest.fixture
@@ -33,9 +37,9 @@ def trained(compute, spec_of, tmp_path):
     return train
 
 
-@pytest.mark.parametrize("learner", ["boosted_trees", "forest", "linear"])
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_a_table_with_text_and_missing_values_is_learned(trained, learner):
-    result = trained(learner=learner, iterations=200 if learner == "linear" else 20)
+    result = trained(learner=learner, iterations=ITERATIONS.get(learner, 20))
 
     assert result.metrics["test_accuracy"] > 0.9 > result.metrics["baseline_accuracy"]
     assert result.signature.probabilities
@@ -49,9 +53,9 @@ def test_a_table_with_text_and_missing_values_is_learned(trained, learner):
     }
 
 
-@pytest.mark.parametrize("learner", ["boosted_trees", "forest", "linear"])
+@pytest.mark.parametrize("learner", LEARNERS)
 def test_a_number_is_learned(trained, learner):
-    result = trained("price", learner=learner)
+    result = trained("price", learner=learner, iterations=ITERATIONS.get(learner, 20))
 
     assert result.metrics["test_rmse"] < result.metrics["baseline_rmse"] / 2
     assert "residuals.png" in {picture.name for picture in result.pictures}
@@ -134,3 +138,29 @@ def test_the_best_model_is_kept_while_others_are_worse():
     assert progress.best.steps == first.steps
     assert progress.after(30, third, {"validation_log_loss": 0.4}).best.steps == third.steps
     assert progress.after(30, third, {}) == progress._replace(iteration=30)
+
+
+def test_a_network_goes_on_where_it_was_with_values_of_any_scale():
+    settings = Hyperparameters(layers=[16], learning_rate=0.01)
+    rows = np.random.default_rng(0).normal(size=(400, 3))
+    values = 5_000 + 300 * rows @ np.array([1.0, -2.0, 0.5])
+    learner, network = Network(), Network().build(settings, is_class=False, seed=0)
+
+    losses = []
+    for done in range(0, 90, 30):
+        learner.fit(network, rows, values, None, done, done + 30)
+        losses.append(float(np.abs(network.predict(rows) - values).mean()))
+
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 60
+
+
+def test_balanced_rows_of_a_network_multiply_the_weights_of_the_dataset():
+    targets, settings = np.array([0, 0, 0, 1]), Hyperparameters(balanced=True)
+
+    plain = Network().weights(settings, targets, None)
+    weighted = Network().weights(settings, targets, np.array([2.0, 1, 1, 1]))
+
+    assert plain.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert weighted.tolist() == pytest.approx([4 / 3, 2 / 3, 2 / 3, 2])
+    assert Network().weights(Hyperparameters(), targets, None) is None

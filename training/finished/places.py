@@ -24,7 +24,7 @@ def fetched(address: str, folder: Path) -> Path:
     """
     for beginning, fetch in FETCHERS.items():
         if address.startswith(beginning):
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             return fetch(address.removeprefix(beginning), folder)
     place = Path(address)
     if not place.exists():
