@@ -14,6 +14,7 @@ from assets.upstream import driver_of, job_identity
 from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Criterion, Simulation
 from resources.compute.contract import Compute
+from resources.compute.requirements import Requirements
 from resources.datasets.store import DatasetStore
 from resources.storage.evidence import EvidenceStore, KeptEvidence
 from resources.storage.object_store import ObjectStore
@@ -85,7 +86,8 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 log.progress,
                 log.output,
                 declared.stall_timeout_s,
-                driver=driver_of(context),
+                Requirements.of_simulation(declared),
+                driver_of(context),
             )
             assert result.evidence and result.results  # a result without failure has both
             results_key = f"simulations/{project.name}/{name}/{result.results_digest}.parquet"
@@ -152,6 +154,7 @@ def _spec(
         rows=rows,
         label=label,
         python_path=[str(project.file.parent), str(CHECKOUT)],
+        env_vars=declared.placement.env_vars,
     )
 
 

@@ -59,6 +59,16 @@ class Placement(Declared):
     """Kueue WorkloadPriorityClass: who goes first, and who may be pre-empted."""
 
 
+class SimulationResources(Declared):
+    """What the process of one run of a suite asks for."""
+
+    cpus: int = Field(default=1, ge=1, le=512)
+    gpus: int = Field(default=0, ge=0, le=16)
+    gpu_kind: GpuKind | None = None
+    """Kind of the GPUs, such as `A100`; any kind by default."""
+    memory: Memory = "2Gi"
+
+
 class ServiceResources(Declared):
     """What each replica of a service asks for on a cluster."""
 

@@ -20,7 +20,12 @@ from projects.declared import Declared, Name
 from projects.finished_model import FINISHED, Address
 from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.nearest import hint
-from projects.placement import Placement, Resources, ServiceResources
+from projects.placement import (
+    Placement,
+    Resources,
+    ServiceResources,
+    SimulationResources,
+)
 
 __all__ = [
     "Automation",
@@ -107,6 +112,8 @@ class Simulation(Declared):
     """The suite, or the path of its file relative to the project file or to the checkout."""
     gate: dict[str, Criterion] = {}
     """Criterion by metric; a simulation without a gate only measures."""
+    resources: SimulationResources = SimulationResources()
+    placement: Placement = Placement()
     timeout_s: float = Field(default=21_600, gt=0)
     """Longest time that one run of the suite may take."""
     stall_timeout_s: float = Field(default=1_800, gt=0)

@@ -22,6 +22,8 @@ class SimulationSpec(JobSpec):
     label: str | None = None
     python_path: list[str] = []
     """Folders that hold the code a suite names, besides the environment."""
+    env_vars: dict[str, str] = {}
+    """Variables of the process."""
 
 
 class SimulationResult(JobResult):

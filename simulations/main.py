@@ -3,6 +3,7 @@
 Reads a SimulationSpec, runs its suite against the artefact, and writes a SimulationResult.
 """
 
+import os
 import sys
 import time
 
@@ -27,6 +28,7 @@ def work(spec: SimulationSpec) -> SimulationResult:
     """
     lease.hold(spec.workdir)
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
+    os.environ.update(spec.env_vars)
     return simulate(spec)
 
 

@@ -130,7 +130,7 @@ def is_allowed_place(place: str, gateway: GatewaySettings) -> bool:
 
 def _placements(project: Project, gateway: GatewaySettings) -> Iterator[FieldError]:
     """An image is code, and so are variables such as LD_PRELOAD and PYTHONPATH."""
-    for family in ("models", "services"):
+    for family in ("models", "simulations", "services"):
         for name, part in getattr(project, family).items():
             image, field = part.placement.image, f"{family}.{name}.placement"
             if image is not None and not is_allowed_image(image, gateway):

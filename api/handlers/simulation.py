@@ -17,6 +17,7 @@ from assets.keys import asset_key, op_name
 from jobs.project_jobs import job_name
 from projects.loading import LoadedProject
 from projects.schema import Simulation
+from resources.compute.requirements import Requirements
 from resources.gate import judgements, may_serve
 from resources.revision import revision
 from resources.tracking.registry import RegisteredVersion, registered_name
@@ -79,6 +80,8 @@ def start(call: Call, request: ops.StartSimulation) -> Job:
 def start_order(call: Call, request: ops.StartSimulation) -> Order:
     """The order to run the simulation against one model version."""
     project, name, declared = call.platform.projects.simulation(call.principal, request.id)
+    if lack := call.platform.compute.lack_of(Requirements.of_simulation(declared)):
+        raise Problem("capacity", lack)
     versions = _versions(call, project, declared.model)
     chosen = [v for v in versions if request.model_version in (None, v.version)]
     if not chosen:
@@ -108,6 +111,7 @@ def start_order(call: Call, request: ops.StartSimulation) -> Order:
         "simulate",
         name,
         spec,
+        gpus=declared.resources.gpus,
         expected=forecasted,
         max_seconds=request.max_seconds,
     )

@@ -167,7 +167,7 @@ START = Operation(
     permission=Permission("simulation", "execute"),
     status=202,
     cost="compute",
-    problems=("not-found", "conflict", "budget-exceeded"),
+    problems=("not-found", "conflict", "budget-exceeded", "capacity"),
 )
 DELETE = Operation(
     name="simulate.delete",

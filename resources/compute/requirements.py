@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from projects.placement import Placement
-from projects.schema import Model, Service
+from projects.schema import Model, Service, Simulation
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,18 @@ class Requirements:
             cpus_per_worker=resources.cpus,
             memory=resources.memory,
             **_placed(service.placement),
+        )
+
+    @classmethod
+    def of_simulation(cls, simulation: Simulation) -> "Requirements":
+        """What one run of the declared suite needs."""
+        resources = simulation.resources
+        return cls(
+            cpus_per_worker=resources.cpus,
+            gpus_per_worker=resources.gpus,
+            gpu_kind=resources.gpu_kind,
+            memory=resources.memory,
+            **_placed(simulation.placement),
         )
 
 

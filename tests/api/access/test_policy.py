@@ -79,3 +79,19 @@ def test_a_variable_that_changes_what_code_runs_is_refused(variable):
 
 def test_a_variable_of_how_fast_code_runs_may_be_named():
     refuse_what_requests_may_not(project(env_vars={"OMP_NUM_THREADS": "2"}), GatewaySettings())
+
+
+def test_an_image_of_a_simulation_is_held_to_the_same_places():
+    declared = {
+        "project": "p",
+        "owner": "team:a",
+        "models": {"m": {"trainer": "training.vision:train"}},
+        "simulations": {
+            "s": {"model": "m", "suite": {"kind": "held_out"}, "placement": {"image": "evil:1"}}
+        },
+    }
+
+    with pytest.raises(Problem) as refused:
+        refuse_what_requests_may_not(Project.model_validate(declared), GatewaySettings())
+
+    assert refused.value.errors[0].field == "simulations.s.placement.image"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from projects.schema import Simulation
 from resources.compute.capacity import Capacity
 from resources.compute.requirements import Requirements
 
@@ -33,3 +34,23 @@ def test_a_machine_names_what_it_lacks(gpus, requirements, lack):
     said = Capacity(gpus, 16 * GIB).lack_of(requirements)
     assert lack in said
     assert bool(lack) == bool(said)
+
+
+def test_a_simulation_says_what_one_run_of_it_needs():
+    declared = Simulation.model_validate(
+        {
+            "model": "m",
+            "suite": "s.yaml",
+            "resources": {"cpus": 3, "gpus": 1, "gpu_kind": "A100", "memory": "8Gi"},
+            "placement": {"queue": "night", "env_vars": {"OMP_NUM_THREADS": "3"}},
+        }
+    )
+
+    assert Requirements.of_simulation(declared) == Requirements(
+        cpus_per_worker=3,
+        gpus_per_worker=1,
+        gpu_kind="A100",
+        memory="8Gi",
+        queue="night",
+        env_vars={"OMP_NUM_THREADS": "3"},
+    )
