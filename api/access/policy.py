@@ -21,6 +21,9 @@ from projects.suite_kinds import read_suite
 
 HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
 """Beginnings of variables that change how fast code runs, and not what code."""
+PLACES = {FINISHED: ("model",), "training.hub:train": ("pretrained",)}
+"""Hyperparameters of shipped trainers that may name files; others are for their own packages, which
+an operator has allowed, to judge."""
 SHIPPED_SUITES = "simulations/suites"
 CODE = r"(?!hf:)[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*"
 """What trainers may import: `module:name`; `hf:NAME` is a model of a hub."""
@@ -63,12 +66,7 @@ def hyperparameter_errors(
     """Code and files that hyperparameters name, such as an environment `module:make` or a
     pretrained model's folder, and a request may not."""
     for name, value in values.items():
-        is_model = trainer == FINISHED and name == "model"
-        if (
-            isinstance(value, str)
-            and is_place(value, is_model)
-            and not is_allowed_place(value, gateway)
-        ):
+        if is_place(trainer, name, value) and not is_allowed_place(value, gateway):
             allowed = ", ".join(gateway.allowed_roots)
             message = f"got {value!r}, expected an absolute place below: {allowed}"
             yield FieldError(field=f"{field}.{name}", message=message)
@@ -79,11 +77,14 @@ def hyperparameter_errors(
             yield FieldError(field=f"{field}.{name}", message=message)
 
 
-def is_place(value: str, may_be_relative: bool) -> bool:
-    """Whether the hyperparameter names a file, a folder or a bucket of the server's."""
-    if may_be_relative:
+def is_place(trainer: str, name: str, value: Any) -> bool:
+    """Whether a shipped trainer reads the hyperparameter as a file, a folder or a bucket."""
+    if not isinstance(value, str) or name not in PLACES.get(trainer, ()):
+        return False
+    if trainer == FINISHED:
         return value.startswith("s3://") or not value.startswith(ELSEWHERE)
-    return value.startswith(("s3://", "file:")) or Path(value).is_absolute()
+    # Other names are those of a hub.
+    return value.startswith(("s3://", ".", "~")) or Path(value).is_absolute()
 
 
 def is_allowed_code(function: str, gateway: GatewaySettings) -> bool:

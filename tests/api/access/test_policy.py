@@ -29,6 +29,10 @@ def project(**placement):
             {"trainer": "training.hub:train", "hyperparameters": {"pretrained": "/etc"}},
             "pretrained",
         ),
+        (
+            {"trainer": "training.hub:train", "hyperparameters": {"pretrained": "./../x"}},
+            "pretrained",
+        ),
     ],
 )
 def test_a_model_in_a_place_that_is_not_allowed_is_refused(model, field):
