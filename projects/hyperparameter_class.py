@@ -5,9 +5,11 @@ A dataclass, NamedTuple, TypedDict or pydantic model is read alike: fields, thei
 """
 
 import ast
+import contextlib
 import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import pydantic
@@ -108,9 +110,9 @@ def _attributes(written: Written, depth: int = 0) -> tuple[dict[str, Any], bool]
         more, more_open = _attributes(known, depth + 1)
         attributes.update(more)
         is_open = is_open or more_open
-    for line in written.code.body:
+    for line, after in zip_longest(written.code.body, written.code.body[1:]):
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-            _add_attribute(attributes, line.target.id, line)
+            _add_attribute(attributes, line.target.id, line, _text_of(after))
         elif isinstance(line, ast.Assign) and _name(line.targets[0]) == "model_config":
             keywords = line.value.keywords if isinstance(line.value, ast.Call) else []
             is_open = is_open or any(k.arg == "extra" and _is_open(k) for k in keywords)
@@ -121,7 +123,16 @@ def _is_open(keyword: ast.keyword) -> bool:
     return not (isinstance(keyword.value, ast.Constant) and keyword.value.value == "forbid")
 
 
-def _add_attribute(attributes: dict[str, Any], name: str, line: ast.AnnAssign) -> None:
+def _text_of(line: ast.stmt | None) -> str | None:
+    """The text that follows an attribute and says what it means."""
+    value = line.value if isinstance(line, ast.Expr) else None
+    is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+    return value.value if is_text else None  # type: ignore[union-attr]
+
+
+def _add_attribute(
+    attributes: dict[str, Any], name: str, line: ast.AnnAssign, text: str | None
+) -> None:
     annotation = line.annotation
     outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
     if _name(outer) == "ClassVar" or name.startswith("_"):
@@ -130,32 +141,38 @@ def _add_attribute(attributes: dict[str, Any], name: str, line: ast.AnnAssign) -
         kind = _type(annotation)
     except _Unknown:
         kind = Any
-    attributes[name] = _Attribute(kind, _default(line.value))
+    attributes[name] = _Attribute(kind, _default(line.value, text))
 
 
-def _default(value: ast.expr | None) -> Any:
-    """`...` for a field that must be given, as pydantic has it."""
+def _default(value: ast.expr | None, text: str | None) -> Any:
+    """`...` as the default of a field that must be given, as pydantic has it."""
     if value is None:
-        return ...
+        return Field(..., description=text)
     if isinstance(value, ast.Call) and _name(value.func) in ("Field", "field"):
-        try:
-            return _field(value)
-        except _Unknown:
-            return None
-    # Only that there is one matters, so it need not be understood.
-    return None
+        with contextlib.suppress(_Unknown):
+            return _field(value, text)
+    return Field(default=_known(value), description=text)
 
 
-def _field(call: ast.Call) -> Any:
-    named: dict[str, Any] = {}
-    has_default = bool(call.args) and not _is_ellipsis(call.args[0])
+def _known(value: ast.expr) -> Any:
+    """The default, or None where only running it would tell: that there is one matters."""
+    try:
+        return _literal(value)
+    except _Unknown:
+        return None
+
+
+def _field(call: ast.Call, text: str | None = None) -> Any:
+    named: dict[str, Any] = {"description": text}
+    default = _known(call.args[0]) if call.args and not _is_ellipsis(call.args[0]) else ...
     for keyword in call.keywords:
         if keyword.arg in ("default", "default_factory"):
-            has_default = has_default or not _is_ellipsis(keyword.value)
+            if not _is_ellipsis(keyword.value):
+                default = _known(keyword.value)
         elif keyword.arg is not None:
             named[keyword.arg] = _literal(keyword.value)
     try:
-        return Field(default=None if has_default else ..., **named)
+        return Field(default=default, **named)
     except TypeError as error:
         raise _Unknown from error
 

@@ -47,15 +47,25 @@ class Hyperparameters(BaseModel):
     arguments: dict[str, Any] = {}
     """Keyword arguments of the environment."""
     iterations: int = Field(ge=1)
+    """Updates of the policy, each after samples of its own."""
     environments: int = Field(default=8, ge=1)
+    """Copies of the environment that are stepped together."""
     steps_per_iteration: int = Field(default=500, ge=1)
+    """Steps of each copy in an iteration."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """Of Adam."""
     discount: float = Field(default=0.99, ge=0, le=1)
+    """Worth of a reward one step later."""
     gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    """Weight of later errors in an advantage (Schulman et al. 2016, arXiv:1506.02438)."""
     clip: float = Field(default=0.2, gt=0)
+    """Largest change of an action's probability that is rewarded, as a share."""
     passes: int = Field(default=10, ge=1)
+    """Times that the samples of an iteration are learned from."""
     minibatches: int = Field(default=16, ge=1)
+    """Parts that the samples are divided into, each with a step of the optimiser."""
     entropy_weight: float = Field(default=0.01, ge=0)
+    """Worth of actions that are not alike, in the loss."""
     sensor_noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the noise added to what the policy sees while it learns."""
     normalise_observations: bool = False

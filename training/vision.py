@@ -33,8 +33,11 @@ class Hyperparameters(BaseModel):
     """What may be declared for `train`."""
 
     epochs: int = Field(ge=1)
+    """Times that all training images are learned from."""
     learning_rate: float = Field(gt=0)
+    """Of Adam."""
     batch_size: int = Field(ge=1)
+    """Images that are learned from in one step."""
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of the noise added to training images, as a share of their range."""
     shift: float = Field(default=0.0, ge=0)

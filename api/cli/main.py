@@ -175,6 +175,14 @@ def suites() -> None:
 
 
 @app.command()
+def trainers() -> None:
+    """Print every shipped trainer with its hyperparameters, as Markdown."""
+    from api.cli.trainer_reference import markdown
+
+    sys.stdout.write(markdown())
+
+
+@app.command()
 def check(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Folders of project files.", show_default=False)
