@@ -4,7 +4,7 @@ Shapes: N rows, F features.
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -29,6 +29,20 @@ SMALLEST = 1e-12
 """Penalty and deviation that stand for zero in a division."""
 
 
+class Work(NamedTuple):
+    """What is to be learned from, and how far."""
+
+    seen: np.ndarray
+    """Features [N, F]."""
+    targets: np.ndarray
+    """Class positions int64 [N], or numbers float64 [N]."""
+    weights: np.ndarray | None
+    """How much each row counts [N]."""
+    done: int
+    """Iterations that are done."""
+    upto: int
+
+
 class Learner(ABC):
     """One way to learn from features."""
 
@@ -51,17 +65,9 @@ class Learner(ABC):
         """How much each row counts [N], by the weights that the dataset gives it."""
         return given
 
-    def fit(
-        self,
-        estimator: Any,
-        seen: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-        done: int,
-        upto: int,
-    ) -> None:
-        """Learn up to that many iterations, of which some are done, from the features [N, F]."""
-        estimator.fit(seen, targets, sample_weight=weights)
+    def fit(self, estimator: Any, work: Work) -> None:
+        """Learn up to that many iterations."""
+        estimator.fit(work.seen, work.targets, sample_weight=work.weights)
 
 
 def _filled() -> Any:
@@ -95,18 +101,10 @@ class BoostedTrees(Learner):
             **_class_weight(settings, is_class),
         )
 
-    def fit(
-        self,
-        estimator: Any,
-        seen: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-        done: int,
-        upto: int,
-    ) -> None:
+    def fit(self, estimator: Any, work: Work) -> None:
         """Add trees."""
-        estimator.set_params(max_iter=upto)
-        estimator.fit(seen, targets, sample_weight=weights)
+        estimator.set_params(max_iter=work.upto)
+        super().fit(estimator, work)
 
 
 class Forest(Learner):
@@ -127,18 +125,10 @@ class Forest(Learner):
             **_class_weight(settings, is_class),
         )
 
-    def fit(
-        self,
-        estimator: Any,
-        seen: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-        done: int,
-        upto: int,
-    ) -> None:
+    def fit(self, estimator: Any, work: Work) -> None:
         """Add trees."""
-        estimator.set_params(n_estimators=upto)
-        estimator.fit(seen, targets, sample_weight=weights)
+        estimator.set_params(n_estimators=work.upto)
+        super().fit(estimator, work)
 
 
 class Linear(Learner):
@@ -191,32 +181,24 @@ class Network(Learner):
         balanced = compute_sample_weight("balanced", targets)
         return balanced if given is None else balanced * given
 
-    def fit(
-        self,
-        estimator: Any,
-        seen: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-        done: int,
-        upto: int,
-    ) -> None:
+    def fit(self, estimator: Any, work: Work) -> None:
         """Learn for more epochs."""
         import warnings
 
         from sklearn.exceptions import ConvergenceWarning
 
-        estimator.set_params(max_iter=max(1, upto - done))
+        estimator.set_params(max_iter=max(1, work.upto - work.done))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             if isinstance(estimator, MLPClassifier):
-                estimator.fit(seen, targets, sample_weight=weights)
+                super().fit(estimator, work)
                 return
             # Values are learned in standard deviations from their mean: far ones would take many
             # epochs. The last layer has the scale while nothing is learned.
-            mean, scale = targets.mean(), max(float(targets.std()), SMALLEST)
-            if done:
+            mean, scale = work.targets.mean(), max(float(work.targets.std()), SMALLEST)
+            if work.done:
                 _rescale(estimator, 1 / scale, -mean / scale)
-            estimator.fit(seen, (targets - mean) / scale, sample_weight=weights)
+            super().fit(estimator, work._replace(targets=(work.targets - mean) / scale))
             _rescale(estimator, scale, mean)
 
 

@@ -25,7 +25,7 @@ from engine.artefact import NOTES, ONNX
 from engine.protocol import Refused
 from engine.task_metrics import metrics_of
 from training.scikit_learn_onnx import as_onnx, require_agreement
-from training.table_learners import LEARNERS
+from training.table_learners import LEARNERS, Work
 from training.table_rows import Examples, Rows, Table
 
 STATE = "state.skops"
@@ -92,8 +92,8 @@ def train(config: dict[str, Any]) -> None:
     seen = _features(model, learned.rows)
     weights = learner.weights(settings, learned.targets, learned.weights)
     for upto in _rounds(settings, progress.iteration):
-        done = progress.iteration
-        learner.fit(model["learner"], seen, learned.targets, weights, done, upto)
+        work = Work(seen, learned.targets, weights, progress.iteration, upto)
+        learner.fit(model["learner"], work)
         metrics = _measured(table, model, checked)
         progress = progress.after(upto, model, metrics if stops else {})
         is_last = upto == settings.iterations or progress.worse >= settings.patience

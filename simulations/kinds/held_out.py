@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from projects.schema import Dataset, Model
-from projects.suite import needs_rows
-from simulations.kind import SuiteKind, SuiteRun
-from simulations.measured_rows import USUAL_NAMES, MetricName, chosen_metrics, outcomes_of
+from simulations.kind import SuiteRun
+from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
+from simulations.row_suite import RowSuite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,21 +15,10 @@ if TYPE_CHECKING:
     from simulations.evidence import Measurement
 
 
-class HeldOutRows(SuiteKind):
+class HeldOutRows(RowSuite):
     """The test split as it is; metrics: those of the model's task."""
 
     kind: Literal["held_out"]
-    measure: list[MetricName] = []
-    """Metrics; by default accuracy, balanced_accuracy, macro_f1 and log_loss of a classification,
-    rmse, mae and r2 of a regression."""
-
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what it measures."""
-        return tuple(self.measure) or USUAL_NAMES
-
-    def misfit(self, model: Model, dataset: Dataset | None) -> str:
-        """Why the suite cannot try the model; empty where it can."""
-        return needs_rows(self, dataset)
 
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """The metrics of all held-out rows."""

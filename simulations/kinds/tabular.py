@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from projects.schema import Dataset, Model
-from projects.suite import Severity, needs_rows
-from simulations.kind import SuiteKind, SuiteRun
-from simulations.measured_rows import USUAL_NAMES, MetricName, chosen_metrics, outcomes_of
+from projects.suite import Severity
+from simulations.kind import SuiteRun
+from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
+from simulations.row_suite import RowSuite
 from simulations.table_changes import CHANGES, Table, slices_of, table_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _Piece(NamedTuple):
     part: np.ndarray | None = None
 
 
-class Tabular(SuiteKind):
+class Tabular(RowSuite):
     """Held-out rows of a table, changed by degrees and by slices; metrics: those of the model's
     task."""
 
@@ -74,19 +75,12 @@ class Tabular(SuiteKind):
     """Columns that are changed, by name or shell pattern; by default all."""
     rows: int = Field(default=2_000, ge=10)
     """Held-out rows tried, at most: a seeded draw of them."""
-    measure: list[MetricName] = []
-    """Metrics; by default accuracy, balanced_accuracy, macro_f1 and log_loss of a classification,
-    rmse, mae and r2 of a regression."""
-
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what it measures."""
-        return tuple(self.measure) or USUAL_NAMES
 
     def misfit(self, model: Model, dataset: Dataset | None) -> str:
         """Why the suite cannot try the model; empty where it can."""
         if dataset is not None and dataset.source.startswith("images:"):
             return "got a tabular suite for images, expected a table: declare a corruptions suite"
-        return needs_rows(self, dataset)
+        return super().misfit(model, dataset)
 
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """The metrics in every scenario."""

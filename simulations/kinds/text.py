@@ -12,11 +12,11 @@ from pydantic import Field
 
 from engine.protocol import Refused
 from projects.nearest import hint
-from projects.schema import Dataset, Model
-from projects.suite import Severity, needs_rows
-from simulations.kind import SuiteKind, SuiteRun
-from simulations.measured_rows import USUAL_NAMES, MetricName, chosen_metrics, outcomes_of
+from projects.suite import Severity
+from simulations.kind import SuiteRun
+from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
+from simulations.row_suite import RowSuite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ class _Piece(NamedTuple):
     level: float = 0.0
 
 
-class Text(SuiteKind):
+class Text(RowSuite):
     """Held-out texts, changed by degrees; metrics: those of the model's task."""
 
     kind: Literal["text"]
@@ -63,17 +63,6 @@ class Text(SuiteKind):
     """Text columns that are changed; by default all."""
     rows: int = Field(default=2_000, ge=10)
     """Held-out rows tried, at most: a seeded draw of them."""
-    measure: list[MetricName] = []
-    """Metrics; by default accuracy, balanced_accuracy, macro_f1 and log_loss of a classification,
-    rmse, mae and r2 of a regression."""
-
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what it measures."""
-        return tuple(self.measure) or USUAL_NAMES
-
-    def misfit(self, model: Model, dataset: Dataset | None) -> str:
-        """Why the suite cannot try the model; empty where it can."""
-        return needs_rows(self, dataset)
 
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """The metrics in every scenario."""

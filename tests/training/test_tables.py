@@ -13,7 +13,7 @@ from engine.runtime.request import RequestReader
 from resources.compute.contract import JobRefused
 from tests.training.tables import files_of, wine
 from training.contract import TrainingResult
-from training.table_learners import LEARNERS, Network
+from training.table_learners import LEARNERS, Network, Work
 from training.tables import Hyperparameters, Progress
 
 ITERATIONS = {"linear": 200, "network": 60}
@@ -148,7 +148,7 @@ def test_a_network_goes_on_where_it_was_with_values_of_any_scale():
 
     losses = []
     for done in range(0, 90, 30):
-        learner.fit(network, rows, values, None, done, done + 30)
+        learner.fit(network, Work(rows, values, None, done, done + 30))
         losses.append(float(np.abs(network.predict(rows) - values).mean()))
 
     assert losses == sorted(losses, reverse=True)
