@@ -12,7 +12,7 @@ from engine.bucket import Bucket
 from engine.growing_file import GrowingReader
 from resources.settings import CHECKOUT
 from tests import buckets
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 MODULE = "tests.cluster.counting"
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_that_was_copied_by_half_is_not_taken_up(bucket, start, tmp
     put_checkpoint(bucket, tmp_path, 3, is_whole=True)
     put_checkpoint(bucket, tmp_path, 4, is_whole=False)
 
-    assert start(steps=6).wait(60) == 0
+    assert start(steps=6).wait(PATIENCE_S) == 0
 
     assert json.loads(bucket.get("result.json"))["first"] == 3
 
@@ -67,7 +67,7 @@ def test_an_engine_that_is_asked_twice_to_stop_copies_what_it_reached(bucket, st
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(60) == 143
+    assert process.wait(PATIENCE_S) == 143
     steps = GrowingReader(bucket, "progress.jsonl").read().splitlines()
     copied = {key.split("/")[1] for key, _ in bucket.walk("checkpoints/") if "manifest" in key}
     assert len(copied) >= len(steps) - 1
@@ -76,6 +76,6 @@ def test_an_engine_that_is_asked_twice_to_stop_copies_what_it_reached(bucket, st
 def test_a_job_whose_result_is_there_is_not_run_again(bucket, start):
     bucket.put("result.json", b'{"failure": null}')
 
-    assert start(steps=600, step_s=1).wait(60) == 0
+    assert start(steps=600, step_s=1).wait(PATIENCE_S) == 0
 
     assert GrowingReader(bucket, "progress.jsonl").read() == b""
