@@ -1,7 +1,8 @@
 """The exported artefact: the bytes that are registered, attacked, gated and served.
 
-A folder with `model.onnx` (always), `model.pt2` (where the model is a PyTorch module),
-`signature.json` and `manifest.json`; its name is the SHA-256 over the manifest's entries.
+A folder with the model as its runtime reads it (such as `model.onnx`), `model.pt2` (where the model
+is a PyTorch module), `signature.json` and `manifest.json`; its name is the SHA-256 over the
+manifest's entries.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from engine.protocol import Contract
+from engine.runtime.runtime import DEFAULT
 from engine.runtime.signature import current
 
 ONNX = "model.onnx"
@@ -79,16 +81,24 @@ class ModelNotes(Contract):
     """Columns that fill each input, in order; by default an input has the name of its column."""
     answer: str = ""
     """Output that answers, where several could."""
+    classes: list[str] = []
+    """Classes in the order of the model's scores; by default what the model itself says, else the
+    dataset's order."""
 
 
 class Signature(Contract):
     """What the model takes and gives, for typed requests and replies."""
 
+    runtime: str = DEFAULT
+    """What runs the model: a module of `engine.runtime.runtimes`, or an entry point."""
     inputs: list[TensorSignature]
     outputs: list[TensorSignature]
     task: Task
     classes: list[str] = []
     """Labels in the order of the scores, for classification."""
+    order: list[int] = []
+    """Position of each class among the scores that the model itself gives; empty where they are
+    in the order of the classes."""
     columns: list[Column] = []
     """Columns of a row, in the order of rows by position; none where a row is one tensor."""
     answer: str = ""

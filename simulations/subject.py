@@ -11,7 +11,7 @@ from engine.artefact import PROGRAM, Signature, read_signature, verify
 from engine.protocol import Refused
 from engine.rows import columns_of
 from engine.runtime.bad_request import BadRequest
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.predictions import predictions_of, probabilities_of
 from engine.runtime.request import RequestReader
 from engine.runtime.tensors import Columns, Misfit, tensors_of
@@ -29,7 +29,7 @@ class Subject:
         verify(folder, digest)
         self._folder = folder
         self.signature: Signature = read_signature(folder)
-        self._model = OnnxModel(folder)
+        self._model = Model(folder)
         self._reader = RequestReader(self._model.signature, MOST_ROWS)
         self._inputs = [each.model_dump() for each in self.signature.inputs]
 

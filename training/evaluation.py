@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from engine.artefact import Signature, read_signature
 from engine.rows import columns_of, read_batches, read_rows
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.predictions import probabilities_of
 from engine.runtime.tensors import tensors_of
 from engine.task_metrics import BINS, metrics_of
@@ -61,7 +61,7 @@ def _truth_and_scores(
     artefact: Path, signature: Signature, dataset: DatasetFiles
 ) -> tuple[np.ndarray, np.ndarray]:
     """Targets and scores of the test rows, whose columns are in memory a batch at a time."""
-    model = OnnxModel(artefact)
+    model = Model(artefact)
     inputs = [each.model_dump() for each in signature.inputs]
     truth, scores = [], []
     names = dict.fromkeys([*signature.features, dataset.label or ""])

@@ -8,7 +8,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from engine.artefact import read_signature
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.request import RequestReader
 from resources.compute.contract import JobRefused
 from tests.training.tables import files_of, wine
@@ -63,7 +63,7 @@ def test_a_number_is_learned(trained, learner):
 
 def test_the_artefact_takes_raw_rows_by_column_name(trained):
     artefact = trained().artefact
-    model = OnnxModel(artefact)
+    model = Model(artefact)
     row = {
         "sugar (g/l)": None,
         "year": 2001,
