@@ -28,7 +28,7 @@ NOTES = "model.json"
 CHUNK_BYTES = 1 << 20
 
 
-Task = Literal["classification", "regression", "control"]
+Task = Literal["classification", "regression", "control", "text-generation"]
 Actions = Literal["scores", "values"]
 DType = Literal[
     "float16",
@@ -208,12 +208,18 @@ def read_signature(folder: Path) -> Signature:
 def output_fault(signature: Signature) -> str:
     """Why the outputs do not answer the task, in a sentence; empty where they do."""
     output = signature.output
-    shape = output.shape
-    if output.dtype in ("string", "bool"):
+    is_text = output.dtype == "string"
+    if signature.task == "text-generation":
+        return "" if is_text else f"got the output {output.name!r} of numbers, expected a text"
+    if is_text or output.dtype == "bool":
         return (
             f"got the output {output.name!r} of type {output.dtype}, expected numbers: scores of "
             "the classes or actions, or a value"
         )
+    return _shape_fault(signature, output.shape)
+
+
+def _shape_fault(signature: Signature, shape: list[int]) -> str:
     if signature.task == "classification":
         classes = len(signature.classes)
         if shape == [classes]:

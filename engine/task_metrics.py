@@ -1,8 +1,8 @@
 """The metrics of tasks: what is measured of predictions on labelled rows.
 
 Shapes: U rows, C classes, B resamples, D components. A metric is a function of components of the
-rows, so that a resample of the rows costs one matrix product. Scores are probabilities [U, C] for
-a classification, and values [U] for a regression; truth is positions [U], or values [U].
+rows, so that a resample of the rows costs one matrix product. Scores are those of
+`engine.task_scores`; truth is positions [U] of classes, values [U], or texts [U].
 """
 
 from collections.abc import Callable
@@ -31,6 +31,8 @@ class TaskMetric:
     """Whether it lies between 0 and 1."""
     is_mean: bool = False
     """Whether it is the mean of its only component over the rows."""
+    reads_answers: bool = False
+    """Whether a model that writes has to write for it."""
 
     def of(self, truth: np.ndarray, scores: np.ndarray) -> float:
         """The metric of all rows."""
@@ -155,7 +157,22 @@ def _r2(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
     return 1 - np.divide(squared, variance, out=np.full_like(squared, np.nan), where=variance > 0)
 
 
-_CLASSES, _VALUES = "classification", "regression"
+def _of_tokens(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return scores[:, :2]
+
+
+def _perplexity(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """Exponential of the mean negative log-likelihood of a token (Jelinek et al. 1977)."""
+    losses, tokens = (weights @ components).T
+    mean = np.divide(losses, tokens, out=np.full_like(losses, np.nan), where=tokens > 0)
+    return np.exp(mean)
+
+
+def _match(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return scores[:, 2:]
+
+
+_CLASSES, _VALUES, _TEXTS = "classification", "regression", "text-generation"
 METRICS = (
     TaskMetric("accuracy", _CLASSES, _correct, _mean, True, True, is_mean=True),
     TaskMetric("balanced_accuracy", _CLASSES, _of_classes, _balanced_accuracy, True, True),
@@ -166,4 +183,6 @@ METRICS = (
     TaskMetric("rmse", _VALUES, _squared, _root, False, False),
     TaskMetric("mae", _VALUES, _absolute, _mean, False, False, is_mean=True),
     TaskMetric("r2", _VALUES, _of_variance, _r2, True, False),
+    TaskMetric("perplexity", _TEXTS, _of_tokens, _perplexity, False, False),
+    TaskMetric("exact_match", _TEXTS, _match, _mean, True, True, is_mean=True, reads_answers=True),
 )

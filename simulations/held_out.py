@@ -29,7 +29,8 @@ class HeldOut:
         return read_rows(self.files, [*self.subject.signature.features, self.label])
 
     def labelled_columns(self) -> tuple[Columns, np.ndarray]:
-        """Values by column, and class positions int64 [rows] or numbers float64 [rows].
+        """Values by column, and class positions int64 [rows], numbers float64 [rows], or texts
+        [rows].
 
         A class that the model does not know is -1. Raises Refused where the model takes no columns.
         """
@@ -60,10 +61,12 @@ class HeldOut:
         return np.stack([*columns.values()], axis=1).astype(taken.dtype), targets
 
     def targets(self, table: pa.Table) -> np.ndarray:
-        """Class positions int64 [rows], or numbers float64 [rows]."""
+        """Class positions int64 [rows], numbers float64 [rows], or texts [rows]."""
         assert self.label is not None
         labels = table.column(self.label)
         classes = self.subject.signature.classes
+        if self.subject.signature.task == "text-generation":
+            return labels.to_numpy(zero_copy_only=False)
         if not classes:
             return labels.to_numpy().astype(np.float64)
         position = {name: index for index, name in enumerate(classes)}

@@ -19,7 +19,7 @@ from engine.rows import columns_of, read_rows
 from engine.runtime.model import zeros
 from engine.runtime.tensors import TEXT, Tensors, tensors_of
 from training.contract import DatasetFiles
-from training.runtimes.target import Described
+from training.runtimes.target import Described, task_of
 
 EXAMPLE_ROWS = 2
 SURE = 1e-3
@@ -49,13 +49,6 @@ def signature_of(
     if fault := output_fault(signature):
         raise Refused(f"the exported model cannot be used: {fault}")
     return signature
-
-
-def task_of(dataset: DatasetFiles | None) -> Task:
-    """What a model of the dataset predicts; a model without one controls."""
-    if dataset is None:
-        return "control"
-    return dataset.task or ("classification" if dataset.classes else "regression")
 
 
 def example_of(signature: Signature, dataset: DatasetFiles | None) -> tuple[list[Any], Tensors]:
@@ -155,6 +148,9 @@ def _require_fit(tensor: TensorSignature, columns: list[Column]) -> None:
 
 def _answer(outputs: list[TensorSignature], task: Task, classes: int, notes: ModelNotes) -> str:
     """Name of the output that answers. Raises Refused where several could."""
+    if task == "text-generation":
+        texts = [each.name for each in outputs if each.dtype == "string"]
+        return notes.answer or (texts or [outputs[0].name])[0]
     names = [each.name for each in outputs]
     if notes.answer:
         if notes.answer not in names:

@@ -25,6 +25,7 @@ PLACES = {
     FINISHED: ("model",),
     "training.hub:train": ("pretrained",),
     "training.language.classifier:train": ("pretrained",),
+    "training.language.writer:train": ("pretrained",),
 }
 """Hyperparameters of shipped trainers that may name files; others are for their own packages, which
 an operator has allowed, to judge."""

@@ -24,13 +24,19 @@ class Model:
         for name, digest in (manifest or {}).items():
             if runtime.holds(name) and _digest_of(folder / name) != digest:
                 raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self._answering = runtime.load(folder / runtime.model, self.signature)
+        self._loaded = runtime.load(folder / runtime.model, self.signature)
         self._order: list[int] = self.signature.get("order") or []
 
     def answers(self, tensors: Tensors) -> np.ndarray:
-        """Scores of classes or actions, or values: [rows, ...]."""
-        answers = self._answering(tensors)
+        """Scores of classes or actions, values, or texts: [rows, ...]."""
+        answers = self._loaded.answers(tensors)
         return answers[:, self._order] if self._order else answers
+
+    def likelihoods(self, tensors: Tensors, texts: np.ndarray) -> np.ndarray:
+        """Of a model that writes: sum of the negative log-likelihoods (nats) of the tokens of each
+        text, after what is given for its row, and their number: float64 [rows, 2]. Raises TypeError
+        for others."""
+        return self._loaded.likelihoods(tensors, texts)
 
     def answers_in_parts(self, tensors: Tensors, most_rows: int) -> np.ndarray:
         """The same in calls of at most so many rows, which bounds the memory."""

@@ -21,8 +21,29 @@ OBJECT = "RUNTIME"
 DEFAULT = "onnx"
 """Runtime of a signature that names none."""
 
-Answering = Callable[[Tensors], np.ndarray]
-"""Scores of the model's own classes or actions, or values [rows, ...], for tensors."""
+
+class Loaded(ABC):
+    """A model that answers."""
+
+    @abstractmethod
+    def answers(self, tensors: Tensors) -> np.ndarray:
+        """Scores of the model's own classes or actions, values, or texts: [rows, ...]."""
+
+    def likelihoods(self, tensors: Tensors, texts: np.ndarray) -> np.ndarray:
+        """Of a model that writes: sum of the negative log-likelihoods (nats) of the tokens of each
+        text, after what is given for its row, and their number: float64 [rows, 2]."""
+        raise TypeError(f"{type(self).__name__} writes no text")
+
+
+class Function(Loaded):
+    """A model that is one function."""
+
+    def __init__(self, function: Callable[[Tensors], np.ndarray]) -> None:
+        self._function = function
+
+    def answers(self, tensors: Tensors) -> np.ndarray:
+        """What the function gives."""
+        return self._function(tensors)
 
 
 class Runtime(ABC):
@@ -34,7 +55,7 @@ class Runtime(ABC):
     """Distributions that a service needs for it, besides those of every service."""
 
     @abstractmethod
-    def load(self, place: Path, signature: Signature) -> Answering:
+    def load(self, place: Path, signature: Signature) -> Loaded:
         """The model in the file or folder. Runs no code that lies there, and raises whatever the
         runtime does for what is no model of it."""
 

@@ -25,7 +25,7 @@ class HeldOutRows(RowSuite):
         metrics = chosen_metrics(self.measure, run.subject.signature.task)
         columns, truth = run.held_out.labelled_columns()
         with run.trials(1) as trials:
-            scores = trials.measure("held out", lambda: run.subject.scores(columns))
+            scores = trials.measure("held out", lambda: run.subject.scores(columns, truth, metrics))
         # Nothing is drawn, so one seed stands for all.
         scenarios = [Scenario("held out", {}, gated=True)]
         return outcomes_of(metrics, truth, scenarios, self.seeds[:1], {(0, 0): scores}, {})

@@ -16,7 +16,7 @@ from projects.suite import Severity
 from simulations.kind import SuiteRun
 from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
-from simulations.row_suite import RowSuite
+from simulations.row_suite import RowSuite, Scoring
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,9 @@ class Text(RowSuite):
             drawn = np.sort(generator.choice(len(truth), self.rows, replace=False))
             values, truth = {name: each[drawn] for name, each in values.items()}, truth[drawn]
         pieces = self._pieces()
-        scores = self._scores(run, pieces, values, texts)
+        scores = self._scores(
+            run, pieces, values, texts, lambda rows: run.subject.scores(rows, truth, metrics)
+        )
         return outcomes_of(metrics, truth, [p.scenario for p in pieces], self.seeds, scores, {})
 
     def _pieces(self) -> list[_Piece]:
@@ -98,12 +100,13 @@ class Text(RowSuite):
         pieces: list[_Piece],
         values: Mapping[str, np.ndarray],
         texts: list[str],
+        scores_of: Scoring,
     ) -> dict[tuple[int, int], np.ndarray]:
         """The model's scores by positions of scenario and seed."""
         scores: dict[tuple[int, int], np.ndarray] = {}
         with run.trials(1 + (len(pieces) - 1) * len(self.seeds)) as trials:
             # Texts as they are need one answer, however many seeds there are.
-            clean = trials.measure("clean", lambda: run.subject.scores(values))
+            clean = trials.measure("clean", lambda: scores_of(values))
             for s, piece in enumerate(pieces):
                 for k, seed in enumerate(self.seeds):
                     if not piece.change:
@@ -118,7 +121,7 @@ class Text(RowSuite):
                     }
                     scores[s, k] = trials.measure(
                         f"{piece.scenario.name}, seed {seed}",
-                        lambda rows=changed: run.subject.scores(rows),
+                        lambda rows=changed: scores_of(rows),
                     )
         return scores
 

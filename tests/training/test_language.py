@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -10,18 +11,20 @@ from engine.artefact import read_signature
 from engine.protocol import Refused
 from engine.runtime.model import Model
 from engine.runtime.predictions import predictions_of
-from tests.training.tables import files_of, opinions
-from tests.training.tiny_networks import bert
+from resources.datasets.columns import UnusableColumns
+from tests.training.tables import files_of, opinions, questions, wine
+from tests.training.tiny_networks import bert, gpt
 from tests.waiting import PATIENCE_S
 from training.contract import DatasetFiles, TrainingResult, TrainingSpec
 from training.main import fit, gather
 
 CLASSIFIER = "training.language.classifier:train"
-LEARNED = {"epochs": 4, "learning_rate": 5e-3, "batch_size": 16}
+WRITER = "training.language.writer:train"
+LEARNED = {"epochs": 8, "learning_rate": 5e-3, "batch_size": 16}
 
 
 def words_of(table: pa.Table) -> list[str]:
-    return [word for text in table.column("text").to_pylist() for word in text.split()]
+    return [word for row in table.to_pylist() for text in row.values() for word in text.split()]
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_a_network_learns_a_number_from_texts_by_the_weights_of_rows(trained, tm
         weight="counts",
     )
 
-    result = trained(CLASSIFIER, rated, pretrained=str(network), **{**LEARNED, "epochs": 10})
+    result = trained(CLASSIFIER, rated, pretrained=str(network), **LEARNED)
 
     assert result.metrics["test_rmse"] < result.metrics["baseline_rmse"] / 2
 
@@ -141,3 +144,87 @@ def test_a_finished_text_classifier_that_cannot_serve_is_refused(trained, review
         file.unlink()
     with pytest.raises(Refused, match="has no tokenizer, expected one beside the model"):
         trained("training.finished.trainer:train", reviews, model=str(mute))
+
+
+@pytest.fixture
+def asked(tmp_path) -> DatasetFiles:
+    return files_of(
+        questions(200),
+        "answer",
+        tmp_path / "asked",
+        task="text-generation",
+        split={"validation": 0.2},
+    )
+
+
+@pytest.fixture
+def language_model(tmp_path) -> Path:
+    return gpt(tmp_path / "gpt", words_of(questions(200)))
+
+
+def test_a_language_model_learns_what_to_write_after_a_text(trained, asked, language_model):
+    result = trained(WRITER, asked, pretrained=str(language_model), written=8, **{**LEARNED, "epochs": 16})
+
+    assert result.signature.task == "text-generation"
+    assert result.metrics["test_exact_match"] > 0.9
+    assert result.metrics["test_exact_match"] > result.metrics["baseline_exact_match"]
+    assert 1 <= result.metrics["test_perplexity"] < 1.5
+    assert 1 <= result.metrics["validation_perplexity"] < 1.5
+    assert "samples.png" in {picture.name for picture in result.pictures}
+    assert predictions(result, ["says the owl", "please " * 100 + "the cow", ""])[:2] == [
+        "hoot soft",
+        "moo loud",
+    ]
+
+
+def test_perplexity_is_that_of_the_network_itself(asked, language_model):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from engine.runtime.runtimes.transformers import Writer
+
+    network = AutoModelForCausalLM.from_pretrained(language_model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(language_model)
+    before, text = "what says the cow", "moo loud"
+    tokens = torch.tensor([tokenizer(f"{before} {text}")["input_ids"] + [tokenizer.eos_token_id]])
+    labels = tokens.clone()
+    labels[:, :4] = -100
+    expected = network(tokens, labels=labels).loss.item()
+
+    rows = {"text": np.array([[before], ["how"], [""]], object)}
+    texts = np.array([text, "hoot soft woof", "x"], object)
+    found = Writer(network, tokenizer).likelihoods(rows, texts)
+
+    assert found[:, 1].tolist() == [3, 4, 2]
+    assert found[0, 0] / found[0, 1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_dataset_without_texts_to_write_is_refused(trained, reviews, language_model, tmp_path):
+    with pytest.raises(Refused, match="for classification, expected texts to write: declare task"):
+        trained(WRITER, reviews, pretrained=str(language_model), **LEARNED)
+    with pytest.raises(UnusableColumns, match="of type double, expected the texts that a model"):
+        files_of(wine(50), "price", tmp_path / "prices", task="text-generation")
+    numbers = wine(50).select(["year", "grape"])
+    with pytest.raises(UnusableColumns, match="no column but the label is of text"):
+        files_of(numbers, "grape", tmp_path / "years", task="text-classification")
+
+
+def test_few_texts_are_no_categories_where_the_task_is_one_of_texts(tmp_path):
+    table = questions(200)
+    plain = files_of(table, "answer", tmp_path / "plain")
+    assert [column.kind for column in plain.columns] == ["category"]
+
+    texts = files_of(table, "answer", tmp_path / "texts", task="text-classification")
+
+    assert [column.kind for column in texts.columns] == ["text"]
+    assert texts.task == "classification"
+
+
+def test_a_model_that_writes_more_than_it_can_hold_is_refused(trained, asked, language_model):
+    with pytest.raises(Refused, match="the model takes 32 tokens, expected more than the 64"):
+        trained(WRITER, asked, pretrained=str(language_model), **LEARNED)
+
+
+def test_the_table_trainer_says_which_trainer_writes_texts(trained, asked):
+    with pytest.raises(ValueError, match=r"declare training\.language\.writer:train"):
+        trained("training.tables:train", asked, learner="linear", iterations=5)

@@ -8,6 +8,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
     PreTrainedTokenizerFast,
 )
 
@@ -50,5 +52,26 @@ def bert(folder: Path, words: list[str], classes: list[str] = ["no", "yes"]) -> 
         label2id={name: position for position, name in names.items()},
     )
     BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def gpt(folder: Path, words: list[str]) -> Path:
+    """A language model in the folder."""
+    import torch
+
+    torch.manual_seed(0)
+    tokenizer = tokenizer_of(words)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=LONGEST,
+        n_embd=32,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

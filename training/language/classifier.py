@@ -12,18 +12,13 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
 from engine.artefact import NOTES, ModelNotes
-from engine.runtime.runtimes.transformers import (
-    RUNTIME,
-    SCALE,
-    TextClassifier,
-    padded_to_longest,
-    tokens_of,
-)
+from engine.runtime import networks
+from engine.runtime.runtimes.transformers import INPUT, RUNTIME, SCALE, TextClassifier
 from engine.task_metrics import metrics_of
 from training.contract import DatasetFiles
 from training.language import fitting
 from training.pretrained import network_of, place_of, require_kind, tokenizer_of
-from training.runtimes.targets.transformers import INPUT, text_column
+from training.runtimes.targets.transformers import text_column
 from training.table_rows import Table
 
 EXPECTED = "a model that reads texts, such as a bert, roberta or modernbert"
@@ -95,8 +90,8 @@ class Classes(fitting.Objective):
         """Cross-entropy of the classes or squared error of the numbers, by the rows' weights."""
         device = next(network.parameters()).device
         batch = [self._tokens[row] for row in chosen]
-        padded = padded_to_longest(batch, self._tokenizer, device.type)
-        logits_BC = network(**padded).logits.float()
+        given = networks.padded(batch, self._tokenizer, device.type)
+        logits_BC = network(**given).logits.float()
         targets, weights = self._targets[chosen].to(device), self._weights[chosen].to(device)
         if self._table.classes:
             losses = functional.cross_entropy(logits_BC, targets, reduction="none")
@@ -109,7 +104,7 @@ class Classes(fitting.Objective):
         if self._checked is None:
             return {}
         asked = TextClassifier(self.network, self._tokenizer)
-        scores = asked.scores(self._checked.rows.texts[0].tolist())
+        scores = asked.answers({INPUT: self._checked.rows.texts[0]})
         if self._table.classes:
             shares = torch.from_numpy(scores).double().softmax(1).numpy()
         else:
@@ -128,7 +123,7 @@ class Classes(fitting.Objective):
         (folder / NOTES).write_text(notes.model_dump_json())
 
     def _numbers(self, text: str) -> list[int]:
-        return tokens_of(self._tokenizer, self.network.config, text)
+        return networks.tokens_of(self._tokenizer, self.network.config, text)
 
 
 def _labels(classes: list[str]) -> dict[str, Any]:

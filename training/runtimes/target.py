@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from engine.artefact import ModelNotes, TensorSignature
+from engine.artefact import ModelNotes, Task, TensorSignature
 from engine.protocol import Refused
 from engine.runtime.tensors import Tensors
 from projects.registered import registered
@@ -33,6 +33,13 @@ class Described:
     outputs: list[TensorSignature]
     classes: list[str] = field(default_factory=list)
     """Classes in the order of its scores; empty where it does not say."""
+
+
+def task_of(dataset: DatasetFiles | None) -> Task:
+    """What a model of the dataset predicts; a model without one controls."""
+    if dataset is None:
+        return "control"
+    return dataset.task or ("classification" if dataset.classes else "regression")
 
 
 class Target(ABC):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime import Answering, Runtime
+from ..runtime import Function, Loaded, Runtime
 from ..signature import Signature, answer_of
 from ..tensors import Tensors
 
@@ -17,7 +17,7 @@ class OnnxRuntime(Runtime):
     model = "model.onnx"
     requirements = ("onnxruntime",)
 
-    def load(self, place: Path, signature: Signature) -> Answering:
+    def load(self, place: Path, signature: Signature) -> Loaded:
         """The model in the file."""
         import onnxruntime
 
@@ -34,7 +34,7 @@ class OnnxRuntime(Runtime):
         def answers(tensors: Tensors) -> np.ndarray:
             return np.asarray(session.run(names, tensors)[0])
 
-        return answers
+        return Function(answers)
 
 
 RUNTIME = OnnxRuntime()

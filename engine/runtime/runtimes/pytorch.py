@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime import Answering, Runtime
+from ..runtime import Function, Loaded, Runtime
 from ..signature import Signature, answer_of
 from ..tensors import Tensors
 
@@ -15,7 +15,7 @@ class PyTorch(Runtime):
     model = "model.pt2"
     requirements = ("torch",)
 
-    def load(self, place: Path, signature: Signature) -> Answering:
+    def load(self, place: Path, signature: Signature) -> Loaded:
         """The program in the file."""
         import torch
         from torch.export.passes import move_to_device_pass
@@ -32,7 +32,7 @@ class PyTorch(Runtime):
             answer = outputs if isinstance(outputs, torch.Tensor) else outputs[position]
             return answer.cpu().numpy()
 
-        return answers
+        return Function(answers)
 
 
 RUNTIME = PyTorch()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime import Answering, Runtime
+from ..runtime import Function, Loaded, Runtime
 from ..signature import Signature
 from ..tensors import TEXT, Columns, Tensors
 
@@ -25,7 +25,7 @@ class ScikitLearn(Runtime):
     model = "model.skops"
     requirements = ("pandas", "scikit-learn", "skops")
 
-    def load(self, place: Path, signature: Signature) -> Answering:
+    def load(self, place: Path, signature: Signature) -> Loaded:
         """The estimator in the file. Raises UnsafeTypes."""
         estimator = estimator_in(place)
         kinds = {column["name"]: column["kind"] for column in signature["columns"]}
@@ -38,7 +38,7 @@ class ScikitLearn(Runtime):
                 rows = frame_of(flat, kinds)
             return scores_of(estimator, rows)
 
-        return answers
+        return Function(answers)
 
 
 def estimator_in(file: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Text classifiers of transformers with their tokenizers."""
+"""Networks of transformers for texts, with their tokenizers."""
 
 import shutil
 from pathlib import Path
@@ -6,13 +6,16 @@ from typing import Any
 
 from engine.artefact import ModelNotes, TensorSignature
 from engine.protocol import Refused
-from engine.runtime.runtimes.transformers import RUNTIME
+from engine.runtime.runtimes.transformers import INPUT, RUNTIME
 from training.contract import DatasetFiles
-from training.runtimes.target import Described, Target
+from training.runtimes.target import Described, Target, task_of
 
-INPUT, OUTPUT = "text", "logits"
-KIND = "ForSequenceClassification"
-"""End of the name of the architecture of a text classifier."""
+KINDS = {
+    "text-generation": ("ForCausalLM", "LMHeadModel"),
+    "classification": ("ForSequenceClassification",),
+    "regression": ("ForSequenceClassification",),
+}
+"""Ends of the names of architectures, by the task that they are for."""
 
 
 class Transformers(Target):
@@ -21,7 +24,7 @@ class Transformers(Target):
     @property
     def expects(self) -> str:
         """What a trainer leaves for it."""
-        return f"{RUNTIME.model}/ (save_pretrained of a text classifier and of its tokenizer)"
+        return f"{RUNTIME.model}/ (save_pretrained of a network for texts and of its tokenizer)"
 
     def takes(self, checkpoint: Path) -> bool:
         """Whether there is such a folder."""
@@ -36,22 +39,26 @@ class Transformers(Target):
         from transformers import AutoConfig
 
         if dataset is None:
-            raise Refused("a text classifier predicts from texts; declare the model's dataset")
+            raise Refused("a network for texts takes texts; declare the model's dataset")
         config: Any = AutoConfig.from_pretrained(folder / RUNTIME.model, local_files_only=True)
         made_for = ", ".join(config.architectures or ["unknown"])
-        if not made_for.endswith(KIND):
+        task = task_of(dataset)
+        if not made_for.endswith(KINDS[task]):
             raise Refused(
-                f"the model is a {config.model_type} ({made_for}), expected one that classifies "
-                f"texts, such as a Bert{KIND}"
+                f"the model is a {config.model_type} ({made_for}), expected for {task} one "
+                f"whose architecture ends with {' or '.join(KINDS[task])}"
             )
-        column = text_column(dataset, notes)
+        read = [text_column(dataset, notes)]
+        inputs = [TensorSignature(name=INPUT, dtype="string", shape=[1], columns=read)]
+        if task == "text-generation":
+            return Described(inputs, [TensorSignature(name="written", dtype="string", shape=[])])
         size = config.num_labels
         names = [config.id2label[position] for position in range(size)]
         # What transformers calls classes that nobody has named.
         is_named = names != [f"LABEL_{position}" for position in range(size)]
         return Described(
-            [TensorSignature(name=INPUT, dtype="string", shape=[1], columns=[column])],
-            [TensorSignature(name=OUTPUT, dtype="float32", shape=[size])],
+            inputs,
+            [TensorSignature(name="logits", dtype="float32", shape=[size])],
             names if is_named else [],
         )
 
