@@ -16,16 +16,18 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from engine.artefact import read_signature
+from engine.artefact import Signature, read_signature
 from engine.runtime.request import RequestReader
 from resources.tracking.adapter import Tracking
 from serving.contract import MOST_ROWS
 from tests.serving.conftest import answering_process, package_artefact
-from tests.training.tables import files_of, opinions, wine
-from tests.training.tiny_networks import bert
+from tests.training.tables import files_of, opinions, questions, wine
+from tests.training.tiny_networks import bert, gpt
 from training.contract import DatasetFiles
 from training.export import export
 from training.runtimes.target import targets
+
+INFER = "/v2/models/flowers.classifier-api/infer"
 
 
 class Left(NamedTuple):
@@ -80,23 +82,46 @@ def transformers(checkpoint: Path) -> Left:
     return Left(dataset, rows, np.array([[each["bad"], each["good"]] for each in told]))
 
 
-LEAVES: dict[str, Callable[[Path], Left]] = {
-    "onnx": lambda checkpoint: program(checkpoint, torch.nn.Linear(4, 3)),
-    "pytorch": lambda checkpoint: program(checkpoint, Bessel()),
-    "scikit_learn": scikit_learn,
-    "transformers": transformers,
+def writing(checkpoint: Path) -> Left:
+    from transformers import AutoTokenizer, GPT2LMHeadModel
+
+    table = questions(40)
+    dataset = files_of(table, "answer", checkpoint.parent / "asked", task="text-generation")
+    words = [word for row in table.to_pylist() for text in row.values() for word in text.split()]
+    folder = gpt(checkpoint / "transformers", words)
+    network, tokenizer = (
+        GPT2LMHeadModel.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    network.generation_config.max_new_tokens = 5
+    network.save_pretrained(folder)
+    asked = ["says the owl", "what please says the cow"]
+    written = []
+    for text in asked:
+        tokens = torch.tensor([tokenizer(text)["input_ids"]])
+        made = network.generate(tokens, max_new_tokens=5, do_sample=False)
+        written.append(tokenizer.decode(made[0, tokens.shape[1] :], skip_special_tokens=True))
+    return Left(dataset, [[text] for text in asked], np.array(written, object))
+
+
+LEAVES: dict[str, tuple[str, Callable[[Path], Left]]] = {
+    "onnx": ("onnx", lambda checkpoint: program(checkpoint, torch.nn.Linear(4, 3))),
+    "pytorch": ("pytorch", lambda checkpoint: program(checkpoint, Bessel())),
+    "scikit-learn": ("scikit_learn", scikit_learn),
+    "classifies texts": ("transformers", transformers),
+    "writes texts": ("transformers", writing),
 }
 
 
 def test_every_runtime_is_tried():
-    assert LEAVES.keys() == targets().keys()
+    assert {runtime for runtime, _ in LEAVES.values()} == targets().keys()
 
 
-@pytest.mark.parametrize("runtime", LEAVES)
-def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, tmp_path):
+@pytest.mark.parametrize(("runtime", "leave"), LEAVES.values(), ids=LEAVES)
+def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, leave, tmp_path):
     checkpoint, artefact = tmp_path / "checkpoint", tmp_path / "artefact"
     checkpoint.mkdir()
-    left = LEAVES[runtime](checkpoint)
+    left = leave(checkpoint)
     digest = export(checkpoint, artefact, left.dataset)
     signature = read_signature(artefact)
     assert signature.runtime == runtime
@@ -104,7 +129,12 @@ def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, tmp_path)
     _, packaged = package_artefact(tmp_path, artefact, digest, 1)
     with answering_process(packaged) as client:
         answer = client.post("/predict", json={"inputs": left.rows}).json()
-    np.testing.assert_allclose(answer["outputs"], left.outputs, atol=1e-5)
+        said = client.get("/v2/models/flowers.classifier-api").json()["outputs"]
+        inferred = client.post(INFER, json=_tensors(signature, left.rows)).json()
+    _require_equal(answer["outputs"], left.outputs)
+    flat = np.asarray(left.outputs).reshape(-1)
+    assert said[0]["name"] == signature.output.name
+    _require_equal(inferred["outputs"][0]["data"], flat)
 
     files = (tmp_path / "mlflow").as_uri()
     tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", files, "http://ui")
@@ -120,7 +150,29 @@ def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, tmp_path)
     answered = loaded.predict(tensors)
     if isinstance(answered, dict):
         answered = answered[signature.output.name]
-    np.testing.assert_allclose(np.asarray(answered), left.outputs, atol=1e-5)
+    _require_equal(answered, left.outputs)
+
+
+def _tensors(signature: Signature, rows: list[list[Any]]) -> dict[str, Any]:
+    """The rows in the Open Inference Protocol, by column where there are some."""
+    inputs: list[dict[str, Any]] = []
+    for position, column in enumerate(signature.columns):
+        data = [row[position] for row in rows]
+        kind = {"boolean": "BOOL", "integer": "INT64"}.get(column.kind, "BYTES")
+        shape = [len(rows)]
+        inputs.append({"name": column.name, "datatype": kind, "shape": shape, "data": data})
+    if not inputs:
+        (taken,) = signature.inputs
+        shape = [len(rows), len(rows[0])]
+        inputs.append({"name": taken.name, "datatype": "FP32", "shape": shape, "data": rows})
+    return {"inputs": inputs}
+
+
+def _require_equal(answered: Any, expected: np.ndarray) -> None:
+    if expected.dtype == object:
+        assert list(answered) == list(expected)
+    else:
+        np.testing.assert_allclose(np.asarray(answered), expected, atol=1e-5)
 
 
 def _loaded(model: str, uri: str) -> mlflow.pyfunc.PyFuncModel:

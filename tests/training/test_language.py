@@ -163,7 +163,9 @@ def language_model(tmp_path) -> Path:
 
 
 def test_a_language_model_learns_what_to_write_after_a_text(trained, asked, language_model):
-    result = trained(WRITER, asked, pretrained=str(language_model), written=8, **{**LEARNED, "epochs": 16})
+    result = trained(
+        WRITER, asked, pretrained=str(language_model), written=8, **{**LEARNED, "epochs": 16}
+    )
 
     assert result.signature.task == "text-generation"
     assert result.metrics["test_exact_match"] > 0.9
