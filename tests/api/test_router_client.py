@@ -56,7 +56,7 @@ def test_requests_one_after_the_other_share_a_connection():
             return router, replies
 
     router, replies = asyncio.run(run())
-    assert replies == [Reply(200, b"{}"), Reply(422, b"abcde"), Reply(200, b"{}")]
+    assert replies == [Reply(200, b"{}", []), Reply(422, b"abcde", []), Reply(200, b"{}", [])]
     assert router.requests == [b"1", b"22", b"333"]
     assert router.connections == 1
 
@@ -81,7 +81,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_request(ending):
             return router, reply
 
     router, reply = asyncio.run(run())
-    assert reply == Reply(200, b"{}")
+    assert reply == Reply(200, b"{}", [])
     assert router.connections == 2
 
 
