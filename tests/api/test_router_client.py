@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from api.predictions import router_client
+from api.predictions.forward import is_forwarded
 from api.predictions.router_client import Reply, RouterClient, RouterUnavailable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -112,3 +113,23 @@ def test_a_router_that_is_not_there_is_told():
 
     with pytest.raises(RouterUnavailable, match="cannot be reached"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_one"),
+    [
+        ("POST", "/predict", True),
+        ("GET", "/predict", False),
+        ("GET", "/v2", True),
+        ("GET", "/v2/", True),
+        ("POST", "/v2/models/p.api/versions/1/infer", True),
+        ("GET", "/v2/models/p.api/ready", True),
+        ("GET", "/v2x", False),
+        ("POST", "/v2/../../other.api/predict", False),
+        ("GET", "/v2/models/../x", False),
+        ("GET", "/v2//livez", False),
+        ("GET", "/v2/a%2e%2e", False),
+    ],
+)
+def test_only_paths_of_the_service_itself_are_passed_on(method, path, is_one):
+    assert is_forwarded(method, f"/inference/services/p.api{path}") is is_one
