@@ -111,6 +111,15 @@ def found_at(place: str, suffixes: Collection[str]) -> Found:
     return Found(system, files, others)
 
 
+def bytes_of(found: Found) -> int:
+    """Size of the files together. Raises SourceUnreadable or SourceUnreachable."""
+    if found.system is None:
+        return sum(Path(file.path).stat().st_size for file in found.files)
+    with answering("the files cannot be listed"):
+        infos = found.system.get_file_info([file.path for file in found.files])
+    return sum(info.size for info in infos)
+
+
 def absolute(path: str, base: Path) -> str:
     """The path or address, from the base where it is relative."""
     return path if "://" in path or Path(path).is_absolute() else str(base / path)
