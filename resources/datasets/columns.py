@@ -40,6 +40,9 @@ def plain(table: pa.Table) -> tuple[pa.Table, list[Remark]]:
     Columns without any type stay so. Raises UnusableColumns when names are not distinct.
     """
     remarks: list[Remark] = []
+    if _KEPT.issuperset(table.schema.types):
+        require_distinct(table.column_names)
+        return table, []
     pairs = zip(table.column_names, table.columns, strict=True)
     columns = [column_of for name, column in pairs for column_of in _plain(name, column, remarks)]
     require_distinct([name for name, _ in columns])

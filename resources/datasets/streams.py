@@ -9,7 +9,7 @@ import pyarrow as pa
 from resources.datasets.remarks import Remark
 
 ROWS_OF_PORTION = 262_144
-PORTION_BYTES = 64 << 20
+PORTION_BYTES = 24 << 20
 
 
 class RowStream(Protocol):
@@ -23,6 +23,11 @@ class RowStream(Protocol):
     @property
     def rows(self) -> int:
         """Number of rows."""
+        ...
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the rows cannot change between two reads."""
         ...
 
     @property
@@ -48,6 +53,7 @@ class TableStream:
     table: pa.Table
     remarks: Sequence[Remark] = ()
     bookkeeping: frozenset[str] = frozenset()
+    is_still = True
 
     @property
     def schema(self) -> pa.Schema:
@@ -62,6 +68,11 @@ class TableStream:
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The table, or the columns of it."""
         yield self.table if columns is None else self.table.select(columns)
+
+
+def release_memory() -> None:
+    """Give back what Arrow keeps of the memory of portions that are done."""
+    pa.default_memory_pool().release_unused()
 
 
 def rows_of_portion(columns: int) -> int:

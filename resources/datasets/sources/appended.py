@@ -30,6 +30,7 @@ class AppendedStream:
         self.schema: pa.Schema = joined(empty)[0].schema
         self.rows = source.rows + watched.rows
         self.bookkeeping = source.bookkeeping
+        self.is_still = source.is_still and watched.is_still
         reason = f"the source {declared.source:.80} has no such column, and rows watched for it do"
         self._unknown = [
             Remark(subject=name, action="left_out", count=watched.rows, reason=reason)

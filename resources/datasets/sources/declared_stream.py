@@ -25,7 +25,7 @@ class DeclaredStream:
         require_distinct(kept.column_names)
         table, remarks = with_types(kept, declared.label)
         self.schema: pa.Schema = table.schema
-        self.rows, self.bookkeeping = inner.rows, inner.bookkeeping
+        self.rows, self.bookkeeping, self.is_still = inner.rows, inner.bookkeeping, inner.is_still
         self._empty = [r.model_copy(update={"count": inner.rows}) for r in remarks]
         self._of_texts: list[Remark] = []
 
@@ -49,7 +49,8 @@ class DeclaredStream:
             for name, numbers in texts.items():
                 numbers.add(table.column(name), row)
             row += table.num_rows
-            yield table.select(wanted).cast(schema)
+            rows = table.select(wanted)
+            yield rows if rows.schema == schema else rows.cast(schema)
         if columns is None:
             said = {remark.subject for remark in self._inner.remarks}
             found = [n.remarks(nowhere) for name, n in texts.items() if name not in said]
@@ -68,6 +69,8 @@ def numbers_in_texts(
     schema: pa.Schema, names: set[str], declared: Dataset
 ) -> dict[str, NumbersInText]:
     """What is to be learned of the numbers in the columns that are text, by name."""
+    if declared.source.startswith("images:"):
+        return {}
     return {
         field.name: NumbersInText(field.name, field.name == declared.label)
         for field in schema

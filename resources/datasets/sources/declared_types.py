@@ -68,6 +68,8 @@ def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Ta
     except UnusableColumns as error:
         raise SourceUnreadable(f"{where}: {error}") from error
     types = types_of(read, table.column_names)
+    if not types and not read.nulls:
+        return table, remarks
     columns = []
     for name, values in zip(table.column_names, table.columns, strict=True):
         column = without_words(values, read.nulls)
@@ -82,18 +84,20 @@ def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Ta
 def _with_declared_texts(table: pa.Table, read: Reading) -> pa.Table:
     """The table with declared texts as such, before large numbers lose digits as plain ones."""
     types = types_of(read, table.column_names)
+    if not types:
+        return table
     columns = []
     for name, values in zip(table.column_names, table.columns, strict=True):
         is_exact = pa.types.is_integer(values.type) or pa.types.is_decimal(values.type)
         is_text = is_exact and types.get(name) == "text"
         columns.append(values.cast(pa.string()) if is_text else values)
-    return pa.Table.from_arrays(columns, schema=None, names=table.column_names) if types else table
+    return pa.Table.from_arrays(columns, table.column_names)
 
 
 def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:
     """Declared type by the name of each column that has one; an exact name is before a pattern."""
     types = {}
-    for name in names:
+    for name in names if read.types else ():
         patterns = [p for p in read.types if fnmatchcase(name, p)]
         if name in read.types or patterns:
             types[name] = read.types[name if name in read.types else patterns[0]]

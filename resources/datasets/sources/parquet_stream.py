@@ -8,6 +8,7 @@ from projects.dataset import Reading
 from resources.datasets.remarks import Remark, merged
 from resources.datasets.sources.declared_types import plain_as_declared, types_of
 from resources.datasets.sources.listing import Found, FoundFile
+from resources.datasets.sources.packed import columns_for, unpacked, width_of
 from resources.datasets.sources.parquet_files import opened, without_index
 from resources.datasets.sources.partitions import with_partitions
 from resources.datasets.sources.union import FileTable, cast_column, joined
@@ -30,7 +31,8 @@ class ParquetStream:
         """Reads the schemas of the files, which are steady. `known` is what there is to remark on
         them already; where they are spooled, no column of theirs has the numbers of rows that
         pandas keeps. Raises SourceUnreadable, SourceUnreachable or UnusableColumns."""
-        self._found, self._read, self._is_spooled = found, read, is_spooled
+        self._found, self._read = found, read
+        self.is_still = self._is_spooled = is_spooled
         self._seen: list[Remark] = []
         self.bookkeeping = bookkeeping
         empty, counts = [], {}
@@ -66,8 +68,14 @@ class ParquetStream:
         seen: list[Remark] = []
         for number, file in enumerate(self._found.files):
             for portion in self._portions(file, None if columns is None else wanted):
-                rows = FileTable(file.name, self._plain(file, portion, seen))
-                parts = [self._column(number, rows, name) for name in wanted]
+                table = self._plain(file, portion, seen)
+                has, rows = set(table.column_names), FileTable(file.name, table)
+                parts = [
+                    cast_column(rows, name, schema.field(name).type)
+                    if name in has
+                    else self._of_file(number, name, table.num_rows)
+                    for name in wanted
+                ]
                 yield pa.Table.from_arrays(parts, schema=schema)
         if columns is None:
             self._seen = seen
@@ -75,28 +83,29 @@ class ParquetStream:
     def _portions(self, file: FoundFile, wanted: list[str] | None) -> Iterator[pa.Table]:
         """The rows as the file has them, in the columns that are wanted or all."""
         with opened(self._found.system, file) as parquet:
-            has = parquet.schema_arrow.names
+            schema = parquet.schema_arrow
             # One column at least tells the number of rows.
-            names = has if wanted is None else [n for n in has if n in wanted] or has[:1]
-            for batch in parquet.iter_batches(rows_of_portion(len(names)), columns=names):
+            names = columns_for(schema, wanted) or schema.names[:1]
+            width = width_of(pa.schema([schema.field(name) for name in names]))
+            for batch in parquet.iter_batches(rows_of_portion(width), columns=names):
                 yield pa.Table.from_batches([batch])
 
     def _plain(self, file: FoundFile, table: pa.Table, remarks: list[Remark]) -> pa.Table:
-        if not self._is_spooled:
+        if self._is_spooled:
+            table = unpacked(table)
+        else:
             table, about = without_index(table, self._read.keep)
             remarks += about
         table, about = plain_as_declared(table, self._read, file.name)
         remarks += about
         return table
 
-    def _column(self, file: int, rows: FileTable, name: str) -> pa.ChunkedArray:
-        kind, count = self.schema.field(name).type, rows.table.num_rows
-        if name in rows.table.column_names:
-            return cast_column(rows, name, kind)
+    def _of_file(self, file: int, name: str, rows: int) -> pa.ChunkedArray:
+        """The column in rows of a file that does not have it."""
         if name in self._names:
-            return pa.chunked_array([pa.nulls(count, kind)])
+            return pa.chunked_array([pa.nulls(rows, self.schema.field(name).type)])
         # The value of a folder such as `year=2026`.
-        return pa.chunked_array([pa.repeat(self._of_files.column(name)[file], count)])
+        return pa.chunked_array([pa.repeat(self._of_files.column(name)[file], rows)])
 
 
 def files_are_steady(found: Found, read: Reading) -> bool:

@@ -93,7 +93,7 @@ class Sources:
             "sklearn": lambda: read_bundled(rest),
             "files": lambda: read_files(rest, base, read, label, folder),
             "sql": lambda: read_query(rest, base, read, folder),
-            "images": lambda: read_images(absolute(rest, base), declared.image, self._objects),
+            "images": lambda: read_images(absolute(rest, base), declared, self._objects, folder),
             "from": lambda: read_derived(declared, origins, folder),
             "requests": lambda: read_requests(f"{project}.{rest}", self._request_logs),
         }
@@ -154,8 +154,6 @@ def _require_usable(schema: pa.Schema, remarks: Sequence[Remark], declared: Data
 
 def _remarks_on_texts(rows: SourceRows, declared: Dataset) -> list[Remark]:
     """What there is to say of numbers that are text, where the reader has said nothing."""
-    if declared.source.startswith("images:"):
-        return []
     table = rows.table
     said = {
         *types_of(declared.read, table.column_names),

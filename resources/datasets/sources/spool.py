@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from resources.datasets.streams import release_memory
+
 PREFIX = "orrery-spool-"
 LOCK = ".lock"
 
@@ -60,12 +62,19 @@ class Spool:
                         writer.close()
                     files[number] = self.root / f"{self._files}.parquet"
                     self._files += 1
-                    writer = pq.ParquetWriter(files[number], table.schema)
+                    writer = pq.ParquetWriter(files[number], table.schema, **_of_short_life(table))
                 writer.write_table(table)
         finally:
             if writer is not None:
                 writer.close()
+        release_memory()
         return files
+
+
+def _of_short_life(table: pa.Table) -> dict[str, Any]:
+    """What makes a file quick to write that is soon deleted."""
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    return {"use_dictionary": texts, "write_statistics": False, "compression": "lz4"}
 
 
 @contextlib.contextmanager

@@ -6,9 +6,11 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from projects.schema import Dataset
 from resources.datasets import streams
@@ -16,6 +18,7 @@ from resources.datasets.sources import SourceRows, Sources, SourceUnreadable, la
 from resources.datasets.sources import spool as spools
 from resources.datasets.store import DatasetStore
 from resources.storage.request_logs import RequestLogs
+from tests.resources.datasets.pictures import draw
 
 ROWS = 3_000
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -158,6 +161,17 @@ def test_large_watched_files_are_appended_as_small_ones_are(source, made, text_f
     read = {"nulls": ["x"]}
 
     assert_same(*made(source=source, watch="arrived", label="species", read=read))
+
+
+def test_images_in_portions_give_the_version_of_the_whole(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("resources.datasets.sources.images.rows_of_portion", lambda columns: 7)
+    for row in range(40):
+        greys = np.full((4, 4), row, np.uint16 if row in (9, 30) else np.uint8)
+        draw(Image.fromarray(greys), tmp_path / "birds" / ("wren", "tit")[row % 2] / f"{row}.png")
+
+    declared = {"source": "images:birds", "label": "label", "image": {"height": 3, "width": 3}}
+    assert_same(*made(**declared))
+    assert_same(*made(**declared, read={"nulls": [5], "types": {"pixel_1": "number"}}))
 
 
 def test_wrong_cell_of_a_large_file_is_told_with_its_line(sources, text_file, tmp_path):
