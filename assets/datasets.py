@@ -97,8 +97,8 @@ def _made(
         version = unchanged(context, project, name, recipe, datasets)
         if version is None:
             origins = origins_of(project, given, predictor)
-            rows = sources.rows(project.name, declared, project.base, origins)
-            version = datasets.write(project.name, name, declared, rows, revision())
+            with sources.rows(project.name, declared, project.base, origins) as rows:
+                version = datasets.write(project.name, name, declared, rows, revision())
     context.log.info(f"version {version.version[:12]}: {version.rows} rows in {version.uri}")
     for remark in version.remarks:
         context.log.warning(str(remark))

@@ -8,6 +8,7 @@ NAMES = (
     "simulation",
     "steps",
     "datasets",
+    "images",
     "large_dataset",
     "service",
     "inference",

@@ -93,8 +93,8 @@ def platform(folder: Path) -> None:
         objects = ObjectStore(str(Path(name, "objects")), Path(name, "cache"))
         declared = Dataset(source="files:rows.parquet", label="label")
         sources = Sources(objects, RequestLogs(Path(name, "requests"), objects))
-        rows = sources.rows("bench", declared, folder)
-        DatasetStore(objects).write("bench", "rows", declared, rows)
+        with sources.rows("bench", declared, folder) as rows:
+            DatasetStore(objects).write("bench", "rows", declared, rows)
 
 
 def contend(who: str, folder: Path) -> None:

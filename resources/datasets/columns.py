@@ -40,6 +40,9 @@ def plain(table: pa.Table) -> tuple[pa.Table, list[Remark]]:
     Columns without any type stay so. Raises UnusableColumns when names are not distinct.
     """
     remarks: list[Remark] = []
+    if _KEPT.issuperset(table.schema.types):
+        require_distinct(table.column_names)
+        return table, []
     pairs = zip(table.column_names, table.columns, strict=True)
     columns = [column_of for name, column in pairs for column_of in _plain(name, column, remarks)]
     require_distinct([name for name, _ in columns])
@@ -101,14 +104,16 @@ def _plain(name: str, column: pa.ChunkedArray, remarks: list[Remark]) -> Iterato
         if convert is None:
             remarks.append(_left_out(name, column, f"values of type {kind} are no features"))
             return
-        converted, reason = convert(column)
-        if reason:
-            remarks.append(_converted(name, column, reason))
+        converted, changes = convert(column)
+        action = "converted" if converted is not None else "left_out"
+        remarks += [
+            Remark(subject=name, action=action, count=count, reason=reason)
+            for reason, count in changes.items()
+            if count
+        ]
         if converted is not None:
             # The converted values may need another conversion, as those of a dictionary do.
             yield from _plain(name, converted, remarks)
-        else:
-            remarks[-1] = remarks[-1].model_copy(update={"action": "left_out"})
 
 
 def _of_structure(
@@ -144,44 +149,56 @@ def _of_list(name: str, column: pa.ChunkedArray, remarks: list[Remark]) -> Itera
         yield from _plain(f"{name}_{item}", pa.chunked_array([flat.take(position)]), remarks)
 
 
-Conversion = Callable[[pa.ChunkedArray], tuple[pa.ChunkedArray | None, str]]
-"""Values of another type, or None where they are left out; and the reason for a remark."""
+Changes = dict[str, int]
+"""How many values changed, by the reason for a remark."""
+Conversion = Callable[[pa.ChunkedArray], tuple[pa.ChunkedArray | None, Changes]]
+"""Values of another type, or None where they are left out; and what changed."""
 
 
 def _cast_to(kind: pa.DataType) -> Conversion:
-    return lambda column: (column.cast(kind), "")
+    return lambda column: (column.cast(kind), {})
 
 
-def _decimal(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
+def _all(column: pa.ChunkedArray, reason: str) -> Changes:
+    return {reason: len(column) - column.null_count}
+
+
+def _others(column: pa.ChunkedArray, back: pa.ChunkedArray, reason: str) -> Changes:
+    """The values that are others after they were converted there and back."""
+    return {reason: pc.sum(pc.not_equal(column, back)).as_py() or 0}
+
+
+def _decimal(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
     values = column.cast(pa.float64())
     if column.type.precision <= EXACT_DIGITS:
-        return values, ""
-    try:
-        is_exact = values.cast(column.type, safe=False).equals(column)
-    except pa.ArrowInvalid:
-        is_exact = False
+        return values, {}
     reason = f"numbers of type {column.type}, kept as float64 with about {EXACT_DIGITS} digits"
-    return values, "" if is_exact else reason
-
-
-def _large_unsigned(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
     try:
-        return column.cast(pa.int64()), ""
+        return values, _others(column, values.cast(column.type, safe=False), reason)
+    except pa.ArrowInvalid:
+        return values, _all(column, reason)
+
+
+def _large_unsigned(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
+    try:
+        return column.cast(pa.int64()), {}
     except pa.ArrowInvalid:
         reason = (
             "whole numbers above 9223372036854775807, kept as float64 with about "
             f"{EXACT_DIGITS} digits; drop the column where it is an identifier"
         )
-        return column.cast(pa.float64(), safe=False), reason
+        return column.cast(pa.float64(), safe=False), _all(column, reason)
 
 
-def _time_of_day(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
+def _time_of_day(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
     whole = pa.int64() if column.type.bit_width == 64 else pa.int32()
-    return _seconds(column.cast(whole), column.type.unit), "times of day, kept as seconds"
+    seconds = _seconds(column.cast(whole), column.type.unit)
+    return seconds, _all(column, "times of day, kept as seconds")
 
 
-def _duration(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
-    return _seconds(column.cast(pa.int64()), column.type.unit), "durations, kept as seconds"
+def _duration(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
+    seconds = _seconds(column.cast(pa.int64()), column.type.unit)
+    return seconds, _all(column, "durations, kept as seconds")
 
 
 def _seconds(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
@@ -189,37 +206,40 @@ def _seconds(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
     return pc.divide(column.cast(pa.float64(), safe=False), parts)
 
 
-def _timestamp(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, str]:
+def _timestamp(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, Changes]:
     zone = column.type.tz
     kept = pa.timestamp("us", "UTC" if zone else None)
-    reason = "" if zone in _UTC else f"times of zone {zone}, kept as the same instants in UTC"
+    changes = {}
+    if zone not in _UTC:
+        changes = _all(column, f"times of zone {zone}, kept as the same instants in UTC")
     if column.type.unit == "ns":
         values = column.cast(kept, safe=False)
-        is_exact = values.cast(column.type, safe=False).equals(column)
-        return values, reason if is_exact else "times in nanoseconds, kept in microseconds"
+        back = values.cast(column.type, safe=False)
+        return values, changes | _others(column, back, "times in nanoseconds, kept in microseconds")
     try:
-        return column.cast(kept), reason
+        return column.cast(kept), changes
     except pa.ArrowInvalid:
-        return None, "times too far away for microseconds in 64 bits"
+        return None, _all(column, "times too far away for microseconds in 64 bits")
 
 
-def _binary(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, str]:
+def _binary(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray | None, Changes]:
     try:
-        return column.cast(pa.string()), "bytes, kept as the text they are in UTF-8"
+        texts = column.cast(pa.string())
     except pa.ArrowInvalid:
-        return None, "bytes that are no text"
+        return None, _all(column, "bytes that are no text")
+    return texts, _all(column, "bytes, kept as the text they are in UTF-8")
 
 
-def _dictionary(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
-    return column.cast(column.type.value_type), ""
+def _dictionary(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
+    return column.cast(column.type.value_type), {}
 
 
-def _run_ends(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
-    return pc.run_end_decode(column), ""
+def _run_ends(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
+    return pc.run_end_decode(column), {}
 
 
-def _extension(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, str]:
-    return column.cast(column.type.storage_type), ""
+def _extension(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Changes]:
+    return column.cast(column.type.storage_type), {}
 
 
 def _is_any(*kinds: Callable[[pa.DataType], bool]) -> Callable[[pa.DataType], bool]:

@@ -101,13 +101,34 @@ class _Batches:
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         if self._held is not None:
-            yield _bare(self._held)
+            rows, self._held = [self._held], None
+            yield _bare(rows.pop())
 
 
 def _bare(rows: pa.Table) -> pa.RecordBatch:
+    schema, columns = rows.schema, rows.columns[::-1]
+    # A column is let go once it is copied, because a batch of many columns is large.
+    del rows
+    return pa.RecordBatch.from_arrays([_bare_column(columns.pop()) for _ in schema], schema=schema)
+
+
+def _bare_column(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    if _is_bare(array):
+        return array
     # Taking every row writes new buffers: old ones hold arbitrary bytes under nulls.
-    taken = rows.combine_chunks().take(pa.array(np.arange(rows.num_rows)))
-    return taken.combine_chunks().to_batches()[0]
+    return array.take(pa.array(np.arange(len(array))))
+
+
+def _is_bare(array: pa.Array) -> bool:
+    """Whether the array is of numbers without nulls, and nothing of others would pad it."""
+    is_number = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
+    if not is_number or array.null_count or not len(array):
+        return False
+    size = len(array) * array.type.bit_width // 8
+    return size % PADDED_TO == 0 or (array.offset == 0 and array.buffers()[1].size == size)
 
 
 def _take_heads(batch: pa.RecordBatch, heads: TextHeads) -> None:

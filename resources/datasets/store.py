@@ -8,26 +8,24 @@ duplicate: the same bytes have the same name, and nothing is written twice; what
 partial write: a version exists once its `version.json`, written last and atomically, does.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from engine.bucket import BucketSettings
 from projects.dataset import Dataset
 from resources.datasets.columns import UnusableColumns, plain, with_types
 from resources.datasets.content import ContentHash
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
 from resources.datasets.splits import SPLITS
 from resources.datasets.streams import RowStream, TableStream, portions
-from resources.datasets.survey import SPLIT, Surveyed, survey
+from resources.datasets.survey import Surveyed, survey
+from resources.datasets.table_files import table_files
 from resources.datasets.version import DatasetVersion, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 
 NUMERIC = ("number", "integer", "boolean")
 """Kinds of columns that trainers of numbers alone learn from."""
-WIDE = 1_000
-"""Columns above which files are written without dictionaries and statistics."""
-PART_BYTES = 128 << 20
+PART_BYTES = 32 << 20
 """Rows that are written at once, in memory."""
 
 
@@ -110,34 +108,24 @@ class DatasetStore:
 
     def _files(self, key: str, stream: RowStream, prepared: Surveyed, source: str) -> "_Files":
         """The data files of the rows now stored under the key."""
-        from deltalake import DeltaTable, write_deltalake
-
-        uri = self._objects.uri(key)
-        # A write that was interrupted may have left a table here.
-        mode: Literal["overwrite", "append"] = "overwrite"
         read = ContentHash(prepared.schema, prepared.heads)
-        # In parts, because deltalake keeps all rows of a call in memory until its end.
-        for part in portions(prepared.rows(stream), PART_BYTES):
-            read.add(part)
-            write_deltalake(
-                uri,
-                part,
-                partition_by=[SPLIT],
-                mode=mode,
-                storage_options=BucketSettings().delta_options or None,
-                **_of_wide_table() if part.num_columns > WIDE else {},
-            )
-            mode = "append"
-        if read.hexdigest() != prepared.version:
-            raise SourceUnreadable(
-                f"{source:.80} changed while it was read; materialise the dataset again when "
-                "nothing writes to it"
-            )
-        actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True)).to_pylist()
-        files = sorted((f"{uri}/{a['path']}", a[f"partition.{SPLIT}"]) for a in actions)
+        with table_files(self._objects, key, prepared.schema) as files:
+            for part in portions(prepared.rows(stream), PART_BYTES):
+                if not stream.is_still:
+                    read.add(part)
+                files.add(part)
+            if not stream.is_still and read.hexdigest() != prepared.version:
+                raise SourceUnreadable(
+                    f"{source:.80} changed while it was read; materialise the dataset again when "
+                    "nothing writes to it"
+                )
+            done = files.committed()
+        uri = self._objects.uri(key)
         return _Files(
-            of_split={name: [p for p, split in files if split == name] for name in SPLITS},
-            bytes=sum(action["size_bytes"] for action in actions),
+            of_split={
+                name: [f"{uri}/{f.path}" for f in done if f.split == name] for name in SPLITS
+            },
+            bytes=sum(file.size for file in done),
         )
 
 
@@ -146,17 +134,6 @@ class _Files(NamedTuple):
 
     of_split: dict[str, list[str]]
     bytes: int
-
-
-def _of_wide_table() -> dict[str, Any]:
-    """Dictionaries and statistics of every one of thousands of columns cost more than values."""
-    from deltalake import ColumnProperties, WriterProperties
-
-    bare = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
-    return {
-        "configuration": {"delta.dataSkippingNumIndexedCols": "0"},
-        "writer_properties": WriterProperties(default_column_properties=bare),
-    }
 
 
 def _record_key(key: str, declaration: str) -> str:

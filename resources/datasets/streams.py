@@ -9,6 +9,7 @@ import pyarrow as pa
 from resources.datasets.remarks import Remark
 
 ROWS_OF_PORTION = 262_144
+PORTION_BYTES = 24 << 20
 
 
 class RowStream(Protocol):
@@ -17,6 +18,16 @@ class RowStream(Protocol):
     @property
     def schema(self) -> pa.Schema:
         """Names and types of the columns."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the rows cannot change between two reads."""
         ...
 
     @property
@@ -42,15 +53,31 @@ class TableStream:
     table: pa.Table
     remarks: Sequence[Remark] = ()
     bookkeeping: frozenset[str] = frozenset()
+    is_still = True
 
     @property
     def schema(self) -> pa.Schema:
         """Names and types of the columns."""
         return self.table.schema
 
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.table.num_rows
+
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The table, or the columns of it."""
         yield self.table if columns is None else self.table.select(columns)
+
+
+def release_memory() -> None:
+    """Give back what Arrow keeps of the memory of portions that are done."""
+    pa.default_memory_pool().release_unused()
+
+
+def rows_of_portion(columns: int) -> int:
+    """How many rows of so many columns are in memory at once."""
+    return max(1_024, min(ROWS_OF_PORTION, PORTION_BYTES // (8 * max(1, columns))))
 
 
 def portions(tables: Iterator[pa.Table], size_bytes: int) -> Iterator[pa.Table]:

@@ -21,12 +21,14 @@ from resources.datasets.features import Categories, feature_names, features_of
 from resources.datasets.profiling import Profile, class_counts_of, profile_of, profile_of_parts
 from resources.datasets.remarks import Remark, bounded, merged
 from resources.datasets.splits import SPLITS, as_names, names_of, split_of
-from resources.datasets.streams import ROWS_OF_PORTION, RowStream
+from resources.datasets.streams import ROWS_OF_PORTION, RowStream, release_memory
 from resources.datasets.tasks import Decision, classes_of, decide
 from resources.datasets.version import SplitContent
 from resources.datasets.weights import require_weights
 
 SPLIT = "split"
+MOST_PARTS = 32
+"""Profiles of portions that are in memory at once."""
 
 
 class Surveyed(NamedTuple):
@@ -69,9 +71,13 @@ def survey(stream: RowStream, declared: Dataset) -> Surveyed:
         content.add(table)
         texts.add(table)
         parts.append(profile_of(table))
+        if len(parts) > MOST_PARTS:
+            parts = [profile_of_parts(parts)]
+    version = content.hexdigest()
+    release_memory()
     profile = profile_of_parts(parts).model_copy(update={"class_counts": known.class_counts()})
     return Surveyed(
-        version=content.hexdigest(),
+        version=version,
         schema=schema,
         heads=heads,
         codes=known.codes,

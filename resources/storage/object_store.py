@@ -66,8 +66,9 @@ class ObjectStore:
         verify(folder, digest)
         return folder
 
-    def put_file(self, file: Path, key: str) -> str:
-        """Address of the file, stored under the key. Raises OSError."""
+    def put_file(self, file: Path, key: str, *, is_spare: bool = False) -> str:
+        """Address of the file, stored under the key; a spare one may be gone afterwards. Raises
+        OSError."""
         # The key is made of the content; an equal size tells that the copy was not cut.
         if self._size(key) == file.stat().st_size:
             return self.uri(key)
@@ -76,7 +77,7 @@ class ObjectStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             draft = target.with_name(f".{target.name}.draft")
             try:
-                shutil.copyfile(file, draft)
+                (shutil.move if is_spare else shutil.copyfile)(file, draft)
                 draft.replace(target)
             finally:
                 draft.unlink(missing_ok=True)

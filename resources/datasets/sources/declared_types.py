@@ -12,7 +12,7 @@ from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns, is_number, plain
 from resources.datasets.remarks import Remark
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
-from resources.datasets.sources.text_columns import (
+from resources.datasets.sources.text_values import (
     DATE,
     DIGITS,
     MOMENT,
@@ -21,7 +21,7 @@ from resources.datasets.sources.text_columns import (
     TRUE_WORDS,
     ZONED,
     Place,
-    TextColumn,
+    PlaceOf,
     is_any,
     times_of,
     trimmed,
@@ -68,6 +68,8 @@ def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Ta
     except UnusableColumns as error:
         raise SourceUnreadable(f"{where}: {error}") from error
     types = types_of(read, table.column_names)
+    if not types and not read.nulls:
+        return table, remarks
     columns = []
     for name, values in zip(table.column_names, table.columns, strict=True):
         column = without_words(values, read.nulls)
@@ -82,18 +84,20 @@ def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Ta
 def _with_declared_texts(table: pa.Table, read: Reading) -> pa.Table:
     """The table with declared texts as such, before large numbers lose digits as plain ones."""
     types = types_of(read, table.column_names)
+    if not types:
+        return table
     columns = []
     for name, values in zip(table.column_names, table.columns, strict=True):
         is_exact = pa.types.is_integer(values.type) or pa.types.is_decimal(values.type)
         is_text = is_exact and types.get(name) == "text"
         columns.append(values.cast(pa.string()) if is_text else values)
-    return pa.Table.from_arrays(columns, schema=None, names=table.column_names) if types else table
+    return pa.Table.from_arrays(columns, table.column_names)
 
 
 def types_of(read: Reading, names: Iterable[str]) -> dict[str, ColumnType]:
     """Declared type by the name of each column that has one; an exact name is before a pattern."""
     types = {}
-    for name in names:
+    for name in names if read.types else ():
         patterns = [p for p in read.types if fnmatchcase(name, p)]
         if name in read.types or patterns:
             types[name] = read.types[name if name in read.types else patterns[0]]
@@ -118,24 +122,43 @@ def without_words(column: pa.ChunkedArray, words: list[NullWord]) -> pa.ChunkedA
     return pc.if_else(is_missing, pa.scalar(None, column.type), column)
 
 
-def of_text(column: TextColumn, kind: ColumnType) -> pa.ChunkedArray:
-    """The text in the declared type.
+class DeclaredType:
+    """The declared type of a column that a source has as text."""
 
-    Raises SourceUnreadable that names the first value that is not of the type.
-    """
-    if kind == "text":
-        return column.values
-    pattern, convert = _OF_TEXT[kind]
-    values = trimmed(column.values)
-    row = _first_wrong(values, pattern, convert)
-    if row is None:
-        return convert(values)
-    word = column.values[row].as_py()
-    raise SourceUnreadable(
-        f"{column.place_of(row)}: column {column.name!r} has {word!r:.80}, expected "
-        f"{EXPECTED[kind]}, as declared under read: types; correct the value, or declare read: "
-        f"{{nulls: [{word!r:.80}]}} where it is a missing one"
-    )
+    def __init__(self, name: str, kind: ColumnType) -> None:
+        self._name = name
+        self._kind: ColumnType = kind
+        self._has_zones = False
+
+    def add(self, values: pa.ChunkedArray, row: int = 0) -> None:
+        """Learn from more values whether times have zones."""
+        if self._kind == "timestamp" and not self._has_zones:
+            self._has_zones = is_any(trimmed(values), ZONED)
+
+    def converted(self, values: pa.ChunkedArray, row: int, place_of: PlaceOf) -> pa.ChunkedArray:
+        """The text in the declared type.
+
+        Raises SourceUnreadable that names the first value that is not of the type.
+        """
+        if self._kind == "text":
+            return values
+        pattern, convert = _OF_TEXT[self._kind]
+        if self._kind == "timestamp":
+            convert = _moments_in_utc if self._has_zones else _moments
+        bare = trimmed(values)
+        wrong = _first_wrong(bare, pattern, convert)
+        if wrong is None:
+            return convert(bare)
+        word = values[wrong].as_py()
+        raise SourceUnreadable(
+            f"{place_of(row + wrong)}: column {self._name!r} has {word!r:.80}, expected "
+            f"{EXPECTED[self._kind]}, as declared under read: types; correct the value, or declare "
+            f"read: {{nulls: [{word!r:.80}]}} where it is a missing one"
+        )
+
+    def remarks(self, place_of: PlaceOf) -> list[Remark]:
+        """Nothing, because all is declared."""
+        return []
 
 
 def _number(word: NullWord) -> float | None:
@@ -172,8 +195,9 @@ def _is_named(name: str, patterns: list[str]) -> bool:
 
 def _in_type(name: str, column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedArray:
     if pa.types.is_string(column.type):
-        text = TextColumn(name, column, False, lambda row: Place(where, None))
-        return of_text(text, kind)
+        declared = DeclaredType(name, kind)
+        declared.add(column)
+        return declared.converted(column, 0, lambda row: Place(where, None))
     wanted = _ARROW[kind]
     if column.type == wanted or (kind == "timestamp" and pa.types.is_timestamp(column.type)):
         return column
@@ -226,7 +250,11 @@ def _truth(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _moments(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return values.cast(pa.timestamp("us", "UTC" if is_any(values, ZONED) else None))
+    return values.cast(pa.timestamp("us"))
+
+
+def _moments_in_utc(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values.cast(pa.timestamp("us", "UTC"))
 
 
 def _seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:

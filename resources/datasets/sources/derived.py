@@ -30,8 +30,12 @@ from engine.rows import dataset_of
 from engine.transform import TransformResult, TransformSpec, output_of
 from projects.dataset import Dataset
 from resources.datasets.remarks import Remark
-from resources.datasets.sources.queries import failure_of, ordered
+from resources.datasets.sources import large
+from resources.datasets.sources.listing import Found, FoundFile
+from resources.datasets.sources.parquet_stream import ParquetStream, is_steady
+from resources.datasets.sources.queries import answered, rows_of
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
+from resources.datasets.sources.spool import Spool
 
 R = TypeVar("R", bound=JobResult)
 
@@ -58,73 +62,84 @@ class Origins:
     """The champion that predicts, where one does."""
 
 
-def read_derived(declared: Dataset, origins: Origins) -> SourceRows:
-    """The rows that the declaration makes from the others'. Raises SourceUnreadable."""
+def read_derived(
+    declared: Dataset, origins: Origins, spool: Spool | None = None
+) -> SourceRows | ParquetStream:
+    """The rows that the declaration makes from the others'; with a spool a stream of them where
+    they are large. Raises SourceUnreadable."""
     if declared.sql:
-        return _queried(declared, origins)
-    if declared.predict:
-        return _predicted(declared, origins)
-    return _transformed(declared, origins)
+        return _queried(declared, declared.sql, origins, spool)
+    make = _predicted if declared.predict else _transformed
+    if spool is not None:
+        return make(declared, origins, spool.folder(), is_kept=True)
+    with tempfile.TemporaryDirectory(prefix="orrery-derived-") as folder:
+        return make(declared, origins, Path(folder), is_kept=False)
 
 
-def _queried(declared: Dataset, origins: Origins) -> SourceRows:
+def _queried(
+    declared: Dataset, query: str, origins: Origins, spool: Spool | None
+) -> SourceRows | ParquetStream:
     import duckdb
 
-    assert declared.sql
-    try:
-        with duckdb.connect() as connection:
-            for name in declared.from_:
-                connection.register(name, dataset_of(origins.files[name]))
-            # The query reads the datasets that are declared, and no file of the machine.
-            connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-            relation = connection.sql(declared.sql)
-            if relation is None:
-                raise SourceUnreadable(f"{declared.sql:.200}: no rows; expected a SELECT")
-            table = relation.to_arrow_table()
-    except duckdb.Error as error:
-        raise SourceUnreadable(f"{failure_of(error)}: {declared.sql:.200}") from error
-    return ordered(table, declared.sql, declared.read)
+    with answered(query), duckdb.connect() as connection:
+        for name in declared.from_:
+            connection.register(name, dataset_of(origins.files[name]))
+        # The query reads the datasets that are declared, and no file of the machine.
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        return rows_of(connection.sql(query), query, declared.read, spool)
 
 
-def _transformed(declared: Dataset, origins: Origins) -> SourceRows:
+def _transformed(
+    declared: Dataset, origins: Origins, folder: Path, *, is_kept: bool
+) -> SourceRows | ParquetStream:
     assert declared.transform
-    with tempfile.TemporaryDirectory(prefix="orrery-transform-") as folder:
-        spec = TransformSpec(
-            job="transform",
-            workdir=Path(folder),
-            timeout_s=declared.timeout_s,
-            function=declared.transform,
-            python_path=list(origins.python_path),
-            files=[list(origins.files[name]) for name in declared.from_],
-        )
-        result = _ended("engine.transform", spec, TransformResult, spec.function)
-        table = _read(output_of(spec.workdir))
-    return SourceRows(table, tuple(_doubts(declared.transform, result)))
+    spec = TransformSpec(
+        job="transform",
+        workdir=folder,
+        timeout_s=declared.timeout_s,
+        function=declared.transform,
+        python_path=list(origins.python_path),
+        files=[list(origins.files[name]) for name in declared.from_],
+    )
+    result = _ended("engine.transform", spec, TransformResult, spec.function)
+    rows = SourceRows(pa.table({}), tuple(_doubts(declared.transform, result)))
+    return _rows_of(output_of(folder), declared, rows, is_kept)
 
 
-def _read(file: Path) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(file)
-
-
-def _predicted(declared: Dataset, origins: Origins) -> SourceRows:
+def _predicted(
+    declared: Dataset, origins: Origins, folder: Path, *, is_kept: bool
+) -> SourceRows | ParquetStream:
     version = origins.version
     assert version is not None
-    with tempfile.TemporaryDirectory(prefix="orrery-predict-") as folder:
-        spec = PredictSpec(
-            job="predict",
-            workdir=Path(folder),
-            timeout_s=declared.timeout_s,
-            artefact=version.artefact,
-            artefact_digest=version.digest,
-            model_version=version.number,
-            files=list(origins.files[declared.from_[0]]),
-        )
-        _ended("engine.predict", spec, JobResult, f"the model {declared.predict}")
-        table = _read(Path(folder, PREDICTED))
+    spec = PredictSpec(
+        job="predict",
+        workdir=folder,
+        timeout_s=declared.timeout_s,
+        artefact=version.artefact,
+        artefact_digest=version.digest,
+        model_version=version.number,
+        files=list(origins.files[declared.from_[0]]),
+    )
+    _ended("engine.predict", spec, JobResult, f"the model {declared.predict}")
     # The version says who predicted, and is no feature.
-    return SourceRows(table, bookkeeping=frozenset({"model_version"}))
+    rows = SourceRows(pa.table({}), bookkeeping=frozenset({"model_version"}))
+    return _rows_of(folder / PREDICTED, declared, rows, is_kept)
+
+
+def _rows_of(
+    file: Path, declared: Dataset, about: SourceRows, is_kept: bool
+) -> SourceRows | ParquetStream:
+    """The rows of the Parquet file: a stream where they are large, of steady types, and the file
+    is kept."""
+    import pyarrow.parquet as pq
+
+    is_large = is_kept and file.stat().st_size >= large.LARGE_BYTES
+    if not is_large or not is_steady(pq.read_schema(file), declared.read):
+        return about.of(pq.read_table(file))
+    found = Found(None, [FoundFile(str(file), file.name)], [])
+    return ParquetStream(
+        found, declared.read, declared.label, about.remarks, about.bookkeeping, is_spooled=True
+    )
 
 
 def _ended(module: str, spec: JobSpec, kind: type[R], what: str) -> R:

@@ -4,48 +4,109 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from projects.dataset import Reading
-from resources.datasets.columns import UnusableColumns, require_distinct
 from resources.datasets.remarks import Remark
-from resources.datasets.sources.csv_files import read_csv
+from resources.datasets.sources import large
+from resources.datasets.sources.csv_files import CsvTables
 from resources.datasets.sources.encodings import TextFile, as_utf8
-from resources.datasets.sources.json_files import read_json
+from resources.datasets.sources.json_files import JsonTables
 from resources.datasets.sources.listing import (
     FORMATS,
     Found,
     FoundFile,
     absolute,
     answering,
+    bytes_of,
     found_at,
 )
 from resources.datasets.sources.parquet_files import read_parquet
+from resources.datasets.sources.parquet_stream import ParquetStream, files_are_steady
+from resources.datasets.sources.partitions import with_partitions
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
-from resources.datasets.sources.text_columns import Place, TextColumn, typed
+from resources.datasets.sources.spool import Spool
+from resources.datasets.sources.union import FileTable, joined
 
-HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
-
-def read_files(address: str, base: Path, read: Reading, label: str | None) -> SourceRows:
-    """All rows of the files at the address, in the order of their paths.
+def read_files(
+    address: str, base: Path, read: Reading, label: str | None, spool: Spool | None = None
+) -> SourceRows | ParquetStream:
+    """All rows of the files at the address, in the order of their paths; with a spool a stream
+    of them where they are large and of steady types.
 
     Raises SourceUnreadable or SourceUnreachable.
     """
     place = absolute(address, base)
-    files = found_at(place, FORMATS)
-    kind = _format_of(place, files)
+    found = found_at(place, FORMATS)
+    kind, about = _format_of(place, found), found.remarks(address)
+    is_large = spool is not None and bytes_of(found) >= large.LARGE_BYTES
     if kind == "parquet":
-        table, counts, remarks = read_parquet(files.system, files.files, read)
+        if is_large and files_are_steady(found, read):
+            return ParquetStream(found, read, label, about)
+        table, counts, remarks = read_parquet(found.system, found.files, read)
     else:
-        with _texts(files, read) as (texts, about):
-            table, counts, remarks = _read_texts(kind, texts, read, label)
-            remarks = [*about, *remarks]
-    table, more = with_partitions(table, files.files, counts, label)
-    return SourceRows(table, (*files.remarks(address), *remarks, *more))
+        with _texts(found, read) as (texts, more):
+            about += more
+            if spool is not None and is_large:
+                rows = _opened(kind, texts, read, label, is_large)
+                if rows.is_steady:
+                    return _spooled(rows, found, read, label, spool, about)
+            table, counts, remarks = _whole(_opened(kind, texts, read, label), texts)
+    table, more = with_partitions(table, found.files, counts, label)
+    return SourceRows(table, (*about, *remarks, *more))
+
+
+class TextTables(Protocol):
+    """The rows of files as text in the types that all values have."""
+
+    counts: list[int]
+    """Number of rows of every file."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether a portion tells how all values are kept."""
+        ...
+
+    def tables(self) -> Iterator[tuple[int, pa.Table]]:
+        """Number of the file and rows of it. Raises SourceUnreadable."""
+        ...
+
+    def remarks(self) -> list[Remark]:
+        """What was left out or converted, once all tables were read."""
+        ...
+
+
+def _opened(
+    kind: str, texts: list[TextFile], read: Reading, label: str | None, is_large: bool = False
+) -> TextTables:
+    return (CsvTables if kind == "csv" else JsonTables)(texts, read, label, is_large)
+
+
+def _whole(rows: TextTables, texts: list[TextFile]) -> tuple[pa.Table, list[int], list[Remark]]:
+    parts: dict[int, list[pa.Table]] = {}
+    for number, table in rows.tables():
+        parts.setdefault(number, []).append(table)
+    whole, remarks = joined(
+        [FileTable(texts[n].name, pa.concat_tables(tables)) for n, tables in parts.items()]
+    )
+    return whole, rows.counts, [*rows.remarks(), *remarks]
+
+
+def _spooled(
+    rows: TextTables,
+    found: Found,
+    read: Reading,
+    label: str | None,
+    spool: Spool,
+    about: list[Remark],
+) -> ParquetStream:
+    paths = spool.write_each(rows.tables())
+    files = [FoundFile(str(path), found.files[n].name) for n, path in paths.items()]
+    known = [*about, *rows.remarks()]
+    return ParquetStream(Found(None, files, []), read, label, known, is_spooled=True)
 
 
 def _format_of(place: str, files: Found) -> str:
@@ -62,14 +123,6 @@ def _format_of(place: str, files: Found) -> str:
             f"files of one format among {', '.join(FORMATS)}"
         )
     return str(formats.pop())
-
-
-def _read_texts(
-    kind: str, texts: list[TextFile], read: Reading, label: str | None
-) -> tuple[pa.Table, list[int], list[Remark]]:
-    if kind == "csv":
-        return read_csv(texts, read, label)
-    return read_json(texts, read, label)
 
 
 @contextmanager
@@ -99,40 +152,3 @@ def _fetched(system: Any, file: FoundFile, target: Path) -> Path:
         while chunk := source.read(1 << 20):
             copy.write(chunk)
     return target
-
-
-def with_partitions(
-    table: pa.Table, files: list[FoundFile], counts: list[int], label: str | None
-) -> tuple[pa.Table, list[Remark]]:
-    """The table with a column for every `key=value` folder that the files lie in."""
-    folders = [_partition(file.name) for file in files]
-    keys = list(folders[0])
-    if any(list(folder) != keys for folder in folders):
-        odd = next(f.name for f, folder in zip(files, folders, strict=True) if list(folder) != keys)
-        raise SourceUnreadable(
-            f"{odd} and {files[0].name} lie in folders of other names; expected the same key=value "
-            "folders above every file"
-        )
-    remarks = []
-    for key in keys:
-        if key in table.column_names:
-            reason = "the files have a column of the folders' name, whose values are kept"
-            remarks.append(Remark(subject=key, action="left_out", count=len(files), reason=reason))
-            continue
-        values = [f[key] for f, n in zip(folders, counts, strict=True) for _ in range(n)]
-        text = pa.chunked_array([pa.array(values, pa.string())])
-        column, about = typed(TextColumn(key, text, key == label, lambda _: Place(None, None)))
-        table = table.append_column(key, column)
-        remarks += about
-    try:
-        require_distinct(table.column_names)
-    except UnusableColumns as error:
-        raise SourceUnreadable(f"{files[0].name}: {error}") from error
-    return table, remarks
-
-
-def _partition(name: str) -> dict[str, str | None]:
-    """Value by key of the `key=value` folders in a path."""
-    parts = [part.partition("=") for part in PurePath(name).parent.parts if "=" in part]
-    values = {key: unquote(value) for key, _, value in parts if key}
-    return {key: None if value == HIVE_NULL else value for key, value in values.items()}

@@ -1,251 +1,208 @@
 """The types of columns that a source has as text: from all their values, never from the first.
 
 A column is of numbers, booleans, dates or times when every value is one. A column that is text in
-spite of its numbers is remarked on, with the first value that made it so.
+spite of its numbers is remarked on, with the first value that made it so. Values come in portions,
+all of them twice: first the type is learned, then they are converted.
 """
 
-import re
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
 
 import pyarrow as pa
 
 from resources.datasets.arrow import pc
 from resources.datasets.remarks import Remark
-
-MISSING = ("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "None", "n/a", "na", "null")
-"""Words that stand for a missing value among values that are not text."""
-INTEGER = r"^[+-]?(0|[1-9][0-9]*)$"
-DIGITS = r"^[+-]?[0-9]+$"
-PADDED = r"^[+-]?0[0-9]"
-NUMBER = (
-    r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-    r"|^[+-]?([nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
+from resources.datasets.sources.text_types import TextType, types_for
+from resources.datasets.sources.text_values import (
+    DIGITS,
+    MISSING,
+    NUMBER,
+    NUMBER_LIKE,
+    PADDED,
+    Marked,
+    PlaceOf,
+    are_all,
+    is_any,
+    trimmed,
 )
-DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-TIME = r"^[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?$"
-_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
-MOMENT = _MOMENT + "$"
-ZONED = _MOMENT + r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
-DECIMAL_COMMA = r"^[+-]?([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?([eE][+-]?[0-9]+)?$"
-NUMBER_LIKE = r"^[+-]?[$€£]?[+-]?[0-9][0-9.,' ]*[%€$£]?$"
-TRUE_WORDS = {"true": "true/false", "yes": "yes/no", "y": "y/n", "t": "t/f"}
-FALSE_WORDS = {"false": "true/false", "no": "yes/no", "n": "y/n", "f": "t/f"}
-WORD_KINDS = {**TRUE_WORDS, **FALSE_WORDS}
 
 
-class Place(NamedTuple):
-    """Where a value stands in its source."""
+class Typing(Protocol):
+    """How the values of one column become those of a type."""
 
-    file: str | None
-    line: int | None
+    def add(self, values: pa.ChunkedArray, row: int) -> None:
+        """Learn from the values of the rows from that number on."""
+        ...
 
-    def __str__(self) -> str:
-        line = f"line {self.line}" if self.line else "a row"
-        return f"{self.file} {line}" if self.file else line
+    def converted(self, values: pa.ChunkedArray, row: int, place_of: PlaceOf) -> pa.ChunkedArray:
+        """The values of the rows from that number on in the type of all that were added. Raises
+        SourceUnreadable."""
+        ...
 
-
-class TextColumn(NamedTuple):
-    """One column as text, with nulls for its empty cells."""
-
-    name: str
-    values: pa.ChunkedArray
-    is_label: bool
-    place_of: Callable[[int], Place]
-    """Place of the value in a row."""
-    decimal_commas: bool = False
-    """Whether a comma may be the decimal sign; where the comma delimits cells it is not."""
+    def remarks(self, place_of: PlaceOf) -> list[Remark]:
+        """What there is to remark, once all values were converted."""
+        ...
 
 
-Typed = tuple[pa.ChunkedArray, list[Remark]]
+def learn(typings: Mapping[str, Typing], tables: Iterable[pa.Table], row: int = 0) -> int:
+    """Add the columns of the tables, whose first row has the number; returns the number of the row
+    behind the last."""
+    for table in tables:
+        for name, typing in typings.items():
+            if name in table.column_names:
+                typing.add(table.column(name), row)
+        row += table.num_rows
+    return row
 
 
-def typed(column: TextColumn) -> Typed:
-    """The column in the type that all its values have, and what there is to remark."""
-    values = trimmed(column.values)
-    if values.null_count == len(values):
-        return pa.chunked_array([pa.nulls(len(values))]), []
-    if converted := _of_one_type(column, values):
-        return converted
-    is_missing = pc.fill_null(pc.is_in(values, pa.array(MISSING)), False)
-    if pc.any(is_missing).as_py():
-        present = pc.if_else(is_missing, None, values)
-        if present.null_count < len(present) and (converted := _of_one_type(column, present)):
-            words = sorted(pc.unique(values.filter(is_missing)).to_pylist())
-            reason = f"{', '.join(map(repr, words))} among values of one type became null"
-            return converted[0], [remark_on(column, "converted", is_missing, reason), *converted[1]]
-    return column.values, remarks_on_text(column)
+def converted(
+    typings: Mapping[str, Typing], tables: Iterable[pa.Table], place_of: PlaceOf, row: int = 0
+) -> Iterator[pa.Table]:
+    """The tables with these columns in their types, in the same order. Raises SourceUnreadable."""
+    for table in tables:
+        columns = [
+            typings[name].converted(values, row, place_of) if name in typings else values
+            for name, values in zip(table.column_names, table.columns, strict=True)
+        ]
+        row += table.num_rows
+        yield pa.Table.from_arrays(columns, table.column_names)
 
 
-def trimmed(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The values without blanks around them; null where nothing is left."""
-    bare = pc.utf8_trim_whitespace(values)
-    return pc.if_else(pc.equal(bare, ""), None, bare)
+class FoundType:
+    """The type that all values of a column have."""
+
+    def __init__(self, name: str, is_label: bool, decimal_commas: bool = False) -> None:
+        """Where `decimal_commas`, a comma may be the decimal sign; where the comma delimits cells
+        it is not."""
+        self._name = name
+        self._types = types_for(is_label, decimal_commas)
+        self._present, self._missing = Marked(), Marked()
+        self._words: set[str] = set()
+        self._has_others = False
+        self._numbers = NumbersInText(name, is_label)
+
+    def add(self, values: pa.ChunkedArray, row: int = 0) -> None:
+        """Learn from more values."""
+        bare = trimmed(values)
+        self._present.add(pc.is_valid(bare), values, row)
+        if bare.null_count == len(bare) or not self._types:
+            return
+        types = _narrowed(self._types, bare)
+        if not types:
+            is_missing = pc.fill_null(pc.is_in(bare, pa.array(MISSING)), False)
+            self._words.update(pc.unique(bare.filter(is_missing)).to_pylist())
+            self._missing.add(is_missing, values, row)
+            bare = pc.if_else(is_missing, None, bare)
+            if bare.null_count == len(bare):
+                return
+            types = _narrowed(self._types, bare) if self._missing.count else []
+        self._types, self._has_others = types, True
+
+    @property
+    def _type(self) -> TextType | None:
+        """The type of all values; None where they are text."""
+        if not self._has_others:
+            return None
+        return next((each for each in self._types if each.is_meant), None)
+
+    def converted(self, values: pa.ChunkedArray, row: int, place_of: PlaceOf) -> pa.ChunkedArray:
+        """The values in the type, or as they are where it is text."""
+        if not self._present.count:
+            return pa.chunked_array([pa.nulls(len(values))])
+        kind = self._type
+        if kind is None:
+            self._numbers.add(values, row)
+            return values
+        bare = trimmed(values)
+        if self._words:
+            is_missing = pc.fill_null(pc.is_in(bare, pa.array(sorted(self._words))), False)
+            bare = pc.if_else(is_missing, None, bare)
+        return kind.converted(bare)
+
+    def remarks(self, place_of: PlaceOf) -> list[Remark]:
+        """What became null or another word, and what there is to say of text."""
+        kind = self._type
+        if kind is None:
+            return self._numbers.remarks(place_of)
+        remarks = []
+        if self._words:
+            reason = (
+                f"{', '.join(map(repr, sorted(self._words)))} among values of one type became null"
+            )
+            remarks.append(self._missing.remark(self._name, False, reason, place_of))
+        if reason := kind.reason(self._name):
+            values = self._present
+            remarks.append(values.remark(self._name, False, reason, place_of))
+        return remarks
 
 
-def without_plus(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers as text without plus signs, which Arrow's parser does not take."""
-    return pc.utf8_ltrim(values, characters="+")
+def _narrowed(types: list[TextType], values: pa.ChunkedArray) -> list[TextType]:
+    return [kept for each in types if (kept := each.narrowed(values)) is not None]
 
 
-def times_of(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Times of day written as text, such as 12:30. Raises pa.ArrowInvalid."""
-    # Arrow parses moments from text, and no times of day.
-    moments = pc.binary_join_element_wise("1970-01-01T", values, "")
-    return moments.cast(pa.timestamp("ns")).cast(pa.time64("ns"))
-
-
-def are_all(values: pa.ChunkedArray, pattern: str) -> bool:
-    """Whether every value that is there is of the pattern."""
-    # One value decides for most columns, without a pass over all others.
-    if not re.search(pattern, _first(values)):
-        return False
-    return pc.all(pc.match_substring_regex(values, pattern)).as_py() is not False
-
-
-def is_any(values: pa.ChunkedArray, pattern: str) -> bool:
-    """Whether a value is of the pattern."""
-    return pc.any(pc.match_substring_regex(values, pattern)).as_py() is True
-
-
-def _first(values: pa.ChunkedArray) -> str:
-    return values[pc.index(pc.is_valid(values), True).as_py()].as_py()
-
-
-def _of_one_type(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
-    """The values in the one type that they all have, or None where they are text."""
-    for convert in (_integers, _numbers, _booleans, _times, _comma_numbers):
-        if converted := convert(column, values):
-            return converted
-    return None
-
-
-def _integers(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
-    if not are_all(values, INTEGER):
-        return None
-    bare = without_plus(values)
-    try:
-        return bare.cast(pa.int64()), []
-    except pa.ArrowInvalid:
-        reason = (
-            "whole numbers beyond 64 bits, read as float64 with about 15 digits; declare read: "
-            f"{{types: {{{column.name!r}: text}}}} for identifiers"
-        )
-        remark = remark_on(column, "converted", pc.is_valid(values), reason)
-        return bare.cast(pa.float64()), [remark]
-
-
-def _numbers(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
-    # Digits behind a leading zero are codes, as of post and products; a number loses the zero.
-    if not are_all(values, NUMBER) or are_all(values, DIGITS):
-        return None
-    return without_plus(values).cast(pa.float64()), []
-
-
-def _booleans(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
-    if _first(values).lower() not in WORD_KINDS:
-        return None
-    lower = pc.utf8_lower(values)
-    words = {word for word in pc.unique(lower).to_pylist() if word is not None}
-    # A single letter alone may mean anything, and the words of a label are its classes.
-    is_plain = words <= {"true", "false"}
-    is_letter = len(words) == 1 and max(map(len, words)) == 1
-    if not words <= WORD_KINDS.keys() or is_letter or (column.is_label and not is_plain):
-        return None
-    truth = pc.if_else(pc.is_valid(lower), pc.is_in(lower, pa.array(list(TRUE_WORDS))), None)
-    if is_plain:
-        return truth, []
-    reason = (
-        f"{' and '.join(sorted({WORD_KINDS[word] for word in words}))} became true and false; "
-        f"declare read: {{types: {{{column.name!r}: text}}}} to keep the words"
-    )
-    return truth, [remark_on(column, "converted", pc.is_valid(values), reason)]
-
-
-def _times(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
-    """Dates, times of day, and moments with or without a zone."""
-    kinds: dict[str, list[pa.DataType]] = {
-        DATE: [pa.date32()],
-        TIME: [pa.time64("ns")],
-        # Microseconds are kept; text with more digits can only be read as nanoseconds.
-        MOMENT: [pa.timestamp("us"), pa.timestamp("ns")],
-        ZONED: [pa.timestamp("us", "UTC"), pa.timestamp("ns", "UTC")],
-    }
-    pattern = next((p for p in kinds if re.search(p, _first(values))), None)
-    if pattern is None or not are_all(values, pattern):
-        return None
-    for kind in kinds[pattern]:
-        try:
-            return times_of(values) if pattern == TIME else values.cast(kind), []
-        except pa.ArrowInvalid:
-            continue
-    return None
-
-
-def _comma_numbers(column: TextColumn, values: pa.ChunkedArray) -> Typed | None:
-    if not column.decimal_commas or not are_all(values, DECIMAL_COMMA) or not is_any(values, ","):
-        return None
-    reason = "the comma was read as the decimal sign; declare read: {decimal: ','}"
-    remark = remark_on(column, "converted", pc.is_valid(values), reason)
-    bare = pc.replace_substring(pc.replace_substring(values, ".", ""), ",", ".")
-    return without_plus(bare).cast(pa.float64()), [remark]
-
-
-def remarks_on_text(column: TextColumn) -> list[Remark]:
+class NumbersInText:
     """What there is to say of numbers that stay text."""
-    values = trimmed(column.values)
-    outcome, action = "text and no feature", "left_out"
-    if column.is_label:
-        outcome, action = "a text label", "converted"
-    is_number = pc.match_substring_regex(values, NUMBER)
-    present = len(values) - values.null_count
-    numbers = pc.sum(is_number).as_py() or 0
-    if not present:
-        return []
-    if present > numbers > present / 2:
-        strange = pc.and_(pc.is_valid(values), pc.invert(is_number))
-        word = values[pc.index(strange, True).as_py()].as_py()
+
+    def __init__(self, name: str, is_label: bool) -> None:
+        self._name, self._is_label = name, is_label
+        self._present = 0
+        self._numbers, self._others, self._alike = Marked(), Marked(), Marked()
+        self._are_digits, self._is_padded = True, False
+
+    def add(self, values: pa.ChunkedArray, row: int = 0) -> None:
+        """Take more values of the column, which is text."""
+        bare = trimmed(values)
+        present = len(bare) - bare.null_count
+        if not present:
+            return
+        self._present += present
+        is_number = pc.match_substring_regex(bare, NUMBER)
+        self._numbers.add(is_number, values, row)
+        self._others.add(pc.invert(is_number), values, row)
+        if self._is_label:
+            return
+        if not self._others.count:
+            self._are_digits = self._are_digits and are_all(bare, DIGITS)
+            self._is_padded = self._is_padded or is_any(bare, PADDED)
+        self._alike.add(pc.match_substring_regex(bare, NUMBER_LIKE), values, row)
+
+    def remarks(self, place_of: PlaceOf) -> list[Remark]:
+        """At most one remark."""
+        rules: list[Callable[[PlaceOf], Remark | None]] = [self._mostly_numbers]
+        if not self._is_label:
+            rules += [self._all_numbers, self._like_numbers]
+        found = (rule(place_of) for rule in rules)
+        return [remark for remark in found if remark is not None][:1]
+
+    def _mostly_numbers(self, place_of: PlaceOf) -> Remark | None:
+        numbers, others = self._numbers.count, self._others
+        if not self._present > numbers > self._present / 2:
+            return None
+        outcome = "a text label" if self._is_label else "text and no feature"
         reason = (
-            f"{numbers} of {present} values are numbers and the others are not, so the column is "
-            f"{outcome}; declare read: {{nulls: [{word!r:.80}]}} where that is a missing value, "
-            f"or {{types: {{{column.name!r}: text}}}}"
+            f"{numbers} of {self._present} values are numbers and the others are not, so the "
+            f"column is {outcome}; declare read: {{nulls: [{others.example.strip()!r:.80}]}} where "
+            f"that is a missing value, or {{types: {{{self._name!r}: text}}}}"
         )
-        return [remark_on(column, action, strange, reason)]
-    if column.is_label:
-        return []
-    if numbers == present:
-        is_padded = are_all(values, DIGITS) and is_any(values, PADDED)
-        what = "digits with leading zeros" if is_padded else "numbers that the source has as text"
+        return others.remark(self._name, not self._is_label, reason, place_of)
+
+    def _all_numbers(self, place_of: PlaceOf) -> Remark | None:
+        if not 0 < self._present == self._numbers.count:
+            return None
+        what = "numbers that the source has as text"
+        if self._are_digits and self._is_padded:
+            what = "digits with leading zeros"
         reason = (
-            f"{what} are no feature; declare read: {{types: {{{column.name!r}: number}}}} to read "
+            f"{what} are no feature; declare read: {{types: {{{self._name!r}: number}}}} to read "
             "them as numbers, or text to keep them"
         )
-        return [remark_on(column, "left_out", is_number, reason)]
-    is_alike = pc.match_substring_regex(values, NUMBER_LIKE)
-    if pc.sum(is_alike).as_py() * 2 > present:
+        return self._numbers.remark(self._name, True, reason, place_of)
+
+    def _like_numbers(self, place_of: PlaceOf) -> Remark | None:
+        if self._alike.count * 2 <= self._present:
+            return None
         reason = (
             "values that look like numbers are text and no feature; declare read: {decimal: ...} "
             "or {thousands: ...}, or take signs such as % away with an sql: query"
         )
-        return [remark_on(column, "left_out", is_alike, reason)]
-    return []
-
-
-def remark_on(
-    column: TextColumn,
-    action: Literal["left_out", "converted"] | str,
-    where: pa.ChunkedArray,
-    reason: str,
-) -> Remark:
-    """Remark on the values marked true, of which the first is the example."""
-    row = pc.index(where, True).as_py()
-    place = column.place_of(row)
-    return Remark(
-        subject=column.name,
-        action="left_out" if action == "left_out" else "converted",
-        count=pc.sum(where).as_py(),
-        reason=reason,
-        example=f"{column.values[row].as_py():.80}",
-        file=place.file,
-        line=place.line,
-    )
+        return self._alike.remark(self._name, True, reason, place_of)

@@ -79,11 +79,14 @@ def _holding_both(
 
 def cast_column(file: FileTable, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     """The column of the file in the type. Raises SourceUnreadable."""
+    column = file.table.column(name)
+    if column.type == kind:
+        return column
     try:
-        return file.table.column(name).cast(kind)
+        return column.cast(kind)
     except pa.ArrowException as error:
         raise SourceUnreadable(
-            f"{file.name}: column {name!r} is of type {file.table.schema.field(name).type} and "
+            f"{file.name}: column {name!r} is of type {column.type} and "
             f"cannot be read as {kind}, its type over all files: {error}"
         ) from error
 

@@ -22,6 +22,7 @@ from resources.datasets.store import DatasetStore, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 from tests import buckets
 
+COMMIT = "deltalake.transaction.create_table_with_add_actions"
 DECLARED = Dataset(source="files:birds.csv", label="species", split=Split(test=0.25, seed=3))
 
 
@@ -196,7 +197,7 @@ def test_split_does_not_stratify_by_a_measured_number():
     assert split.count("test") == 20
 
 
-@pytest.mark.parametrize("seam", ["deltalake.write_deltalake", "put_text"])
+@pytest.mark.parametrize("seam", [COMMIT, "put_text"])
 def test_interrupted_write_leaves_no_version(seam, store, objects, tmp_path, monkeypatch):
     expected = DatasetStore(ObjectStore(str(tmp_path / "other"), tmp_path)).write(
         "p", "birds", DECLARED, birds()
@@ -210,7 +211,7 @@ def test_interrupted_write_leaves_no_version(seam, store, objects, tmp_path, mon
         store.read("p", "birds", expected.version)
 
 
-@pytest.mark.parametrize("seam", ["deltalake.write_deltalake", "put_text"])
+@pytest.mark.parametrize("seam", [COMMIT, "put_text"])
 def test_write_after_an_interrupted_one_succeeds(seam, store, objects, monkeypatch):
     with monkeypatch.context() as interrupted:
         interrupt(interrupted, seam, objects)
@@ -221,6 +222,7 @@ def test_write_after_an_interrupted_one_succeeds(seam, store, objects, monkeypat
 
     files = version.train + version.test
     assert sorted(read_rows(files, ["wing"]).column("wing").to_pylist()) == list(range(40))
+    assert len(pa.table(DeltaTable(version.uri).to_pyarrow_table())) == 40
 
 
 def interrupt(monkeypatch, seam, objects):
@@ -236,13 +238,21 @@ def interrupt(monkeypatch, seam, objects):
 
 
 def test_version_is_a_plain_delta_table(store):
-    version = store.write("p", "birds", DECLARED, birds())
+    row = np.arange(40)
+    times = {
+        "at": pa.array(row, pa.timestamp("us")),
+        "zoned": pa.array(row, pa.timestamp("us", "UTC")),
+    }
+    rows = birds()
+    for name, values in {**times, "day": pa.array(row, pa.int32()).cast(pa.date32())}.items():
+        rows = rows.append_column(name, values)
+    version = store.write("p", "birds", DECLARED, rows)
 
     table = pa.table(DeltaTable(version.uri).to_pyarrow_table())
 
-    assert set(table.column_names) == {"wing", "eggs", "species", "split"}
-    rows = sorted(table.drop(["split"]).to_pylist(), key=lambda row: row["wing"])
-    assert rows == birds().to_pylist()
+    assert set(table.column_names) == {*rows.column_names, "split"}
+    written = sorted(table.drop(["split"]).to_pylist(), key=lambda row: row["wing"])
+    assert written == rows.to_pylist()
 
 
 def test_version_lies_in_a_bucket(tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from resources.datasets.sources import (
     list_files,
     watched_files,
 )
+from resources.storage.object_store import ObjectMissing
+from resources.storage.packs import Packs
 from tests import buckets
 
 ROWS = pa.table({"wing": [1.5, 2.5, 3.5], "species": ["wren", "tit", "wren"]})
@@ -132,10 +134,26 @@ def test_equal_images_are_one_object(read, tmp_path, objects):
 
     table = read("images:birds")
 
-    stored = [path for path in (tmp_path / "objects" / "blobs").rglob("*") if path.is_file()]
+    packs, names = Packs(objects), table.column("object").to_pylist()
     assert table.column("label").to_pylist() == ["tit", "tit", "wren"]
-    assert len(stored) == len(set(table.column("object").to_pylist())) == 2
-    assert all(objects.has(key) for key in table.column("object").to_pylist())
+    assert packs.names() == set(names)
+    assert len(set(names)) == 2
+    files = [tmp_path / "birds" / name for name in table.column("file").to_pylist()]
+    assert [packs.read(name) for name in names] == [file.read_bytes() for file in files]
+
+
+def test_only_new_images_are_kept_again(read, tmp_path, objects):
+    draw(tmp_path / "birds" / "wren" / "1.png", [[1]])
+    read("images:birds")
+    draw(tmp_path / "birds" / "wren" / "2.png", [[2]])
+
+    table = read("images:birds")
+
+    packs = sorted((tmp_path / "objects" / "blobs").rglob("*.parquet"))
+    kept = [name for pack in packs for name in pq.read_table(pack).column("object").to_pylist()]
+    assert sorted(kept) == sorted(table.column("object").to_pylist())
+    with pytest.raises(ObjectMissing, match="no pack of the object store has the file absent"):
+        Packs(objects).read("absent")
 
 
 def test_query_joins_files_of_the_project(read, tmp_path):
