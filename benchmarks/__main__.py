@@ -7,6 +7,8 @@ NAMES = (
     "imports",
     "simulation",
     "steps",
+    "trees",
+    "tabular",
     "datasets",
     "large_dataset",
     "service",
