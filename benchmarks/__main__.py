@@ -13,6 +13,7 @@ NAMES = (
     "large_dataset",
     "service",
     "inference",
+    "names",
     "start",
     "gateway",
     "lists",

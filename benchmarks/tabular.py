@@ -48,8 +48,8 @@ Columns = dict[str, np.ndarray]
 def main() -> None:
     """Print rows tried per second."""
     with temporary_state() as state:
-        dataset = _dataset(state)
-        trained = _trained(state, dataset)
+        dataset = made_dataset(state)
+        trained = trained_on(state, dataset)
         assert trained.artefact and trained.artefact_digest
         tried = (1 + len(SEEDS) * sum(map(len, LEVELS.values()))) * TRIED
         subject = Subject(trained.artefact, trained.artefact_digest)
@@ -74,7 +74,8 @@ def main() -> None:
     show("The suite tabular", "rows/s", values, "bare loop", ">= 0.9")
 
 
-def _dataset(state: Path) -> DatasetFiles:
+def made_dataset(state: Path) -> DatasetFiles:
+    """A table of numbers and a category, and a class to predict."""
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((ROWS, COLUMNS))
     kind = generator.integers(0, len(KINDS), ROWS)
@@ -94,7 +95,8 @@ def _dataset(state: Path) -> DatasetFiles:
     return DatasetFiles(**version.model_dump(include=set(DatasetFiles.model_fields)))
 
 
-def _trained(state: Path, dataset: DatasetFiles) -> TrainingResult:
+def trained_on(state: Path, dataset: DatasetFiles) -> TrainingResult:
+    """Boosted trees of the table."""
     workdir = state / "training"
     workdir.mkdir()
     spec = TrainingSpec(
