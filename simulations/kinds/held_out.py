@@ -23,9 +23,9 @@ class HeldOutRows(RowSuite):
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """The metrics of all held-out rows."""
         metrics = chosen_metrics(self.measure, run.subject.signature.task)
-        columns, truth = run.held_out.labelled_columns()
+        truth = run.held_out.truth()
         with run.trials(1) as trials:
-            scores = trials.measure("held out", lambda: run.subject.scores(columns))
+            scores = trials.measure("held out", lambda: _scores(run))
         # Nothing is drawn, so one seed stands for all.
         scenarios = [Scenario("held out", {}, gated=True)]
         return outcomes_of(metrics, truth, scenarios, self.seeds[:1], {(0, 0): scores}, {})
@@ -39,6 +39,11 @@ class HeldOutRows(RowSuite):
     def evaluations(self, outcomes: list[Outcomes]) -> int:
         """One for each row."""
         return int(np.size(outcomes[0].values))
+
+
+def _scores(run: SuiteRun) -> np.ndarray:
+    """The model's scores of all rows."""
+    return np.concatenate([run.subject.scores(columns) for columns, _ in run.held_out.batches()])
 
 
 KIND = HeldOutRows
