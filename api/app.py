@@ -28,12 +28,12 @@ from api.executor import Executor
 from api.handlers.table import HANDLERS, QUICK
 from api.http import pages
 from api.http.log_stream import LogStreams
-from api.http.middleware import PREDICTION, REQUEST_ID, AuthenticationMiddleware
+from api.http.middleware import REQUEST_ID, AuthenticationMiddleware
 from api.http.routes import add_routes
 from api.jobs.callbacks import Callbacks
 from api.jobs.dispatcher import Dispatcher
 from api.operations.table import OPERATIONS
-from api.predictions.forward import Predictions
+from api.predictions.forward import Predictions, is_forwarded
 from api.problems import TYPES, FieldError, Problem
 from api.settings import GatewaySettings
 from projects.mistakes import located
@@ -89,7 +89,7 @@ class Gateway:
         """Pass the request to the part that its path begins with."""
         if scope["type"] == "lifespan":
             await self.api(scope, receive, send)
-        elif scope.get("method") == "POST" and PREDICTION.match(scope["path"]):
+        elif scope["type"] == "http" and is_forwarded(scope["method"], scope["path"]):
             await self.predictions(scope, receive, send)
         else:
             first = scope["path"].split("/", 2)[1]

@@ -47,7 +47,7 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         "model",
         name,
         deps=[trained_key],
-        kinds={"mlflow", "onnx"},
+        kinds={"mlflow"},
         description=f"{declared.description}\n\nA version of `{registered}` in the MLflow "
         "registry: the exported artefact with its signature, an input example, its content hash, "
         "and where it came from. The newest is the `candidate`; it serves nobody until its "
@@ -66,13 +66,14 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             trained = upstream(context, trained_key)
             digest = text_of(trained, "artefact_digest")
             folder = objects.fetch_folder(text_of(trained, "artefact_key"), digest)
+            signature = read_signature(folder)
             version = tracking.register(
                 registered,
                 folder,
                 digest,
                 text_of(trained, "artefact_key"),
                 text_of(trained, "mlflow_run_id"),
-                read_signature(folder),
+                signature,
                 {
                     "orrery.project": project.name,
                     "orrery.model": name,
@@ -99,6 +100,7 @@ def build_model(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 mlflow_url=version.url,
                 model_version=version.version,
                 artefact_digest=digest,
+                runtime=signature.runtime,
                 dataset_version=text_of(trained, "dataset_version"),
                 test_accuracy=trained.metadata.get("test_accuracy") or MetadataValue.null(),
             ),

@@ -52,7 +52,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         "service",
         name,
         deps=[champion_key],
-        kinds={"bentoml", "onnx"},
+        kinds={"bentoml"},
         description=f"{declared.description}\n\nThe champion of `{declared.model}` (or the version "
         "that a deployment pins), packaged as a Bento and served by processes that the reconciler "
         f"keeps. A new version takes over in steps of {declared.rollout.canary} percent without a "

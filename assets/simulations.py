@@ -42,7 +42,7 @@ def build_simulation(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         "simulation",
         name,
         deps=[asset_key(project.name, "model", declared.model)],
-        kinds={"onnx", "parquet"},
+        kinds={"parquet"},
         description=f"{declared.description}\n\nThe {suite.kind} suite {place}run "
         f"against a version of `{declared.model}`: one row per scenario, seed and unit in "
         "Parquet, estimates with confidence intervals, and evidence bound to the artefact's "

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
@@ -123,7 +124,7 @@ def _milliseconds(match: re.Match[str] | None) -> float:
 
 
 @contextmanager
-def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
+def _process(command: list[str], url: str, body: Any = None, **env: str) -> Iterator[None]:
     process = subprocess.Popen(
         command,
         env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", "OMP_WAIT_POLICY": "PASSIVE", **env},
@@ -131,11 +132,14 @@ def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        body = {"inputs": [[0.0] * 64]}
+        body = body or {"inputs": [[0.0] * 64]}
         while True:
             try:
-                if httpx.post(url, json=body, timeout=5).status_code == httpx.codes.OK:
+                reply = httpx.post(url, json=body, timeout=5)
+                if reply.status_code == httpx.codes.OK:
                     break
+                if reply.status_code == httpx.codes.BAD_REQUEST:
+                    raise RuntimeError(f"{url} refuses the first request: {reply.text}")
             except httpx.HTTPError:
                 pass
             if process.poll() is not None:
@@ -151,12 +155,23 @@ def _process(command: list[str], url: str, **env: str) -> Iterator[None]:
 def orrery(
     folder: Path, checkpoint: Path, services: Path, grpc_port: int | None = None
 ) -> Iterator[str]:
-    """Address of predictions at the router of a reconciler over the folder of services.
+    """Address of predictions by the checkpoint's model, at the router of a reconciler over the
+    folder of services.
 
     It answers gRPC at the port, by default at one that is free.
     """
     artefact = folder / "artefact"
-    digest = export(checkpoint, artefact, None)
+    with answering(
+        folder, artefact, export(checkpoint, artefact, None), services, grpc_port
+    ) as url:
+        yield url
+
+
+@contextmanager
+def answering(
+    folder: Path, artefact: Path, digest: str, services: Path, grpc_port: int | None = None
+) -> Iterator[str]:
+    """The same by an artefact."""
     spec = PackagingSpec(
         job="bench",
         workdir=folder / "work",
@@ -193,7 +208,8 @@ def orrery(
         *[sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1"],
         *[str(port), str(grpc_port or free_port("127.0.0.1"))],
     ]
-    with _process(command, url):
+    rows = json.loads((artefact / "input_example.json").read_bytes())
+    with _process(command, url, body={"inputs": rows}):
         yield url
 
 

@@ -1,7 +1,8 @@
 """The exported artefact: the bytes that are registered, attacked, gated and served.
 
-A folder with `model.onnx` (always), `model.pt2` (where the model is a PyTorch module),
-`signature.json` and `manifest.json`; its name is the SHA-256 over the manifest's entries.
+A folder with the model as its runtime reads it (such as `model.onnx`), `model.pt2` (where the model
+is a PyTorch module), `signature.json` and `manifest.json`; its name is the SHA-256 over the
+manifest's entries.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from engine.protocol import Contract
+from engine.runtime.runtime import DEFAULT
 from engine.runtime.signature import current
 
 ONNX = "model.onnx"
@@ -26,7 +28,7 @@ NOTES = "model.json"
 CHUNK_BYTES = 1 << 20
 
 
-Task = Literal["classification", "regression", "control"]
+Task = Literal["classification", "regression", "control", "text-generation"]
 Actions = Literal["scores", "values"]
 DType = Literal[
     "float16",
@@ -79,16 +81,24 @@ class ModelNotes(Contract):
     """Columns that fill each input, in order; by default an input has the name of its column."""
     answer: str = ""
     """Output that answers, where several could."""
+    classes: list[str] = []
+    """Classes in the order of the model's scores; by default what the model itself says, else the
+    dataset's order."""
 
 
 class Signature(Contract):
     """What the model takes and gives, for typed requests and replies."""
 
+    runtime: str = DEFAULT
+    """What runs the model: a module of `engine.runtime.runtimes`, or an entry point."""
     inputs: list[TensorSignature]
     outputs: list[TensorSignature]
     task: Task
     classes: list[str] = []
     """Labels in the order of the scores, for classification."""
+    order: list[int] = []
+    """Position of each class among the scores that the model itself gives; empty where they are
+    in the order of the classes."""
     columns: list[Column] = []
     """Columns of a row, in the order of rows by position; none where a row is one tensor."""
     answer: str = ""
@@ -198,12 +208,18 @@ def read_signature(folder: Path) -> Signature:
 def output_fault(signature: Signature) -> str:
     """Why the outputs do not answer the task, in a sentence; empty where they do."""
     output = signature.output
-    shape = output.shape
-    if output.dtype in ("string", "bool"):
+    is_text = output.dtype == "string"
+    if signature.task == "text-generation":
+        return "" if is_text else f"got the output {output.name!r} of numbers, expected a text"
+    if is_text or output.dtype == "bool":
         return (
             f"got the output {output.name!r} of type {output.dtype}, expected numbers: scores of "
             "the classes or actions, or a value"
         )
+    return _shape_fault(signature, output.shape)
+
+
+def _shape_fault(signature: Signature, shape: list[int]) -> str:
     if signature.task == "classification":
         classes = len(signature.classes)
         if shape == [classes]:

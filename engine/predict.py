@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from engine.artefact import ArtefactCorrupt, Signature, read_signature, verify
 from engine.protocol import JobResult, JobSpec, Refused, end_process, run_engine
 from engine.rows import columns_of, dataset_of, read_batches
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.predictions import predictions_of, probabilities_of
 from engine.runtime.tensors import Misfit, tensors_of
 
@@ -73,7 +73,7 @@ def _require_columns(known: list[str], signature: Signature) -> None:
 
 
 def _predicted(spec: PredictSpec, signature: Signature) -> Iterator[pa.Table]:
-    model = OnnxModel(spec.artefact)
+    model = Model(spec.artefact)
     inputs = [each.model_dump() for each in signature.inputs]
     for batch in read_batches(spec.files, size=ROWS_AT_ONCE):
         if not len(batch):

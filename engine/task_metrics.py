@@ -1,8 +1,8 @@
 """The metrics of tasks: what is measured of predictions on labelled rows.
 
-Shapes: U rows, C classes, B resamples, D components. A metric is a function of components of the
-rows, so that a resample of the rows costs one matrix product. Scores are probabilities [U, C] for
-a classification, and values [U] for a regression; truth is positions [U], or values [U].
+Shapes: U rows, C classes, B resamples, D components, ... any. Most metrics are functions of sums of
+components over the rows, so that all resamples of the rows cost one matrix product. Scores are those
+of `engine.task_scores`; truth is positions [U] of classes, values [U], or texts [U].
 """
 
 from collections.abc import Callable
@@ -24,13 +24,25 @@ class TaskMetric:
     task: str
     components: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """[U, D] of truth and scores."""
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """[B] of weights [B, U], as how often a resample has each row, and components [U, D]."""
+    of_sums: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+    """[...] of weighted sums of the components [..., D] and of the weights [...]; None for a metric
+    that is no function of them."""
     is_better_high: bool
     is_share: bool
     """Whether it lies between 0 and 1."""
     is_mean: bool = False
     """Whether it is the mean of its only component over the rows."""
+    reads_answers: bool = False
+    """Whether a model that writes has to write for it."""
+    of_weights: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    """[B] of weights [B, U] and components [U, D], where it is no function of their sums."""
+
+    def value(self, weights: np.ndarray, components: np.ndarray) -> np.ndarray:
+        """[B] of weights [B, U], as how often a resample has each row, and components [U, D]."""
+        if self.of_sums is None:
+            assert self.of_weights is not None
+            return self.of_weights(weights, components)
+        return self.of_sums(weights @ components, weights.sum(axis=1))
 
     def of(self, truth: np.ndarray, scores: np.ndarray) -> float:
         """The metric of all rows."""
@@ -43,14 +55,14 @@ def metrics_of(task: str) -> dict[str, TaskMetric]:
     return {metric.name: metric for metric in METRICS if metric.task == task}
 
 
-def _means(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
-    """Weighted mean of each component [B, D], NaN where no row has weight."""
-    sums, total = weights @ components, weights.sum(axis=1, keepdims=True)
+def _means(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Weighted mean of each component [..., D], NaN where no row has weight."""
+    total = total[..., None]
     return np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
 
 
-def _mean(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
-    return _means(weights, components)[:, 0]
+def _mean(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return _means(sums, total)[..., 0]
 
 
 def _correct(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -68,21 +80,21 @@ def _of_classes(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.concatenate([true, predicted, true * predicted], axis=1)
 
 
-def _balanced_accuracy(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
+def _balanced_accuracy(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Mean recall of the classes that have rows (Brodersen et al. 2010)."""
-    true, _, both = np.split(weights @ components, 3, axis=1)
+    true, _, both = np.split(sums, 3, axis=-1)
     return _mean_over(both, true, true > 0)
 
 
-def _macro_f1(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
+def _macro_f1(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Mean of the F1 scores of the classes that are true or predicted somewhere."""
-    true, predicted, both = np.split(weights @ components, 3, axis=1)
+    true, predicted, both = np.split(sums, 3, axis=-1)
     return _mean_over(2 * both, true + predicted, true + predicted > 0)
 
 
 def _mean_over(above: np.ndarray, below: np.ndarray, counted: np.ndarray) -> np.ndarray:
     shares = np.divide(above, below, out=np.zeros_like(above), where=counted)
-    return shares.sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    return shares.sum(axis=-1) / np.maximum(counted.sum(axis=-1), 1)
 
 
 def _log_loss(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -126,8 +138,8 @@ def _bins(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return components
 
 
-def _calibration_error(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
-    return np.abs(_means(weights, components)).sum(axis=1)
+def _calibration_error(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.abs(_means(sums, total)).sum(axis=-1)
 
 
 def _squared(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -138,8 +150,8 @@ def _absolute(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.abs(scores - truth)[:, None]
 
 
-def _root(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
-    return np.sqrt(_mean(weights, components))
+def _root(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.sqrt(_mean(sums, total))
 
 
 def _of_variance(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -148,22 +160,39 @@ def _of_variance(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.stack([(scores - truth) ** 2, centred, centred**2], axis=1)
 
 
-def _r2(weights: np.ndarray, components: np.ndarray) -> np.ndarray:
+def _r2(sums: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Share of the variance that is explained; NaN where all values are equal."""
-    squared, mean, square = _means(weights, components).T
+    squared, mean, square = np.moveaxis(_means(sums, total), -1, 0)
     variance = square - mean**2
     return 1 - np.divide(squared, variance, out=np.full_like(squared, np.nan), where=variance > 0)
 
 
-_CLASSES, _VALUES = "classification", "regression"
+def _of_tokens(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return scores[:, :2]
+
+
+def _perplexity(sums: np.ndarray, _: np.ndarray) -> np.ndarray:
+    """Exponential of the mean negative log-likelihood of a token (Jelinek et al. 1977)."""
+    losses, tokens = np.moveaxis(sums, -1, 0)
+    mean = np.divide(losses, tokens, out=np.full_like(losses, np.nan), where=tokens > 0)
+    return np.exp(mean)
+
+
+def _match(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return scores[:, 2:]
+
+
+_CLASSES, _VALUES, _TEXTS = "classification", "regression", "text-generation"
 METRICS = (
     TaskMetric("accuracy", _CLASSES, _correct, _mean, True, True, is_mean=True),
     TaskMetric("balanced_accuracy", _CLASSES, _of_classes, _balanced_accuracy, True, True),
     TaskMetric("macro_f1", _CLASSES, _of_classes, _macro_f1, True, True),
-    TaskMetric("auroc", _CLASSES, _true_and_scores, _auroc, True, True),
+    TaskMetric("auroc", _CLASSES, _true_and_scores, None, True, True, of_weights=_auroc),
     TaskMetric("log_loss", _CLASSES, _log_loss, _mean, False, False, is_mean=True),
     TaskMetric("calibration_error", _CLASSES, _bins, _calibration_error, False, True),
     TaskMetric("rmse", _VALUES, _squared, _root, False, False),
     TaskMetric("mae", _VALUES, _absolute, _mean, False, False, is_mean=True),
     TaskMetric("r2", _VALUES, _of_variance, _r2, True, False),
+    TaskMetric("perplexity", _TEXTS, _of_tokens, _perplexity, False, False),
+    TaskMetric("exact_match", _TEXTS, _match, _mean, True, True, is_mean=True, reads_answers=True),
 )

@@ -14,7 +14,11 @@ from projects.placement import Memory
 Source = Annotated[
     str, StringConstraints(pattern=r"^(sklearn|files|images|sql|requests|from):(?s:.+)$")
 ]
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "text-classification", "text-generation"]
+JudgedTask = Literal["classification", "regression", "text-generation"]
+"""Tasks by how predictions are judged."""
+LANGUAGE = ("text-classification", "text-generation")
+"""Tasks in which columns of text are texts, however few different ones there are."""
 ColumnType = Literal["number", "integer", "text", "boolean", "date", "time", "timestamp"]
 Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
@@ -172,8 +176,8 @@ class Dataset(Derivation):
     label: str | None = None
     """Column to predict; without it the dataset has no held-out evaluation."""
     task: Task | None = None
-    """What is predicted: one of the classes, or a number; without it the values of the label
-    decide, and the version says how."""
+    """What is predicted: one of the classes, a number, the class of a text, or a text; without it
+    the values of the label decide between the first two, and the version says how."""
     features: list[str] = []
     """Columns that models learn from, by name or shell pattern; by default every column but those
     of the label, the weight and the split. Others stay in the table."""

@@ -9,10 +9,19 @@ from pathlib import Path
 import numpy as np
 
 import engine.runtime
-from engine.artefact import EXAMPLE, MANIFEST, ONNX, SIGNATURE, ArtefactCorrupt, verify
+from engine.artefact import (
+    EXAMPLE,
+    MANIFEST,
+    SIGNATURE,
+    ArtefactCorrupt,
+    read_signature,
+    sha256_of,
+    verify,
+)
 from engine.protocol import Refused, write_atomically
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.request import RequestReader
+from engine.runtime.runtime import Runtime, runtime_of
 from serving.contract import LARGEST_BODY, MOST_ROWS, PackagingResult, PackagingSpec
 
 SOURCES = Path(__file__).resolve().parent / "bento"
@@ -20,13 +29,13 @@ REQUIREMENTS = (
     "grpcio",
     "grpcio-health-checking",
     "numpy",
-    "onnxruntime",
     "prometheus-client",
     "protobuf",
     "uvicorn[standard]",
 )
 RUNTIME = Path(engine.runtime.__file__).parent
-SERVED = (ONNX, SIGNATURE, MANIFEST, EXAMPLE)
+DESCRIPTION = (SIGNATURE, EXAMPLE)
+"""Files of every artefact that go with its model."""
 
 
 def package(spec: PackagingSpec) -> PackagingResult:
@@ -58,9 +67,13 @@ def _write_context(spec: PackagingSpec, context: Path) -> str:
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(SOURCES, context, ignore=shutil.ignore_patterns("__pycache__", "*.proto"))
     shutil.copytree(RUNTIME, context / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
-    (context / "artefact").mkdir()
-    for name in SERVED:
-        shutil.copy(spec.artefact / name, context / "artefact" / name)
+    runtime = _runtime(spec.artefact)
+    for name in json.loads((spec.artefact / MANIFEST).read_bytes()):
+        if runtime.holds(name) or name in DESCRIPTION:
+            target = context / "artefact" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(spec.artefact / name, target)
+    shutil.copy(spec.artefact / MANIFEST, context / "artefact" / MANIFEST)
     identity = {
         "service": spec.service,
         "model": spec.model,
@@ -76,9 +89,13 @@ def _write_context(spec: PackagingSpec, context: Path) -> str:
     return version
 
 
+def _runtime(artefact: Path) -> Runtime:
+    return runtime_of(read_signature(artefact).model_dump())
+
+
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return {str(p.relative_to(folder)): sha256_of(p) for p in files}
 
 
 def _is_whole(built: Path, context: Path) -> bool:
@@ -92,11 +109,12 @@ def _build(spec: PackagingSpec, context: Path, version: str) -> None:
     os.environ["PREDICT_PORT"] = "3001"
     import bentoml
 
+    requirements = sorted({*REQUIREMENTS, *_runtime(spec.artefact).requirements})
     bentoml.build(
         "service:Predictor",
         name=spec.service,
         version=version,
-        include=["*.py", "*.json", "*.onnx"],
+        include=["*"],
         build_ctx=str(context),
         labels={
             "artefact_digest": spec.artefact_digest[:63],
@@ -104,12 +122,12 @@ def _build(spec: PackagingSpec, context: Path, version: str) -> None:
             "model_version": str(spec.model_version),
         },
         # Locking would resolve the requirements, which needs a package index.
-        python={"packages": list(REQUIREMENTS), "lock_packages": False},
+        python={"packages": requirements, "lock_packages": False},
     )
 
 
 def _example_outputs(artefact: Path) -> np.ndarray:
-    model = OnnxModel(artefact)
+    model = Model(artefact)
     example = (artefact / EXAMPLE).read_bytes()
     request = RequestReader(model.signature, MOST_ROWS).read(b'{"inputs": %b}' % example)
     return model.answers(request.tensors)

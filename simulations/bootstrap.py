@@ -1,6 +1,6 @@
 """Intervals of metrics that are no means, such as macro F1, by resampling the units.
 
-Shapes: B resamples, U units.
+Shapes: B resamples, S seeds, U units, D components.
 """
 
 from collections.abc import Iterator
@@ -66,23 +66,32 @@ def resampled(outcomes: Outcomes, confidence: float, each: float, note: str) -> 
 
 
 def _drawn(generator: np.random.Generator, count: int, units: int) -> Iterator[np.ndarray]:
-    """How often each resample has each unit, in parts that fit into memory."""
+    """How often each resample has each unit, float64 [B, U], in parts that fit into memory."""
     at_once = max(1, AT_ONCE // units)
     for start in range(0, count, at_once):
         size = min(at_once, count - start)
-        yield generator.multinomial(units, np.full(units, 1 / units), size)
+        places = generator.integers(units, size=(size, units))
+        places += units * np.arange(size)[:, None]
+        counts = np.bincount(places.ravel(), minlength=size * units)
+        yield counts.reshape(size, units).astype(np.float64)
 
 
 def _values(outcomes: Outcomes, scenario: Scenario, drawn: np.ndarray) -> np.ndarray:
     """The metric in every resample [B], the mean over the seeds."""
     assert outcomes.components is not None and outcomes.statistic is not None
     place = outcomes.scenarios.index(scenario)
-    by_seed = []
-    for components, values in zip(outcomes.components[place], outcomes.values[place], strict=True):
-        part = ~np.isnan(values)
-        weights = drawn[:, part].astype(np.float64)
-        by_seed.append(outcomes.statistic.value(weights, components[part]))
-    return np.mean(by_seed, axis=0)
+    components, parts = outcomes.components[place], ~np.isnan(outcomes.values[place])
+    metric = outcomes.statistic
+    if metric.of_sums is None:
+        seeds = zip(components, parts, strict=True)
+        by_seed = [metric.value(drawn[:, part], each[part]) for each, part in seeds]
+        return np.mean(by_seed, axis=0)
+    counted = np.where(parts[:, :, None], components, 0)
+    seeds, units, width = counted.shape
+    flat = counted.transpose(1, 0, 2).reshape(units, seeds * width)
+    sums = (drawn @ flat).reshape(len(drawn), seeds, width)
+    total = drawn @ parts.T.astype(np.float64)
+    return metric.of_sums(sums, total).mean(axis=1)
 
 
 def _units(outcomes: Outcomes, scenario: Scenario) -> int:

@@ -12,8 +12,8 @@ from engine.runtime.tensors import Columns
 from simulations.subject import Subject
 
 Labelled = tuple[Columns, np.ndarray]
-"""Values by column, and class positions int64 [rows] or numbers float64 [rows]; a class that the
-model does not know is -1."""
+"""Values by column, and class positions int64 [rows], numbers float64 [rows] or texts [rows]; a
+class that the model does not know is -1."""
 LabelledMatrix = tuple[np.ndarray, np.ndarray]
 """Features [rows, features] and class positions int64 [rows]; a class that the model does not know
 is -1, which equals no prediction."""
@@ -35,11 +35,10 @@ class HeldOut:
         return read_rows(self.files, self._names())
 
     def truth(self) -> np.ndarray:
-        """Class positions int64 [rows], or numbers float64 [rows], of all rows. Raises Refused."""
+        """Class positions int64 [rows], numbers float64 [rows] or texts [rows], of all rows. Raises
+        Refused."""
         (*_, label) = self._names()
-        return targets_of(
-            read_rows(self.files, [label]).column(label), self.subject.signature.classes
-        )
+        return self._targets(read_rows(self.files, [label]).column(label))
 
     def batches(self) -> Iterator[Labelled]:
         """All rows in batches. Raises Refused where the model takes no columns."""
@@ -89,9 +88,13 @@ class HeldOut:
         return self._labelled(pa.Table.from_batches(taken))
 
     def _labelled(self, rows: pa.Table | pa.RecordBatch) -> Labelled:
-        signature = self.subject.signature
-        targets = targets_of(rows.column(self.label or ""), signature.classes)
-        return columns_of(rows, signature.columns), targets
+        targets = self._targets(rows.column(self.label or ""))
+        return columns_of(rows, self.subject.signature.columns), targets
+
+    def _targets(self, labels: pa.ChunkedArray | pa.Array) -> np.ndarray:
+        if self.subject.signature.task == "text-generation":
+            return labels.to_numpy(zero_copy_only=False)
+        return targets_of(labels, self.subject.signature.classes)
 
     def _matrix(self, columns: Columns) -> np.ndarray:
         taken = self.subject.signature.matrix

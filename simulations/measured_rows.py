@@ -15,6 +15,7 @@ from simulations.outcomes import Outcomes, Scenario
 USUAL = {
     "classification": ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"),
     "regression": ("rmse", "mae", "r2"),
+    "text-generation": ("perplexity",),
 }
 """Metrics that are measured where none is declared, by task."""
 USUAL_NAMES = tuple(name for names in USUAL.values() for name in names)
@@ -28,6 +29,8 @@ MetricName = Literal[
     "rmse",
     "mae",
     "r2",
+    "perplexity",
+    "exact_match",
 ]
 
 

@@ -1,6 +1,7 @@
 """The subject of a simulation: an exported artefact, loaded without any training code."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from engine.artefact import PROGRAM, Signature, read_signature, verify
 from engine.protocol import Refused
 from engine.rows import columns_of
 from engine.runtime.bad_request import BadRequest
-from engine.runtime.onnx_model import OnnxModel
-from engine.runtime.predictions import predictions_of, probabilities_of
+from engine.runtime.model import Model
+from engine.runtime.predictions import predictions_of
 from engine.runtime.request import RequestReader
-from engine.runtime.tensors import Columns, Misfit, tensors_of
+from engine.runtime.tensors import Columns, Misfit, Tensors, tensors_of
+from engine.task_metrics import TaskMetric
+from engine.task_scores import ROWS_AT_ONCE, scores_of
 
-ROWS_AT_ONCE = 8192
 MOST_ROWS = 1_000_000
 """Rows of one call of `predicted`."""
 
@@ -29,7 +31,7 @@ class Subject:
         verify(folder, digest)
         self._folder = folder
         self.signature: Signature = read_signature(folder)
-        self._model = OnnxModel(folder)
+        self._model = Model(folder)
         self._reader = RequestReader(self._model.signature, MOST_ROWS)
         self._inputs = [each.model_dump() for each in self.signature.inputs]
 
@@ -43,20 +45,24 @@ class Subject:
         return self.outputs(rows).argmax(axis=1)
 
     def answers(self, columns: Columns) -> np.ndarray:
-        """Scores or values [rows, ...] for rows by column. Raises Refused."""
+        """Scores, values or texts [rows, ...] for rows by column. Raises Refused."""
+        return self._model.answers_in_parts(self._tensors(columns), ROWS_AT_ONCE)
+
+    def _tensors(self, columns: Columns) -> Tensors:
         try:
-            tensors = tensors_of(columns, self._inputs)
+            return tensors_of(columns, self._inputs)
         except Misfit as error:
             raise Refused(str(error)) from error
-        return self._model.answers_in_parts(tensors, ROWS_AT_ONCE)
 
-    def scores(self, columns: Columns) -> np.ndarray:
-        """Probabilities of the classes [rows, classes], or predicted values [rows], float64."""
-        answers = self.answers(columns)
-        probabilities = probabilities_of(self._model.signature, answers)
-        if probabilities is None:
-            return answers.reshape(len(answers)).astype(np.float64)
-        return probabilities
+    def scores(
+        self,
+        columns: Columns,
+        truth: np.ndarray | None = None,
+        metrics: Iterable[TaskMetric] = (),
+    ) -> np.ndarray:
+        """What the metrics of the model's task are computed from (`engine.task_scores`), float64;
+        a model that writes needs the true texts. Raises Refused."""
+        return scores_of(self._model, self._tensors(columns), truth, metrics)
 
     def predictions(self, columns: Columns) -> list[Any]:
         """Class name, action or value of each row, as a service answers."""

@@ -28,7 +28,7 @@ class DatasetFiles(Contract):
     """Column that says how much a row counts in training: finite numbers from 0."""
     classes: list[str] = []
     """Distinct labels in sorted order, where the label is discrete."""
-    task: Literal["classification", "regression"] | None = None
+    task: Literal["classification", "regression", "text-generation"] | None = None
     """What is predicted from the label; None without one."""
 
 

@@ -11,13 +11,13 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from engine.artefact import Signature, read_signature
 from engine.rows import columns_of, read_batches, read_rows, targets_of
-from engine.runtime.onnx_model import OnnxModel
-from engine.runtime.predictions import probabilities_of
+from engine.runtime.model import Model
 from engine.runtime.tensors import tensors_of
 from engine.task_metrics import BINS, metrics_of
+from engine.task_scores import scores_of
 from training.contract import DatasetFiles
+from training.text_evaluation import evaluate_texts
 
-ROWS_AT_ONCE = 8192
 MOST_CURVES = 10
 """Classes that have a curve of their own in a picture."""
 MOST_POINTS = 20_000
@@ -33,12 +33,14 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     signature = read_signature(artefact)
     if not signature.columns or dataset.label is None:
         return {}
-    truth, scores = _truth_and_scores(artefact, signature, dataset)
+    model = Model(artefact)
+    if signature.task == "text-generation":
+        return evaluate_texts(model, signature, dataset, pictures)
+    truth, scores = _truth_and_scores(model, signature, dataset)
     known = read_rows(dataset.train, [dataset.label]).column(dataset.label)
     baseline = _baseline(targets_of(known, dataset.classes), truth, dataset)
-    task = "classification" if dataset.classes else "regression"
     measured = {"test_rows": float(len(truth))}
-    for name, metric in metrics_of(task).items():
+    for name, metric in metrics_of(signature.task).items():
         measured[f"test_{name}"] = metric.of(truth, scores)
         measured[f"baseline_{name}"] = metric.of(truth, baseline)
     if dataset.classes:
@@ -51,20 +53,16 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
 
 
 def _truth_and_scores(
-    artefact: Path, signature: Signature, dataset: DatasetFiles
+    model: Model, signature: Signature, dataset: DatasetFiles
 ) -> tuple[np.ndarray, np.ndarray]:
     """Targets and scores of the test rows, whose columns are in memory a batch at a time."""
-    model = OnnxModel(artefact)
     inputs = [each.model_dump() for each in signature.inputs]
     truth, scores = [], []
     names = dict.fromkeys([*signature.features, dataset.label or ""])
     for batch in read_batches(dataset.test, list(names)):
         tensors = tensors_of(columns_of(batch, signature.columns), inputs)
-        answers = model.answers_in_parts(tensors, ROWS_AT_ONCE)
-        probabilities = probabilities_of(model.signature, answers)
-        plain = answers.reshape(len(answers)).astype(float) if probabilities is None else None
         truth.append(targets_of(batch.column(dataset.label), dataset.classes))
-        scores.append(probabilities if plain is None else plain)
+        scores.append(scores_of(model, tensors, truth[-1]))
     return np.concatenate(truth), np.concatenate(scores)
 
 

@@ -1,66 +1,82 @@
 """The export: from what a trainer left in its last checkpoint to a sealed artefact."""
 
 import json
-import logging
 import shutil
-import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
-from engine.artefact import EXAMPLE, NOTES, ONNX, PROGRAM, SIGNATURE, ModelNotes, seal
+from engine.artefact import EXAMPLE, NOTES, SIGNATURE, ModelNotes, Signature, seal
 from engine.protocol import Refused, write_atomically
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.tensors import Tensors
 from training.contract import DatasetFiles
-from training.signature import example_of, signature_of
-
-TOLERANCE = 1e-4
-"""Largest difference between the ONNX and PyTorch outputs, relative to the outputs' scale."""
+from training.runtimes.target import Target, Unsuited, targets
+from training.signature import are_probabilities, example_of, signature_of
 
 
 def export(checkpoint: Path, folder: Path, dataset: DatasetFiles | None) -> str:
     """Content hash of the artefact now in `folder`.
 
-    A trainer leaves `model.pt2` (`torch.export.save`, first input dimension dynamic) or
-    `model.onnx` in the last checkpoint it reports. Raises Refused when there is neither, or
-    when ONNX Runtime and PyTorch disagree.
+    A trainer leaves its model in the last checkpoint that it reports: `model.pt2`
+    (`torch.export.save`, first input dimension dynamic), `model.onnx`, or what another runtime
+    takes. Where several could run it, the preferred one that can does. Raises Refused when there
+    is none.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    program = checkpoint / PROGRAM
-    if program.exists():
-        shutil.copy(program, folder / PROGRAM)
-        _write_onnx(folder)
-    elif (checkpoint / ONNX).exists():
-        shutil.copy(checkpoint / ONNX, folder / ONNX)
-    else:
-        raise Refused(
-            f"the trainer's last checkpoint holds neither {PROGRAM} nor {ONNX}; expected one of "
-            "them beside the state: add torch.export.save(torch.export.export(model, ...), "
-            f"'{PROGRAM}') before the last ray.train.report"
-        )
-    signature = signature_of(folder, dataset, _notes(checkpoint))
-    write_atomically(folder / SIGNATURE, signature.model_dump_json(indent=2))
+    notes = _notes(checkpoint)
+    refusal = None
+    for name, target in targets().items():
+        if not target.takes(checkpoint):
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            _export_to(name, target, checkpoint, folder, dataset, notes)
+        except Unsuited as error:
+            # What a person reads who asks why a service is large.
+            print(f"not run by {name}: {error}", flush=True)  # noqa: T201
+            refusal = refusal or error
+            continue
+        return seal(folder)
+    if refusal:
+        raise refusal
+    expected = "; ".join(target.expects for target in targets().values())
+    raise Refused(
+        f"the trainer's last checkpoint holds no model; expected beside the state one of: "
+        f"{expected}. For PyTorch, add torch.export.save(torch.export.export(model, ...), "
+        "'model.pt2') before the last ray.train.report"
+    )
+
+
+def holds_model(checkpoint: Path) -> bool:
+    """Whether there is something to export."""
+    return any(target.takes(checkpoint) for target in targets().values())
+
+
+def _export_to(
+    runtime: str,
+    target: Target,
+    checkpoint: Path,
+    folder: Path,
+    dataset: DatasetFiles | None,
+    notes: ModelNotes,
+) -> None:
+    target.export(checkpoint, folder)
+    described = target.describe(folder, dataset, notes)
+    signature = signature_of(described, dataset, notes).model_copy(update={"runtime": runtime})
     rows, tensors = example_of(signature, dataset)
+    _write(signature, folder)
     write_atomically(folder / EXAMPLE, json.dumps(rows))
-    _require_an_answer(folder, tensors)
-    if program.exists():
-        _require_agreement(folder, tensors)
-    return seal(folder)
+    answers = _answers(folder, runtime, tensors)
+    if signature.classes:
+        shares = are_probabilities(answers)
+        _write(signature.model_copy(update={"probabilities": shares}), folder)
+    target.require_agreement(checkpoint, folder, tensors)
 
 
-def _write_onnx(folder: Path) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.export.load(folder / PROGRAM)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exported = torch.onnx.export(program, dynamo=True, verbose=False)
-    if exported is None:
-        raise Refused("PyTorch gave no ONNX program for the exported model")
-    exported.save(folder / ONNX)
+def _write(signature: Signature, folder: Path) -> None:
+    write_atomically(folder / SIGNATURE, signature.model_dump_json(indent=2))
 
 
 def _notes(checkpoint: Path) -> ModelNotes:
@@ -75,25 +91,12 @@ def _notes(checkpoint: Path) -> ModelNotes:
         ) from error
 
 
-def _require_an_answer(folder: Path, tensors: Tensors) -> None:
-    """Return when the model answers its example. Raises Refused."""
+def _answers(folder: Path, runtime: str, tensors: Tensors) -> np.ndarray:
+    """What the model answers to its example. Raises Refused."""
     try:
-        OnnxModel(folder).answers(tensors)
+        return Model(folder).answers(tensors)
+    # Every runtime raises classes of its own.
     except Exception as error:
         raise Refused(
-            f"ONNX Runtime cannot run the exported model on two rows of the dataset: {error}"
+            f"{runtime} cannot run the exported model on two rows of the dataset: {error}"
         ) from error
-
-
-def _require_agreement(folder: Path, tensors: Tensors) -> None:
-    program = torch.export.load(folder / PROGRAM).module()
-    with torch.no_grad():
-        expected = program(*(torch.from_numpy(tensor) for tensor in tensors.values())).numpy()
-    got = OnnxModel(folder).answers(tensors)
-    scale = max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(got - expected).max()) / scale
-    if difference > TOLERANCE:
-        raise Refused(
-            f"ONNX Runtime and PyTorch differ by {difference:.2e} of the outputs' scale, expected "
-            f"at most {TOLERANCE:.0e}"
-        )

@@ -5,16 +5,17 @@ Shapes: B batch, F features (pixels of a square grey image), C classes.
 """
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import AutoModelForImageClassification
 
-from engine.protocol import Refused
 from training import vision
-from training.finished.places import fetched
+from training.pretrained import network_of, place_of, require_kind
+
+EXPECTED = "a model that classifies images, such as a vit, resnet or convnext"
 
 
 class Hyperparameters(vision.Hyperparameters):
@@ -33,19 +34,15 @@ class Pretrained(nn.Module):
         self, pixels: int, classes: int, low: float, high: float, *, name: str, revision: str | None
     ) -> None:
         super().__init__()
-        from transformers import AutoModelForImageClassification
-
         self.side = round(pixels**0.5)
         if self.side * self.side != pixels:
             raise ValueError(f"got rows of {pixels} features, expected a square number of pixels")
-        # Code and pickles of a stranger are not run.
-        self.network = AutoModelForImageClassification.from_pretrained(
+        self.network = network_of(
+            AutoModelForImageClassification,
             name,
-            revision=revision,
+            revision,
             num_labels=classes,
             ignore_mismatched_sizes=True,
-            trust_remote_code=False,
-            use_safetensors=True,
         )
         self.size = _size(self.network.config)
         self.channels = getattr(self.network.config, "num_channels", 3)
@@ -65,26 +62,9 @@ def train(config: dict[str, Any]) -> None:
     Hyperparameters: the fields of `Hyperparameters`.
     """
     settings = Hyperparameters.model_validate(config)
-    name = settings.pretrained
-    if name.startswith("s3://"):
-        # In the working directory, which is the job's own.
-        name = str(fetched(name, Path("pretrained").absolute()))
-    _require_image_classifier(settings.pretrained, name, settings.revision)
+    name = place_of(settings.pretrained)
+    require_kind(AutoModelForImageClassification, name, settings.revision, EXPECTED)
     vision.learn(config, partial(Pretrained, name=name, revision=settings.revision))
-
-
-def _require_image_classifier(shown: str, name: str, revision: str | None) -> None:
-    """Return when the model can classify images. Raises Refused."""
-    from transformers import AutoConfig, AutoModelForImageClassification
-
-    config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-    known = AutoModelForImageClassification._model_mapping
-    if type(config) not in known:
-        made_for = ", ".join(config.architectures or ["unknown"])
-        raise Refused(
-            f"{shown} is a {config.model_type} ({made_for}), expected a model that classifies "
-            "images, such as a vit, resnet or convnext"
-        )
 
 
 def _size(config: Any) -> tuple[int, int]:

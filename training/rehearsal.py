@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from engine.artefact import ONNX, PROGRAM
 from engine.parent_death import die_with_parent
 from engine.protocol import JobResult, Refused, end_process, run_engine
 from training.contract import DatasetFiles, TrainingSpec
@@ -99,6 +98,7 @@ def _failure_of(small: TrainingSpec) -> str:
 
 def work(spec: TrainingSpec) -> JobResult:
     """A result without failure, unless the export of what the trainer left is refused."""
+    from training.export import holds_model
     from training.main import fit, gather
 
     try:
@@ -108,9 +108,8 @@ def work(spec: TrainingSpec) -> JobResult:
         print(f"the trainer raised {type(error).__name__}: {error}", flush=True)  # noqa: T201
         return JobResult()
     checkpoint: Path | None = outcome["checkpoint"]
-    has_model = checkpoint and any((checkpoint / name).exists() for name in (PROGRAM, ONNX))
     # A trainer may leave its model only after some epochs.
-    if has_model:
+    if checkpoint and holds_model(checkpoint):
         gather(spec, outcome, "cpu")
     return JobResult()
 

@@ -11,6 +11,7 @@ from sklearn.base import is_classifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from engine.protocol import Refused
+from engine.runtime.runtimes.scikit_learn import scores_of
 from engine.runtime.tensors import Tensors
 
 OPSET = 17
@@ -55,11 +56,10 @@ def input_names(exported: bytes) -> list[str]:
 def require_agreement(exported: bytes, model: Any, frame: Any, tensors: Tensors) -> None:
     """Return when ONNX Runtime gives for the tensors what scikit-learn gives for the frame, which
     hold the same rows. Raises Refused."""
-    is_class = hasattr(model, "predict_proba")
     try:
         session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
         got = np.asarray(session.run(None, tensors)[1 if is_classifier(model) else 0])
-        expected = model.predict_proba(frame) if is_class else _decided(model, frame)
+        expected = scores_of(model, frame)
     # Each raises classes of its own.
     except Exception as error:
         raise Refused(
@@ -73,8 +73,3 @@ def require_agreement(exported: bytes, model: Any, frame: Any, tensors: Tensors)
             f"ONNX Runtime and scikit-learn differ by {difference:.2e} on average, expected at "
             f"most {TOLERANCE:.0e} of the outputs' scale"
         )
-
-
-def _decided(model: Any, frame: Any) -> np.ndarray:
-    """Scores of a classifier without probabilities, or values."""
-    return model.decision_function(frame) if is_classifier(model) else model.predict(frame)

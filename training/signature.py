@@ -2,16 +2,12 @@
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from engine.artefact import (
-    ONNX,
     Column,
-    DType,
     ModelNotes,
     Signature,
     Task,
@@ -20,60 +16,39 @@ from engine.artefact import (
 )
 from engine.protocol import Refused
 from engine.rows import columns_of, read_rows
-from engine.runtime.onnx_model import zeros
+from engine.runtime.model import zeros
 from engine.runtime.tensors import TEXT, Tensors, tensors_of
 from training.contract import DatasetFiles
+from training.runtimes.target import Described, task_of
 
 EXAMPLE_ROWS = 2
-DTYPES: dict[str, DType] = {
-    "tensor(float16)": "float16",
-    "tensor(float)": "float32",
-    "tensor(double)": "float64",
-    "tensor(int8)": "int8",
-    "tensor(int16)": "int16",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(uint8)": "uint8",
-    "tensor(bool)": "bool",
-    "tensor(string)": "string",
-}
 SURE = 1e-3
 """Scores whose sum differs from 1 by less are probabilities."""
 
 
-def signature_of(folder: Path, dataset: DatasetFiles | None, notes: ModelNotes) -> Signature:
-    """The signature of the ONNX model in the folder, with the columns of the dataset.
+def signature_of(
+    described: Described, dataset: DatasetFiles | None, notes: ModelNotes
+) -> Signature:
+    """The signature of a model that says this of itself, with the columns of the dataset.
 
     Raises Refused where the model's tensors fit neither the columns nor the task.
     """
-    session = _opened(folder / ONNX)
     classes = dataset.classes if dataset else []
-    inputs, columns = _filled([_tensor(node) for node in session.get_inputs()], dataset, notes)
-    outputs = [_tensor(node) for node in session.get_outputs()]
-    task = task_of(dataset)
+    inputs, columns = _filled(described.inputs, dataset, notes)
+    outputs, task = described.outputs, task_of(dataset)
     signature = Signature(
         inputs=inputs,
         outputs=outputs,
         task=task,
         classes=classes,
+        order=_order(notes.classes or described.classes, classes),
         columns=columns,
         answer=_answer(outputs, task, len(classes), notes),
         actions=notes.actions,
     )
     if fault := output_fault(signature):
         raise Refused(f"the exported model cannot be used: {fault}")
-    if not classes:
-        return signature
-    _, tensors = example_of(signature, dataset)
-    scores = session.run([signature.output.name], tensors)[0]
-    return signature.model_copy(update={"probabilities": _are_probabilities(np.asarray(scores))})
-
-
-def task_of(dataset: DatasetFiles | None) -> Task:
-    """What a model of the dataset predicts; a model without one controls."""
-    if dataset is None:
-        return "control"
-    return dataset.task or ("classification" if dataset.classes else "regression")
+    return signature
 
 
 def example_of(signature: Signature, dataset: DatasetFiles | None) -> tuple[list[Any], Tensors]:
@@ -101,31 +76,6 @@ def _as_json(value: Any, column: Column) -> Any:
     return int(value) if column.kind == "integer" else value
 
 
-def _opened(model: Path) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    # ONNX Runtime raises classes of its own, which share no base but Exception.
-    except Exception as error:
-        raise Refused(
-            f"ONNX Runtime cannot open the model: {error}; export it with operators and an opset "
-            f"that ONNX Runtime {onnxruntime.__version__} has"
-        ) from error
-
-
-def _tensor(node: onnxruntime.NodeArg) -> TensorSignature:
-    if node.type not in DTYPES:
-        zipped = ": convert with options={'zipmap': False}" if node.type.startswith("seq") else ""
-        raise Refused(f"{node.name} is {node.type}, expected one of {', '.join(DTYPES)}{zipped}")
-    shape = node.shape[1:]
-    is_dynamic = bool(node.shape) and not isinstance(node.shape[0], int)
-    if not is_dynamic or not all(isinstance(size, int) for size in shape):
-        raise Refused(
-            f"{node.name} has shape {node.shape}, expected a dynamic first dimension and fixed "
-            "others: pass dynamic_shapes=({0: torch.export.Dim('batch')},) to torch.export.export"
-        )
-    return TensorSignature(name=node.name, dtype=DTYPES[node.type], shape=shape)
-
-
 def _filled(
     inputs: list[TensorSignature], dataset: DatasetFiles | None, notes: ModelNotes
 ) -> tuple[list[TensorSignature], list[Column]]:
@@ -135,7 +85,8 @@ def _filled(
             raise Refused(f"the policy has {len(inputs)} inputs, expected one: what it observes")
         return inputs, []
     known = {column.name: column for column in columns_in(dataset)}
-    names = _names(inputs, dataset, notes, known)
+    says = {each.name: each.columns for each in inputs if each.columns}
+    names = says or _names(inputs, dataset, notes, known)
     if any(each.name not in names for each in inputs):
         return inputs, []
     filled = [each.model_copy(update={"columns": names[each.name]}) for each in inputs]
@@ -197,6 +148,9 @@ def _require_fit(tensor: TensorSignature, columns: list[Column]) -> None:
 
 def _answer(outputs: list[TensorSignature], task: Task, classes: int, notes: ModelNotes) -> str:
     """Name of the output that answers. Raises Refused where several could."""
+    if task == "text-generation":
+        texts = [each.name for each in outputs if each.dtype == "string"]
+        return notes.answer or (texts or [outputs[0].name])[0]
     names = [each.name for each in outputs]
     if notes.answer:
         if notes.answer not in names:
@@ -214,6 +168,36 @@ def _answer(outputs: list[TensorSignature], task: Task, classes: int, notes: Mod
     return (fitting or numbers or outputs)[0].name
 
 
-def _are_probabilities(scores: np.ndarray) -> bool:
+def _order(known: list[str], wanted: list[str]) -> list[int]:
+    """Position of each wanted class among those that the model knows; empty where they are in
+    order, or one side knows none.
+
+    Raises Refused where they are not the same. Numbers are compared as numbers: 1 is 1.0.
+    """
+    places = list(range(len(wanted)))
+    if not known or not wanted:
+        return []
+    place = {_plain(name): position for position, name in enumerate(known)}
+    missing = [name for name in wanted if _plain(name) not in place]
+    if missing or len(known) != len(wanted):
+        raise Refused(
+            f"the model knows the classes {', '.join(known[:20])}, expected those of the dataset: "
+            f"{', '.join(wanted[:20])}; name the classes in the order of the model's scores by "
+            "hyperparameters: {classes: [...]} of a finished model, or by classes in a model.json "
+            "that a trainer leaves beside its model; or use the model of this dataset"
+        )
+    order = [place[_plain(name)] for name in wanted]
+    return [] if order == places else order
+
+
+def _plain(name: str) -> str | float:
+    try:
+        return float(name)
+    except ValueError:
+        return name
+
+
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether the scores [rows, classes] are shares that add up to one in every row."""
     is_share = bool((scores >= 0).all() and (scores <= 1 + SURE).all())
     return is_share and bool((np.abs(scores.sum(axis=1) - 1) < SURE).all())

@@ -3,7 +3,11 @@
 Shapes: N rows, F features.
 """
 
+import contextlib
+import copy
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +33,11 @@ SMALLEST = 1e-12
 """Penalty and deviation that stand for zero in a division."""
 
 
+Reached = Callable[[int, BaseEstimator], bool]
+"""Takes the iterations that are done and what is learned by then, which it must not keep without a
+copy; says whether that is enough."""
+
+
 class Work(NamedTuple):
     """What is to be learned from, and how far."""
 
@@ -40,7 +49,8 @@ class Work(NamedTuple):
     """How much each row counts [N]."""
     done: int
     """Iterations that are done."""
-    upto: int
+    marks: list[int]
+    """Iterations after which is reported; the last ends the work."""
 
 
 class Learner(ABC):
@@ -65,8 +75,17 @@ class Learner(ABC):
         """How much each row counts [N], by the weights that the dataset gives it."""
         return given
 
-    def fit(self, estimator: Any, work: Work) -> None:
-        """Learn up to that many iterations."""
+    def fit(self, estimator: Any, work: Work, reached: Reached) -> None:
+        """Learn from mark to mark, until one is reached that is enough."""
+        done = work.done
+        for upto in work.marks:
+            self.go_on(estimator, work, done, upto)
+            if reached(upto, estimator):
+                return
+            done = upto
+
+    def go_on(self, estimator: Any, work: Work, done: int, upto: int) -> None:
+        """Learn up to so many iterations from those that are done."""
         estimator.fit(work.seen, work.targets, sample_weight=work.weights)
 
 
@@ -101,10 +120,56 @@ class BoostedTrees(Learner):
             **_class_weight(settings, is_class),
         )
 
-    def fit(self, estimator: Any, work: Work) -> None:
-        """Add trees."""
-        estimator.set_params(max_iter=work.upto)
-        super().fit(estimator, work)
+    def fit(self, estimator: Any, work: Work, reached: Reached) -> None:
+        """Add all trees in one call, because each call divides the rows into bins anew and asks
+        all earlier trees: ten calls take four times as long."""
+        if work.done >= work.marks[-1]:
+            reached(work.done, estimator)
+            return
+        marks = Marks(work.marks, reached)
+        estimator.set_params(max_iter=work.marks[-1], **marks.settings())
+        # Only the first call for an estimator sets it.
+        estimator._scorer = marks
+        with contextlib.suppress(Enough):
+            estimator.fit(work.seen, work.targets, sample_weight=work.weights)
+
+
+class Enough(Exception):
+    """A mark is reached, and no more is to be learned."""
+
+
+class Marks:
+    """Is asked for a score of boosted trees after each iteration, and tells of the marks among
+    them: scikit-learn has no other public way into the loop that adds trees."""
+
+    def __init__(self, marks: list[int], reached: Reached) -> None:
+        self._marks, self._reached = set(marks), reached
+
+    def settings(self) -> dict[str, Any]:
+        """Parameters that let it be asked, and let no score end the training."""
+        return {
+            "early_stopping": True,
+            "validation_fraction": None,
+            "n_iter_no_change": sys.maxsize,
+            "scoring": self,
+        }
+
+    def __call__(self, trees: Any, *_: Any, sample_weight: np.ndarray | None = None) -> float:
+        """Always the same score. Raises Enough."""
+        if trees.n_iter_ in self._marks and self._reached(trees.n_iter_, _as_if_ended(trees)):
+            raise Enough
+        return 0.0
+
+
+def _as_if_ended(trees: Any) -> BaseEstimator:
+    """A copy of boosted trees that are being fitted, as they were if the fit ended here."""
+    copied = copy.copy(trees)
+    copied.set_params(early_stopping=False, scoring="loss")
+    copied.do_early_stopping_ = False
+    copied.train_score_ = copied.validation_score_ = np.empty(0)
+    copied._predictors = list(trees._predictors)
+    del copied._in_fit, copied._scorer
+    return copied
 
 
 class Forest(Learner):
@@ -125,10 +190,10 @@ class Forest(Learner):
             **_class_weight(settings, is_class),
         )
 
-    def fit(self, estimator: Any, work: Work) -> None:
+    def go_on(self, estimator: Any, work: Work, done: int, upto: int) -> None:
         """Add trees."""
-        estimator.set_params(n_estimators=work.upto)
-        super().fit(estimator, work)
+        estimator.set_params(n_estimators=upto)
+        super().go_on(estimator, work, done, upto)
 
 
 class Linear(Learner):
@@ -181,24 +246,25 @@ class Network(Learner):
         balanced = compute_sample_weight("balanced", targets)
         return balanced if given is None else balanced * given
 
-    def fit(self, estimator: Any, work: Work) -> None:
+    def go_on(self, estimator: Any, work: Work, done: int, upto: int) -> None:
         """Learn for more epochs."""
         import warnings
 
         from sklearn.exceptions import ConvergenceWarning
 
-        estimator.set_params(max_iter=max(1, work.upto - work.done))
+        estimator.set_params(max_iter=max(1, upto - done))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             if isinstance(estimator, MLPClassifier):
-                super().fit(estimator, work)
+                super().go_on(estimator, work, done, upto)
                 return
             # Values are learned in standard deviations from their mean: far ones would take many
             # epochs. The last layer has the scale while nothing is learned.
             mean, scale = work.targets.mean(), max(float(work.targets.std()), SMALLEST)
-            if work.done:
+            if done:
                 _rescale(estimator, 1 / scale, -mean / scale)
-            super().fit(estimator, work._replace(targets=(work.targets - mean) / scale))
+            work = work._replace(targets=(work.targets - mean) / scale)
+            super().go_on(estimator, work, done, upto)
             _rescale(estimator, scale, mean)
 
 

@@ -60,6 +60,11 @@ class Table:
     def __init__(self, dataset: dict[str, Any]) -> None:
         self.dataset = dataset
         columns = [Column.model_validate(each) for each in dataset["columns"]]
+        if dataset.get("task") == "text-generation":
+            raise ValueError(
+                "the dataset is of texts to write (task: text-generation), expected classes or "
+                "numbers to predict: declare training.language.writer:train"
+            )
         if not columns:
             raise ValueError("the dataset has no column but its label, expected features")
         self.numbers = [c for c in columns if c.kind not in TEXT]

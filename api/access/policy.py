@@ -21,7 +21,12 @@ from projects.suite_kinds import read_suite
 
 HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
 """Beginnings of variables that change how fast code runs, and not what code."""
-PLACES = {FINISHED: ("model",), "training.hub:train": ("pretrained",)}
+PLACES = {
+    FINISHED: ("model",),
+    "training.hub:train": ("pretrained",),
+    "training.language.classifier:train": ("pretrained",),
+    "training.language.writer:train": ("pretrained",),
+}
 """Hyperparameters of shipped trainers that may name files; others are for their own packages, which
 an operator has allowed, to judge."""
 SHIPPED_SUITES = "simulations/suites"

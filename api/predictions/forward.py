@@ -1,13 +1,16 @@
 """Predictions: a request with a key goes on to the router of services, and its answer comes back.
 
 The body is passed on as it came, so one place reads it, the process that answers, and a request is
-refused in the same words at the router and here. The route is its own ASGI application, because
+refused in the same words at the router and here: `/predict`, and the paths of the Open Inference
+Protocol (`/v2`). The route is its own ASGI application, because
 what a framework adds to a request costs more than a prediction.
 """
 
 import json
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
@@ -19,9 +22,19 @@ from api.context import Call
 from api.executor import Executor, translated_errors
 from api.http.middleware import PREDICTION
 from api.operations.inference import PREDICT, Predict, Prediction
-from api.predictions.router_client import Reply, RouterClient, RouterUnavailable
+from api.predictions.router_client import (
+    DESCRIBING,
+    JSON,
+    Reply,
+    RouterClient,
+    RouterUnavailable,
+)
 from api.problems import FieldError, Problem
 
+OWN = "/predict"
+"""Path of the platform's own protocol at a service."""
+PASSED_ON = (*DESCRIBING, b"content-encoding")
+"""Headers of a request that a service reads."""
 REMEMBERED_S = 1.0
 """How long the addresses of a service are used before they are read again."""
 MOST_REMEMBERED = 10_000
@@ -29,6 +42,13 @@ RETRY_AFTER_S = 5
 OK = 200
 MISFIT, TOO_LARGE, NOT_FINITE, MODEL_FAILED = 400, 413, 422, 500
 """Refusals of the process that answers; other errors are the router's."""
+
+
+def is_forwarded(method: str, path: str) -> bool:
+    """Whether the request is passed on to a service: a prediction, or any of the Open Inference
+    Protocol."""
+    match = PREDICTION.match(path)
+    return match is not None and (method == "POST" or match[2] != OWN)
 
 
 class _Addresses(NamedTuple):
@@ -58,13 +78,15 @@ class Predictions:
             behalf.decode("latin-1") if behalf else None,
         )
         await self._performer.admit(call, PREDICT)
-        answer = await self._forwarded(call, match[1], await whole_body(receive))
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(answer)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": OK, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        service, path = match.groups()
+        if path == OWN:
+            body = await self._forwarded(call, service, await whole_body(receive))
+            reply = Reply(OK, body, [*JSON])
+        else:
+            reply = await self._inferred(call, service, path, scope, receive)
+        headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
 
     async def predict(self, call: Call, request: Predict) -> Prediction:
         """What the service answers. Raises Problem."""
@@ -78,16 +100,33 @@ class Predictions:
 
     async def _forwarded(self, call: Call, service: str, body: bytes) -> bytes:
         """Body of the answer. Raises Problem."""
+        with self._translated(service):
+            reply = await self._router.post(await self._url(call, service), body)
+        if reply.status != OK:
+            raise _problem(service, reply)
+        return reply.body
+
+    async def _inferred(
+        self, call: Call, service: str, path: str, scope: Scope, receive: Receive
+    ) -> Reply:
+        """What the service answers by the Open Inference Protocol, whose clients read its refusals.
+        Raises Problem where none answers."""
+        body = await whole_body(receive)
+        headers = [each for each in scope["headers"] if each[0] in PASSED_ON]
         url = await self._url(call, service)
+        with self._translated(service):
+            return await self._router.request(
+                scope["method"], url.removesuffix(OWN) + path, body, headers
+            )
+
+    @contextmanager
+    def _translated(self, service: str) -> Iterator[None]:
         try:
-            reply = await self._router.post(url, body)
+            yield
         except RouterUnavailable as error:
             self._remembered.clear()
             text = f"{service} does not answer: {error}"
             raise Problem("not-serving", text, retry_after_s=RETRY_AFTER_S) from error
-        if reply.status != OK:
-            raise _problem(service, reply)
-        return reply.body
 
     async def _url(self, call: Call, service: str) -> str:
         """Where to send the request: versions in a canary have their shares here too."""

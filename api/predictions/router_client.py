@@ -1,8 +1,9 @@
 """Requests to the router of services over connections that stay open.
 
 A prediction spends a tenth of a millisecond in the model, so a general client, which needs several
-for each request, would be most of its cost. This one sends a body with POST and gives the answer's
-status and body: HTTP/1.1, one request at a time on each connection, one TLS context for all.
+for each request, would be most of its cost. This one sends a body and gives the answer's status,
+body and how it is to be read: HTTP/1.1, one request at a time on each connection, one TLS context
+for all.
 
 timeout: `CONNECT_S` to connect, `ANSWER_S` for the answer; then RouterUnavailable.
 retry: a request is sent once more where a connection that was used before was closed without an
@@ -13,6 +14,7 @@ duplicate, partial write: nothing is written.
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -21,8 +23,13 @@ import httptools
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0
+DESCRIBING = (b"content-type", b"inference-header-content-length")
+"""Headers that say how a body is to be read."""
 MOST_IDLE = 256
 """Connections to one address that are kept open."""
+
+
+JSON = ((b"content-type", b"application/json"),)
 
 
 class RouterUnavailable(Exception):
@@ -34,6 +41,8 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
+    headers: list[tuple[bytes, bytes]]
+    """Those that say how the body is to be read, in small letters."""
 
 
 class _Target(NamedTuple):
@@ -59,6 +68,7 @@ class _Connection(asyncio.Protocol):
         self.is_open = True
         self._answer: asyncio.Future[Reply] | None = None
         self._parts: list[bytes] = []
+        self._headers: list[tuple[bytes, bytes]] = []
         self._is_silent = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,7 +77,7 @@ class _Connection(asyncio.Protocol):
     def send(self, request: bytes) -> "asyncio.Future[Reply]":
         """The answer to the request. It raises _Broken."""
         self._answer = asyncio.get_running_loop().create_future()
-        self._parts, self._is_silent = [], True
+        self._parts, self._headers, self._is_silent = [], [], True
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
         return self._answer
@@ -88,6 +98,10 @@ class _Connection(asyncio.Protocol):
             self._fail(f"answered with what is not HTTP: {error}")
             self.close()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if (small := name.lower()) in DESCRIBING:
+            self._headers.append((small, value))
+
     def on_body(self, body: bytes) -> None:
         self._parts.append(body)
 
@@ -96,7 +110,8 @@ class _Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.close()
         if answer is not None and not answer.done():
-            answer.set_result(Reply(self._parser.get_status_code(), b"".join(self._parts)))
+            status, body = self._parser.get_status_code(), b"".join(self._parts)
+            answer.set_result(Reply(status, body, self._headers))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -117,11 +132,19 @@ class RouterClient:
 
     async def post(self, url: str, body: bytes) -> Reply:
         """What the address answers to a JSON body. Raises RouterUnavailable."""
+        return await self.request("POST", url, body, JSON)
+
+    async def request(
+        self, method: str, url: str, body: bytes, headers: Iterable[tuple[bytes, bytes]]
+    ) -> Reply:
+        """What the address answers; the headers are sent as they are. Raises
+        RouterUnavailable."""
         target = _target(url)
+        sent = b"".join(b"%b: %b\r\n" % header for header in headers)
         request = (
-            f"POST {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode("latin-1") + body
+            f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
+            f"Content-Length: {len(body)}\r\n"
+        ).encode("latin-1") + b"%b\r\n%b" % (sent, body)
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await self._sent(target, request)

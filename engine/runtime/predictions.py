@@ -8,8 +8,8 @@ from .signature import Signature
 
 
 def predictions_of(signature: Signature, answers: np.ndarray) -> list[Any]:
-    """Class name, number or values of an action, or value, for each row."""
-    if signature["task"] == "regression":
+    """Class name, number or values of an action, value, or text, for each row."""
+    if signature["task"] in ("regression", "text-generation"):
         return answers.reshape(len(answers)).tolist()
     if signature.get("actions") == "values":
         return answers.reshape(len(answers), -1).tolist()

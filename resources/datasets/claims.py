@@ -128,7 +128,8 @@ def _labels(version: DatasetVersion) -> Judged:
         return True, f"{len(classes)} classes ({version.task_reason})"
     if column.low is not None and column.low == column.high:
         return False, f"every {version.label} is {column.low:g}; expected different numbers"
-    return True, f"finite numbers ({version.task_reason})"
+    what = "texts to write" if version.task == "text-generation" else "finite numbers"
+    return True, f"{what} ({version.task_reason})"
 
 
 def _classes(version: DatasetVersion, expect: Expectations) -> Judged:

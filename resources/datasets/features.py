@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import pyarrow as pa
 
 from engine.artefact import Column, ColumnKind
-from projects.dataset import Dataset
+from projects.dataset import LANGUAGE, Dataset
 from projects.nearest import hint
 from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns, is_number
@@ -35,11 +35,13 @@ def features_of(
 ) -> list[Column]:
     """The features of rows of the schema with that profile and those categories."""
     profiles = profile.every()
+    are_texts = declared.task in LANGUAGE
     features = []
     for name in names:
         kind = _kind(schema.field(name).type)
         assert kind
-        categories = texts.of(name, profile.rows) if kind == "text" else None
+        can_be_categories = kind == "text" and not are_texts
+        categories = texts.of(name, profile.rows) if can_be_categories else None
         low, high = _declared_range(name, declared)
         features.append(
             Column(

@@ -8,7 +8,7 @@ from. Shapes: N rows, U units.
 import numpy as np
 import pyarrow as pa
 
-from projects.dataset import Split, Task
+from projects.dataset import JudgedTask, Split
 from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns, is_number
 from resources.datasets.tasks import decide
@@ -32,7 +32,7 @@ def split_of(
     rows: int,
     labels: pa.ChunkedArray | None,
     split: Split,
-    task: Task | None = None,
+    task: JudgedTask | None = None,
     by: pa.ChunkedArray | None = None,
 ) -> np.ndarray:
     """Code of every row's split, int8 [N]: a seeded draw, stratified by the classes of the label;

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.artefact import Column
-from projects.dataset import Dataset
+from projects.dataset import LANGUAGE, Dataset
 from projects.nearest import hint
 from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns
@@ -62,6 +62,7 @@ def survey(stream: RowStream, declared: Dataset) -> Surveyed:
     _require_columns(stream, declared)
     names = feature_names(stream.schema, declared, stream.bookkeeping)
     known = _RoleColumns.read(stream, declared)
+    _require_texts(stream.schema, names, declared)
     texts = Categories(stream.schema, names)
     schema = stream.schema.append(pa.field(SPLIT, pa.string())).remove_metadata()
     heads = text_heads(_with_splits(stream, known.codes, text_columns(stream.schema)))
@@ -141,6 +142,16 @@ def _with_splits(
         part = codes[begin : begin + table.num_rows]
         begin += table.num_rows
         yield table.append_column(SPLIT, as_names(part))
+
+
+def _require_texts(schema: pa.Schema, names: list[str], declared: Dataset) -> None:
+    """Return when a task of texts has one to read. Raises UnusableColumns."""
+    texts = [name for name in names if pa.types.is_string(schema.field(name).type)]
+    if declared.task in LANGUAGE and not texts:
+        raise UnusableColumns(
+            f"the task is {declared.task}, and no column but the label is of text, expected one "
+            f"that models read; the columns are {', '.join(schema.names)}"
+        )
 
 
 def _require_columns(stream: RowStream, declared: Dataset) -> None:

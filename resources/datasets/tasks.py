@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from projects.dataset import Task
+from projects.dataset import JudgedTask, Task
 from resources.datasets.arrow import pc
 from resources.datasets.columns import UnusableColumns, is_number
 
@@ -20,7 +20,7 @@ OFTEN = 10
 class Decision(NamedTuple):
     """The task of a label, and why."""
 
-    task: Task
+    task: JudgedTask
     reason: str
 
 
@@ -37,12 +37,16 @@ def decide(name: str, labels: pa.ChunkedArray, declared: Task | None) -> Decisio
             "another label, or its type under read: types"
         )
     distinct = _distinct(labels)
-    decision = Decision(declared, "declared") if declared else _inferred(labels, distinct)
+    decision = Decision(_judged(declared), "declared") if declared else _inferred(labels, distinct)
     if decision.task == "regression" and pa.types.is_string(kind):
         raise UnusableColumns(
             f"the label {name!r} is text such as {_example(labels)!r:.80}, which no regression "
             "predicts; expected numbers: declare task: classification, or clean the source, or "
             "declare read: with nulls or types"
+        )
+    if decision.task == "text-generation" and not pa.types.is_string(kind):
+        raise UnusableColumns(
+            f"the label {name!r} is of type {kind}, expected the texts that a model is to write"
         )
     if decision.task == "classification" and distinct > MOST_CLASSES:
         raise UnusableColumns(
@@ -59,6 +63,10 @@ def classes_of(labels: pa.ChunkedArray) -> list[str]:
     if pa.types.is_floating(values.type):
         values = values.filter(pc.invert(pc.is_nan(values)))
     return [str(value) for value in sorted(values.to_pylist())]
+
+
+def _judged(declared: Task) -> JudgedTask:
+    return "classification" if declared == "text-classification" else declared
 
 
 def _inferred(labels: pa.ChunkedArray, distinct: int) -> Decision:

@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.artefact import Column
 from engine.protocol import Contract
-from projects.dataset import Dataset, Task
+from projects.dataset import Dataset, JudgedTask
 from resources.datasets.profiling import Profile
 from resources.datasets.remarks import Remark
 
@@ -48,7 +48,7 @@ class DatasetVersion(Contract):
     classes: list[str]
     bytes: int
     profile: Profile
-    task: Task | None = None
+    task: JudgedTask | None = None
     """What is predicted; None without a label."""
     task_reason: str = ""
     """Why it is this task: `declared`, or what the values of the label are like."""

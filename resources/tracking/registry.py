@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+import engine.runtime
 from engine.artefact import EXAMPLE, ONNX, Signature, TensorSignature
 from engine.runtime.request import RequestReader
+from engine.runtime.runtime import DEFAULT as ONNX_RUNTIME
+from engine.runtime.runtime import runtime_of
 from resources.tracking.connection import MlflowConnection
 
 DIGEST_TAG = "orrery.artefact_digest"
-REQUIREMENTS = ("numpy", "onnx", "onnxruntime")
 MOST_EXAMPLE_ROWS = 16
 # The default store is the process's, and another thread would put back what it found there.
 _DEFAULT_STORE = threading.Lock()
@@ -89,8 +91,6 @@ class Registry(MlflowConnection):
         return self.version(name, int(newest.version))
 
     def _log_model(self, name: str, artefact: Path, run_id: str, signature: Signature) -> None:
-        import onnx
-        from mlflow import onnx as flavor
         from mlflow.models import Model, ModelSignature
         from mlflow.types import Schema, TensorSpec
 
@@ -108,17 +108,13 @@ class Registry(MlflowConnection):
         with self._as_default_store():
             Model.log(
                 None,
-                flavor=flavor,
                 model_id=logged.model_id,
                 registered_model_name=name,
                 await_registration_for=60,
                 run_id=run_id,
-                onnx_model=onnx.load(artefact / ONNX),
-                onnx_execution_providers=["CPUExecutionProvider"],
+                **_as_flavor(artefact, signature),
                 signature=ModelSignature(schema(signature.inputs), schema([signature.output])),
                 input_example=tensors,
-                # Given, because MLflow takes most of a minute to infer them.
-                pip_requirements=list(REQUIREMENTS),
             )
 
     @contextmanager
@@ -214,6 +210,30 @@ class Registry(MlflowConnection):
             aliases=tuple(sorted(named)),
             created_at=version.creation_timestamp / 1000,
         )
+
+
+def _as_flavor(artefact: Path, signature: Signature) -> dict[str, Any]:
+    """How MLflow keeps the model: as ONNX, else as a function that brings its runtime's code."""
+    # Requirements are given, because MLflow takes most of a minute to infer them.
+    if signature.runtime == ONNX_RUNTIME:
+        import onnx
+        from mlflow import onnx as flavor
+
+        return {
+            "flavor": flavor,
+            "onnx_model": onnx.load(artefact / ONNX),
+            "onnx_execution_providers": ["CPUExecutionProvider"],
+            "pip_requirements": ["numpy", "onnx", "onnxruntime"],
+        }
+    from mlflow import pyfunc
+
+    return {
+        "flavor": pyfunc,
+        "loader_module": "runtime.mlflow_loader",
+        "data_path": str(artefact),
+        "code_paths": [str(Path(engine.runtime.__file__).parent)],
+        "pip_requirements": ["numpy", *runtime_of(signature.model_dump()).requirements],
+    }
 
 
 def _dtype(tensor: TensorSignature) -> np.dtype:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runtime.onnx_model import FILE, OnnxModel, zeros
+from runtime.model import Model as ArtefactModel
+from runtime.model import zeros
 from runtime.predictions import predictions_of, probabilities_of
 from runtime.tensors import Tensors
 
@@ -24,7 +25,7 @@ class Model:
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
         if digest != self.identity["artefact_digest"]:
             raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self._model = OnnxModel(artefact, manifest[FILE])
+        self._model = ArtefactModel(artefact, manifest)
         self.signature = self._model.signature
         self.example = (artefact / "input_example.json").read_bytes()
         # The first call of a model takes longer than others.

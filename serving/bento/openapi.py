@@ -196,12 +196,13 @@ def _number(dtype: str) -> dict[str, Any]:
 
 def _answer(signature: dict[str, Any]) -> dict[str, Any]:
     classes = signature["classes"]
-    prediction: dict[str, Any] = {"enum": classes} if classes else {"type": "number"}
+    kind = "string" if signature["task"] == "text-generation" else "number"
+    prediction: dict[str, Any] = {"enum": classes} if classes else {"type": kind}
     if signature.get("actions") == "values":
         prediction = {"type": "array", "items": {"type": "number"}}
     properties: dict[str, Any] = {
         "predictions": {"type": "array", "items": prediction},
-        "outputs": {"type": "array", "description": "Raw outputs, finite numbers, by row."},
+        "outputs": {"type": "array", "description": "Raw outputs by row, finite or texts."},
         "model_version": {"type": "integer"},
         "dataset_version": {"type": "string"},
         "request_id": {"type": "string"},

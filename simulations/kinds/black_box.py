@@ -43,8 +43,9 @@ class BlackBox(SuiteKind):
 
     def misfit(self, model: Model, dataset: Dataset | None) -> str:
         """Why the suite cannot try the model; empty where it can."""
-        if dataset is not None and dataset.task == "regression":
-            return "got a black_box suite for a regression, expected a model that names classes"
+        if dataset is not None and dataset.task in ("regression", "text-generation"):
+            task = dataset.task
+            return f"got a black_box suite for a {task}, expected a model that names classes"
         return needs_rows(self, dataset)
 
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:

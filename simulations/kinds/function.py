@@ -1,30 +1,25 @@
 """A function of one's own, which gets intervals, pictures, evidence and a gate like every kind."""
 
-import hashlib
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue
 
 from engine.protocol import Refused
 from projects.declared import Name
 from projects.schema import Dataset, Model
-from projects.suite import UnusableSuite
-from projects.trainers import TrainerUnreadable, source_of
 from simulations.kind import SuiteKind, SuiteRun
 from simulations.outcomes import Outcomes, Scenario
+from simulations.own_function import FunctionPath, digest_of, imported
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from simulations.evidence import Measurement
 
-FunctionPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Samples = Mapping[str, Mapping[str, Any]]
 FEWEST = 2
 GIVEN = ("predict", "rows", "label", "parameters", "seeds")
@@ -68,15 +63,12 @@ class Function(SuiteKind):
 
     def resolved(self, declaration: Path) -> Self:
         """The suite with the hash of its code. Raises UnusableSuite."""
-        try:
-            source = source_of(self.run, declaration)
-        except TrainerUnreadable as error:
-            raise UnusableSuite(f"run: {error}") from error
-        return self.model_copy(update={"code_digest": hashlib.sha256(source).hexdigest()})
+        digest = digest_of(self.run, declaration, "run")
+        return self.model_copy(update={"code_digest": digest})
 
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """What the function returns, checked. Raises Refused."""
-        function = _imported(self.run, run.python_path)
+        function = imported(self.run, run.python_path)
         with run.trials(1) as trials:
             trials.still_at(f"{self.run} runs")
             returned = _called(self, function, run)
@@ -131,15 +123,6 @@ class Function(SuiteKind):
         from simulations.pictures import intervals
 
         return {metric: intervals(measurements, metric) for metric in self.measures}
-
-
-def _imported(path: str, folders: tuple[str, ...]) -> Callable[..., Any]:
-    module, _, name = path.partition(":")
-    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise Refused(f"the function {path!r} cannot be imported: {error}") from error
 
 
 def _called(suite: Function, function: Callable[..., Any], run: SuiteRun) -> Samples:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from engine.task_metrics import TaskMetric
 from simulations.kind import SuiteRun
 from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
@@ -25,7 +26,7 @@ class HeldOutRows(RowSuite):
         metrics = chosen_metrics(self.measure, run.subject.signature.task)
         truth = run.held_out.truth()
         with run.trials(1) as trials:
-            scores = trials.measure("held out", lambda: _scores(run))
+            scores = trials.measure("held out", lambda: _scores(run, metrics))
         # Nothing is drawn, so one seed stands for all.
         scenarios = [Scenario("held out", {}, gated=True)]
         return outcomes_of(metrics, truth, scenarios, self.seeds[:1], {(0, 0): scores}, {})
@@ -41,9 +42,10 @@ class HeldOutRows(RowSuite):
         return int(np.size(outcomes[0].values))
 
 
-def _scores(run: SuiteRun) -> np.ndarray:
+def _scores(run: SuiteRun, metrics: list[TaskMetric]) -> np.ndarray:
     """The model's scores of all rows."""
-    return np.concatenate([run.subject.scores(columns) for columns, _ in run.held_out.batches()])
+    batches = run.held_out.batches()
+    return np.concatenate([run.subject.scores(*batch, metrics) for batch in batches])
 
 
 KIND = HeldOutRows

@@ -14,7 +14,7 @@ from projects.suite import Severity
 from simulations.kind import SuiteRun
 from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
-from simulations.row_suite import RowSuite
+from simulations.row_suite import RowSuite, Scoring
 from simulations.table_changes import CHANGES, Table, slices_of, table_of
 
 if TYPE_CHECKING:
@@ -95,22 +95,28 @@ class Tabular(RowSuite):
             for k, seed in enumerate(self.seeds)
         }
         parts = {place: each.part for place, each in changed.items() if each.part is not None}
-        scores = self._scores(run, pieces, changed)
+        scores = self._scores(
+            run, pieces, changed, lambda rows: run.subject.scores(rows, truth, metrics)
+        )
         return outcomes_of(metrics, truth, [p.scenario for p in pieces], self.seeds, scores, parts)
 
     def _scores(
-        self, run: SuiteRun, pieces: "list[_Piece]", changed: dict[tuple[int, int], Table]
+        self,
+        run: SuiteRun,
+        pieces: "list[_Piece]",
+        changed: dict[tuple[int, int], Table],
+        scores_of: Scoring,
     ) -> dict[tuple[int, int], np.ndarray]:
         """The model's scores by positions of scenario and seed."""
         clean = changed[0, 0].values
         asked = {place for place, table in changed.items() if table.values is not clean}
         with run.trials(1 + len(asked)) as trials:
             # Rows as they are need one answer, however many slices and seeds they belong to.
-            first = trials.measure("clean", lambda: run.subject.scores(clean))
+            first = trials.measure("clean", lambda: scores_of(clean))
             return {
                 (s, k): trials.measure(
                     f"{pieces[s].scenario.name}, seed {self.seeds[k]}",
-                    lambda values=table.values: run.subject.scores(values),
+                    lambda values=table.values: scores_of(values),
                 )
                 if (s, k) in asked
                 else first

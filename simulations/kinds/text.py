@@ -16,7 +16,7 @@ from projects.suite import Severity
 from simulations.kind import SuiteRun
 from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
-from simulations.row_suite import RowSuite
+from simulations.row_suite import RowSuite, Scoring
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,9 @@ class Text(RowSuite):
         texts = _chosen(self.columns, known)
         values, truth = run.held_out.drawn(self.rows, self.seeds[0])
         pieces = self._pieces()
-        scores = self._scores(run, pieces, values, texts)
+        scores = self._scores(
+            run, pieces, values, texts, lambda rows: run.subject.scores(rows, truth, metrics)
+        )
         return outcomes_of(metrics, truth, [p.scenario for p in pieces], self.seeds, scores, {})
 
     def _pieces(self) -> list[_Piece]:
@@ -94,12 +96,13 @@ class Text(RowSuite):
         pieces: list[_Piece],
         values: Mapping[str, np.ndarray],
         texts: list[str],
+        scores_of: Scoring,
     ) -> dict[tuple[int, int], np.ndarray]:
         """The model's scores by positions of scenario and seed."""
         scores: dict[tuple[int, int], np.ndarray] = {}
         with run.trials(1 + (len(pieces) - 1) * len(self.seeds)) as trials:
             # Texts as they are need one answer, however many seeds there are.
-            clean = trials.measure("clean", lambda: run.subject.scores(values))
+            clean = trials.measure("clean", lambda: scores_of(values))
             for s, piece in enumerate(pieces):
                 for k, seed in enumerate(self.seeds):
                     if not piece.change:
@@ -114,7 +117,7 @@ class Text(RowSuite):
                     }
                     scores[s, k] = trials.measure(
                         f"{piece.scenario.name}, seed {seed}",
-                        lambda rows=changed: run.subject.scores(rows),
+                        lambda rows=changed: scores_of(rows),
                     )
         return scores
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from api.predictions import router_client
+from api.predictions.forward import is_forwarded
 from api.predictions.router_client import Reply, RouterClient, RouterUnavailable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -56,7 +57,7 @@ def test_requests_one_after_the_other_share_a_connection():
             return router, replies
 
     router, replies = asyncio.run(run())
-    assert replies == [Reply(200, b"{}"), Reply(422, b"abcde"), Reply(200, b"{}")]
+    assert replies == [Reply(200, b"{}", []), Reply(422, b"abcde", []), Reply(200, b"{}", [])]
     assert router.requests == [b"1", b"22", b"333"]
     assert router.connections == 1
 
@@ -81,7 +82,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_no_request(ending):
             return router, reply
 
     router, reply = asyncio.run(run())
-    assert reply == Reply(200, b"{}")
+    assert reply == Reply(200, b"{}", [])
     assert router.connections == 2
 
 
@@ -112,3 +113,23 @@ def test_a_router_that_is_not_there_is_told():
 
     with pytest.raises(RouterUnavailable, match="cannot be reached"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_one"),
+    [
+        ("POST", "/predict", True),
+        ("GET", "/predict", False),
+        ("GET", "/v2", True),
+        ("GET", "/v2/", True),
+        ("POST", "/v2/models/p.api/versions/1/infer", True),
+        ("GET", "/v2/models/p.api/ready", True),
+        ("GET", "/v2x", False),
+        ("POST", "/v2/../../other.api/predict", False),
+        ("GET", "/v2/models/../x", False),
+        ("GET", "/v2//livez", False),
+        ("GET", "/v2/a%2e%2e", False),
+    ],
+)
+def test_only_paths_of_the_service_itself_are_passed_on(method, path, is_one):
+    assert is_forwarded(method, f"/inference/services/p.api{path}") is is_one

@@ -162,7 +162,7 @@ def test_equal_seeds_give_equal_evidence(spec_of, tmp_path):
 def test_numbers_stay_within_their_declared_range_and_whole(run_of):
     seen = []
     answer = run_of.subject.scores
-    run_of.subject.scores = lambda columns: seen.append(columns) or answer(columns)
+    run_of.subject.scores = lambda columns, *_: seen.append(columns) or answer(columns)
 
     read_suite({"kind": "tabular", "noise": [5.0]}).outcomes(run_of)
 
@@ -219,7 +219,7 @@ def test_a_column_or_metric_that_is_not_there_is_named(changes, says, run_of):
 def test_random_search_moves_numbers_within_their_box_and_range(run_of):
     seen = []
     answer = run_of.subject.scores
-    run_of.subject.scores = lambda columns: seen.append(columns) or answer(columns)
+    run_of.subject.scores = lambda columns, *_: seen.append(columns) or answer(columns)
     suite = read_suite({"kind": "black_box", "epsilons": [0.5, 2.0], "queries": 30, "rows": 120})
 
     (robust,) = suite.outcomes(run_of)

@@ -66,6 +66,18 @@ def opinions(rows: int, seed: int = 0) -> pa.Table:
     return pa.table({"text": texts, "opinion": labels.tolist()})
 
 
+def questions(rows: int, seed: int = 0) -> pa.Table:
+    """Made-up questions of animals, whose answers follow from one word of each."""
+    generator = np.random.default_rng(seed)
+    says = {"cow": "moo loud", "cat": "meow soft", "dog": "woof loud", "owl": "hoot soft"}
+    animals = generator.choice(list(says), rows)
+    asked = [
+        " ".join([*generator.choice(["what", "how", "please"], 2), "says", "the", each])
+        for each in animals
+    ]
+    return pa.table({"question": asked, "answer": [says[each] for each in animals]})
+
+
 def sugar_price(sugar: np.ndarray, grape: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """A number that depends on the columns."""
     return 10 + 3 * grape + np.nan_to_num(sugar) + generator.normal(scale=0.2, size=len(grape))

@@ -11,10 +11,12 @@ import pytest
 import skops.io
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, TargetEncoder
+from sklearn.svm import SVC
 
 from engine.protocol import Refused
 from engine.rows import read_rows
@@ -78,6 +80,21 @@ def test_a_scikit_learn_pipeline_is_brought_with_its_feature_steps(brought, cell
         "organic",
     ]
     assert result.signature.probabilities
+
+
+def test_a_scikit_learn_model_that_onnx_cannot_run_is_run_by_scikit_learn(
+    brought, cellar, tmp_path
+):
+    rows = frame_of(cellar)[["region", "year"]].assign(region=lambda r: r["region"].fillna(""))
+    encoded = make_column_transformer((TargetEncoder(), ["region"]))
+    model = make_pipeline(encoded, SVC()).fit(rows, labels_of(cellar))
+    skops.io.dump(model, tmp_path / "encoded.skops")
+
+    result = brought(tmp_path / "encoded.skops", cellar)
+
+    assert result.signature.runtime == "scikit_learn"
+    assert not result.signature.probabilities
+    assert result.metrics["test_accuracy"] > result.metrics["baseline_accuracy"]
 
 
 def test_a_scikit_learn_model_of_a_matrix_and_a_number_is_brought(brought, tmp_path):

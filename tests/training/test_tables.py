@@ -1,19 +1,22 @@
 """Tables of any columns are learned, exported with their feature steps, and resumed."""
 
+import copy
 import json
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline
 
 from engine.artefact import read_signature
-from engine.runtime.onnx_model import OnnxModel
+from engine.runtime.model import Model
 from engine.runtime.request import RequestReader
 from resources.compute.contract import JobRefused
 from tests.training.tables import files_of, wine
 from training.contract import TrainingResult
-from training.table_learners import LEARNERS, Network, Work
+from training.table_learners import LEARNERS, BoostedTrees, Network, Work
 from training.tables import Hyperparameters, Progress
 
 ITERATIONS = {"linear": 200, "network": 60}
@@ -63,7 +66,7 @@ def test_a_number_is_learned(trained, learner):
 
 def test_the_artefact_takes_raw_rows_by_column_name(trained):
     artefact = trained().artefact
-    model = OnnxModel(artefact)
+    model = Model(artefact)
     row = {
         "sugar (g/l)": None,
         "year": 2001,
@@ -147,12 +150,37 @@ def test_a_network_goes_on_where_it_was_with_values_of_any_scale():
     learner, network = Network(), Network().build(settings, is_class=False, seed=0)
 
     losses = []
-    for done in range(0, 90, 30):
-        learner.fit(network, Work(rows, values, None, done, done + 30))
-        losses.append(float(np.abs(network.predict(rows) - values).mean()))
+
+    def reached(iterations: int, fitted: MLPRegressor) -> bool:
+        losses.append(float(np.abs(fitted.predict(rows) - values).mean()))
+        return iterations == 90
+
+    learner.fit(network, Work(rows, values, None, 0, [30, 60, 90]), reached)
 
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 60
+
+
+def test_boosted_trees_of_one_call_are_those_of_scikit_learn_at_every_mark():
+    settings = Hyperparameters(iterations=30)
+    rows = np.random.default_rng(0).normal(size=(12_000, 3))
+    classes = (rows[:, 0] * rows[:, 1] > 0).astype(int)
+    classes[0] = 2
+    learner, kept = BoostedTrees(), {}
+
+    def reached(iterations: int, fitted: HistGradientBoostingClassifier) -> bool:
+        kept[iterations] = fitted
+        return iterations == 20
+
+    trees = learner.build(settings, is_class=True, seed=3)
+    learner.fit(trees, Work(rows, classes, None, 0, [10, 20, 30]), reached)
+    first = copy.deepcopy(kept.pop(10))
+    learner.fit(first, Work(rows, classes, None, 10, [20, 30]), reached)
+
+    bare = learner.build(settings, is_class=True, seed=3).set_params(max_iter=20).fit(rows, classes)
+    for trees in (kept[20], first):
+        assert trees.n_iter_ == 20
+        assert np.allclose(trees.predict_proba(rows), bare.predict_proba(rows))
 
 
 def test_balanced_rows_of_a_network_multiply_the_weights_of_the_dataset():

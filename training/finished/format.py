@@ -43,7 +43,8 @@ class ModelFormat(ABC):
 
     @abstractmethod
     def convert(self, place: Path, folder: Path, dataset: DatasetFiles | None) -> Described:
-        """What the file says of the model that is now in `model.onnx` of the folder.
+        """What the file says of the model that is now in the folder, as a checkpoint would hold it:
+        in ONNX, else as another runtime takes it.
 
         No code of the file is run. Raises Refused.
         """

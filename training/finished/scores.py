@@ -1,17 +1,13 @@
-"""Changes to the graph of an ONNX model that leave what it computes: scores as one tensor, in the
-order of the dataset's classes."""
+"""The scores in the graph of an ONNX model: as one tensor, and of which classes."""
 
 import math
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-
-from engine.protocol import Refused
+from onnx import TensorProto, helper
 
 MAP = "ZipMap"
 LABELS = ("classlabels_strings", "classlabels_int64s", "classlabels_ints", "cats_strings")
-IN_ORDER = "scores_in_order"
 
 
 def without_map(model: onnx.ModelProto) -> None:
@@ -47,45 +43,6 @@ def _labels_of(node: onnx.NodeProto) -> list[str]:
             texts = [text.decode("utf-8", "replace") for text in attribute.strings]
             return texts or [str(number) for number in attribute.ints]
     return []
-
-
-def in_order(file: Path, order: list[int], answer: str) -> None:
-    """Let the output with the scores give them in this order. Raises Refused."""
-    if order == list(range(len(order))):
-        return
-    model = onnx.load(file)
-    graph = model.graph
-    fitting = [each for each in graph.output if _is_scores(each, len(order), answer)]
-    if len(fitting) != 1:
-        names = [each.name for each in graph.output]
-        raise Refused(
-            f"one of the outputs {names} must be the scores of {len(order)} classes; name it by "
-            "hyperparameters: {answer: OUTPUT}"
-        )
-    (output,) = fitting
-    inner = f"{output.name}_{IN_ORDER}"
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for position, name in enumerate(names):
-                if name == output.name:
-                    names[position] = inner
-    graph.initializer.append(numpy_helper.from_array(_int64(order), IN_ORDER))
-    graph.node.append(helper.make_node("Gather", [inner, IN_ORDER], [output.name], axis=1))
-    onnx.save(model, file)
-
-
-def _is_scores(output: onnx.ValueInfoProto, classes: int, answer: str) -> bool:
-    if answer:
-        return output.name == answer
-    kind = output.type.tensor_type
-    sizes = [dimension.dim_value for dimension in kind.shape.dim]
-    return kind.elem_type != TensorProto.STRING and sizes[1:] == [classes]
-
-
-def _int64(values: list[int]):  # noqa: ANN202
-    import numpy as np
-
-    return np.array(values, np.int64)
 
 
 def parameters_in(file: Path) -> int:

@@ -10,11 +10,10 @@ from pydantic import BaseModel
 from ray.train import Checkpoint
 
 from engine.artefact import NOTES, ONNX, ModelNotes
-from engine.protocol import Refused
 from training.contract import DatasetFiles
 from training.finished.format import Described, format_of
 from training.finished.places import fetched
-from training.finished.scores import in_order, parameters_in
+from training.finished.scores import parameters_in
 
 
 class Hyperparameters(BaseModel):
@@ -47,47 +46,24 @@ def train(config: dict[str, Any]) -> None:
         folder.mkdir()
         kind, file = format_of(place)
         described = kind.convert(file, folder, dataset)
-        _complete(folder, settings, described, dataset)
-        model = folder / ONNX
-        metrics = {"parameters": parameters_in(model), "bytes": model.stat().st_size}
+        metrics = _size(folder)
+        (folder / NOTES).write_text(_notes(settings, described).model_dump_json())
         ray.train.report(metrics, checkpoint=Checkpoint.from_directory(str(folder)))
 
 
-def _complete(
-    folder: Path, settings: Hyperparameters, described: Described, dataset: DatasetFiles | None
-) -> None:
-    """Put the scores into the order of the dataset's classes, and write down what fills what."""
+def _notes(settings: Hyperparameters, described: Described) -> ModelNotes:
+    """What is declared of the model, else what its file says."""
     notes = described.notes
-    declared = {
-        "inputs": settings.inputs or notes.inputs,
-        "answer": settings.answer or notes.answer,
-        "actions": settings.actions,
-    }
-    classes = settings.classes or described.classes
-    if dataset and dataset.classes and classes:
-        in_order(folder / ONNX, positions(classes, dataset.classes), declared["answer"])
-    text = ModelNotes.model_validate(declared).model_dump_json()
-    (folder / NOTES).write_text(text)
+    return ModelNotes(
+        inputs=settings.inputs or notes.inputs,
+        answer=settings.answer or notes.answer,
+        actions=settings.actions,
+        classes=settings.classes or described.classes,
+    )
 
 
-def positions(known: list[str], wanted: list[str]) -> list[int]:
-    """Position of each wanted class among those that the model knows.
-
-    Raises Refused where they are not the same. Numbers are compared as numbers: 1 is 1.0.
-    """
-    place = {_plain(name): position for position, name in enumerate(known)}
-    missing = [name for name in wanted if _plain(name) not in place]
-    if missing or len(known) != len(wanted):
-        raise Refused(
-            f"the model knows the classes {', '.join(known[:20])}, expected those of the dataset: "
-            f"{', '.join(wanted[:20])}; name the classes in the order of the model's scores by "
-            "hyperparameters: {classes: [...]}, or bring the model of this dataset"
-        )
-    return [place[_plain(name)] for name in wanted]
-
-
-def _plain(name: str) -> str | float:
-    try:
-        return float(name)
-    except ValueError:
-        return name
+def _size(folder: Path) -> dict[str, int]:
+    """Bytes of the model, and of ONNX the numbers that it has learned."""
+    size = {"bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())}
+    model = folder / ONNX
+    return {**size, "parameters": parameters_in(model)} if model.exists() else size

@@ -11,8 +11,10 @@ SUFFIXES = (".onnx", ".skops")
 
 
 def recognises(source: str) -> bool:
-    """Whether the source is a model in a file."""
-    return source.lower().endswith(SUFFIXES) and Path(source).is_file()
+    """Whether the source is a model in a file, or in a folder of transformers."""
+    if source.lower().endswith(SUFFIXES) and Path(source).is_file():
+        return True
+    return Path(source, "config.json").is_file() and any(Path(source).glob("*.safetensors"))
 
 
 def draft(request: Request) -> Draft:

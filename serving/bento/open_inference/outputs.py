@@ -37,7 +37,7 @@ class Outputs:
         if signature["classes"]:
             specs.append(OutputSpec(PREDICTIONS, BYTES, []))
             specs.append(OutputSpec(PROBABILITIES, "FP64", [len(signature["classes"])]))
-        elif signature["task"] == "regression":
+        elif signature["task"] in ("regression", "text-generation"):
             specs.append(OutputSpec(PREDICTIONS, datatype, []))
         elif signature.get("actions") == "values":
             specs.append(OutputSpec(PREDICTIONS, datatype, shape))

@@ -1,11 +1,15 @@
 """What a request may not have run on the cluster."""
 
 import pytest
+from pydantic import BaseModel
 
-from api.access.policy import refuse_what_requests_may_not
+from api.access.policy import PLACES, refuse_what_requests_may_not
+from api.cli.trainer_reference import shipped
 from api.problems import Problem
 from api.settings import GatewaySettings
+from projects.loading import CHECKOUT
 from projects.schema import Project
+from projects.trainers import read_trainer
 
 
 def project(**placement):
@@ -99,3 +103,14 @@ def test_an_image_of_a_simulation_is_held_to_the_same_places():
         refuse_what_requests_may_not(Project.model_validate(declared), GatewaySettings())
 
     assert refused.value.errors[0].field == "simulations.s.placement.image"
+
+
+def test_every_trainer_that_reads_a_pretrained_network_is_asked_where_it_lies():
+    def fields_of(trainer: str) -> set[str]:
+        declared = read_trainer(trainer, CHECKOUT / "projects" / "p.yaml").hyperparameters
+        return set((declared or BaseModel).model_fields)
+
+    readers = {name for name, _ in shipped() if "pretrained" in fields_of(name)}
+
+    assert readers
+    assert {name for name, fields in PLACES.items() if "pretrained" in fields} == readers

@@ -10,8 +10,11 @@ import threading
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
 
 from resources.settings import CHECKOUT
 from tests.api.up import Up
@@ -61,6 +64,27 @@ def outcome(up, job_id) -> str | None:
     return status if status in ("succeeded", "failed", "stopped") else None
 
 
+def require_open_inference(up) -> None:
+    """Return when a client of Triton is answered at the gateway, with a key and only with one."""
+    name = "flowers.classifier-api"
+    place = f"{up.url.removeprefix('http://')}/inference/services/{name}"
+    key = {"authorization": up.api.headers["authorization"]}
+    client = triton.InferenceServerClient(place)
+    assert client.is_model_ready(name, headers=key)
+    taken = client.get_model_metadata(name, headers=key)["inputs"][0]
+    rows = triton.InferInput(taken["name"], [1, 4], taken["datatype"])
+    rows.set_data_from_numpy(np.array([[5.1, 3.5, 1.4, 0.2]], np.float32))
+    # Numbers travel as bytes after the JSON, both ways.
+    wanted = [triton.InferRequestedOutput("probabilities", binary_data=True)]
+    # The client writes into the headers that it is given.
+    answer = client.infer(name, [rows], outputs=wanted, headers={**key})
+    assert answer.as_numpy("probabilities").argmax() == 0
+    with pytest.raises(InferenceServerException, match="got the model 'other'"):
+        client.infer("other", [rows], headers={**key})
+    with pytest.raises(InferenceServerException, match="401"):
+        client.infer(name, [rows])
+
+
 def test_both_uis_answer(up):
     assert up.api.get("/dagster/server_info").json()["dagster_webserver_version"]
     assert up.api.get("/mlflow/health").text == "OK"
@@ -73,6 +97,7 @@ def test_a_turn_launched_in_the_ui_ends_with_a_serving_model(up):
         f"{up.router}/flowers.classifier-api/predict", json={"inputs": [[5.1, 3.5, 1.4, 0.2]]}
     )
     assert answer.json()["predictions"] == ["0"]
+    require_open_inference(up)
 
 
 def test_what_the_command_line_materialises_shows_in_the_ui(up):

@@ -1,5 +1,6 @@
 """scikit-learn estimators and pipelines that skops has written."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,12 @@ import numpy as np
 
 from engine.artefact import ONNX, Column, ModelNotes
 from engine.protocol import Refused
+from engine.runtime.runtimes.scikit_learn import RUNTIME, frame_of
 from engine.runtime.tensors import TEXT, Tensors, tensors_of
 from training.contract import DatasetFiles
 from training.finished.format import Described, ModelFormat
+from training.runtimes.targets.scikit_learn import fitted_columns, loaded
 
-SAFE = ("sklearn.", "numpy.", "scipy.")
-"""Packages whose types a file may hold."""
 COMPARED = 2_000
 """Training rows on which scikit-learn and ONNX Runtime must agree."""
 MATRIX = "rows"
@@ -20,7 +21,7 @@ MATRIX = "rows"
 
 
 class ScikitLearn(ModelFormat):
-    """A `.skops` file; its feature steps become part of the exported model."""
+    """A `.skops` file; its feature steps are part of the model."""
 
     @property
     def expects(self) -> str:
@@ -32,67 +33,43 @@ class ScikitLearn(ModelFormat):
         return place.is_file() and place.suffix.lower() == ".skops"
 
     def convert(self, place: Path, folder: Path, dataset: DatasetFiles | None) -> Described:
-        """The model in ONNX, which takes the columns that it was fitted with."""
-        from training.scikit_learn_onnx import as_onnx, input_names, require_agreement
-
+        """The model in ONNX, which takes the columns that it was fitted with; where ONNX cannot
+        say what it computes, the file as it is, for scikit-learn itself."""
         if dataset is None:
             raise Refused(f"{place.name} predicts from rows; declare the dataset of the model")
-        model = _loaded(place)
-        columns = _columns(model, dataset, place.name)
-        wanted = _inputs(model, columns)
-        exported = as_onnx(model, {name: _tensor(group) for name, group in wanted.items()})
-        inputs = dict(zip(input_names(exported), wanted.values(), strict=True))
-        names = {name: [column.name for column in group] for name, group in inputs.items()}
-        rows = _rows(dataset, columns)
-        frame = _frame(rows, columns) if hasattr(model, "feature_names_in_") else _matrix(rows)
-        require_agreement(exported, model, frame, _tensors(inputs, rows))
-        (folder / ONNX).write_bytes(exported)
+        model = loaded(place)
+        columns = fitted_columns(model, dataset, place.name)
         classes = [str(each) for each in getattr(model, "classes_", ())]
-        return Described(classes, ModelNotes(inputs=names))
+        try:
+            inputs = _convert(model, columns, dataset, folder)
+        except Refused as error:
+            print(f"not run by ONNX Runtime: {error}", flush=True)  # noqa: T201
+            shutil.copy(place, folder / RUNTIME.model)
+            return Described(classes)
+        return Described(classes, ModelNotes(inputs=inputs))
 
 
 FORMAT = ScikitLearn()
 
 
-def _loaded(file: Path) -> Any:
-    import skops.io
+def _convert(
+    model: Any, columns: list[Column], dataset: DatasetFiles, folder: Path
+) -> dict[str, list[str]]:
+    """Columns by input of the model that is now in ONNX in the folder.
 
-    try:
-        kinds = skops.io.get_untrusted_types(file=file)
-        foreign = [kind for kind in kinds if not kind.startswith(SAFE)]
-        if foreign:
-            raise Refused(
-                f"{file.name} holds {', '.join(foreign[:8])}, expected types of scikit-learn, "
-                "NumPy and SciPy alone: others may run any code. A function of your own belongs "
-                "into the dataset (transform: module:function), or into a trainer of yours"
-            )
-        return skops.io.load(file, trusted=kinds)
-    except Refused:
-        raise
-    # A damaged archive raises whatever its parts do.
-    except Exception as error:
-        raise Refused(
-            f"{file.name} is no file of skops: {type(error).__name__}: {error}"
-        ) from error
+    Raises Refused where it cannot be exported, or would answer otherwise.
+    """
+    from training.scikit_learn_onnx import as_onnx, input_names, require_agreement
 
-
-def _columns(model: Any, dataset: DatasetFiles, name: str) -> list[Column]:
-    """The dataset's columns in the order in which the model was fitted with them."""
-    known = {column.name: column for column in dataset.columns}
-    wanted = [str(each) for each in getattr(model, "feature_names_in_", dataset.features)]
-    missing = [each for each in wanted if each not in known]
-    if missing:
-        raise Refused(
-            f"{name} was fitted with the column {missing[0]!r}, expected columns of the dataset: "
-            f"{', '.join(known)}"
-        )
-    count = int(getattr(model, "n_features_in_", len(wanted)))
-    if count != len(wanted):
-        raise Refused(
-            f"{name} was fitted with {count} columns, and the dataset has {len(wanted)} of "
-            f"numbers: {', '.join(wanted[:20])}; fit it with a DataFrame, whose names it keeps"
-        )
-    return [known[each] for each in wanted]
+    wanted = _inputs(model, columns)
+    exported = as_onnx(model, {name: _tensor(group) for name, group in wanted.items()})
+    inputs = dict(zip(input_names(exported), wanted.values(), strict=True))
+    rows = _rows(dataset, columns)
+    kinds = {column.name: column.kind for column in columns}
+    frame = frame_of(rows, kinds) if hasattr(model, "feature_names_in_") else _matrix(rows)
+    require_agreement(exported, model, frame, _tensors(inputs, rows))
+    (folder / ONNX).write_bytes(exported)
+    return {name: [column.name for column in group] for name, group in inputs.items()}
 
 
 def _inputs(model: Any, columns: list[Column]) -> dict[str, list[Column]]:
@@ -136,21 +113,6 @@ def _tensors(inputs: dict[str, list[Column]], rows: dict[str, np.ndarray]) -> Te
         for name, group in inputs.items()
     ]
     return tensors_of(rows, described)
-
-
-def _frame(rows: dict[str, np.ndarray], columns: list[Column]) -> Any:
-    """As a data scientist reads the file: integers and booleans are such where none is missing; a
-    missing text is empty, as it is to every served model."""
-    import pandas as pd
-
-    kinds = {"integer": "int64", "boolean": "bool"}
-    frame = pd.DataFrame(rows)
-    for column in columns:
-        if column.kind in kinds and not frame[column.name].isna().to_numpy().any():
-            frame[column.name] = frame[column.name].astype(kinds[column.kind])
-        if column.kind in TEXT:
-            frame[column.name] = frame[column.name].fillna("")
-    return frame
 
 
 def _matrix(rows: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The runtimes that are shipped, one module each."""

@@ -1,0 +1,184 @@
+"""Networks for texts with their tokenizers, by transformers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import networks
+from ..runtime import Loaded, Runtime
+from ..signature import Signature
+from ..tensors import Tensors
+
+INPUT = "text"
+"""Name of the input."""
+AT_ONCE = 32
+"""Texts in one call of the network."""
+SCALE = "answer_scale"
+"""Where a configuration keeps mean and standard deviation of the numbers that were learned, which
+the network gives in standard deviations from the mean."""
+WRITTEN = 64
+"""Tokens that are written at most, where the model does not say."""
+LEFT_OUT = -100
+"""Target of a token that is not learned, as PyTorch's cross-entropy has it."""
+
+
+class Transformers(Runtime):
+    """Takes texts; runs on a GPU where PyTorch finds one.
+
+    The folder is what `save_pretrained` of a model and of its tokenizer writes: weights are read
+    from safetensors alone, and code that lies beside them is not run.
+    """
+
+    model = "transformers"
+    requirements = ("safetensors", "tokenizers", "torch", "transformers")
+
+    def load(self, place: Path, signature: Signature) -> Loaded:
+        """The classifier in the folder, or the language model."""
+        from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+        tokenizer = networks.tokenizer_in(place)
+        if signature["task"] == "text-generation":
+            return Writer(networks.loaded(AutoModelForCausalLM, place), tokenizer)
+        network = networks.loaded(AutoModelForSequenceClassification, place)
+        return TextClassifier(network, tokenizer)
+
+
+class TextClassifier(Loaded):
+    """A network that gives scores, or a number, for a text."""
+
+    def __init__(self, network: Any, tokenizer: Any) -> None:
+        self._device = networks.device()
+        self._network = network.to(self._device).eval()
+        self._tokenizer = tokenizer
+
+    def answers(self, tensors: Tensors) -> np.ndarray:
+        """Scores [texts, classes], or numbers [texts, 1], float32."""
+        import torch
+
+        config = self._network.config
+        texts = _texts(tensors)
+        tokens = [networks.tokens_of(self._tokenizer, config, text) for text in texts]
+        parts, order = [], _by_length(tokens)
+        with torch.inference_mode():
+            for chosen in _parts(order):
+                batch = [tokens[place] for place in chosen]
+                given = networks.padded(batch, self._tokenizer, self._device)
+                parts.append(self._network(**given).logits.float().cpu().numpy())
+        mean, deviation = getattr(config, SCALE, (0.0, 1.0))
+        scores = np.concatenate(parts) * np.float32(deviation) + np.float32(mean)
+        return scores[np.argsort(order, kind="stable")]
+
+
+class Writer(Loaded):
+    """A language model that goes on with a text, by the most likely token each time."""
+
+    def __init__(self, network: Any, tokenizer: Any) -> None:
+        self._device = networks.device()
+        self._network = network.to(self._device).eval()
+        self._tokenizer = tokenizer
+        says = getattr(network.generation_config, "max_new_tokens", None)
+        self._written = min(says or WRITTEN, networks.longest_of(tokenizer, network.config) - 1)
+
+    def answers(self, tensors: Tensors) -> np.ndarray:
+        """What follows each text: texts [rows]."""
+        import torch
+
+        room = networks.longest_of(self._tokenizer, self._network.config) - self._written
+        # The end of a text that is too long decides what follows.
+        tokens = [_prompt(self._tokenizer, text)[-room:] for text in _texts(tensors)]
+        order = _by_length(tokens)
+        written = np.empty(len(tokens), object)
+        with torch.inference_mode():
+            for chosen in _parts(order):
+                batch = [tokens[place] for place in chosen]
+                given = networks.padded(batch, self._tokenizer, self._device, is_left=True)
+                made = self._network.generate(
+                    **given,
+                    max_new_tokens=self._written,
+                    do_sample=False,
+                    pad_token_id=networks.padding_of(self._tokenizer),
+                )
+                new = made[:, given["input_ids"].shape[1] :]
+                written[chosen] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        return written
+
+    def likelihoods(self, tensors: Tensors, texts: np.ndarray) -> np.ndarray:
+        """Sum of the negative log-likelihoods (nats) of the tokens of the texts, each after the
+        text of its row, and how many tokens these are: float64 [rows, 2]."""
+        import torch
+
+        longest = networks.longest_of(self._tokenizer, self._network.config)
+        pairs = [
+            continued(self._tokenizer, longest, before, text)
+            for before, text in zip(_texts(tensors), texts, strict=True)
+        ]
+        found = np.zeros((len(pairs), 2))
+        with torch.inference_mode():
+            for chosen in _parts(_by_length([tokens for tokens, _ in pairs])):
+                batch = [pairs[place] for place in chosen]
+                found[chosen] = (
+                    losses_of(self._network, self._tokenizer, batch, self._device)
+                    .double()
+                    .cpu()
+                    .numpy()
+                )
+        return found
+
+
+def continued(tokenizer: Any, longest: int, before: str, text: str) -> tuple[list[int], int]:
+    """Tokens of a text and of what follows it, with the token that ends it, and how many of them
+    come before; what is too long loses the beginning of the first, then the end of the second."""
+    follows = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if tokenizer.eos_token_id is not None:
+        follows = [*follows, tokenizer.eos_token_id]
+    follows = follows[: longest - 1]
+    first = _prompt(tokenizer, before)[-(longest - len(follows)) :]
+    return [*first, *follows], len(first)
+
+
+def losses_of(network: Any, tokenizer: Any, batch: list[tuple[list[int], int]], device: str) -> Any:
+    """Sum of the negative log-likelihoods of what follows in each row, and its number of tokens:
+    float32 [rows, 2]."""
+    import torch
+    from torch.nn import functional
+
+    given = networks.padded([tokens for tokens, _ in batch], tokenizer, device)
+    targets = given["input_ids"].masked_fill(given["attention_mask"] == 0, LEFT_OUT)
+    for row, (_, before) in enumerate(batch):
+        targets[row, :before] = LEFT_OUT
+    # The token at a place is predicted from those before it.
+    scores, targets = network(**given).logits[:, :-1].float(), targets[:, 1:]
+    losses = functional.cross_entropy(
+        scores.transpose(1, 2), targets, ignore_index=LEFT_OUT, reduction="none"
+    )
+    return torch.stack([losses.sum(1), (targets != LEFT_OUT).sum(1).to(losses)], dim=1)
+
+
+def _prompt(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of the text; an empty one begins as the tokenizer begins or ends texts."""
+    tokens = tokenizer(text)["input_ids"]
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, networks.padding_of(tokenizer))
+    # Some tokenizers end a text, which is not what is to be continued.
+    if tokens and tokens[-1] == tokenizer.eos_token_id:
+        tokens = tokens[:-1]
+    return tokens or [next(each for each in known if each is not None)]
+
+
+def _texts(tensors: Tensors) -> list[str]:
+    (texts,) = tensors.values()
+    return texts.reshape(len(texts)).tolist()
+
+
+def _by_length(tokens: list[list[int]]) -> np.ndarray:
+    """Order in which texts of like length share a call, so that little of it is padding."""
+    return np.argsort([len(each) for each in tokens], kind="stable")
+
+
+def _parts(order: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(order), AT_ONCE):
+        yield order[start : start + AT_ONCE]
+
+
+RUNTIME = Transformers()

@@ -1,0 +1,1 @@
+"""Trainers that fine-tune networks of transformers on texts."""

@@ -1,0 +1,1 @@
+"""How the model that a trainer leaves becomes one that a runtime runs."""

@@ -1,0 +1,1 @@
+"""The targets that are shipped, one module for each runtime, of the same name."""
