@@ -21,13 +21,6 @@ SHUFFLED = 262_144
 class AskedForTestRows(Refused):
     """A trainer asked for the rows that judge its model."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            'the trainer reads config["dataset"]["test"], the rows that judge the model, which no '
-            'trainer is given; expected "train", or "validation" for rows to choose by: declare '
-            "split: {validation: 0.1} for the dataset"
-        )
-
 
 class GivenDataset(dict[str, Any]):
     """`config["dataset"]` as a trainer is given it: without test rows, and an error that says so
@@ -45,7 +38,11 @@ class GivenDataset(dict[str, Any]):
 
 def _require_no_test(key: str, dataset: GivenDataset) -> None:
     if key == "test" and key not in dataset:
-        raise AskedForTestRows
+        raise AskedForTestRows(
+            'the trainer reads config["dataset"]["test"], the rows that judge the model, which no '
+            'trainer is given; expected "train", or "validation" for rows to choose by: declare '
+            "split: {validation: 0.1} for the dataset"
+        )
 
 
 def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:
