@@ -1,8 +1,8 @@
 """The metrics of tasks: what is measured of predictions on labelled rows.
 
 Shapes: U rows, C classes, B resamples, D components, ... any. Most metrics are functions of sums of
-components over the rows, so that all resamples of the rows cost one matrix product. Scores are those
-of `engine.task_scores`; truth is positions [U] of classes, values [U], or texts [U].
+components over the rows, so that all resamples of the rows cost one matrix product. Scores are
+those of `engine.task_scores`; truth is positions [U] of classes, values [U], or texts [U].
 """
 
 from collections.abc import Callable

@@ -3,7 +3,6 @@
 Shapes: N rows, F features.
 """
 
-import contextlib
 import copy
 import sys
 from abc import ABC, abstractmethod
@@ -130,8 +129,12 @@ class BoostedTrees(Learner):
         estimator.set_params(max_iter=work.marks[-1], **marks.settings())
         # Only the first call for an estimator sets it.
         estimator._scorer = marks
-        with contextlib.suppress(Enough):
+        try:
             estimator.fit(work.seen, work.targets, sample_weight=work.weights)
+        except Enough:
+            ended = _as_if_ended(estimator)
+            estimator.__dict__.clear()
+            estimator.__dict__.update(ended.__dict__)
 
 
 class Enough(Exception):
