@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MICROSECONDS_A_DAY = 86_400_000_000
 ROWS_AT_ONCE = 65_536
+VALUES_AT_ONCE = 4_000_000
+"""Values of a batch of many columns: 32 MB as models take them."""
 
 
 def read_rows(files: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -34,10 +36,13 @@ def read_batches(
     files: Sequence[str], columns: Sequence[str] | None = None, size: int = ROWS_AT_ONCE
 ) -> Iterator[pa.RecordBatch]:
     """The columns, or all, of all rows in the files in their order, in batches of at most that many
-    rows, a few of which are in memory at a time. Raises OSError or pyarrow.ArrowException."""
-    yield from dataset_of(files).to_batches(
+    rows and `VALUES_AT_ONCE` values, a few of which are in memory at a time. Raises OSError or
+    pyarrow.ArrowException."""
+    rows = dataset_of(files)
+    width = len(rows.schema if columns is None else columns)
+    yield from rows.to_batches(
         columns=None if columns is None else list(columns),
-        batch_size=size,
+        batch_size=max(1, min(size, VALUES_AT_ONCE // max(1, width))),
         batch_readahead=2,
         fragment_readahead=1,
     )
@@ -54,6 +59,22 @@ def dataset_of(files: Sequence[str]) -> "ds.Dataset":
         system = pafs.FileSystem.from_uri(paths[0])[0]
         paths = [pafs.FileSystem.from_uri(path)[1] for path in paths]
     return ds.dataset(paths, format="parquet", filesystem=system)
+
+
+def targets_of(labels: pa.ChunkedArray | pa.Array, classes: Sequence[str]) -> np.ndarray:
+    """Positions of the labels among the classes int64, -1 for one that is none of them; without
+    classes their values float64."""
+    if not classes:
+        return labels.to_numpy(zero_copy_only=False).astype(np.float64)
+    whole = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
+    if isinstance(whole, pa.ChunkedArray):
+        whole = pa.concat_arrays(whole.chunks)
+    encoded = whole.dictionary_encode("encode")
+    position = {name: index for index, name in enumerate(classes)}
+    # Every different label is looked up once, however many rows have it.
+    found = [position.get(str(value), -1) for value in encoded.dictionary.to_pylist()]
+    places = encoded.indices.to_numpy(zero_copy_only=False)
+    return np.array(found, np.int64)[places] if found else np.zeros(0, np.int64)
 
 
 def columns_of(

@@ -15,8 +15,9 @@ class DatasetFiles(Contract):
     version: str
     """Content hash."""
     train: list[str]
-    test: list[str]
     """Paths or s3:// addresses."""
+    test: list[str] = []
+    """Rows that judge the model, which no trainer is given."""
     validation: list[str] = []
     """Rows to choose between models by; empty where none are declared."""
     features: list[str]

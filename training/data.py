@@ -9,11 +9,40 @@ import numpy as np
 import pyarrow as pa
 
 from engine.bucket import Bucket
+from engine.protocol import Refused
 from engine.rows import read_batches, read_rows
 
-SPLITS = ("train", "test", "validation")
+SPLITS = ("train", "validation")
+"""Splits that trainers are given."""
 SHUFFLED = 262_144
 """Rows of a block that are shuffled together, in memory."""
+
+
+class AskedForTestRows(Refused):
+    """A trainer asked for the rows that judge its model."""
+
+
+class GivenDataset(dict[str, Any]):
+    """`config["dataset"]` as a trainer is given it: without test rows, and an error that says so
+    for whoever asks for them."""
+
+    def __getitem__(self, key: str) -> Any:
+        _require_no_test(key, self)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of the key. Raises AskedForTestRows."""
+        _require_no_test(key, self)
+        return super().get(key, default)
+
+
+def _require_no_test(key: str, dataset: GivenDataset) -> None:
+    if key == "test" and key not in dataset:
+        raise AskedForTestRows(
+            'the trainer reads config["dataset"]["test"], the rows that judge the model, which no '
+            'trainer is given; expected "train", or "validation" for rows to choose by: declare '
+            "split: {validation: 0.1} for the dataset"
+        )
 
 
 def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:

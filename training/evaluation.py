@@ -6,12 +6,11 @@ Shapes: U rows, C classes.
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from engine.artefact import Signature, read_signature
-from engine.rows import columns_of, read_batches, read_rows
+from engine.rows import columns_of, read_batches, read_rows, targets_of
 from engine.runtime.model import Model
 from engine.runtime.tensors import tensors_of
 from engine.task_metrics import BINS, metrics_of
@@ -21,6 +20,8 @@ from training.text_evaluation import evaluate_texts
 
 MOST_CURVES = 10
 """Classes that have a curve of their own in a picture."""
+MOST_POINTS = 20_000
+"""Rows that have a point of their own in a picture: one in so many, where there are more."""
 
 
 def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str, float]:
@@ -36,8 +37,8 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     if signature.task == "text-generation":
         return evaluate_texts(model, signature, dataset, pictures)
     truth, scores = _truth_and_scores(model, signature, dataset)
-    known = read_rows(dataset.train, [dataset.label])
-    baseline = _baseline(targets_of(known, dataset), truth, dataset)
+    known = read_rows(dataset.train, [dataset.label]).column(dataset.label)
+    baseline = _baseline(targets_of(known, dataset.classes), truth, dataset)
     measured = {"test_rows": float(len(truth))}
     for name, metric in metrics_of(signature.task).items():
         measured[f"test_{name}"] = metric.of(truth, scores)
@@ -45,18 +46,10 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     if dataset.classes:
         _draw_classes(truth, scores, dataset.classes, pictures)
     else:
-        _draw_scatter(truth, scores, pictures / "predicted_against_true.png")
-        _draw_residuals(truth, scores, pictures / "residuals.png")
+        shown = slice(None, None, -(-len(truth) // MOST_POINTS))
+        _draw_scatter(truth[shown], scores[shown], pictures / "predicted_against_true.png")
+        _draw_residuals(truth[shown], scores[shown], pictures / "residuals.png")
     return {name: value for name, value in measured.items() if np.isfinite(value)}
-
-
-def targets_of(table: pa.Table, dataset: DatasetFiles) -> np.ndarray:
-    """Positions of the classes int64 [U], or values float64 [U]."""
-    labels = table.column(dataset.label)
-    if not dataset.classes:
-        return labels.to_numpy().astype(np.float64)
-    position = {name: index for index, name in enumerate(dataset.classes)}
-    return np.array([position.get(str(value), -1) for value in labels.to_pylist()], np.int64)
 
 
 def _truth_and_scores(
@@ -68,7 +61,7 @@ def _truth_and_scores(
     names = dict.fromkeys([*signature.features, dataset.label or ""])
     for batch in read_batches(dataset.test, list(names)):
         tensors = tensors_of(columns_of(batch, signature.columns), inputs)
-        truth.append(targets_of(pa.Table.from_batches([batch]), dataset))
+        truth.append(targets_of(batch.column(dataset.label), dataset.classes))
         scores.append(scores_of(model, tensors, truth[-1]))
     return np.concatenate(truth), np.concatenate(scores)
 
@@ -78,7 +71,7 @@ def _baseline(learned: np.ndarray, truth: np.ndarray, dataset: DatasetFiles) -> 
     if not dataset.classes:
         return np.full(len(truth), learned.mean())
     shares = np.bincount(learned[learned >= 0], minlength=len(dataset.classes)) / len(learned)
-    return np.tile(shares, (len(truth), 1))
+    return np.broadcast_to(shares, (len(truth), len(shares)))
 
 
 def draw_curves(history: list[dict[str, float]], path: Path) -> None:

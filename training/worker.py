@@ -16,7 +16,7 @@ import torch
 from engine.protocol import Refused
 from training import fluent_mlflow, session
 from training.contract import TrainingSpec
-from training.data import brought_here
+from training.data import GivenDataset, brought_here
 from training.journal import Journal
 
 
@@ -35,7 +35,8 @@ def train(
     # A worker of several may run on another machine, which does not have the work directory.
     here = Path(tempfile.gettempdir(), "orrery", spec.job) if book else spec.workdir
     if "dataset" in config:
-        config = {**config, "dataset": brought_here(config["dataset"], here / "dataset")}
+        dataset = brought_here(config["dataset"], here / "dataset")
+        config = {**config, "dataset": GivenDataset(dataset)}
     trainer = _trainer(spec)
     with _scratch_folder(here / "scratch"):
         _call(trainer, config, spec)

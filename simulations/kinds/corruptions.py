@@ -4,6 +4,7 @@ arXiv:1903.12261), with strengths defined relative to the image's range and size
 Shapes: B images, H rows, W columns.
 """
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from simulations.evidence import Measurement
+    from simulations.held_out import LabelledMatrix
     from simulations.subject import Subject
 
 CorruptionName = Literal["noise", "blur", "shift", "occlusion", "contrast"]
@@ -72,9 +74,8 @@ class Corruptions(SuiteKind):
 
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """Whether every held-out image is named rightly, clean and under every corruption."""
-        rows, labels = run.held_out.labelled_matrix()
         with run.trials(trials_in(self)) as trials:
-            return measure(self, run.subject, rows, labels, trials)
+            return measure(self, run.subject, run.held_out.matrices, trials)
 
     def draw(self, measurements: "list[Measurement]") -> "dict[str, Figure]":
         """Accuracy against severity, a line for each corruption."""
@@ -88,14 +89,20 @@ class Corruptions(SuiteKind):
         return {"accuracy_against_severity": figure}
 
 
-KIND = Corruptions
-
-
 def corrupt(
     images_BHW: np.ndarray, name: str, severity: float, shape: ImageShape, seed: int
 ) -> np.ndarray:
     """The images, corrupted and clipped to the legal range; the same seed gives the same."""
-    generator = np.random.default_rng([seed, int(severity * 1000)])
+    return _corrupted(images_BHW, name, severity, shape, _generator(seed, severity))
+
+
+def _generator(seed: int, severity: float) -> Generator:
+    return np.random.default_rng([seed, int(severity * 1000)])
+
+
+def _corrupted(
+    images_BHW: np.ndarray, name: str, severity: float, shape: ImageShape, generator: Generator
+) -> np.ndarray:
     corrupted = _CORRUPTIONS[name](images_BHW, severity, shape, generator)
     return np.clip(corrupted, shape.low, shape.high).astype(np.float32)
 
@@ -169,40 +176,57 @@ def trials_in(suite: Corruptions) -> int:
 def measure(
     suite: Corruptions,
     subject: "Subject",
-    rows: np.ndarray,
-    labels: np.ndarray,
+    batches: "Callable[[], Iterable[LabelledMatrix]]",
     trials: Measurer = UNRECORDED,
 ) -> list[Outcomes]:
     """Whether every held-out image is named rightly, clean and under every corruption.
 
-    Raises Refused when a row is no image of the declared shape.
+    Every call gives the same batches. Raises Refused when a row is no image of the declared shape.
     """
-    shape = suite.image
-    if rows.shape[1] != shape.height * shape.width:
-        raise Refused(
-            f"got rows of {rows.shape[1]} features, expected height x width = {shape.height} x "
-            f"{shape.width} = {shape.height * shape.width}; correct the suite's image"
-        )
-    images_BHW = rows.reshape(len(rows), shape.height, shape.width)
     scenarios = [Scenario("clean", {"severity": 0.0}, gated=True)] + [
         Scenario(f"{name} {severity:g}", {"severity": severity}, severity <= suite.gated_up_to)
         for name, severities in suite.corruptions.items()
         for severity in severities
     ]
-    values = np.empty((len(scenarios), len(suite.seeds), len(rows)))
-    for s, scenario in enumerate(scenarios):
-        name = scenario.name.split()[0]
-        for k, seed in enumerate(suite.seeds):
+    values = [
+        [
+            trials.measure(
+                f"{scenario.name}, seed {seed}",
+                lambda scenario=scenario, seed=seed: _named_rightly(
+                    suite, subject, batches(), scenario, seed
+                ),
+            )
+            for seed in suite.seeds
+        ]
+        for scenario in scenarios
+    ]
+    accuracy = np.array(values, np.float64)
+    return [Outcomes("accuracy", True, scenarios, suite.seeds, accuracy, seeds_repeat_units=True)]
 
-            def measured(
-                name: str = name, scenario: Scenario = scenario, seed: int = seed
-            ) -> np.ndarray:
-                seen = rows
-                if name != "clean":
-                    severity = scenario.parameters["severity"]
-                    corrupted = corrupt(images_BHW, name, severity, shape, seed)
-                    seen = corrupted.reshape(rows.shape)
-                return subject.choices(seen) == labels
 
-            values[s, k] = trials.measure(f"{scenario.name}, seed {seed}", measured)
-    return [Outcomes("accuracy", True, scenarios, suite.seeds, values, seeds_repeat_units=True)]
+def _named_rightly(
+    suite: Corruptions,
+    subject: "Subject",
+    batches: "Iterable[LabelledMatrix]",
+    scenario: Scenario,
+    seed: int,
+) -> np.ndarray:
+    """Whether each image of the scenario is named rightly, bool [rows]."""
+    shape, severity = suite.image, scenario.parameters["severity"]
+    name, generator = scenario.name.split()[0], _generator(seed, severity)
+    found = []
+    for rows, labels in batches:
+        if rows.shape[1] != shape.height * shape.width:
+            raise Refused(
+                f"got rows of {rows.shape[1]} features, expected height x width = {shape.height} "
+                f"x {shape.width} = {shape.height * shape.width}; correct the suite's image"
+            )
+        seen = rows
+        if name != "clean":
+            images_BHW = rows.reshape(len(rows), shape.height, shape.width)
+            seen = _corrupted(images_BHW, name, severity, shape, generator).reshape(rows.shape)
+        found.append(subject.choices(seen) == labels)
+    return np.concatenate(found)
+
+
+KIND = Corruptions

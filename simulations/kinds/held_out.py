@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from engine.task_metrics import TaskMetric
 from simulations.kind import SuiteRun
 from simulations.measured_rows import chosen_metrics, outcomes_of
 from simulations.outcomes import Outcomes, Scenario
@@ -23,9 +24,9 @@ class HeldOutRows(RowSuite):
     def outcomes(self, run: SuiteRun) -> list[Outcomes]:
         """The metrics of all held-out rows."""
         metrics = chosen_metrics(self.measure, run.subject.signature.task)
-        columns, truth = run.held_out.labelled_columns()
+        truth = run.held_out.truth()
         with run.trials(1) as trials:
-            scores = trials.measure("held out", lambda: run.subject.scores(columns, truth, metrics))
+            scores = trials.measure("held out", lambda: _scores(run, metrics))
         # Nothing is drawn, so one seed stands for all.
         scenarios = [Scenario("held out", {}, gated=True)]
         return outcomes_of(metrics, truth, scenarios, self.seeds[:1], {(0, 0): scores}, {})
@@ -39,6 +40,12 @@ class HeldOutRows(RowSuite):
     def evaluations(self, outcomes: list[Outcomes]) -> int:
         """One for each row."""
         return int(np.size(outcomes[0].values))
+
+
+def _scores(run: SuiteRun, metrics: list[TaskMetric]) -> np.ndarray:
+    """The model's scores of all rows."""
+    batches = run.held_out.batches()
+    return np.concatenate([run.subject.scores(*batch, metrics) for batch in batches])
 
 
 KIND = HeldOutRows

@@ -48,7 +48,7 @@ class LinfAttack(SuiteKind):
         # PyTorch and the attack library take seconds to load.
         from simulations import attack
 
-        rows, labels = run.held_out.labelled_matrix()
+        rows, labels = run.held_out.first_matrix(self.rows)
         with run.trials(attack.trials_in(self, len(rows))) as trials:
             return attack.measure(self, run.subject, rows, labels, trials)
 

@@ -86,9 +86,8 @@ class Tabular(RowSuite):
         """The metrics in every scenario."""
         signature = run.subject.signature
         metrics = chosen_metrics(self.measure, signature.task)
-        values, truth = run.held_out.labelled_columns()
+        values, truth = run.held_out.drawn(self.rows, self.seeds[0])
         table = table_of(values, signature.columns, self.columns)
-        table, truth = _drawn(table, truth, self.rows, self.seeds[0])
         pieces = list(self._pieces(table))
         changed = {
             (s, k): _changed(self, table, piece, np.random.default_rng([seed, s]))
@@ -152,14 +151,6 @@ class Tabular(RowSuite):
             if sliced := [m for m in measurements if " = " in m.scenario or " in " in m.scenario]:
                 figures[f"{metric}_by_slice"] = intervals(sliced, metric)
         return figures
-
-
-def _drawn(table: Table, truth: np.ndarray, most: int, seed: int) -> tuple[Table, np.ndarray]:
-    """At most so many rows."""
-    if len(truth) <= most:
-        return table, truth
-    chosen = np.sort(np.random.default_rng(seed).choice(len(truth), most, replace=False))
-    return table.take(chosen), truth[chosen]
 
 
 def _changed(suite: Tabular, table: Table, piece: _Piece, generator: np.random.Generator) -> Table:

@@ -70,11 +70,7 @@ class Text(RowSuite):
         metrics = chosen_metrics(self.measure, signature.task)
         known = [c.name for c in signature.columns if c.kind == "text"]
         texts = _chosen(self.columns, known)
-        values, truth = run.held_out.labelled_columns()
-        if len(truth) > self.rows:
-            generator = np.random.default_rng(self.seeds[0])
-            drawn = np.sort(generator.choice(len(truth), self.rows, replace=False))
-            values, truth = {name: each[drawn] for name, each in values.items()}, truth[drawn]
+        values, truth = run.held_out.drawn(self.rows, self.seeds[0])
         pieces = self._pieces()
         scores = self._scores(
             run, pieces, values, texts, lambda rows: run.subject.scores(rows, truth, metrics)

@@ -26,8 +26,23 @@ def outcomes(reader, digits):
         gated_up_to=0.4,
         seeds=[0, 1, 2],
     )
-    (result,) = measure(suite, reader, digits[2], digits[3])
+    (result,) = measure(suite, reader, lambda: [(digits[2], digits[3])])
     return result
+
+
+def test_images_in_batches_are_seen_as_they_are_at_once(outcomes, reader, digits):
+    suite = Corruptions(
+        kind="corruptions", image=SHAPE, corruptions={"noise": SEVERITIES}, seeds=[0, 1, 2]
+    )
+    parts = [slice(start, start + 100) for start in range(0, len(digits[3]), 100)]
+
+    (noisy,) = measure(suite, reader, lambda: [(digits[2][p], digits[3][p]) for p in parts])
+
+    for scenario in noisy.scenarios:
+        place = outcomes.scenarios.index(
+            next(s for s in outcomes.scenarios if s.name == scenario.name)
+        )
+        assert np.array_equal(noisy.values[noisy.scenarios.index(scenario)], outcomes.values[place])
 
 
 @pytest.mark.parametrize("name", ["noise", "blur", "shift", "contrast"])

@@ -183,6 +183,27 @@ def test_levels_above_the_gate_are_measured_but_not_gated(run_of):
 
 
 @pytest.mark.parametrize(
+    "suite",
+    [
+        {"kind": "held_out", "measure": ["accuracy", "auroc", "calibration_error"]},
+        {"kind": "tabular", "rows": 50, "seeds": [0, 1]},
+        {"kind": "black_box", "rows": 20, "queries": 3},
+    ],
+    ids=str,
+)
+def test_held_out_rows_in_batches_give_what_they_give_at_once(suite, run_of, monkeypatch):
+    whole = read_suite(suite).outcomes(run_of)
+    monkeypatch.setattr("engine.rows.VALUES_AT_ONCE", 40)
+
+    in_batches = read_suite(suite).outcomes(run_of)
+
+    sizes = [len(labels) for _, labels in run_of.held_out.batches()]
+    assert len(sizes) > 3 and max(sizes) == 10
+    for one, other in zip(whole, in_batches, strict=True):
+        assert np.array_equal(one.values, other.values, equal_nan=True)
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"slices": ["regoin"]}, "did you mean 'region'"),

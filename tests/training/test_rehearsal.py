@@ -39,6 +39,18 @@ def saves_late(config):
     slow(config, epochs_needed=2)
 
 
+def scales_by_test_rows(config):
+    from training.data import split_arrays
+
+    split_arrays(config["dataset"], "test")[0].mean(axis=0)
+    slow(config)
+
+
+def looks_for_test_rows(config):
+    if config["dataset"].get("test"):
+        slow(config)
+
+
 def needs_many_rows(config):
     import pyarrow.parquet as pq
 
@@ -64,6 +76,19 @@ def test_a_model_that_could_not_be_used_is_refused_before_it_is_trained(
     with pytest.raises(JobRefused, match=r"expected \['rows', 3\]") as refused:
         run(compute, spec)
     assert PLACE in str(refused.value) and "found by a dry run of one epoch" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "dry_run"), [("scales_by_test_rows", True), ("looks_for_test_rows", False)]
+)
+def test_a_feature_step_that_leaks_the_test_split_is_refused(
+    name, dry_run, compute, spec_of, trainer
+):
+    spec = spec_of(trainer=trainer(name)).model_copy(update={"dry_run": dry_run})
+    says = r'reads config\["dataset"\]\["test"\].* declare split: \{validation: 0.1\}'
+    with pytest.raises(JobRefused, match=says) as refused:
+        run(compute, spec)
+    assert ("found by a dry run" in str(refused.value)) == dry_run
 
 
 @pytest.mark.parametrize("name", ["slow", "saves_late", "needs_many_rows"])

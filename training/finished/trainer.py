@@ -39,7 +39,7 @@ def train(config: dict[str, Any]) -> None:
     that is no such model, or does not fit the dataset, and OSError where it cannot be reached.
     """
     settings = Hyperparameters.model_validate(config)
-    dataset = DatasetFiles.model_validate(config["dataset"]) if "dataset" in config else None
+    dataset = DatasetFiles.model_validate(dict(config["dataset"])) if "dataset" in config else None
     with tempfile.TemporaryDirectory() as scratch:
         place = fetched(settings.model, Path(scratch, "fetched"))
         folder = Path(scratch, "checkpoint")

@@ -21,6 +21,9 @@ from resources.datasets.sources.text_columns import FoundType, Typing, converted
 from resources.datasets.sources.text_values import PlaceOf, first_of
 from resources.datasets.sources.union import FileTable, joined
 
+BUFFER_BYTES = 4 << 20
+"""Parts of a file that DuckDB has in memory, some for each thread: two lines of the longest that it
+reads, and an eighth of what it would take by itself."""
 INDEX = re.compile(r"^(Unnamed: 0|)$")
 """Names that pandas gives the numbers of rows it writes beside them."""
 
@@ -152,7 +155,7 @@ def _read_text(
         f"SELECT {', '.join(f'c{i}' for i in chosen)} "
         f"FROM read_csv(?, columns = {{{quoted}}}, auto_detect = false, delim = ?, quote = ?, "
         "escape = ?, header = ?, skip = ?, strict_mode = true, comment = '', nullstr = '', "
-        "hive_partitioning = false)"
+        f"hive_partitioning = false, buffer_size = {BUFFER_BYTES})"
     )
     parameters = [str(text.path), dialect.delimiter, read.quote, read.quote, read.header, read.skip]
     schema = pa.schema([pa.field(f"c{i}", pa.string()) for i in chosen])
