@@ -12,14 +12,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from engine.protocol import Refused
 from engine.runtime.tensors import Tensors
+from training.agreement import require_agreement
 
 OPSET = 17
 LOCALE = "C.UTF-8"
 """Lowers letters of all scripts, and is part of every C library."""
 TYPES = {"float32": FloatTensorType, "string": StringTensorType}
-TOLERANCE = 1e-3
-"""Largest mean difference, relative to the scale of the outputs. ONNX trees compare in float32,
-so single rows that lie on a threshold differ by more."""
 
 
 def as_onnx(model: Any, inputs: Mapping[str, tuple[str, int]]) -> bytes:
@@ -52,7 +50,7 @@ def input_names(exported: bytes) -> list[str]:
     return [each.name for each in session.get_inputs()]
 
 
-def require_agreement(exported: bytes, model: Any, frame: Any, tensors: Tensors) -> None:
+def require_same_answers(exported: bytes, model: Any, frame: Any, tensors: Tensors) -> None:
     """Return when ONNX Runtime gives for the tensors what scikit-learn gives for the frame, which
     hold the same rows. Raises Refused."""
     is_class = hasattr(model, "predict_proba")
@@ -65,14 +63,7 @@ def require_agreement(exported: bytes, model: Any, frame: Any, tensors: Tensors)
         raise Refused(
             f"the scikit-learn model cannot be tried on rows of the dataset: {error}"
         ) from error
-    expected = expected.reshape(got.shape)
-    scale = max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(got - expected).mean()) / scale
-    if not difference <= TOLERANCE:
-        raise Refused(
-            f"ONNX Runtime and scikit-learn differ by {difference:.2e} on average, expected at "
-            f"most {TOLERANCE:.0e} of the outputs' scale"
-        )
+    require_agreement("scikit-learn", expected, got)
 
 
 def _decided(model: Any, frame: Any) -> np.ndarray:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runtime.onnx_model import FILE, OnnxModel, zeros
+from runtime.onnx_model import FILE, OnnxModel
 from runtime.predictions import predictions_of, probabilities_of
+from runtime.request import RequestReader
 from runtime.tensors import Tensors
 
 DIGITS = 6
@@ -27,8 +28,10 @@ class Model:
         self._model = OnnxModel(artefact, manifest[FILE])
         self.signature = self._model.signature
         self.example = (artefact / "input_example.json").read_bytes()
-        # The first call of a model takes longer than others.
-        self._model.answers(zeros(self.signature))
+        # The first call of a model takes longer than others. Rows that it has seen, because some
+        # refuse others: an encoder may know no empty category.
+        reader = RequestReader(self.signature, self.identity["limits"]["rows"])
+        self._model.answers(reader.read(b'{"inputs": %b}' % self.example).tensors)
 
     def outputs(self, tensors: Tensors) -> np.ndarray:
         """Scores or values [rows, ...]."""

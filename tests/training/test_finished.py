@@ -1,8 +1,6 @@
 """Finished models are brought from where they lie, and no code of theirs runs."""
 
 import pickle
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -21,30 +19,7 @@ from engine.rows import read_rows
 from tests import buckets
 from tests.model_hub import serving_hub
 from tests.training.tables import files_of, forest_of, wine
-from tests.waiting import PATIENCE_S
-from training.contract import DatasetFiles, TrainingResult, TrainingSpec
-from training.main import fit, gather
-
-
-@pytest.fixture
-def brought(iris, tmp_path):
-    """Brings a model in this process and gives the result."""
-
-    def bring(model, dataset=None, **hyperparameters) -> TrainingResult:
-        spec = TrainingSpec(
-            job="job",
-            workdir=Path(tempfile.mkdtemp(dir=tmp_path)),
-            timeout_s=PATIENCE_S,
-            project="flowers",
-            model="classifier",
-            trainer="training.finished.trainer:train",
-            hyperparameters={"model": str(model), **hyperparameters},
-            seed=1,
-            dataset=dataset or iris,
-        )
-        return gather(spec, fit(spec, use_gpu=False), "cpu")
-
-    return bring
+from training.contract import DatasetFiles
 
 
 def frame_of(dataset: DatasetFiles) -> pd.DataFrame:

@@ -9,14 +9,11 @@ from engine.artefact import ONNX, Column, ModelNotes
 from engine.protocol import Refused
 from engine.runtime.tensors import TEXT, Tensors, tensors_of
 from training.contract import DatasetFiles
+from training.finished.columns import MATRIX, as_matrix, first_rows, fitted_columns
 from training.finished.format import Described, ModelFormat
 
 SAFE = ("sklearn.", "numpy.", "scipy.")
 """Packages whose types a file may hold."""
-COMPARED = 2_000
-"""Training rows on which scikit-learn and ONNX Runtime must agree."""
-MATRIX = "rows"
-"""Input of a model that takes all columns as one matrix."""
 
 
 class ScikitLearn(ModelFormat):
@@ -33,7 +30,7 @@ class ScikitLearn(ModelFormat):
 
     def convert(self, place: Path, folder: Path, dataset: DatasetFiles | None) -> Described:
         """The model in ONNX, which takes the columns that it was fitted with."""
-        from training.scikit_learn_onnx import as_onnx, input_names, require_agreement
+        from training.scikit_learn_onnx import as_onnx, input_names, require_same_answers
 
         if dataset is None:
             raise Refused(f"{place.name} predicts from rows; declare the dataset of the model")
@@ -43,9 +40,9 @@ class ScikitLearn(ModelFormat):
         exported = as_onnx(model, {name: _tensor(group) for name, group in wanted.items()})
         inputs = dict(zip(input_names(exported), wanted.values(), strict=True))
         names = {name: [column.name for column in group] for name, group in inputs.items()}
-        rows = _rows(dataset, columns)
-        frame = _frame(rows, columns) if hasattr(model, "feature_names_in_") else _matrix(rows)
-        require_agreement(exported, model, frame, _tensors(inputs, rows))
+        rows = first_rows(dataset, columns)
+        frame = _frame(rows, columns) if hasattr(model, "feature_names_in_") else as_matrix(rows)
+        require_same_answers(exported, model, frame, _tensors(inputs, rows))
         (folder / ONNX).write_bytes(exported)
         classes = [str(each) for each in getattr(model, "classes_", ())]
         return Described(classes, ModelNotes(inputs=names))
@@ -77,22 +74,9 @@ def _loaded(file: Path) -> Any:
 
 
 def _columns(model: Any, dataset: DatasetFiles, name: str) -> list[Column]:
-    """The dataset's columns in the order in which the model was fitted with them."""
-    known = {column.name: column for column in dataset.columns}
-    wanted = [str(each) for each in getattr(model, "feature_names_in_", dataset.features)]
-    missing = [each for each in wanted if each not in known]
-    if missing:
-        raise Refused(
-            f"{name} was fitted with the column {missing[0]!r}, expected columns of the dataset: "
-            f"{', '.join(known)}"
-        )
-    count = int(getattr(model, "n_features_in_", len(wanted)))
-    if count != len(wanted):
-        raise Refused(
-            f"{name} was fitted with {count} columns, and the dataset has {len(wanted)} of "
-            f"numbers: {', '.join(wanted[:20])}; fit it with a DataFrame, whose names it keeps"
-        )
-    return [known[each] for each in wanted]
+    names = getattr(model, "feature_names_in_", None)
+    known = None if names is None else [str(each) for each in names]
+    return fitted_columns(name, known, getattr(model, "n_features_in_", None), dataset)
 
 
 def _inputs(model: Any, columns: list[Column]) -> dict[str, list[Column]]:
@@ -116,13 +100,6 @@ def _tensor(columns: list[Column]) -> tuple[str, int]:
             "first step"
         )
     return kinds.pop(), len(columns)
-
-
-def _rows(dataset: DatasetFiles, columns: list[Column]) -> dict[str, np.ndarray]:
-    from engine.rows import columns_of, read_rows
-
-    table = read_rows(dataset.train, [column.name for column in columns])
-    return columns_of(table.slice(0, COMPARED), columns)
 
 
 def _tensors(inputs: dict[str, list[Column]], rows: dict[str, np.ndarray]) -> Tensors:
@@ -151,7 +128,3 @@ def _frame(rows: dict[str, np.ndarray], columns: list[Column]) -> Any:
         if column.kind in TEXT:
             frame[column.name] = frame[column.name].fillna("")
     return frame
-
-
-def _matrix(rows: dict[str, np.ndarray]) -> np.ndarray:
-    return np.stack(list(rows.values()), axis=1)
