@@ -55,9 +55,10 @@ def require_same_answers(exported: bytes, model: Any, frame: Any, tensors: Tenso
     hold the same rows. Raises Refused."""
     is_class = hasattr(model, "predict_proba")
     try:
+        # First, because it names what it does not know.
+        expected = model.predict_proba(frame) if is_class else _decided(model, frame)
         session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
         got = np.asarray(session.run(None, tensors)[1 if is_classifier(model) else 0])
-        expected = model.predict_proba(frame) if is_class else _decided(model, frame)
     # Each raises classes of its own.
     except Exception as error:
         raise Refused(

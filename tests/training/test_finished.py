@@ -9,10 +9,11 @@ import pytest
 import skops.io
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from engine.protocol import Refused
 from engine.rows import read_rows
@@ -53,6 +54,17 @@ def test_a_scikit_learn_pipeline_is_brought_with_its_feature_steps(brought, cell
         "organic",
     ]
     assert result.signature.probabilities
+
+
+def test_a_category_that_the_model_has_never_seen_is_named(brought, cellar, tmp_path):
+    rows = frame_of(cellar).fillna({"region": ""})
+    known = rows["region"] != "east"
+    steps = make_column_transformer((OneHotEncoder(), ["region"]))
+    model = make_pipeline(steps, LogisticRegression()).fit(rows[known], labels_of(cellar)[known])
+    skops.io.dump(model, tmp_path / "forest.skops")
+
+    with pytest.raises(Refused, match=r"Found unknown categories \['east'\]"):
+        brought(tmp_path / "forest.skops", cellar)
 
 
 def test_a_scikit_learn_model_of_a_matrix_and_a_number_is_brought(brought, tmp_path):
@@ -172,6 +184,7 @@ def tiny_onnx(operator: str, shape: list) -> onnx.ModelProto:
     ("operator", "shape", "says"),
     [
         ("Telepathy", ["rows", 4], "export it with operators and an opset that ONNX Runtime"),
+        ("Relu", [8, 4], "expected a dynamic first dimension and fixed others"),
         ("Relu", ["rows", "columns"], "expected a dynamic first dimension and fixed others"),
         ("Relu", ["rows", 4], r"got outputs of shape \['rows', 4\] for 3 classes"),
     ],

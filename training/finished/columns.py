@@ -40,9 +40,20 @@ def fitted_columns(
 
 
 def first_rows(dataset: DatasetFiles, columns: list[Column]) -> dict[str, np.ndarray]:
-    """Some training rows, by column."""
+    """Some training rows, by column, and behind them rows with every category that the dataset has:
+    requests may have it, so the model must take it."""
     table = read_rows(dataset.train, [column.name for column in columns])
-    return columns_of(table.slice(0, COMPARED), columns)
+    rows = columns_of(table.slice(0, COMPARED), columns)
+    most = max((len(column.categories) for column in columns), default=0)
+    count = min(len(table), COMPARED)
+    again = np.arange(most) % count
+    for column in columns:
+        values = rows[column.name]
+        more = values[again]
+        if column.categories:
+            more = np.resize(np.array(column.categories, object), most)
+        rows[column.name] = np.concatenate([values, more])
+    return rows
 
 
 def as_matrix(rows: dict[str, np.ndarray]) -> np.ndarray:
