@@ -49,7 +49,7 @@ class Classes(fitting.Objective):
     """The labels of texts."""
 
     def __init__(self, dataset: dict[str, Any], settings: Hyperparameters, name: str) -> None:
-        files = DatasetFiles.model_validate(dataset)
+        files = DatasetFiles.model_validate(dict(dataset))
         given = {INPUT: [settings.column]} if settings.column else {}
         self._column = text_column(files, ModelNotes(inputs=given))
         columns = [c for c in dataset["columns"] if c["name"] == self._column]

@@ -49,7 +49,7 @@ class Texts(fitting.Objective):
     """What follows given texts."""
 
     def __init__(self, dataset: dict[str, Any], settings: Hyperparameters, name: str) -> None:
-        files = DatasetFiles.model_validate(dataset)
+        files = DatasetFiles.model_validate(dict(dataset))
         if files.task != TASK:
             raise Refused(
                 f"the dataset {files.name} is for {files.task}, expected texts to write: declare "
