@@ -2,7 +2,6 @@
 table."""
 
 import json
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pyarrow as pa
 
 from engine.bucket import BucketSettings
 from resources.datasets.arrow import pc
+from resources.datasets.sources.spool import spool
 from resources.datasets.splits import SPLITS
 from resources.datasets.survey import SPLIT
 from resources.storage.object_store import ObjectStore
@@ -123,8 +123,8 @@ class _Open:
 def table_files(objects: ObjectStore, key: str, schema: pa.Schema) -> Iterator[TableFiles]:
     """The files of a table under the key, for rows of the schema with the names of their splits;
     they are a table once they are committed."""
-    with tempfile.TemporaryDirectory(prefix="orrery-version-") as folder:
-        files = TableFiles(objects, key, schema, Path(folder))
+    with spool() as scratch:
+        files = TableFiles(objects, key, schema, scratch.folder())
         try:
             yield files
         finally:

@@ -48,7 +48,7 @@ def read_files(
             return ParquetStream(found, read, label, about)
         table, counts, remarks = read_parquet(found.system, found.files, read)
     else:
-        with _texts(found, read) as (texts, more):
+        with _texts(found, read, spool if is_large else None) as (texts, more):
             about += more
             if spool is not None and is_large:
                 rows = _opened(kind, texts, read, label, is_large)
@@ -126,10 +126,15 @@ def _format_of(place: str, files: Found) -> str:
 
 
 @contextmanager
-def _texts(files: Found, read: Reading) -> Iterator[tuple[list[TextFile], list[Remark]]]:
+def _texts(
+    files: Found, read: Reading, spool: Spool | None
+) -> Iterator[tuple[list[TextFile], list[Remark]]]:
     """The files on this machine and in UTF-8, for as long as they are read."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orrery-source-")))
+        temporary = tempfile.TemporaryDirectory(
+            prefix="orrery-source-", dir=spool.root if spool else None
+        )
+        folder = Path(stack.enter_context(temporary))
         texts, remarks = [], []
         for number, file in enumerate(files.files):
             path = Path(file.path)
