@@ -7,9 +7,9 @@ from dagster import AssetExecutionContext, MetadataValue
 
 from assets.dataset_versions import usable_version
 from assets.failures import translated_errors
-from assets.finished_models import with_finished_model
 from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report, pictures
+from assets.named_models import with_named_models
 from assets.recipe import adds_nothing, is_new_code, recipe_of
 from assets.step_log import StepLog
 from assets.training_record import begin, record, record_failure
@@ -88,7 +88,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             dataset = _dataset(context, project, name, config, datasets)
             requirements = requirements_of(declared, config)
             training = _spec(project, name, config, requirements, compute, job, dataset)
-            training = with_finished_model(training, project.base, objects)
+            training = with_named_models(training, project.base, objects)
             if settings.dry_run and is_new_code(tracking, project, name):
                 place = project.place(f"models.{name}.trainer")
                 training = training.model_copy(update={"dry_run": True, "declared_at": place})

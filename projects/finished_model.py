@@ -8,6 +8,16 @@ from pydantic import AfterValidator
 
 FINISHED = "training.finished.trainer:train"
 """The trainer that brings a finished model."""
+PRETRAINED = "pretrained"
+"""Hyperparameter of shipped trainers that names a network to start from."""
+NAMED_MODELS = {
+    FINISHED: "model",
+    "training.hub:train": PRETRAINED,
+    "training.language.classifier:train": PRETRAINED,
+    "training.language.writer:train": PRETRAINED,
+}
+"""Hyperparameter that names a model, by the shipped trainer that reads it; those of others are for
+their own packages to judge."""
 ELSEWHERE = ("s3://", "mlflow:", "hf:")
 """Beginnings of addresses that are no path."""
 FORMS = (
@@ -33,3 +43,10 @@ Address = Annotated[str, AfterValidator(_address)]
 def local_path(address: str, base: Path) -> Path | None:
     """The file or folder of the address, relative to the base; None where it is elsewhere."""
     return None if address.startswith(ELSEWHERE) else base / address
+
+
+def pretrained_path(name: str, base: Path) -> Path | None:
+    """The folder of a pretrained network, relative to the base; None for a name of the hub and for
+    what is elsewhere."""
+    is_path = name.startswith((".", "~")) or Path(name).is_absolute()
+    return base / Path(name).expanduser() if is_path else None

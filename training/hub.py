@@ -22,7 +22,7 @@ class Hyperparameters(vision.Hyperparameters):
     """What may be declared for `train`."""
 
     pretrained: str
-    """A model of the hub, a folder, or `s3://BUCKET/FOLDER`."""
+    """A model of the hub, a folder that begins with `./` or `/`, or `s3://BUCKET/FOLDER`."""
     revision: str | None = None
     """The model's commit."""
 

@@ -14,21 +14,13 @@ from pydantic import ValidationError
 
 from api.problems import FieldError, Problem
 from api.settings import GatewaySettings
-from projects.finished_model import ELSEWHERE, FINISHED
+from projects.finished_model import ELSEWHERE, FINISHED, NAMED_MODELS, pretrained_path
 from projects.schema import Project
 from projects.suite import Suite
 from projects.suite_kinds import read_suite
 
 HARMLESS = ("NCCL_", "OMP_", "TOKENIZERS_", "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")
 """Beginnings of variables that change how fast code runs, and not what code."""
-PLACES = {
-    FINISHED: ("model",),
-    "training.hub:train": ("pretrained",),
-    "training.language.classifier:train": ("pretrained",),
-    "training.language.writer:train": ("pretrained",),
-}
-"""Hyperparameters of shipped trainers that may name files; others are for their own packages, which
-an operator has allowed, to judge."""
 SHIPPED_SUITES = "simulations/suites"
 CODE = r"(?!hf:)[A-Za-z_][\w.]*:[A-Za-z_][\w.-]*"
 """What trainers may import: `module:name`; `hf:NAME` is a model of a hub."""
@@ -84,12 +76,11 @@ def hyperparameter_errors(
 
 def is_place(trainer: str, name: str, value: Any) -> bool:
     """Whether a shipped trainer reads the hyperparameter as a file, a folder or a bucket."""
-    if not isinstance(value, str) or name not in PLACES.get(trainer, ()):
+    if not isinstance(value, str) or name != NAMED_MODELS.get(trainer):
         return False
     if trainer == FINISHED:
         return value.startswith("s3://") or not value.startswith(ELSEWHERE)
-    # Other names are those of a hub.
-    return value.startswith(("s3://", ".", "~")) or Path(value).is_absolute()
+    return value.startswith("s3://") or pretrained_path(value, Path()) is not None
 
 
 def is_allowed_code(function: str, gateway: GatewaySettings) -> bool:

@@ -15,7 +15,7 @@ def brought(address: str) -> str:
     if path is None:
         return address
     # Imported here, because most commands need none of it.
-    from assets.finished_models import store_model
+    from assets.named_models import store_model
     from resources.compute.contract import JobRefused
     from resources.storage.object_store import ObjectStore
 

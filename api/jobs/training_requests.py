@@ -12,8 +12,8 @@ from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch
 from api.operations.jobs import JobResources, SubmitTraining
 from api.problems import FieldError, Problem, invalid, not_found
-from assets.finished_models import is_stored_model
 from assets.keys import asset_key, op_name
+from assets.named_models import is_stored_model
 from engine.model_hub import HubUnavailable, NoSuchModel, resolve
 from jobs.project_jobs import job_name
 from projects.loading import LoadedProject

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from engine.runtime.model import Model
 
 from engine.protocol import Refused
 from engine.rows import read_rows
+from engine.runtime.model import Model
 from tests.training.tables import files_of, wine
 
 xgboost = pytest.importorskip("xgboost")

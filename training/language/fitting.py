@@ -29,7 +29,8 @@ class Hyperparameters(BaseModel):
     """What may be declared for every trainer of texts."""
 
     pretrained: str
-    """A model of the hub, a folder, or `s3://BUCKET/FOLDER`, with its tokenizer."""
+    """A model of the hub, a folder that begins with `./` or `/`, or `s3://BUCKET/FOLDER`, with its
+    tokenizer."""
     revision: str | None = None
     """The model's commit."""
     epochs: int = Field(ge=1)

@@ -3,10 +3,11 @@
 import pytest
 from pydantic import BaseModel
 
-from api.access.policy import PLACES, refuse_what_requests_may_not
+from api.access.policy import refuse_what_requests_may_not
 from api.cli.trainer_reference import shipped
 from api.problems import Problem
 from api.settings import GatewaySettings
+from projects.finished_model import NAMED_MODELS
 from projects.loading import CHECKOUT
 from projects.schema import Project
 from projects.trainers import read_trainer
@@ -113,4 +114,4 @@ def test_every_trainer_that_reads_a_pretrained_network_is_asked_where_it_lies():
     readers = {name for name, _ in shipped() if "pretrained" in fields_of(name)}
 
     assert readers
-    assert {name for name, fields in PLACES.items() if "pretrained" in fields} == readers
+    assert {name for name, field in NAMED_MODELS.items() if field == "pretrained"} == readers

@@ -1,35 +1,60 @@
-"""Finished models whose address floats, such as a file that may be written anew, as the bytes that
-they are now."""
+"""Models that hyperparameters name, finished ones or pretrained ones, where the name floats: a file
+may be written anew, and a name of the hub means another commit tomorrow."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from engine.artefact import digest_of, manifest_of, sha256_of
 from engine.model_hub import HubUnavailable, NoSuchModel, resolve
-from projects.finished_model import FINISHED, local_path
+from projects.finished_model import FINISHED, NAMED_MODELS, PRETRAINED, local_path, pretrained_path
 from resources.compute.contract import JobRefused
 from resources.storage.object_store import ObjectStore
 from training.contract import TrainingSpec
 
-HUB = "hf:"
+HUB, REVISION = "hf:", "revision"
 STORED = "finished"
 """Place in the object store of files and folders under the hash of their content."""
 
 
-def with_finished_model(spec: TrainingSpec, base: Path, objects: ObjectStore) -> TrainingSpec:
-    """The spec with an address that does not float, where its trainer brings a finished model.
+def with_named_models(spec: TrainingSpec, base: Path, objects: ObjectStore) -> TrainingSpec:
+    """The spec in which no name of a model floats, where its trainer is a shipped one.
 
-    A file is stored under its hash, where the engine reaches it wherever it runs; a name of the
-    hub gets its commit. Raises JobRefused, or OSError.
+    A file or folder is stored under its hash, where the engine reaches it wherever it runs; a name
+    of the hub gets its commit. Raises JobRefused, or OSError.
     """
-    address = spec.hyperparameters.get("model")
-    if spec.trainer != FINISHED or not isinstance(address, str):
+    field, given = NAMED_MODELS.get(spec.trainer), spec.hyperparameters
+    if field is None or not isinstance(given.get(field), str):
         return spec
-    path = local_path(address, base)
-    if path is not None:
+    fixed = _finished if spec.trainer == FINISHED else _pretrained
+    return spec.model_copy(update={"hyperparameters": {**given, **fixed(given, base, objects)}})
+
+
+def _finished(given: Mapping[str, Any], base: Path, objects: ObjectStore) -> dict[str, str]:
+    address = given[NAMED_MODELS[FINISHED]]
+    if (path := local_path(address, base)) is not None:
         address = store_model(path, objects)
     elif address.startswith(HUB):
         address = _at_commit(address)
-    return spec.model_copy(update={"hyperparameters": {**spec.hyperparameters, "model": address}})
+    return {NAMED_MODELS[FINISHED]: address}
+
+
+def _pretrained(given: Mapping[str, Any], base: Path, objects: ObjectStore) -> dict[str, str]:
+    name = given[PRETRAINED]
+    if (path := pretrained_path(name, base)) is not None:
+        return {PRETRAINED: store_model(path, objects)}
+    if name.startswith("s3://") or given.get(REVISION):
+        return {}
+    try:
+        return {REVISION: resolve(name).revision}
+    except NoSuchModel as error:
+        raise JobRefused(
+            f"{error}; expected {PRETRAINED}: a model of the hub, a folder that begins with ./ or"
+            " /, or s3://BUCKET/FOLDER"
+        ) from error
+    except HubUnavailable:
+        # The engine may have the files in a cache of its own.
+        return {}
 
 
 def is_stored_model(address: object, root: str) -> bool:
