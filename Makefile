@@ -64,7 +64,7 @@ $(BIN)/uv:
 
 $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the locked dependencies ..."
-	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,cluster,saml,hub,dev]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,cluster,saml,hub,xgboost,dev]'
 	@touch $@
 
 .env:

@@ -62,6 +62,7 @@ LONG = (
     "assets/test_deployments.py",
     "cluster/test_compute.py",
     "resources/test_moving.py",
+    "api/cli/test_tutorials.py",
     "api/cli/test_up.py",
     "training/test_workers.py",
     "assets/test_dry_run.py",

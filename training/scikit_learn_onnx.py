@@ -13,21 +13,20 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from engine.protocol import Refused
 from engine.runtime.runtimes.scikit_learn import scores_of
 from engine.runtime.tensors import Tensors
+from training.agreement import require_agreement
+from training.runtimes.target import Unsuited
 
 OPSET = 17
 LOCALE = "C.UTF-8"
 """Lowers letters of all scripts, and is part of every C library."""
 TYPES = {"float32": FloatTensorType, "string": StringTensorType}
-TOLERANCE = 1e-3
-"""Largest mean difference, relative to the scale of the outputs. ONNX trees compare in float32,
-so single rows that lie on a threshold differ by more."""
 
 
 def as_onnx(model: Any, inputs: Mapping[str, tuple[str, int]]) -> bytes:
     """The fitted estimator or pipeline with an input of this type and width for each name, and
     scores of all classes as one tensor.
 
-    Raises Refused where a step cannot be exported.
+    Raises Unsuited where a step cannot be exported.
     """
     types = [(name, TYPES[kind]([None, width])) for name, (kind, width) in inputs.items()]
     options: dict[Any, Any] = {TfidfVectorizer: {"locale": LOCALE}}
@@ -39,7 +38,7 @@ def as_onnx(model: Any, inputs: Mapping[str, tuple[str, int]]) -> bytes:
         )
     # The converter raises classes of its own, and whatever its parts do.
     except Exception as error:
-        raise Refused(
+        raise Unsuited(
             f"the scikit-learn model cannot be exported to ONNX: {error}; use steps and learners "
             "that skl2onnx converts, and move functions of your own into the dataset"
         ) from error
@@ -53,23 +52,26 @@ def input_names(exported: bytes) -> list[str]:
     return [each.name for each in session.get_inputs()]
 
 
-def require_agreement(exported: bytes, model: Any, frame: Any, tensors: Tensors) -> None:
-    """Return when ONNX Runtime gives for the tensors what scikit-learn gives for the frame, which
-    hold the same rows. Raises Refused."""
+def expected_of(model: Any, frame: Any) -> np.ndarray:
+    """What scikit-learn answers to rows of the dataset. Raises Refused where it takes them not:
+    an encoder, for instance, may know no category that requests may have."""
     try:
-        session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-        got = np.asarray(session.run(None, tensors)[1 if is_classifier(model) else 0])
-        expected = scores_of(model, frame)
-    # Each raises classes of its own.
+        return scores_of(model, frame)
+    # Estimators raise whatever their parts do.
     except Exception as error:
         raise Refused(
             f"the scikit-learn model cannot be tried on rows of the dataset: {error}"
         ) from error
-    expected = expected.reshape(got.shape)
-    scale = max(1.0, float(np.abs(expected).max()))
-    difference = float(np.abs(got - expected).mean()) / scale
-    if not difference <= TOLERANCE:
-        raise Refused(
-            f"ONNX Runtime and scikit-learn differ by {difference:.2e} on average, expected at "
-            f"most {TOLERANCE:.0e} of the outputs' scale"
-        )
+
+
+def require_same_answers(
+    exported: bytes, model: Any, expected: np.ndarray, tensors: Tensors
+) -> None:
+    """Return when ONNX Runtime gives for the tensors what scikit-learn gives. Raises Unsuited."""
+    try:
+        session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+        got = np.asarray(session.run(None, tensors)[1 if is_classifier(model) else 0])
+    # ONNX Runtime raises classes of its own.
+    except Exception as error:
+        raise Unsuited(f"ONNX Runtime cannot run the scikit-learn model: {error}") from error
+    require_agreement("scikit-learn", expected, got)

@@ -26,7 +26,7 @@ from sklearn.preprocessing import OneHotEncoder
 from engine.artefact import NOTES, ONNX
 from engine.protocol import Refused
 from engine.task_metrics import metrics_of
-from training.scikit_learn_onnx import as_onnx, require_agreement
+from training.scikit_learn_onnx import as_onnx, expected_of, require_same_answers
 from training.table_learners import LEARNERS, Work
 from training.table_rows import Examples, Rows, Table
 
@@ -262,7 +262,7 @@ def _exported(model: Pipeline, rows: Rows, classes: int) -> bytes:
         for name, tensor in tensors.items()
     }
     exported = as_onnx(model, inputs)
-    require_agreement(exported, model, first.frame(), tensors)
+    require_same_answers(exported, model, expected_of(model, first.frame()), tensors)
     return exported
 
 

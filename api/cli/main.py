@@ -124,6 +124,9 @@ def init(
     data: Annotated[
         str | None, typer.Option(help="Table whose rows prove a model that is there already.")
     ] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="Id of the environment whose episodes prove a policy.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the project.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take what is found.")] = False,
@@ -139,7 +142,7 @@ def init(
     is_asked = not yes and sys.stdin.isatty()
     try:
         answers = ask if is_asked else default_of
-        project, draft = start(source, name, label, data, answers, console.print)
+        project, draft = start(source, name, label, data, environment, answers, console.print)
     except CannotStart as error:
         errors.print(str(error), highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from runtime.model import Model as ArtefactModel
-from runtime.model import zeros
 from runtime.predictions import predictions_of, probabilities_of
+from runtime.request import RequestReader
 from runtime.tensors import Tensors
 
 DIGITS = 6
@@ -28,8 +28,10 @@ class Model:
         self._model = ArtefactModel(artefact, manifest)
         self.signature = self._model.signature
         self.example = (artefact / "input_example.json").read_bytes()
-        # The first call of a model takes longer than others.
-        self._model.answers(zeros(self.signature))
+        # The first call of a model takes longer than others. Rows that it has seen, because some
+        # refuse others: an encoder may know no empty category.
+        reader = RequestReader(self.signature, self.identity["limits"]["rows"])
+        self._model.answers(reader.read(b'{"inputs": %b}' % self.example).tensors)
 
     def outputs(self, tensors: Tensors) -> np.ndarray:
         """Scores or values [rows, ...]."""

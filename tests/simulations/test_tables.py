@@ -297,7 +297,13 @@ def test_other_code_gives_another_suite(spec_of, tmp_path):
     [
         ("{'a': {'x': [1, float('nan')]}}", "NaN or infinity"),
         ("{'a': {'x': [1]}}", "1 samples of 'x', expected at least 2"),
+        ("{'a': {'x': []}}", "0 samples of 'x', expected at least 2: fewer have no interval"),
         ("{'a': {'x': [[[1, 2]]]}}", "expected \\[units\\] or"),
+        (
+            "{'a': {'x': [[1, 0], [0, 1]]}}",
+            "of shape \\[2, 2\\], expected \\[units\\] or \\[1 seeds, u",
+        ),
+        ("{'a': {'x': [[1, 0], [1]]}}", "no numbers: .*inhomogeneous shape"),
         ("{'a': {'x': ['n', 'm']}}", "no numbers"),
         ("{'a': {'y': [1, 0]}}", "expected samples of the metric 'x'"),
         ("{'a': {'x': [1, 2]}}", "declare it as a mean"),

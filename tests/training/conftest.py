@@ -1,5 +1,6 @@
 """Training jobs on a real dataset version, run as the processes they are."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from resources.datasets.store import DatasetStore
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 from tests.waiting import PATIENCE_S
-from training.contract import DatasetFiles, TrainingSpec
+from training.contract import DatasetFiles, TrainingResult, TrainingSpec
 
 
 @pytest.fixture
@@ -57,3 +58,27 @@ def spec_of(compute, flowers, iris):
         return spec
 
     return make
+
+
+@pytest.fixture
+def brought(iris, tmp_path):
+    """Brings a model in this process and gives the result."""
+
+    def bring(model, dataset=None, **hyperparameters) -> TrainingResult:
+        spec = TrainingSpec(
+            job="job",
+            workdir=Path(tempfile.mkdtemp(dir=tmp_path)),
+            timeout_s=PATIENCE_S,
+            project="flowers",
+            model="classifier",
+            trainer="training.finished.trainer:train",
+            hyperparameters={"model": str(model), **hyperparameters},
+            seed=1,
+            dataset=dataset or iris,
+        )
+        # Loading it takes seconds, which other tests of this folder need not wait for.
+        from training.main import fit, gather
+
+        return gather(spec, fit(spec, use_gpu=False), "cpu")
+
+    return bring

@@ -1,8 +1,6 @@
 """Finished models are brought from where they lie, and no code of theirs runs."""
 
 import pickle
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +13,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, TargetEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, TargetEncoder
 from sklearn.svm import SVC
 
 from engine.protocol import Refused
@@ -23,30 +21,7 @@ from engine.rows import read_rows
 from tests import buckets
 from tests.model_hub import serving_hub
 from tests.training.tables import files_of, forest_of, wine
-from tests.waiting import PATIENCE_S
-from training.contract import DatasetFiles, TrainingResult, TrainingSpec
-from training.main import fit, gather
-
-
-@pytest.fixture
-def brought(iris, tmp_path):
-    """Brings a model in this process and gives the result."""
-
-    def bring(model, dataset=None, **hyperparameters) -> TrainingResult:
-        spec = TrainingSpec(
-            job="job",
-            workdir=Path(tempfile.mkdtemp(dir=tmp_path)),
-            timeout_s=PATIENCE_S,
-            project="flowers",
-            model="classifier",
-            trainer="training.finished.trainer:train",
-            hyperparameters={"model": str(model), **hyperparameters},
-            seed=1,
-            dataset=dataset or iris,
-        )
-        return gather(spec, fit(spec, use_gpu=False), "cpu")
-
-    return bring
+from training.contract import DatasetFiles
 
 
 def frame_of(dataset: DatasetFiles) -> pd.DataFrame:
@@ -95,6 +70,17 @@ def test_a_scikit_learn_model_that_onnx_cannot_run_is_run_by_scikit_learn(
     assert result.signature.runtime == "scikit_learn"
     assert not result.signature.probabilities
     assert result.metrics["test_accuracy"] > result.metrics["baseline_accuracy"]
+
+
+def test_a_category_that_the_model_has_never_seen_is_named(brought, cellar, tmp_path):
+    rows = frame_of(cellar).fillna({"region": ""})
+    known = rows["region"] != "east"
+    steps = make_column_transformer((OneHotEncoder(), ["region"]))
+    model = make_pipeline(steps, LogisticRegression()).fit(rows[known], labels_of(cellar)[known])
+    skops.io.dump(model, tmp_path / "forest.skops")
+
+    with pytest.raises(Refused, match=r"Found unknown categories \['east'\]"):
+        brought(tmp_path / "forest.skops", cellar)
 
 
 def test_a_scikit_learn_model_of_a_matrix_and_a_number_is_brought(brought, tmp_path):
@@ -214,6 +200,7 @@ def tiny_onnx(operator: str, shape: list) -> onnx.ModelProto:
     ("operator", "shape", "says"),
     [
         ("Telepathy", ["rows", 4], "export it with operators and an opset that ONNX Runtime"),
+        ("Relu", [8, 4], "expected a dynamic first dimension and fixed others"),
         ("Relu", ["rows", "columns"], "expected a dynamic first dimension and fixed others"),
         ("Relu", ["rows", 4], r"got outputs of shape \['rows', 4\] for 3 classes"),
     ],

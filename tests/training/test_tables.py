@@ -162,24 +162,25 @@ def test_a_network_goes_on_where_it_was_with_values_of_any_scale():
 
 
 def test_boosted_trees_of_one_call_are_those_of_scikit_learn_at_every_mark():
-    settings = Hyperparameters(iterations=30)
-    rows = np.random.default_rng(0).normal(size=(12_000, 3))
+    settings = Hyperparameters(iterations=6)
+    rows = np.random.default_rng(0).normal(size=(10_100, 3))
     classes = (rows[:, 0] * rows[:, 1] > 0).astype(int)
     classes[0] = 2
     learner, kept = BoostedTrees(), {}
 
     def reached(iterations: int, fitted: HistGradientBoostingClassifier) -> bool:
         kept[iterations] = fitted
-        return iterations == 20
+        return iterations == 4
 
     trees = learner.build(settings, is_class=True, seed=3)
-    learner.fit(trees, Work(rows, classes, None, 0, [10, 20, 30]), reached)
-    first = copy.deepcopy(kept.pop(10))
-    learner.fit(first, Work(rows, classes, None, 10, [20, 30]), reached)
+    learner.fit(trees, Work(rows, classes, None, 0, [2, 4, 6]), reached)
+    at_once = kept[4]
+    learner.fit(copy.deepcopy(kept[2]), Work(rows, classes, None, 2, [4, 6]), reached)
 
-    bare = learner.build(settings, is_class=True, seed=3).set_params(max_iter=20).fit(rows, classes)
-    for trees in (kept[20], first):
-        assert trees.n_iter_ == 20
+    bare = learner.build(settings, is_class=True, seed=3).set_params(max_iter=4).fit(rows, classes)
+    assert kept[4] is not at_once
+    for trees in (at_once, kept[4]):
+        assert trees.n_iter_ == 4
         assert np.allclose(trees.predict_proba(rows), bare.predict_proba(rows))
 
 

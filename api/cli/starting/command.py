@@ -8,7 +8,8 @@ from api.cli.starting import environments, images, models, tables
 from api.cli.starting.draft import Ask, CannotStart, Draft, Request, name_of
 from projects.loading import InvalidProject, LoadedProject, load_project
 
-KINDS = (tables, models, images, environments)
+KINDS = (models, tables, images, environments)
+"""Models come first: some are JSON, as tables may be."""
 LEGAL = re.compile(r"^[a-z][a-z0-9_-]{0,47}$")
 
 
@@ -17,6 +18,7 @@ def start(
     name: str | None,
     label: str | None,
     data: str | None,
+    environment: str | None,
     ask: Ask,
     say: Callable[[str], None],
 ) -> tuple[LoadedProject, Draft]:
@@ -30,8 +32,13 @@ def start(
     if kind is None:
         raise CannotStart(
             f"got {source!r}, expected a table ({', '.join(tables.SUFFIXES)}), a model "
-            f"({', '.join(models.SUFFIXES)}), a folder with a folder of images for each class, or "
+            f"({models.KNOWN}), a folder with a folder of images for each class, or "
             "the id of a Gymnasium environment"
+        )
+    if environment is not None and kind is not models:
+        raise CannotStart(
+            f"got {source!r} with --environment, which proves a policy; expected a policy's file "
+            f"({environments.POLICY}), or the environment's id alone to train one"
         )
     chosen = name or ask("Name of the project?", name_of(source))
     if not LEGAL.match(chosen):
@@ -40,7 +47,7 @@ def start(
     file = folder / f"{chosen}.yaml"
     if file.exists():
         raise CannotStart(f"{file} exists; choose another name by --name, or remove it")
-    draft = kind.draft(Request(source, chosen, folder, label, data, ask, say))
+    draft = kind.draft(Request(source, chosen, folder, label, data, environment, ask, say))
     file.write_text(draft.text, encoding="utf-8")
     try:
         return load_project(file), draft

@@ -34,6 +34,8 @@ class Request:
     label: str | None
     data: str | None
     """Table whose rows prove a model that is there already."""
+    environment: str | None
+    """Id of the environment whose episodes prove a policy that is there already."""
     ask: Ask
     say: Callable[[str], None]
 

@@ -1,5 +1,5 @@
-"""Small models of the data, trained and tried as the platform does, to put a bound beside a
-baseline."""
+"""Small models of the data, or models that are there, tried as the platform does, to put a bound
+beside a baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.starting.draft import CannotStart, rounded_down, rounded_up
+from projects.finished_model import FINISHED
 from projects.schema import Criterion
 from projects.suite_kinds import read_suite
 from resources.compute.contract import JobLost, JobRefused
@@ -27,13 +28,15 @@ class Trial:
     """What the best small model and the baseline reach on held-out rows."""
 
     noun: str
-    """What was tried: a small model, or the model that is there."""
+    """What was tried: a small model, or what is there."""
     hyperparameters: dict[str, Any]
     metric: str
     score: float
     baseline: float
     evidence: Evidence
     """Of the suite that the project will have."""
+    rival: str = "the baseline"
+    """Whose score the baseline is."""
 
     @classmethod
     def of(
@@ -46,27 +49,18 @@ class Trial:
         folder: Path,
     ) -> "Trial":
         """The better of the choices on set-aside training rows. Raises CannotStart."""
-        compute = LocalCompute(folder / "work", folder / "no-warm-server")
         metric = "accuracy" if version.task == "classification" else "rmse"
+        engines = _Engines(folder, version.project)
+        dataset = DatasetFiles(**version.model_dump(include=set(DatasetFiles.model_fields)))
         try:
-            results = [
-                compute.run(
-                    "training.main",
-                    _training(compute, version, trainer, choice, number),
-                    TrainingResult,
-                    lambda _: None,
-                )
-                for number, choice in enumerate(choices)
-            ]
+            results = [engines.trained(trainer, choice, dataset) for choice in choices]
             loss = "validation_log_loss" if metric == "accuracy" else "validation_rmse"
             # Few rows have none that are set aside; then the first choice is as good as any.
             losses = [result.metrics.get(loss, 0.0) for result in results]
             best = losses.index(min(losses))
-            spec = _simulation(compute, version, results[best], suite)
-            tried = compute.run("simulations.main", spec, SimulationResult, lambda _: None)
+            evidence = engines.tried(suite, results[best], version.test, version.label)
         except (JobRefused, JobLost) as error:
             raise CannotStart(f"{noun} does not fit the rows: {error}") from error
-        assert tried.evidence  # a result without failure has it
         measured = results[best].metrics
         return cls(
             noun,
@@ -74,17 +68,37 @@ class Trial:
             metric,
             measured[f"test_{metric}"],
             measured[f"baseline_{metric}"],
-            tried.evidence,
+            evidence,
         )
+
+    @classmethod
+    def of_policy(
+        cls,
+        project: str,
+        hyperparameters: dict[str, Any],
+        suite: dict[str, Any],
+        random_return: float,
+        folder: Path,
+    ) -> "Trial":
+        """What a finished policy reaches in episodes, beside random actions. Raises CannotStart."""
+        engines = _Engines(folder, project)
+        try:
+            result = engines.trained(FINISHED, hyperparameters, None)
+            evidence = engines.tried(suite, result, [], None)
+        except (JobRefused, JobLost) as error:
+            raise CannotStart(f"the policy does not fit the environment: {error}") from error
+        score = evidence.of("return", "nominal").estimate
+        rival = "a random policy"
+        return cls("the policy", hyperparameters, "return", score, random_return, evidence, rival)
 
     @property
     def sentence(self) -> str:
         """Both scores, in words."""
         text = f"{self.metric} of {self.noun} {self.score:.3g}, "
-        text += f"of the baseline {self.baseline:.3g}"
+        text += f"of {self.rival} {self.baseline:.3g}"
         if self.bound is not None:
             return text
-        return f"{text}: the rows do not prove that it is better, so the gate will not pass"
+        return f"{text}: this does not prove that it is better, so the gate will not pass"
 
     @property
     def bound(self) -> tuple[float, str] | None:
@@ -102,58 +116,68 @@ class Trial:
     def gate(self) -> str:
         """The gate as a line of YAML."""
         bound, of = self.bound or (self.baseline, "worst")
-        digits = 2 if self._is_high else max(0, 3 - len(str(int(abs(bound)))))
+        digits = 2 if self.metric == "accuracy" else max(0, 3 - len(str(int(abs(bound)))))
         rounded = rounded_down(bound, digits) if self._is_high else rounded_up(bound, digits)
         side = "at_least" if self._is_high else "at_most"
         which = ", of: mean" if of == "mean" else ""
         return (
-            f"{self.metric}: {{{side}: {rounded:g}{which}}}   # the baseline has "
+            f"{self.metric}: {{{side}: {rounded:g}{which}}}   # {self.rival} has "
             f"{self.baseline:.3g}, {self.noun} {self.score:.3g}"
         )
 
     @property
     def _is_high(self) -> bool:
-        return self.metric == "accuracy"
+        return self.metric != "rmse"
 
     def _criterion(self, bound: float, of: Any) -> Criterion:
         side = "at_least" if self._is_high else "at_most"
         return Criterion.model_validate({side: bound, "of": of})
 
 
-def _training(
-    compute: LocalCompute,
-    version: DatasetVersion,
-    trainer: str,
-    hyperparameters: dict[str, Any],
-    number: int,
-) -> TrainingSpec:
-    return TrainingSpec(
-        job=f"training-{number}",
-        workdir=compute.workdir(f"training-{number}"),
-        timeout_s=TIMEOUT_S,
-        project=version.project,
-        model="model",
-        trainer=trainer,
-        hyperparameters=hyperparameters,
-        seed=0,
-        dataset=DatasetFiles(**version.model_dump(include=set(DatasetFiles.model_fields))),
-    )
+class _Engines:
+    """The engines of training and simulation, run in a folder."""
 
+    def __init__(self, folder: Path, project: str) -> None:
+        self._compute = LocalCompute(folder / "work", folder / "no-warm-server")
+        self._project, self._trainings = project, 0
 
-def _simulation(
-    compute: LocalCompute, version: DatasetVersion, trained: TrainingResult, suite: dict[str, Any]
-) -> SimulationSpec:
-    assert trained.artefact  # a result without failure has it
-    return SimulationSpec(
-        job="simulation",
-        workdir=compute.workdir("simulation"),
-        timeout_s=TIMEOUT_S,
-        project=version.project,
-        simulation="hard-rows",
-        model="model",
-        suite=read_suite(suite).model_dump(mode="json"),
-        artefact=trained.artefact,
-        artefact_digest=trained.artefact_digest,
-        rows=version.test,
-        label=version.label,
-    )
+    def trained(
+        self, trainer: str, hyperparameters: dict[str, Any], dataset: DatasetFiles | None
+    ) -> TrainingResult:
+        """What the trainer made. Raises JobRefused or JobLost."""
+        self._trainings += 1
+        job = f"training-{self._trainings}"
+        spec = TrainingSpec(
+            job=job,
+            workdir=self._compute.workdir(job),
+            timeout_s=TIMEOUT_S,
+            project=self._project,
+            model="model",
+            trainer=trainer,
+            hyperparameters=hyperparameters,
+            seed=0,
+            dataset=dataset,
+        )
+        return self._compute.run("training.main", spec, TrainingResult, lambda _: None)
+
+    def tried(
+        self, suite: dict[str, Any], trained: TrainingResult, rows: list[str], label: str | None
+    ) -> Evidence:
+        """What the suite measures of the model. Raises JobRefused or JobLost."""
+        assert trained.artefact  # a result without failure has it
+        spec = SimulationSpec(
+            job="simulation",
+            workdir=self._compute.workdir("simulation"),
+            timeout_s=TIMEOUT_S,
+            project=self._project,
+            simulation="simulation",
+            model="model",
+            suite=read_suite(suite).model_dump(mode="json"),
+            artefact=trained.artefact,
+            artefact_digest=trained.artefact_digest,
+            rows=rows,
+            label=label,
+        )
+        result = self._compute.run("simulations.main", spec, SimulationResult, lambda _: None)
+        assert result.evidence
+        return result.evidence

@@ -1,26 +1,24 @@
-"""`orrery init` writes a project that `orrery turn` takes to a service."""
+"""`orrery init` writes a project that fits; the tutorials take such projects to a service."""
 
-import json
-import shlex
 import shutil
-import subprocess
-import sys
 
+import onnx
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 import skops.io
+from onnx import TensorProto, helper
 
 from api.cli.starting.command import default_of, start
 from api.cli.starting.draft import CannotStart, name_of, rounded_down, rounded_up, scalar
 from api.cli.turn import TurnFailed, found
-from projects.loading import CHECKOUT
 from resources.settings import Settings
 from tests.training.tables import forest_of, wine
 
 
-def made(source, name=None, label=None, data=None):
-    return start(str(source), name, label, data and str(data), default_of, lambda text: None)
+def made(source, name=None, label=None, data=None, environment=None):
+    data = data and str(data)
+    return start(str(source), name, label, data, environment, default_of, lambda text: None)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +94,49 @@ def test_a_model_becomes_a_project_that_a_table_proves(csv, tmp_path):
     assert any(sentence.startswith("accuracy of the model") for sentence in draft.seen)
 
 
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    """A policy of four observations, which gives as much."""
+    shape = ["rows", 4]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["observed"], ["scores"])],
+        "policy",
+        [helper.make_tensor_value_info("observed", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file = tmp_path_factory.mktemp("policy") / "policy.onnx"
+    onnx.save(model, file)
+    return file
+
+
+def test_a_policy_that_does_not_fit_its_environment_is_refused_by_a_trial(policy):
+    with pytest.raises(CannotStart, match=r"the policy does not fit the environment: .* 2 scores"):
+        made(policy, environment="CartPole-v1")
+
+    assert not list(policy.parent.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("source", "environment", "data", "says"),
+    [
+        ("policy.onnx", "CartPole-v99", None, "expected the id of one that Gymnasium knows"),
+        ("policy.onnx", "CartPole-v1", "rows.csv", "expected one of them to prove the model"),
+        ("forest.skops", "CartPole-v1", None, r"expected an ONNX file \(\.onnx\)"),
+        ("CartPole-v1", "CartPole-v1", None, "or the environment's id alone to train one"),
+    ],
+)
+def test_what_cannot_be_a_policy_is_refused_before_a_trial(
+    source, environment, data, says, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy.onnx").write_bytes(b"")
+    (tmp_path / "forest.skops").write_bytes(b"")
+
+    with pytest.raises(CannotStart, match=says):
+        made(source, data=data, environment=environment)
+
+
 def test_a_model_without_rows_to_prove_it_is_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
 
@@ -159,24 +200,11 @@ def test_a_project_that_is_nowhere_is_named_with_the_nearest(tmp_path, monkeypat
         found("digit", Settings())
 
 
-def test_a_table_goes_round_the_loop_to_a_service_that_takes_its_rows(cellar, up):
-    project, _ = cellar
+def test_json_of_a_model_is_told_from_json_of_a_table(tmp_path):
+    (tmp_path / "trees.json").write_text('{"learner":{"attributes":{}}}')
+    (tmp_path / "rows.json").write_text('[{"learner": 1}]')
 
-    ended = subprocess.run(
-        [sys.executable, "-c", "from api.cli.main import main; main()", "turn", project.name],
-        check=False,
-        cwd=project.file.parent,
-        capture_output=True,
-        text=True,
-        env={**up.env, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "200"},
-    )
-
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    command = next(line for line in ended.stdout.splitlines() if line.startswith("curl"))
-    _, *asked = shlex.split(command)
-    reply = subprocess.run(["curl", *asked], check=True, capture_output=True, text=True)
-    answer = json.loads(reply.stdout)
-    assert answer["classes"] == ["barbera", "barolo", "grignolino"]
-    assert answer["predictions"][0] in answer["classes"]
-    assert sum(answer["probabilities"][0]) == pytest.approx(1, abs=1e-4)
-    assert len(answer["dataset_version"]) == 64
+    with pytest.raises(CannotStart, match="as the table whose rows prove the model"):
+        made(tmp_path / "trees.json")
+    with pytest.raises(CannotStart, match="1 rows, expected at least 20"):
+        made(tmp_path / "rows.json")

@@ -11,13 +11,10 @@ from engine.protocol import Refused
 from engine.runtime.runtimes.scikit_learn import RUNTIME, frame_of
 from engine.runtime.tensors import TEXT, Tensors, tensors_of
 from training.contract import DatasetFiles
+from training.finished.columns import MATRIX, as_matrix, first_rows
 from training.finished.format import Described, ModelFormat
-from training.runtimes.targets.scikit_learn import fitted_columns, loaded
-
-COMPARED = 2_000
-"""Training rows on which scikit-learn and ONNX Runtime must agree."""
-MATRIX = "rows"
-"""Input of a model that takes all columns as one matrix."""
+from training.runtimes.target import Unsuited
+from training.runtimes.targets.scikit_learn import columns_of_estimator, loaded
 
 
 class ScikitLearn(ModelFormat):
@@ -35,14 +32,20 @@ class ScikitLearn(ModelFormat):
     def convert(self, place: Path, folder: Path, dataset: DatasetFiles | None) -> Described:
         """The model in ONNX, which takes the columns that it was fitted with; where ONNX cannot
         say what it computes, the file as it is, for scikit-learn itself."""
+        from training.scikit_learn_onnx import expected_of
+
         if dataset is None:
             raise Refused(f"{place.name} predicts from rows; declare the dataset of the model")
         model = loaded(place)
-        columns = fitted_columns(model, dataset, place.name)
+        columns = columns_of_estimator(model, dataset, place.name)
+        rows = first_rows(dataset, columns)
+        kinds = {column.name: column.kind for column in columns}
+        frame = frame_of(rows, kinds) if hasattr(model, "feature_names_in_") else as_matrix(rows)
+        expected = expected_of(model, frame)
         classes = [str(each) for each in getattr(model, "classes_", ())]
         try:
-            inputs = _convert(model, columns, dataset, folder)
-        except Refused as error:
+            inputs = _convert(model, columns, rows, expected, folder)
+        except Unsuited as error:
             print(f"not run by ONNX Runtime: {error}", flush=True)  # noqa: T201
             shutil.copy(place, folder / RUNTIME.model)
             return Described(classes)
@@ -53,21 +56,22 @@ FORMAT = ScikitLearn()
 
 
 def _convert(
-    model: Any, columns: list[Column], dataset: DatasetFiles, folder: Path
+    model: Any,
+    columns: list[Column],
+    rows: dict[str, np.ndarray],
+    expected: np.ndarray,
+    folder: Path,
 ) -> dict[str, list[str]]:
     """Columns by input of the model that is now in ONNX in the folder.
 
-    Raises Refused where it cannot be exported, or would answer otherwise.
+    Raises Unsuited where it cannot be exported, or would answer otherwise.
     """
-    from training.scikit_learn_onnx import as_onnx, input_names, require_agreement
+    from training.scikit_learn_onnx import as_onnx, input_names, require_same_answers
 
     wanted = _inputs(model, columns)
     exported = as_onnx(model, {name: _tensor(group) for name, group in wanted.items()})
     inputs = dict(zip(input_names(exported), wanted.values(), strict=True))
-    rows = _rows(dataset, columns)
-    kinds = {column.name: column.kind for column in columns}
-    frame = frame_of(rows, kinds) if hasattr(model, "feature_names_in_") else _matrix(rows)
-    require_agreement(exported, model, frame, _tensors(inputs, rows))
+    require_same_answers(exported, model, expected, _tensors(inputs, rows))
     (folder / ONNX).write_bytes(exported)
     return {name: [column.name for column in group] for name, group in inputs.items()}
 
@@ -88,18 +92,11 @@ def _inputs(model: Any, columns: list[Column]) -> dict[str, list[Column]]:
 def _tensor(columns: list[Column]) -> tuple[str, int]:
     kinds = {"string" if column.kind in TEXT else "float32" for column in columns}
     if len(kinds) > 1:
-        raise Refused(
+        raise Unsuited(
             "the model takes text and numbers in one matrix, expected a ColumnTransformer as its "
             "first step"
         )
     return kinds.pop(), len(columns)
-
-
-def _rows(dataset: DatasetFiles, columns: list[Column]) -> dict[str, np.ndarray]:
-    from engine.rows import columns_of, read_rows
-
-    table = read_rows(dataset.train, [column.name for column in columns])
-    return columns_of(table.slice(0, COMPARED), columns)
 
 
 def _tensors(inputs: dict[str, list[Column]], rows: dict[str, np.ndarray]) -> Tensors:
@@ -113,7 +110,3 @@ def _tensors(inputs: dict[str, list[Column]], rows: dict[str, np.ndarray]) -> Te
         for name, group in inputs.items()
     ]
     return tensors_of(rows, described)
-
-
-def _matrix(rows: dict[str, np.ndarray]) -> np.ndarray:
-    return np.stack(list(rows.values()), axis=1)

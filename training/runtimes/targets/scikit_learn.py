@@ -9,10 +9,9 @@ from engine.protocol import Refused
 from engine.runtime.runtimes.scikit_learn import RUNTIME, UnsafeTypes, estimator_in
 from engine.runtime.tensors import TEXT
 from training.contract import DatasetFiles
+from training.finished.columns import MATRIX, fitted_columns
 from training.runtimes.target import Described, Target
 
-MATRIX = "rows"
-"""Input of a model that does not know the names of its columns."""
 OUTPUT = "answers"
 
 
@@ -38,7 +37,7 @@ class ScikitLearn(Target):
         if dataset is None:
             raise Refused("a scikit-learn model predicts from rows; declare the model's dataset")
         model = loaded(folder / RUNTIME.model)
-        columns = fitted_columns(model, dataset, RUNTIME.model)
+        columns = columns_of_estimator(model, dataset, RUNTIME.model)
         classes = [str(each) for each in getattr(model, "classes_", ())]
         if hasattr(model, "feature_names_in_"):
             inputs = [_tensor(column.name, [column]) for column in columns]
@@ -68,24 +67,12 @@ def loaded(file: Path) -> Any:
         ) from error
 
 
-def fitted_columns(model: Any, dataset: DatasetFiles, name: str) -> list[Column]:
-    """The dataset's columns in the order in which the model was fitted with them. Raises Refused
-    with that name of the model's file."""
-    known = {column.name: column for column in dataset.columns}
-    wanted = [str(each) for each in getattr(model, "feature_names_in_", dataset.features)]
-    missing = [each for each in wanted if each not in known]
-    if missing:
-        raise Refused(
-            f"{name} was fitted with the column {missing[0]!r}, expected columns of the dataset: "
-            f"{', '.join(known)}"
-        )
-    count = int(getattr(model, "n_features_in_", len(wanted)))
-    if count != len(wanted):
-        raise Refused(
-            f"{name} was fitted with {count} columns, and the dataset has {len(wanted)} of "
-            f"numbers: {', '.join(wanted[:20])}; fit it with a DataFrame, whose names it keeps"
-        )
-    return [known[each] for each in wanted]
+def columns_of_estimator(model: Any, dataset: DatasetFiles, file: str) -> list[Column]:
+    """The dataset's columns in the order in which the model in the file was fitted with them.
+    Raises Refused."""
+    names = getattr(model, "feature_names_in_", None)
+    known = None if names is None else [str(each) for each in names]
+    return fitted_columns(file, known, getattr(model, "n_features_in_", None), dataset)
 
 
 def _tensor(name: str, columns: list[Column]) -> TensorSignature:
