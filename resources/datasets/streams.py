@@ -9,7 +9,7 @@ import pyarrow as pa
 from resources.datasets.remarks import Remark
 
 ROWS_OF_PORTION = 262_144
-PORTION_BYTES = 24 << 20
+PORTION_BYTES = 16 << 20
 
 
 class RowStream(Protocol):
