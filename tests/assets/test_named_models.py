@@ -33,7 +33,7 @@ def named(tmp_path):
     return name
 
 
-@pytest.mark.parametrize("trainer", NAMED_MODELS.keys() - {FINISHED})
+@pytest.mark.parametrize("trainer", sorted(NAMED_MODELS.keys() - {FINISHED}))
 def test_a_folder_of_the_project_is_kept_under_its_hash(named, trainer, tmp_path):
     folder = tmp_path / "network"
     folder.mkdir()

@@ -177,7 +177,7 @@ MISTAKES = {
         "label: species\n    task: classify",
         7,
         "datasets.songs.task",
-        "got 'classify', expected: 'classification' or 'regression'",
+        "got 'classify', expected: 'classification', 'regression', 'text-classification' or",
     ),
     "undeclared service of a request log": (
         "files:songs.csv",
