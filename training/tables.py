@@ -34,7 +34,7 @@ STATE = "state.skops"
 BEST = "best.skops"
 REPORTS = 10
 """Reports of one training."""
-KEEP_EVERY_S = 10.0
+KEEP_EVERY_S = 30.0
 """Work that a crash may cost, besides that until the next report: to write thousands of trees takes
 as long as to learn tens."""
 VALIDATION = 0.1
