@@ -46,7 +46,7 @@ def test_a_folder_of_the_project_is_kept_under_its_hash(named, trainer, tmp_path
     assert first["epochs"] == 1
     assert first["pretrained"] != second["pretrained"]
     assert (tmp_path / "objects") in (tmp_path / first["pretrained"]).parents
-    with pytest.raises(JobRefused, match="there is no file .*/none; expected a model"):
+    with pytest.raises(JobRefused, match=r"there is no file .*/none; expected a model"):
         named(trainer, pretrained="./none")
 
 
