@@ -77,12 +77,17 @@ class NotThere(ClusterRefused):
 class Cluster:
     """Objects of one namespace."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(self, settings: ClusterSettings, attempts: int = ATTEMPTS) -> None:
         self.settings, self.namespace = settings, settings.namespace
+        self._attempts = attempts
 
     def within(self, namespace: str) -> "Cluster":
         """The same cluster's objects in another namespace."""
-        return Cluster(self.settings.model_copy(update={"namespace": namespace}))
+        return Cluster(self.settings.model_copy(update={"namespace": namespace}), self._attempts)
+
+    def once(self) -> "Cluster":
+        """The same objects, asked for with one attempt a call: for whoever asks again anyway."""
+        return Cluster(self.settings, attempts=1)
 
     def create(self, thing: Mapping[str, Any]) -> dict[str, Any]:
         """The new object. Raises AlreadyThere, ClusterRefused or ClusterUnavailable."""
@@ -220,16 +225,16 @@ class Cluster:
     ) -> bytes:
         """What the API answers, after as many attempts as passing errors need."""
         problem = ""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._attempts):
             answer, problem = self._once(method, path, query, body, kind, accept)
             if answer is not None and answer.status < 400:
                 return answer.data
             if answer is not None and answer.status not in PASSING:
                 raise _refusal(answer.status, f"{method} {path}", answer.data)
-            if attempt + 1 < ATTEMPTS:
+            if attempt + 1 < self._attempts:
                 time.sleep(_pause_s(attempt, answer))
         raise ClusterUnavailable(
-            f"the Kubernetes API did not do {method} {path} in {ATTEMPTS} attempts: {problem}"
+            f"the Kubernetes API did not do {method} {path} in {self._attempts} attempts: {problem}"
         )
 
     def _once(

@@ -2,7 +2,8 @@
 
 timeout: run monitoring fails a dagster_run whose pod does not start in time; its Job is then
     deleted by the sweep, lest it start late.
-retry: dagster_k8s repeats a failed call; run monitoring starts a lost dagster_run again.
+retry: dagster_k8s repeats a failed call; while the API does not answer, a dagster_run goes back
+    into the queue; run monitoring starts a lost dagster_run again.
 cancel: the Job is deleted, and its pod gets SIGTERM.
 duplicate: the Job is named by the dagster_run's id, and takes no second attempt (backoffLimit 0).
 partial write: a launch that fails fails the dagster_run, and leaves no Job.
@@ -12,14 +13,15 @@ from typing import Any, Self
 
 from dagster import DagsterRun
 
-# Dagster has no public names for what a launcher returns.
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+# Dagster has no public names for what a launcher takes, raises and returns.
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._serdes import ConfigurableClassData
 from dagster_k8s.job import get_job_name_from_run_id
 from dagster_k8s.launcher import K8sRunLauncher
 from typing_extensions import override
 
-from resources.kubernetes_api.client import Cluster, ClusterRefused
+from resources.kubernetes_api.client import Cluster, ClusterRefused, ClusterUnavailable
 from resources.kubernetes_api.pod_template import (
     AUTHORITIES_MOUNT,
     AUTHORITIES_VOLUME,
@@ -87,6 +89,26 @@ class ClusterLauncher(K8sRunLauncher):
     @override
     def config_type(cls) -> Any:
         return {}
+
+    @override
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Make the Job of the dagster_run.
+
+        Raises DagsterUserCodeUnreachableError while the Kubernetes API does not answer: of all
+        errors Dagster puts a dagster_run back into its queue for this one alone, and fails it for
+        others.
+        """
+        name = get_job_name_from_run_id(context.dagster_run.run_id)
+        try:
+            is_there = self.cluster.has("Job", name)
+        except ClusterUnavailable as error:
+            said = f"the dagster_run waits for the Kubernetes API, which does not answer: {error}"
+            # What Dagster says of this error is about code servers.
+            self._instance.report_engine_event(said, context.dagster_run)
+            raise DagsterUserCodeUnreachableError(said) from error
+        # Of a launch whose answer was lost.
+        if not is_there:
+            super().launch_run(context)
 
     @override
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:

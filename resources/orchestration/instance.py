@@ -29,6 +29,9 @@ from resources.settings import Settings
 LOG_UPLOAD_EVERY_S = 10
 # The shortest interval that Dagster knows.
 DEQUEUE_EVERY_S = 1
+ENDLESS = 1_000_000
+"""Times that a dagster_run goes back into the queue while the Kubernetes API does not answer."""
+REQUEUED_AFTER_S = 10
 RUNS_OF_A_MACHINE = 4
 # On a cluster a dagster_run holds its place while its job waits in a queue.
 RUNS_OF_A_CLUSTER = 64
@@ -109,10 +112,13 @@ class InstanceCoordinator(Factory, RunCoordinator):
     @override
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
         """One that lets as many run at once as the settings say."""
-        by_default = RUNS_OF_A_CLUSTER if ClusterSettings().is_used else RUNS_OF_A_MACHINE
+        is_cluster = ClusterSettings().is_used
+        by_default = RUNS_OF_A_CLUSTER if is_cluster else RUNS_OF_A_MACHINE
         return AttributingCoordinator(
             max_concurrent_runs=Settings().runs_at_once or by_default,
             dequeue_interval_seconds=DEQUEUE_EVERY_S,
+            max_user_code_failure_retries=ENDLESS if is_cluster else None,
+            user_code_failure_retry_delay=REQUEUED_AFTER_S,
             inst_data=inst_data,
         )
 

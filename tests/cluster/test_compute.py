@@ -12,7 +12,7 @@ from resources.compute.contract import ATTEMPTS, Driver, JobLost, JobRefused
 from resources.compute.rayjob.adapter import KubeRay
 from resources.compute.rayjob.manifest import RAY_WORKER_MIB, name_of
 from resources.compute.requirements import Requirements
-from resources.kubernetes_api.client import Cluster, ClusterUnavailable
+from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
 from tests import buckets
@@ -491,15 +491,74 @@ def test_errors_of_the_api_server_that_pass_are_waited_out(status, compute, clus
     assert compute.run(MODULE, spec(compute), CountingResult, lambda line: None).counted == 3
 
 
-def test_an_api_server_that_stays_away_is_told_and_the_job_goes_on(compute, cluster, monkeypatch):
+@pytest.fixture
+def impatient(monkeypatch):
+    """Calls of the API that wait for seconds only, and outages that are told at once."""
+    monkeypatch.setattr("resources.kubernetes_api.client.CALL_S", 1)
+    monkeypatch.setattr("resources.kubernetes_api.client.ATTEMPTS", 2)
+    monkeypatch.setattr("resources.compute.rayjob.watcher.AWAY_TOLD_S", 0.5)
+
+
+AWAY = {
+    "answers with errors": lambda api: api.fail(503, times=1_000_000),
+    "cuts connections": lambda api: api.leave(hanging=False),
+    "hangs": lambda api: api.leave(hanging=True),
+}
+
+
+@pytest.mark.parametrize("leave", AWAY.values(), ids=AWAY)
+def test_a_job_ends_well_while_the_api_server_is_away(leave, compute, cluster, impatient):
     run = Run(compute, spec(compute, steps=30, step_s=0.1))
     until(lambda: run.heard("step 2/30"))
-    monkeypatch.setattr("resources.kubernetes_api.client.ATTEMPTS", 2)
-    cluster.api.fail(503, times=1_000_000, path="rayjobs")
-    assert isinstance(run.end().error, ClusterUnavailable)
+
+    leave(cluster.api)
+
+    run.tells("the Kubernetes API does not answer; the job goes on")
+    assert run.end().result.counted == 30
+    assert run.steps() == 30
+    cluster.api.heal()
+    # What could not be deleted is left to the sweep; a server that hung may do it late.
+    assert compute.end_abandoned(lambda run: False) in ([], [NAME])
+    until(lambda: ray_job(cluster) is None)
+
+
+def test_the_lease_is_renewed_while_the_api_server_is_away(
+    tmp_path, bucket, settings, cluster, impatient
+):
+    # The engine would end long before the outage does.
+    short = settings.model_copy(update={"lease_s": 4})
+    run = Run(
+        adapter(tmp_path, bucket, short),
+        spec(adapter(tmp_path, bucket, short), steps=20, step_s=0.5),
+    )
+    until(lambda: run.heard("step 1/20"))
+
+    cluster.api.leave(hanging=True)
+
+    assert run.end().result.counted == 20
+
+
+@pytest.mark.parametrize("leave", AWAY.values(), ids=AWAY)
+def test_a_job_begins_once_the_api_server_is_back(leave, compute, cluster, impatient):
+    leave(cluster.api)
+
+    run = Run(compute, spec(compute))
+    run.tells("waits for the Kubernetes API, which does not answer")
     cluster.api.heal()
 
-    assert Run(compute, spec(compute, steps=30, step_s=0.1)).end().result.counted == 30
+    assert run.end().result.counted == 3
+
+
+def test_a_job_is_cancelled_while_the_api_server_is_away(compute, cluster, impatient):
+    run = Run(compute, spec(compute, steps=300, step_s=0.1), driver=Driver(run="the-run"))
+    until(lambda: run.heard("step 2/300"))
+    cluster.api.leave(hanging=False)
+
+    run.interrupt()
+
+    assert isinstance(run.error, Cancelled)
+    cluster.api.heal()
+    assert compute.end_abandoned(lambda run: run != "the-run") == [NAME]
 
 
 def test_a_create_that_was_answered_by_an_error_is_not_made_twice(compute, cluster):

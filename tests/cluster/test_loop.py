@@ -231,6 +231,26 @@ def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(cluster, envir
     assert created == 1 + len(cluster.api.list("RayJob", cluster.namespace)), uid
 
 
+def test_a_dagster_run_outlives_an_api_server_that_is_away(cluster, environment, instance):
+    before = len(created_ray_jobs(cluster))
+    cluster.api.leave(hanging=False)
+    try:
+        launch("train_flowers", environment)
+        run = newest(instance)
+        until(lambda: "the dagster_run waits for the Kubernetes API" in log_of(instance, run))
+        cluster.api.heal()
+        running_engine(cluster)
+        cluster.api.leave(hanging=True)
+        until(lambda: "the Kubernetes API does not answer; the job" in log_of(instance, run), 120)
+    finally:
+        cluster.api.heal()
+
+    assert ended(instance).status == DagsterRunStatus.SUCCESS, log_of(instance, run)
+    assert ended(instance).run_id == run.run_id
+    assert len(created_ray_jobs(cluster)) == before + 1
+    until(lambda: cluster.api.list("RayJob", cluster.namespace) == [], 120)
+
+
 def test_a_cancelled_dagster_run_leaves_nothing_on_the_cluster(cluster, environment, instance):
     launch("train_flowers", environment)
     running_engine(cluster)

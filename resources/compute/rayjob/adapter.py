@@ -1,7 +1,7 @@
 """The compute adapter of a cluster: an engine job is a RayJob that meets its driver in the bucket.
 
-timeout: none while the job waits for a queue, a node or an image; `timeout_s` once it runs, and
-    `stall_s` without a line of progress.
+timeout: none while the job waits for a queue, a node, an image or the Kubernetes API;
+    `timeout_s` once it runs, and `stall_s` without a line of progress.
 retry: a lost job (node gone, pod deleted or evicted, engine killed, exit code 75) is asked for
     again up to `ATTEMPTS` times, and goes on from its newest checkpoint; being pre-empted by
     Kueue is no attempt.
@@ -12,6 +12,7 @@ partial write: results count when `result.json`, written last, is in the bucket.
 """
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,13 +28,28 @@ from engine.progress import Progress
 from engine.protocol import JobResult, JobSpec
 from engine.remote import WORKDIR, relocated
 from projects.nearest import hint
-from resources.compute.contract import ANY, ATTEMPTS, NOBODY, Driver, JobLost, JobRefused, ignore
+from resources.compute.contract import (
+    ANY,
+    ATTEMPTS,
+    DELETED,
+    NOBODY,
+    Driver,
+    JobLost,
+    JobRefused,
+    ignore,
+)
 from resources.compute.rayjob.manifest import RUN_LABEL, name_of, ray_job
 from resources.compute.rayjob.state import RayJobState
 from resources.compute.rayjob.watcher import Watcher
 from resources.compute.requirements import Requirements
-from resources.kubernetes_api.client import AlreadyThere, Cluster, ClusterRefused
+from resources.kubernetes_api.client import (
+    AlreadyThere,
+    Cluster,
+    ClusterRefused,
+    ClusterUnavailable,
+)
 
+log = logging.getLogger(__name__)
 R = TypeVar("R", bound=JobResult)
 # More than a deleted RayJob may take: `STOP_S` until Ray's job has ended, `GRACE_S` for its pods.
 GONE_WITHIN_S = 180.0
@@ -76,8 +92,8 @@ class KubeRay:
         directory.
 
         Raises JobRefused or JobLost with the engine's own words or what the cluster says, and
-        ClusterUnavailable or another OSError while cluster or bucket cannot be reached: the job
-        goes on, and the same call adopts it.
+        OSError while the bucket cannot be reached: the job goes on, and the same call adopts it.
+        A Kubernetes API that does not answer is waited for, and the job goes on meanwhile.
         """
         bucket, name = self._bucket(spec.job), name_of(spec.job)
         if result := self._result(bucket, spec, kind):
@@ -86,25 +102,25 @@ class KubeRay:
         message = ""
         try:
             for attempt in range(1, ATTEMPTS + 1):
-                self._begin(bucket, spec, wanted)
+                self._begin_at_last(bucket, spec, wanted, on_progress, driver)
                 watcher = Watcher(self._cluster, bucket, name, on_progress, on_output, driver)
                 message = watcher.to_the_end(spec, stall_s)
                 if result := self._result(bucket, spec, kind):
-                    self._cluster.delete("RayJob", name)
+                    self._release(name)
                     return result
-                self._cluster.delete("RayJob", name)
+                self._release(name)
                 message = self._failure(bucket) or message
                 lost = Progress(time.time(), attempt, ATTEMPTS, "attempt", f"was lost: {message}")
                 on_progress(lost)
         except JobRefused:
-            self._cluster.delete("RayJob", name)
+            self._release(name)
             raise
         except (OSError, JobLost):
             # It goes on without its driver, and waits to be adopted.
             raise
         except BaseException:
             if driver.is_cancelled():
-                self._cluster.delete("RayJob", name)
+                self._release(name)
                 self._keep_checkpoints(bucket, spec)
             raise
         raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; the job's folder: {bucket.uri})")
@@ -142,6 +158,40 @@ class KubeRay:
 
     def _bucket(self, job: str) -> Bucket:
         return Bucket(f"{self._objects}/jobs/{job}")
+
+    def _release(self, name: str) -> None:
+        """Delete the RayJob, whose end nobody waits for; while the API does not answer it is left
+        to the sweep."""
+        try:
+            self._cluster.delete("RayJob", name)
+        except ClusterUnavailable as error:
+            log.warning("RayJob %s is left to the sweep: %s", name, error)
+
+    def _begin_at_last(
+        self,
+        bucket: Bucket,
+        spec: JobSpec,
+        wanted: dict[str, Any],
+        on_progress: Callable[[Progress], None],
+        driver: Driver,
+    ) -> None:
+        """See to it that the RayJob is there, however long the Kubernetes API is away."""
+        is_told = False
+        while True:
+            try:
+                self._begin(bucket, spec, wanted)
+                return
+            except ClusterUnavailable as error:
+                if driver.is_deleted():
+                    raise JobRefused(DELETED) from error
+                if not is_told:
+                    said = f"waits for the Kubernetes API, which does not answer: {error}"
+                    on_progress(Progress(time.time(), 0, None, "cluster", said))
+                is_told = True
+                if bucket.size("lease") is not None:
+                    # The RayJob may be there, and its engine would end without a driver.
+                    bucket.put("lease", str(time.time_ns()).encode())
+                time.sleep(self._settings.poll_s)
 
     def _begin(self, bucket: Bucket, spec: JobSpec, wanted: dict[str, Any]) -> None:
         """See to it that the RayJob is there: adopted, or asked for."""

@@ -45,6 +45,11 @@ class RayJobState:
         return cls(is_running, False, False, False, "runs on the cluster" if is_running else "")
 
     @classmethod
+    def unknown(cls) -> Self:
+        """The state of one that was not seen yet."""
+        return cls(False, False, False, False, "")
+
+    @classmethod
     def over(cls, message: str, did_well: bool = False, is_refused: bool = False) -> Self:
         """The state of one that has ended."""
         return cls(False, True, did_well, is_refused, message)

@@ -12,12 +12,17 @@ from engine.protocol import JobSpec
 from resources.compute.contract import DELETED, Driver, JobRefused
 from resources.compute.job_clock import JobClock, Limits
 from resources.compute.rayjob.state import RayJobState, diagnosis
-from resources.kubernetes_api.client import Cluster
+from resources.kubernetes_api.client import Cluster, ClusterUnavailable
 from resources.kubernetes_api.pod_status import is_stuck
 
 RESULT_WITHIN_S = 30.0
 LEASE_EVERY_S = 10.0
+AWAY_TOLD_S = 10.0
+"""Time without an answer of the Kubernetes API after which it is told; a broken connection is
+nothing."""
 LOG_TAIL_BYTES = 4_000
+
+AWAY = "the Kubernetes API does not answer; the job goes on, and is followed by its folder"
 
 
 class Watcher:
@@ -32,7 +37,7 @@ class Watcher:
         on_output: Callable[[Output], None],
         driver: Driver,
     ) -> None:
-        self._cluster, self._bucket, self._name = cluster, bucket, name
+        self._cluster, self._bucket, self._name = cluster.once(), bucket, name
         self._settings, self._on_progress = cluster.settings, on_progress
         self._on_output, self._driver = on_output, driver
         self._progress, self._log = (
@@ -43,19 +48,22 @@ class Watcher:
         self._output = OutputPacer()
         self._shown = ""
         self._renewed = float("-inf")
+        self._answered = time.monotonic()
+        self._state = RayJobState.unknown()
 
     def to_the_end(self, spec: JobSpec, stall_s: float) -> str:
         """What the cluster says of the end; returns as soon as there is a result.
 
-        Raises JobRefused when the job runs too long, says nothing, or cannot ever start.
+        While the Kubernetes API does not answer, however long that is, the job is followed by its
+        folder alone. Raises JobRefused when the job runs too long, says nothing, or cannot ever
+        start.
         """
         limits = Limits(spec.timeout_s, stall_s, self._settings.stuck_s)
         clock = JobClock(limits, time.monotonic())
         while True:
             if self._driver.is_deleted():
                 raise JobRefused(DELETED)
-            state = RayJobState.of(self._cluster.get("RayJob", self._name))
-            self._look(state, clock)
+            state = self._look(clock)
             if state.is_refused:
                 raise JobRefused(state.message)
             if state.is_over:
@@ -67,22 +75,35 @@ class Watcher:
             self._renew_lease()
             time.sleep(self._settings.poll_s)
 
-    def _look(self, state: RayJobState, clock: JobClock) -> None:
+    def _look(self, clock: JobClock) -> RayJobState:
+        """The state of the RayJob, or the last that was seen; what is new is told."""
+        said = self._asked()
         now = time.monotonic()
         lines = parse(self._progress.lines())
         for line, _ in lines:
             self._on_progress(replace(line, ran_s=round(clock.ran_s, 3)))
         self._show_output()
-        said = state.message or diagnosis(self._cluster, self._name)
-        if said != self._shown:
+        if said and said != self._shown:
             self._shown = said
             self._on_progress(Progress(time.time(), 0, None, "cluster", said))
         clock.look(
             now,
             has_reported=bool(lines),
-            is_running=state.is_running,
+            is_running=self._state.is_running,
             is_stuck=is_stuck(said),
         )
+        return self._state
+
+    def _asked(self) -> str:
+        """What the cluster says now; empty while it has just not answered."""
+        try:
+            self._state = RayJobState.of(self._cluster.get("RayJob", self._name))
+            said = self._state.message or diagnosis(self._cluster, self._name)
+        except ClusterUnavailable as error:
+            away_s = time.monotonic() - self._answered
+            return f"{AWAY}: {error}" if away_s > AWAY_TOLD_S else ""
+        self._answered = time.monotonic()
+        return said
 
     def _show_output(self, *, last: bool = False) -> None:
         self._output.add(self._log.read())
@@ -95,8 +116,11 @@ class Watcher:
         while self._bucket.size("result.json") is None and time.monotonic() < end:
             time.sleep(min(0.5, self._settings.poll_s))
         self._show_output(last=True)
-        said = [state.message, diagnosis(self._cluster, self._name), self._log_tail()]
-        return "\n".join(filter(None, said))
+        try:
+            found = diagnosis(self._cluster, self._name)
+        except ClusterUnavailable:
+            found = ""
+        return "\n".join(filter(None, [state.message, found, self._log_tail()]))
 
     def _renew_lease(self) -> None:
         now = time.monotonic()

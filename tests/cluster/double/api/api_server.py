@@ -31,6 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
         api = self.server.api
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
+        api.faults.require_presence()
         try:
             api.faults.apply(self.command, self.path)
             answer = api.answer(self.command, self.path, self.headers, body)
@@ -150,6 +151,7 @@ class ApiServer(Client):
         self.fail = self.faults.fail
         self.delay = self.faults.delay
         self.deny = self.faults.deny
+        self.leave = self.faults.leave
         self.heal = self.faults.heal
         self.requests = self.faults.requests
         self.compact = store.compact
@@ -207,5 +209,6 @@ class ApiServer(Client):
 
     def close(self) -> None:
         """Cuts every connection and waits for the server's threads."""
+        self.heal()
         self.break_watches()
         self._server.close()

@@ -33,6 +33,22 @@ class Faults:
     _delays: list[tuple[float, str]] = field(default_factory=list)
     _denied: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_hanging: bool = False
+    _is_there: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._is_there.set()
+
+    def leave(self, *, hanging: bool) -> None:
+        """Answers nothing at all until `heal`: every connection is cut, or left open in silence."""
+        self._is_hanging = hanging
+        self._is_there.clear()
+
+    def require_presence(self) -> None:
+        """Returns when the server is there. Raises ConnectionError while it cuts connections."""
+        if not self._is_there.is_set() and not self._is_hanging:
+            raise ConnectionAbortedError("the server is away")
+        self._is_there.wait()
 
     def fail(
         self,
@@ -57,7 +73,8 @@ class Faults:
             self._denied.add((verb, resource))
 
     def heal(self) -> None:
-        """Takes back every failure, delay, and refusal."""
+        """Takes back every failure, delay, and refusal, and lets the server be there."""
+        self._is_there.set()
         with self._lock:
             self._failures.clear()
             self._delays.clear()
