@@ -12,6 +12,9 @@ AUTHORITIES = "/etc/orrery/ca"
 """Folder of `ca.crt`, the authorities that a private database or bucket is known by."""
 AUTHORITIES_VOLUME = {"name": "ca", "configMap": {"name": "orrery-ca", "optional": True}}
 AUTHORITIES_MOUNT = {"name": "ca", "mountPath": AUTHORITIES, "readOnly": True}
+SERVICE_LINKS = False
+"""Whether pods get a variable for each Service of the namespace: one that is called `orrery` would
+set `ORRERY_PORT=tcp://...`, which is a setting."""
 SECURE_POD = {
     "runAsNonRoot": True,
     "runAsUser": USER,
@@ -78,6 +81,7 @@ def pod_spec(
     spec: dict[str, Any] = {
         # None of these pods talks to the API server.
         "automountServiceAccountToken": False,
+        "enableServiceLinks": SERVICE_LINKS,
         "securityContext": SECURE_POD,
         "containers": [container],
         "volumes": [

@@ -27,6 +27,7 @@ from resources.kubernetes_api.pod_template import (
     AUTHORITIES_VOLUME,
     SECURE_CONTAINER,
     SECURE_POD,
+    SERVICE_LINKS,
     STATE,
     labels,
     resources_of,
@@ -75,6 +76,7 @@ class ClusterLauncher(K8sRunLauncher):
             ],
             run_k8s_config={
                 "pod_spec_config": {
+                    "enableServiceLinks": SERVICE_LINKS,
                     "securityContext": SECURE_POD,
                     "terminationGracePeriodSeconds": GRACE_S,
                 },

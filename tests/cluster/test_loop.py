@@ -107,6 +107,17 @@ def prepare(cluster, gateway, databases, shared_folder, state, patch):
         key = "data" if kind == "ConfigMap" else "stringData"
         metadata = {"name": name, "namespace": cluster.namespace}
         cluster.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, key: data})
+    port = {"port": 80, "protocol": "TCP"}
+    service = {"name": "orrery", "namespace": cluster.namespace}
+    # Whose variables ORRERY_PORT and the like are no settings.
+    cluster.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": service,
+            "spec": {"selector": {"app": "orrery"}, "ports": [port]},
+        }
+    )
     account = {"name": "orrery-run", "namespace": cluster.namespace}
     cluster.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
     assert ClusterSettings().is_used

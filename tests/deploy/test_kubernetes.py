@@ -169,6 +169,17 @@ def test_a_token_is_held_by_those_who_talk_to_the_cluster_alone(name):
 
 
 @every_overlay
+def test_no_service_of_the_namespace_becomes_a_variable(name):
+    links = {
+        thing["metadata"]["name"]: template["spec"]["enableServiceLinks"]
+        for thing, template in manifests.pods(overlay(name))
+    }
+
+    assert links
+    assert not any(links.values()), links
+
+
+@every_overlay
 def test_no_role_reaches_secrets_or_everything(name):
     rules = [rule for role in of_kind(overlay(name), "Role") for rule in role["rules"]]
 

@@ -121,7 +121,8 @@ class PodEnvironment:
 
     def variables(self, pod: Object, container: Object) -> dict[str, str]:
         """The container's environment."""
-        namespace, values = pod["metadata"]["namespace"], {}
+        namespace = pod["metadata"]["namespace"]
+        values = self._service_links(namespace) if pod["spec"].get("enableServiceLinks") else {}
         for source in container.get("envFrom") or ():
             for field, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
                 if reference := source.get(field):
@@ -140,6 +141,18 @@ class PodEnvironment:
             if value is not None:
                 values[each["name"]] = value
         return {name: self.located(container, value) for name, value in values.items()}
+
+    def _service_links(self, namespace: str) -> dict[str, str]:
+        """Variables of the namespace's Services, as of the links of Docker."""
+        values = {}
+        for service in self._client.list("Service", namespace):
+            name = service["metadata"]["name"].upper().replace("-", "_")
+            address = service["spec"].get("clusterIP", "")
+            for port in (service["spec"].get("ports") or ())[:1]:
+                values[f"{name}_SERVICE_HOST"] = address
+                values[f"{name}_SERVICE_PORT"] = str(port["port"])
+                values[f"{name}_PORT"] = f"tcp://{address}:{port['port']}"
+        return values
 
     def _referenced(self, pod: Object, source: Object) -> str | None:
         if result := source.get("fieldRef"):
