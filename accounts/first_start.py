@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from accounts import audit, keys, organizations, sessions, users
 from accounts.secret import InstanceSecret
@@ -25,6 +25,30 @@ class Owner(NamedTuple):
 
 def owner(control: Control, secret: InstanceSecret, organization: str, key_file: Path) -> Owner:
     """The owner; made at the first start, with an admin key in a file of mode 0600."""
+    try:
+        return _owner(control, secret, organization, key_file)
+    except organizations.NameTaken:
+        # Another gateway has started for the first time at the same moment, and was faster.
+        return _owner(control, secret, organization, key_file)
+
+
+def admin_key(control: Control, secret: InstanceSecret, owner: Owner) -> str:
+    """Another admin key of the owner, for who has access to this machine or pod."""
+    with control.write() as connection:
+        key, token = _admin_key(connection, secret, owner, "admin key of the command line")
+        audit.record(
+            connection,
+            organization=owner.organization,
+            actor="orrery",
+            action="keys.create",
+            object=key.id,
+            reason="orrery admin-key",
+            after={"owner": owner.user_id, "role": "admin"},
+        )
+    return token
+
+
+def _owner(control: Control, secret: InstanceSecret, organization: str, key_file: Path) -> Owner:
     with control.write() as connection:
         first = organizations.first(connection)
         if first is not None:
@@ -38,15 +62,8 @@ def owner(control: Control, secret: InstanceSecret, organization: str, key_file:
         first = organizations.create(connection, organization, organization)
         user = users.create(connection, "person", "owner")
         users.join(connection, user.id, first.id, "admin")
-        key, token = keys.create(
-            connection,
-            secret,
-            organization=first.id,
-            user_id=user.id,
-            name="admin key of the first start",
-            role="admin",
-            agents_may_change=True,
-        )
+        made = Owner(user.id, first.id)
+        key, token = _admin_key(connection, secret, made, "admin key of the first start")
         audit.record(
             connection,
             organization=first.id,
@@ -59,7 +76,21 @@ def owner(control: Control, secret: InstanceSecret, organization: str, key_file:
         # Written before the commit: a crash in between leaves a key that opens nothing, and never
         # an owner whose key is lost.
         _write_private(key_file, token)
-        return Owner(user.id, first.id)
+        return made
+
+
+def _admin_key(
+    connection: Connection, secret: InstanceSecret, owner: Owner, name: str
+) -> tuple[keys.ApiKey, str]:
+    return keys.create(
+        connection,
+        secret,
+        organization=owner.organization,
+        user_id=owner.user_id,
+        name=name,
+        role="admin",
+        agents_may_change=True,
+    )
 
 
 def was_entered(control: Control) -> bool:

@@ -95,6 +95,7 @@ READ_SETTINGS = {
     # Where a process begins.
     "api/app.py",
     "api/cli/brought_models.py",
+    "api/cli/installation.py",
     "api/cli/main.py",
     "api/client.py",
     "api/server.py",

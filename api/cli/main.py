@@ -77,17 +77,19 @@ def up() -> None:
 
 def _show_link(settings: Settings, *, again: bool) -> None:
     """Print a link for the owner; without `again` only while nobody has ever signed in."""
-    from accounts.first_start import sign_in_link, was_entered
-    from api.context import Platform
-    from api.settings import GatewaySettings
-    from resources.kubernetes_api.settings import ClusterSettings
+    from api.cli.installation import link_of
 
-    platform = Platform(settings, GatewaySettings(), ClusterSettings())
-    owner = platform.owner()
-    if again or not was_entered(platform.control):
-        link = sign_in_link(platform.control, platform.secret, owner, settings.url)
-        console.print(f"sign in, once, within the hour: {link}", highlight=False, soft_wrap=True)
-    platform.control.close()
+    if link := link_of(settings, again=again):
+        said = f"sign in, once, within the hour: {link}"
+        console.print(said, highlight=False, soft_wrap=True)
+
+
+@app.command("admin-key")
+def make_admin_key() -> None:
+    """Make another admin key of the owner of this installation, and print it."""
+    from api.cli.installation import admin_key_of
+
+    print(admin_key_of(Settings()))  # noqa: T201
 
 
 @app.command("sign-in-link")
