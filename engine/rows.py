@@ -1,7 +1,7 @@
 """Rows of Parquet files, wherever they lie: under local paths or in a bucket."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,13 +39,45 @@ def read_batches(
     rows and `VALUES_AT_ONCE` values, a few of which are in memory at a time. Raises OSError or
     pyarrow.ArrowException."""
     rows = dataset_of(files)
-    width = len(rows.schema if columns is None else columns)
-    yield from rows.to_batches(
-        columns=None if columns is None else list(columns),
-        batch_size=max(1, min(size, VALUES_AT_ONCE // max(1, width))),
-        batch_readahead=2,
-        fragment_readahead=1,
-    )
+    yield from rows.to_batches(**_in_batches(rows.schema, columns, size))
+
+
+def read_share(
+    files: Sequence[str],
+    columns: Sequence[str] | None,
+    size: int,
+    part: int,
+    parts: int,
+) -> Iterator[pa.RecordBatch]:
+    """One of several equal parts of the rows in the files, in batches as those of `read_batches`;
+    the row groups of other parts are not read, and fewer than `parts` rows at the end belong to
+    none. Raises as `read_batches`."""
+    rows = dataset_of(files)
+    how = _in_batches(rows.schema, columns, size)
+    each = rows.count_rows() // parts
+    start, stop, at = part * each, (part + 1) * each, 0
+    for group in (group for file in rows.get_fragments() for group in file.split_by_row_group()):
+        count = group.count_rows()
+        if at + count <= start:
+            at += count
+            continue
+        for batch in group.to_batches(**how):
+            low, high = max(start - at, 0), min(stop - at, batch.num_rows)
+            at += batch.num_rows
+            if high > low:
+                yield batch.slice(low, high - low)
+            if at >= stop:
+                return
+
+
+def _in_batches(schema: pa.Schema, columns: Sequence[str] | None, size: int) -> dict[str, Any]:
+    width = len(schema if columns is None else columns)
+    return {
+        "columns": None if columns is None else list(columns),
+        "batch_size": max(1, min(size, VALUES_AT_ONCE // max(1, width))),
+        "batch_readahead": 2,
+        "fragment_readahead": 1,
+    }
 
 
 def dataset_of(files: Sequence[str]) -> "ds.Dataset":

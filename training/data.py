@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.bucket import Bucket
 from engine.protocol import Refused
-from engine.rows import read_batches, read_rows
+from engine.rows import ROWS_AT_ONCE, read_rows, read_share
 
 SPLITS = ("train", "validation")
 """Splits that trainers are given."""
@@ -77,6 +77,9 @@ def batches(
     """The rows of one split of `config["dataset"]`, in batches of at most that many rows, for a
     trainer whose data do not fit into memory: columns, label and weight.
 
+    Each of several workers gets a part of its own; all have as many rows, because each waits for
+    the others after every step, so up to one row less than there are workers is left out.
+
     With a seed they come in an order of blocks that it decides, and shuffled within each block of
     `SHUFFLED` rows; without one as they are written. Another seed for every epoch gives another
     order. Raises OSError or pyarrow.ArrowException.
@@ -84,18 +87,30 @@ def batches(
     names = dict.fromkeys([*_names_of(dataset), dataset["label"], dataset.get("weight")])
     columns = [name for name in names if name is not None]
     if seed is None:
-        yield from read_batches(dataset[split], columns, size)
+        yield from read_share(dataset[split], columns, size, *_part_and_parts())
         return
     generator = np.random.default_rng(seed)
     files = [dataset[split][i] for i in generator.permutation(len(dataset[split]))]
     held: list[pa.RecordBatch] = []
-    for batch in read_batches(files, columns):
+    for batch in read_share(files, columns, ROWS_AT_ONCE, *_part_and_parts()):
         held.append(batch)
         if sum(each.num_rows for each in held) >= SHUFFLED:
             yield from _shuffled(held, size, generator)
             held = []
     if held:
         yield from _shuffled(held, size, generator)
+
+
+def _part_and_parts() -> tuple[int, int]:
+    """Rank of this worker, and how many there are."""
+    # A trainer may try its own code outside of a training.
+    import ray.train
+
+    try:
+        context = ray.train.get_context()
+        return context.get_world_rank(), context.get_world_size()
+    except RuntimeError:
+        return 0, 1
 
 
 def _names_of(dataset: dict[str, Any]) -> list[str]:

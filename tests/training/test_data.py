@@ -33,6 +33,21 @@ def test_every_row_of_the_split_comes_once(split, seed, dataset):
     assert parts[0].schema.names == ["x", "price", "w"]
 
 
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("workers", [2, 3, 7])
+def test_each_of_several_workers_gets_as_many_rows_and_none_twice(
+    workers, seed, dataset, monkeypatch
+):
+    shares = []
+    for rank in range(workers):
+        monkeypatch.setattr(data, "_part_and_parts", lambda rank=rank: (rank, workers))
+        shares.append(values(batches(dataset, "train", 100, seed)))
+
+    together = [value for share in shares for value in share]
+    assert {len(share) for share in shares} == {2_000 // workers}
+    assert len(set(together)) == len(together)
+
+
 def test_seed_decides_the_order(dataset):
     one, same, other = (values(batches(dataset, "train", 64, seed)) for seed in (1, 1, 2))
 

@@ -6,8 +6,11 @@ import signal
 import psutil
 import pytest
 
+from engine.rows import count_rows
 from tests.waiting import PATIENCE_S
 from training.contract import TrainingResult
+
+HYPERPARAMETERS = {"epochs": 4, "epoch_s": 0.5, "count_rows": True}
 
 
 def test_two_workers_train_resume_and_leave_no_ray_behind(compute, spec_of):
@@ -18,11 +21,12 @@ def test_two_workers_train_resume_and_leave_no_ray_behind(compute, spec_of):
             killed.append(int(line.metrics["pid"]))
             os.kill(killed[0], signal.SIGKILL)
 
-    spec = spec_of(workers=2, timeout_s=PATIENCE_S, hyperparameters={"epochs": 4, "epoch_s": 0.5})
+    spec = spec_of(workers=2, timeout_s=PATIENCE_S, hyperparameters=HYPERPARAMETERS)
     result = compute.run("training.main", spec, TrainingResult, kill_once, stall_s=PATIENCE_S)
     assert killed
     assert result.reports == 4
     assert result.metrics["test_accuracy"] > 0.9
+    assert result.metrics["rows"] == count_rows(spec.dataset.train) // 2
     ray = [
         p
         for p in psutil.process_iter(["cmdline"])

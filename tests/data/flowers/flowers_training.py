@@ -31,7 +31,15 @@ def train(config):
     for epoch in range(first_epoch(model), config["epochs"] + 1):
         time.sleep(config.get("epoch_s", 0))
         value = float(optimizer.step(loss))
-        report(model, {"epoch": epoch, "loss": value, "pid": os.getpid()})
+        counted = {"rows": rows_of_worker(config)} if config.get("count_rows") else {}
+        report(model, {"epoch": epoch, "loss": value, "pid": os.getpid(), **counted})
+
+
+def rows_of_worker(config):
+    """How many rows this worker is given."""
+    from training.data import batches
+
+    return sum(batch.num_rows for batch in batches(config["dataset"], "train", 16))
 
 
 def first_epoch(model):
