@@ -61,24 +61,35 @@ def spec_of(compute, flowers, iris):
 
 
 @pytest.fixture
-def brought(iris, tmp_path):
-    """Brings a model in this process and gives the result."""
+def trained_here(tmp_path):
+    """Trains in this process and gives the result."""
 
-    def bring(model, dataset=None, **hyperparameters) -> TrainingResult:
+    def train(trainer, dataset, **hyperparameters) -> TrainingResult:
         spec = TrainingSpec(
             job="job",
             workdir=Path(tempfile.mkdtemp(dir=tmp_path)),
             timeout_s=PATIENCE_S,
             project="flowers",
             model="classifier",
-            trainer="training.finished.trainer:train",
-            hyperparameters={"model": str(model), **hyperparameters},
+            trainer=trainer,
+            hyperparameters=hyperparameters,
             seed=1,
-            dataset=dataset or iris,
+            dataset=dataset,
         )
         # Loading it takes seconds, which other tests of this folder need not wait for.
         from training.main import fit, gather
 
         return gather(spec, fit(spec, use_gpu=False), "cpu")
+
+    return train
+
+
+@pytest.fixture
+def brought(iris, trained_here):
+    """Brings a model in this process and gives the result."""
+
+    def bring(model, dataset=None, **hyperparameters) -> TrainingResult:
+        trainer, given = "training.finished.trainer:train", {"model": str(model)}
+        return trained_here(trainer, dataset or iris, **given, **hyperparameters)
 
     return bring

@@ -1,6 +1,5 @@
 """Networks of transformers learn from texts, and are registered with their tokenizers."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,7 @@ from engine.runtime.predictions import predictions_of
 from resources.datasets.columns import UnusableColumns
 from tests.training.tables import files_of, opinions, questions, wine
 from tests.training.tiny_networks import bert, gpt
-from tests.waiting import PATIENCE_S
-from training.contract import DatasetFiles, TrainingResult, TrainingSpec
-from training.main import fit, gather
+from training.contract import DatasetFiles, TrainingResult
 
 CLASSIFIER = "training.language.classifier:train"
 WRITER = "training.language.writer:train"
@@ -37,27 +34,6 @@ def network(tmp_path) -> Path:
     return bert(tmp_path / "bert", words_of(opinions(300)))
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """Trains in this process and gives the result."""
-
-    def train(trainer, dataset, **hyperparameters) -> TrainingResult:
-        spec = TrainingSpec(
-            job="job",
-            workdir=Path(tempfile.mkdtemp(dir=tmp_path)),
-            timeout_s=PATIENCE_S,
-            project="words",
-            model="model",
-            trainer=trainer,
-            hyperparameters=hyperparameters,
-            seed=1,
-            dataset=dataset,
-        )
-        return gather(spec, fit(spec, use_gpu=False), "cpu")
-
-    return train
-
-
 def predictions(result: TrainingResult, texts: list[str]) -> list:
     model = Model(result.artefact)
     (taken,) = read_signature(result.artefact).inputs
@@ -65,8 +41,8 @@ def predictions(result: TrainingResult, texts: list[str]) -> list:
     return predictions_of(model.signature, model.answers({taken.name: rows}))
 
 
-def test_a_network_learns_the_classes_of_texts(trained, reviews, network):
-    result = trained(CLASSIFIER, reviews, pretrained=str(network), **LEARNED)
+def test_a_network_learns_the_classes_of_texts(trained_here, reviews, network):
+    result = trained_here(CLASSIFIER, reviews, pretrained=str(network), **LEARNED)
 
     assert result.signature.runtime == "transformers"
     assert result.metrics["test_accuracy"] > 0.9
@@ -76,7 +52,9 @@ def test_a_network_learns_the_classes_of_texts(trained, reviews, network):
     assert predictions(result, asked)[::2] == ["good", "bad"]
 
 
-def test_a_network_learns_a_number_from_texts_by_the_weights_of_rows(trained, tmp_path, network):
+def test_a_network_learns_a_number_from_texts_by_the_weights_of_rows(
+    trained_here, tmp_path, network
+):
     table = opinions(200)
     stars = [5.5 if each == "good" else 1.25 for each in table.column("opinion").to_pylist()]
     known = table.drop_columns(["opinion"]).append_column("stars", pa.array(stars))
@@ -89,61 +67,61 @@ def test_a_network_learns_a_number_from_texts_by_the_weights_of_rows(trained, tm
         weight="counts",
     )
 
-    result = trained(CLASSIFIER, rated, pretrained=str(network), **LEARNED)
+    result = trained_here(CLASSIFIER, rated, pretrained=str(network), **LEARNED)
 
     assert result.metrics["test_rmse"] < result.metrics["baseline_rmse"] / 2
 
 
-def test_a_network_of_another_kind_or_without_words_is_refused(trained, reviews, tmp_path):
+def test_a_network_of_another_kind_or_without_words_is_refused(trained_here, reviews, tmp_path):
     from transformers import ViTConfig, ViTForImageClassification
 
     small = ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16)
     ViTForImageClassification(small).save_pretrained(tmp_path / "vit")
     with pytest.raises(Refused, match=r"is a vit \(ViTForImageClassification\), expected a model"):
-        trained(CLASSIFIER, reviews, pretrained=str(tmp_path / "vit"), **LEARNED)
+        trained_here(CLASSIFIER, reviews, pretrained=str(tmp_path / "vit"), **LEARNED)
 
     folder = bert(tmp_path / "mute", ["word"])
     for file in folder.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(Refused, match="has no tokenizer, or one that knows no word"):
-        trained(CLASSIFIER, reviews, pretrained=str(folder), **LEARNED)
+        trained_here(CLASSIFIER, reviews, pretrained=str(folder), **LEARNED)
 
 
-def test_of_several_texts_the_column_is_named(trained, tmp_path, network):
+def test_of_several_texts_the_column_is_named(trained_here, tmp_path, network):
     table = opinions(100)
     twice = table.append_column("title", table.column("text"))
     both = files_of(twice, "opinion", tmp_path / "both")
 
     with pytest.raises(Refused, match="expected one that the model reads"):
-        trained(CLASSIFIER, both, pretrained=str(network), **LEARNED)
+        trained_here(CLASSIFIER, both, pretrained=str(network), **LEARNED)
 
-    result = trained(
+    result = trained_here(
         CLASSIFIER, both, pretrained=str(network), column="title", **{**LEARNED, "epochs": 1}
     )
     assert [column.name for column in result.signature.columns] == ["title"]
 
 
-def test_a_finished_text_classifier_is_brought_with_its_classes(trained, reviews, tmp_path):
+def test_a_finished_text_classifier_is_brought_with_its_classes(trained_here, reviews, tmp_path):
     # In another order than the dataset's.
     folder = bert(tmp_path / "given", words_of(opinions(300)), ["good", "bad"])
 
-    result = trained("training.finished.trainer:train", reviews, model=str(folder))
+    result = trained_here("training.finished.trainer:train", reviews, model=str(folder))
 
     assert result.signature.runtime == "transformers"
     assert result.signature.classes == ["bad", "good"]
     assert result.signature.order == [1, 0]
 
 
-def test_a_finished_text_classifier_that_cannot_serve_is_refused(trained, reviews, tmp_path):
+def test_a_finished_text_classifier_that_cannot_serve_is_refused(trained_here, reviews, tmp_path):
     other = bert(tmp_path / "other", ["word"], ["no", "yes"])
     with pytest.raises(Refused, match="knows the classes no, yes, expected those of the dataset"):
-        trained("training.finished.trainer:train", reviews, model=str(other))
+        trained_here("training.finished.trainer:train", reviews, model=str(other))
 
     mute = bert(tmp_path / "mute", ["word"], ["bad", "good"])
     for file in mute.glob("tokenizer*"):
         file.unlink()
     with pytest.raises(Refused, match="has no tokenizer, expected one beside the model"):
-        trained("training.finished.trainer:train", reviews, model=str(mute))
+        trained_here("training.finished.trainer:train", reviews, model=str(mute))
 
 
 @pytest.fixture
@@ -162,8 +140,8 @@ def language_model(tmp_path) -> Path:
     return gpt(tmp_path / "gpt", words_of(questions(200)))
 
 
-def test_a_language_model_learns_what_to_write_after_a_text(trained, asked, language_model):
-    result = trained(
+def test_a_language_model_learns_what_to_write_after_a_text(trained_here, asked, language_model):
+    result = trained_here(
         WRITER, asked, pretrained=str(language_model), written=8, **{**LEARNED, "epochs": 16}
     )
 
@@ -201,9 +179,11 @@ def test_perplexity_is_that_of_the_network_itself(asked, language_model):
     assert found[0, 0] / found[0, 1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_dataset_without_texts_to_write_is_refused(trained, reviews, language_model, tmp_path):
+def test_a_dataset_without_texts_to_write_is_refused(
+    trained_here, reviews, language_model, tmp_path
+):
     with pytest.raises(Refused, match="for classification, expected texts to write: declare task"):
-        trained(WRITER, reviews, pretrained=str(language_model), **LEARNED)
+        trained_here(WRITER, reviews, pretrained=str(language_model), **LEARNED)
     with pytest.raises(UnusableColumns, match="of type double, expected the texts that a model"):
         files_of(wine(50), "price", tmp_path / "prices", task="text-generation")
     numbers = wine(50).select(["year", "grape"])
@@ -222,11 +202,11 @@ def test_few_texts_are_no_categories_where_the_task_is_one_of_texts(tmp_path):
     assert texts.task == "classification"
 
 
-def test_a_model_that_writes_more_than_it_can_hold_is_refused(trained, asked, language_model):
+def test_a_model_that_writes_more_than_it_can_hold_is_refused(trained_here, asked, language_model):
     with pytest.raises(Refused, match="the model takes 32 tokens, expected more than the 64"):
-        trained(WRITER, asked, pretrained=str(language_model), **LEARNED)
+        trained_here(WRITER, asked, pretrained=str(language_model), **LEARNED)
 
 
-def test_the_table_trainer_says_which_trainer_writes_texts(trained, asked):
+def test_the_table_trainer_says_which_trainer_writes_texts(trained_here, asked):
     with pytest.raises(ValueError, match=r"declare training\.language\.writer:train"):
-        trained("training.tables:train", asked, learner="linear", iterations=5)
+        trained_here("training.tables:train", asked, learner="linear", iterations=5)
