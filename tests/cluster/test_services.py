@@ -208,6 +208,11 @@ class World:
     def pods(self) -> list[dict[str, Any]]:
         return self.cluster.api.list("Pod", labels=f"orrery/service={self.label}")
 
+    def templates(self) -> dict[str, Any]:
+        """What the pods of each version are made by."""
+        deployed = self.cluster.api.list("Deployment", labels=f"orrery/service={self.label}")
+        return {each["metadata"]["name"]: each["spec"]["template"] for each in deployed}
+
     def shares(self) -> dict[str, int]:
         """Percent of the traffic by version."""
         rule, of_model = self.cluster.api.get("HTTPRoute", self.label)["spec"]["rules"]
@@ -426,6 +431,22 @@ def test_an_image_that_cannot_be_pulled_is_told_and_refused(served):
 
     assert any("ImagePull" in message for _, _, message in served.changes[:-1])
     assert served.answering() == 1
+
+
+def test_a_version_that_serves_keeps_its_form_where_a_new_one_fails(served):
+    # Another version that was refused in between does not count.
+    with pytest.raises(DeploymentFailed):
+        served.deploy(served.deployment(2), requirements=Requirements(image="nowhere:1"))
+    before = served.templates()
+    serving = [pod["metadata"]["name"] for pod in served.pods()]
+
+    with Load(served) as load, pytest.raises(DeploymentFailed, match="ImagePull"):
+        served.deploy(served.deployment(1), requirements=Requirements(image="nowhere:1"))
+
+    assert served.status().state == "rolled_back"
+    until(lambda: [pod["metadata"]["name"] for pod in served.pods()] == serving)
+    assert served.templates() == before
+    assert set(load.statuses) == {200}
 
 
 def test_a_quota_that_is_used_up_is_told_and_waited_for(served):

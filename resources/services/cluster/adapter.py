@@ -31,6 +31,7 @@ from resources.kubernetes_api.pod_status import is_rolled_out
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.changes import Changes
 from resources.services.cluster.directory import ServiceDirectory
+from resources.services.cluster.forms import Forms
 from resources.services.cluster.image_builder import ImageBuilder
 from resources.services.cluster.manifests import KINDS_OF_A_SERVICE, objects_of, route
 from resources.services.cluster.pods import Conduct, Start, VersionPods
@@ -60,6 +61,7 @@ class ClusterRuntime:
         self._cluster, self._objects = cluster, objects
         self._settings: ClusterSettings = cluster.settings
         self._directory, self._notes = ServiceDirectory(cluster), NoteBook(cluster)
+        self._forms = Forms(objects)
         self.request_logs = request_logs
 
     def bento_home(self, workdir: Path) -> Path:
@@ -193,9 +195,15 @@ class ClusterRuntime:
             if scaled:
                 replicas = min(scaled["spec"]["replicas"], deployment.most_replicas)
                 objects[0]["spec"]["replicas"] = max(replicas, deployment.replicas)
+        # What the version goes back to when a later form of it fails.
+        self._forms.keep(deployment.service, version.mark, objects)
+        self._apply_all(version.name, objects)
+
+    def _apply_all(self, name: str, objects: list[dict[str, Any]]) -> None:
+        """Let the version of that name have these objects, and no others."""
         # First: KEDA refuses what another autoscaler still has.
         for kind in set(OPTIONAL) - {thing["kind"] for thing in objects}:
-            self._cluster.delete(kind, version.name)
+            self._cluster.delete(kind, name)
         for thing in objects:
             self._apply(thing)
 
@@ -262,7 +270,17 @@ class ClusterRuntime:
         """Give all traffic back to the version that served, and take the new one away."""
         with contextlib.suppress(Superseded):
             rollout.lead(rollout.advance(event))
+            self._go_back(rollout.service)
         self._clear(rollout.service)
+
+    def _go_back(self, service: str) -> None:
+        """Give the version that serves the form back that it had before the one that failed."""
+        notes = self._notes.read(service)
+        serving = notes.record.rollout.serving if notes else None
+        if not notes or not serving or not notes.record.is_new_form_of_what_serves:
+            return
+        if objects := self._forms.of(service, notes.record.served):
+            self._apply_all(version_name(service, serving.version), objects)
 
     def _clear(self, service: str) -> None:
         """Delete the objects of versions that are not kept.

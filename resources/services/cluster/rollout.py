@@ -40,6 +40,7 @@ class ClusterRollout:
                 request=deployment.request,
                 asked_at=asked_at,
                 mark=version.mark,
+                served=_served(notes),
             )
             if self._is_noted(record, version, notes):
                 self._candidate = rollout.candidate
@@ -126,6 +127,14 @@ class ClusterRollout:
         target = notes.record.rollout.target
         other = target.version if target else "nothing"
         return Superseded(f"{self.service} {self._variant.version} gives way to {other}")
+
+
+def _served(notes: Notes | None) -> str:
+    """Mark of the deployment that serves."""
+    if notes is None:
+        return ""
+    record = notes.record
+    return record.mark if record.rollout.outcome == "reached" else record.served
 
 
 def _recorded(rollout: Rollout) -> Rollout:

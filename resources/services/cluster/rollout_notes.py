@@ -24,6 +24,14 @@ class Record(Contract):
     """When it was requested, in seconds since the epoch."""
     mark: str = ""
     """What tells apart deployments of the target."""
+    served: str = ""
+    """The mark of the deployment that served before; empty where none did, or it is not known."""
+
+    @property
+    def is_new_form_of_what_serves(self) -> bool:
+        """Whether the target is the version that serves already, deployed in another way."""
+        rollout = self.rollout
+        return rollout.target == rollout.serving and self.served not in ("", self.mark)
 
 
 class Notes(Contract):
