@@ -1,4 +1,4 @@
-"""A service that is ready and answers every prediction with an error of its own."""
+"""Services that are ready and answer no prediction: with an error, or not at all."""
 
 from pathlib import Path
 
@@ -7,7 +7,16 @@ CALL = "await self._batcher.outputs("
 
 def fail_all_predictions(bento: Path) -> None:
     """Change the code of the unpacked Bento, so that every prediction is answered with 500."""
+    _replace_the_call(bento, "await self._batcher.lost(")
+
+
+def hold_all_predictions(bento: Path) -> None:
+    """Change the code of the unpacked Bento, so that no prediction ends within an hour."""
+    _replace_the_call(bento, f'await __import__("asyncio").sleep(3_600) or {CALL}')
+
+
+def _replace_the_call(bento: Path, call: str) -> None:
     answer = bento / "src" / "answers.py"
     text = answer.read_text()
     assert CALL in text, f"{answer} has no {CALL!r} any more; name the call that predicts"
-    answer.write_text(text.replace(CALL, "await self._batcher.lost("))
+    answer.write_text(text.replace(CALL, call))

@@ -11,7 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
-from tests.failing_bento import fail_all_predictions
+from tests.failing_bento import fail_all_predictions, hold_all_predictions
 from tests.serving.conftest import SERVICE
 from tests.waiting import until
 
@@ -90,10 +90,22 @@ def test_what_the_router_cannot_route_is_refused(serving, deployments, client):
     assert "without compression" in message
     status, _ = refused(lambda: infer(client, model_version="9"))
     assert status == "StatusCode.NOT_FOUND"
-    status, _ = refused(lambda: infer(client, client_timeout=1e-6))
-    assert status == "StatusCode.DEADLINE_EXCEEDED"
     url = f"http://127.0.0.1:{serving.port}/v2/models/flowers.other/ready"
     assert httpx.get(url).json() == {"error": "no such service"}
+
+
+def test_a_deadline_ends_a_request_that_its_replica_still_holds(
+    serving, deployments, client, tmp_path
+):
+    bento = tmp_path / "holding"
+    shutil.copytree(deployments[0].bento, bento)
+    hold_all_predictions(bento)
+    holding = deployments[0].model_copy(update={"bento": bento})
+    serving.ask(holding)
+    serving.serving(holding)
+    status, _ = refused(lambda: infer(client, client_timeout=0.5))
+    assert status == "StatusCode.DEADLINE_EXCEEDED"
+    assert client.is_model_ready(SERVICE)
 
 
 def test_a_new_version_takes_over_without_a_failed_request(serving, deployments):
