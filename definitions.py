@@ -73,6 +73,7 @@ def adapters(settings: Settings) -> dict[str, object]:
         "datasets": DatasetStore(objects),
         "evidence": EvidenceStore(objects),
         "compute": to.compute(settings, cluster),
+        "run_workers": to.run_workers(cluster),
         "tracking": Tracking(settings.tracking_uri, settings.mlflow_artifacts, settings.mlflow_url),
         "runtime": to.runtime(settings, cluster),
         "request_logs": request_logs,

@@ -18,6 +18,7 @@ from resources.compute.contract import Compute
 from resources.database.control import Control, secret_bytes
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.events import DagsterEvents
+from resources.orchestration.run_workers import RunWorkers
 from resources.services.local import Runtime
 from resources.settings import Settings
 from resources.storage.evidence import EvidenceStore
@@ -101,9 +102,14 @@ class Platform:
         return adapters.compute(self.settings, self._cluster)
 
     @cached_property
+    def run_workers(self) -> RunWorkers:
+        """What executes dagster_runs."""
+        return adapters.run_workers(self._cluster)
+
+    @cached_property
     def runtime(self) -> Runtime:
         """What serves."""
-        return adapters.runtime(self.settings, self._cluster)
+        return adapters.runtime(self.settings, self._cluster, is_brief=True)
 
     def key_name(self, key_id: str) -> str | None:
         """Name of an API key, also of a revoked one; it never changes."""

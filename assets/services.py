@@ -1,5 +1,6 @@
 """Services: each materialisation packages a model version and puts it behind the router."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from assets.keys import asset_key, asset_spec, op_name
 from assets.metadata import Report
 from assets.step_log import StepLog
 from assets.upstream import driver_of, job_identity, requested_at
+from engine.progress import Progress
 from projects.loading import LoadedProject
 from projects.schema import Service
 from resources.compute.contract import Compute
@@ -23,7 +25,13 @@ from resources.storage.evidence import EvidenceStore
 from resources.storage.object_store import ObjectStore, size_of
 from resources.tracking.adapter import Tracking
 from resources.tracking.registry import RegisteredVersion, registered_name
-from serving.contract import Deployment, PackagingResult, PackagingSpec, RequestLogPlan
+from serving.contract import (
+    Deployment,
+    PackagingResult,
+    PackagingSpec,
+    RequestLogPlan,
+    ServiceStatus,
+)
 
 TOLERANCE = 1e-4
 # The Gateway of a cluster applies a changed route only a moment later.
@@ -114,9 +122,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             )
             status = runtime.deploy(
                 deployment.model_copy(update={"asked_at": requested_at(context)}),
-                lambda s: context.log.info(
-                    f"{s.service}: {s.state}, {s.weight} % of the traffic {s.message}".rstrip()
-                ),
+                lambda status: StepLog(context).progress(_reached(status)),
                 Requirements.of_service(declared),
                 driver_of(context),
             )
@@ -147,6 +153,20 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
         compute.forget(job)
 
     return service
+
+
+def _reached(status: ServiceStatus) -> Progress:
+    """How far the deployment is: percents of the traffic, and what keeps its replicas."""
+    waits = status.state == "starting" and bool(status.message)
+    return Progress(
+        at=time.time(),
+        done=status.weight,
+        total=100,
+        unit="percent of the traffic",
+        message=f"{status.service}: {status.state} {status.message}".rstrip(),
+        state="waiting" if waits else "running",
+        reason=status.message,
+    )
 
 
 def _version(

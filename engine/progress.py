@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class Progress:
     """Estimate of the seconds left."""
     ran_s: float | None = None
     """Seconds that the job has worked, as its driver measured them: without queues and nodes."""
+    state: Literal["running", "waiting"] = "running"
+    """Whether the job works, as its driver sees it, or waits for a queue, a node or an image."""
+    reason: str = ""
+    """What keeps the job from working, or its driver from seeing it; empty where nothing does."""
 
     def __str__(self) -> str:
         of = f"/{self.total}" if self.total else ""

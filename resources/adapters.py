@@ -5,6 +5,7 @@ from pathlib import Path
 from resources.compute.contract import Compute
 from resources.compute.local import LocalCompute
 from resources.kubernetes_api.settings import ClusterSettings
+from resources.orchestration.run_workers import RunProcesses, RunWorkers
 from resources.services.local import LocalRuntime, Runtime
 from resources.settings import Settings
 from resources.storage.object_store import ObjectStore
@@ -36,15 +37,26 @@ def compute(settings: Settings, cluster: ClusterSettings) -> Compute:
     return KubeRay(work, settings.object_root, Cluster(cluster))
 
 
-def runtime(settings: Settings, cluster: ClusterSettings) -> Runtime:
-    """Where services run."""
+def runtime(settings: Settings, cluster: ClusterSettings, *, is_brief: bool = False) -> Runtime:
+    """Where services run; a brief one gives up at once where the cluster does not answer."""
     if not cluster.is_used:
         return LocalRuntime(settings.state.absolute() / "services", request_logs(settings))
     from resources.kubernetes_api.client import Cluster
     from resources.services.cluster.adapter import ClusterRuntime
 
     _require_a_bucket(settings)
-    return ClusterRuntime(Cluster(cluster), object_store(settings), request_logs(settings))
+    objects = Cluster(cluster).brief() if is_brief else Cluster(cluster)
+    return ClusterRuntime(objects, object_store(settings), request_logs(settings))
+
+
+def run_workers(cluster: ClusterSettings) -> RunWorkers:
+    """What executes dagster_runs."""
+    if not cluster.is_used:
+        return RunProcesses()
+    from resources.kubernetes_api.client import Cluster
+    from resources.orchestration.run_pods import RunPods
+
+    return RunPods(Cluster(cluster))
 
 
 def _require_a_bucket(settings: Settings) -> None:

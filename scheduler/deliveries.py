@@ -37,8 +37,15 @@ class Delivery(NamedTuple):
 
 def owe(
     connection: Connection, organization: str, job_id: str, url: str, event: str, body: str
-) -> Delivery:
-    """The delivery, to be sent as soon as the transaction is committed."""
+) -> Delivery | None:
+    """The delivery, to be sent as soon as the transaction is committed; None for an event that the
+    job was in before, and that was told."""
+    c = deliveries.c
+    told = select(c.id).where(
+        c.organization_id == organization, c.job_id == job_id, c.event == event
+    )
+    if connection.execute(told.limit(1)).first():
+        return None
     now = time.time()
     delivery = Delivery(
         new_id("msg"), organization, job_id, url, event, body, "owed", 0, now, None, "", now, None

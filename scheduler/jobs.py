@@ -1,15 +1,16 @@
 """Jobs: one request each to train, simulate or deploy; the platform owes every one an end.
 
 A job is `queued` from the moment its row is committed. A dispatcher claims it for a while, starts
-its dagster_run, and brings it to `succeeded`, `failed` or `stopped`; a claim whose holder died
-lapses, and the next holder first looks for a dagster_run that was started already.
+its dagster_run (`starting`), and brings it to `succeeded`, `failed` or `stopped`; a claim whose
+holder died lapses, and the next holder first looks for a dagster_run that was started already.
+`waiting` is a job that was started and cannot work yet, or not for now: its message says why.
 """
 
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, select, update
 
 from resources.database.control import new_id
 from scheduler import usage
@@ -256,7 +257,7 @@ def proceed(
     made: dict[str, Any] | None = None,
     verdict: str | None = None,
 ) -> Job | None:
-    """The job with its new status, or None when it had ended or was there already."""
+    """The job with its new status or message, or None when it had ended or was there already."""
     given = {
         "message": message,
         "started_at": started_at,
@@ -270,10 +271,13 @@ def proceed(
     }
     if status in ENDED:
         values["ended_at"] = ended_at or time.time()
+    news = [jobs.c.status != status]
+    if message is not None:
+        news.append(jobs.c.message != message)
     # Of two observers of an end only one changes the row, so a job is billed and reported once.
     changed = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job.id, jobs.c.status.not_in(ENDED), jobs.c.status != status)
+        .where(jobs.c.id == job.id, jobs.c.status.not_in(ENDED), or_(*news))
         .values(values)
     )
     if not changed.rowcount:

@@ -1,11 +1,15 @@
 """Work on the cluster that nobody waits for any more is ended."""
 
+import time
+
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
 from resources.compute.contract import Compute
+from resources.orchestration.run_workers import RunWorkers
 
 EVERY_S = 60
+LOGS_WITHIN_S = 60
 WAITED_FOR = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -25,14 +29,24 @@ WAITED_FOR = [
     "driver.",
 )
 def on_abandoned(
-    context: dg.SensorEvaluationContext, compute: dg.ResourceParam[Compute]
+    context: dg.SensorEvaluationContext,
+    compute: dg.ResourceParam[Compute],
+    run_workers: dg.ResourceParam[RunWorkers],
 ) -> dg.SkipReason:
     """End what is abandoned."""
 
     def is_wanted(run_id: str) -> bool:
         return _is_waited_for(context.instance, run_id)
 
-    ended = compute.end_abandoned(is_wanted)
+    def is_going(run_id: str) -> bool:
+        record = context.instance.get_run_record_by_id(run_id)
+        # A worker stores its logs after its dagster_run has ended.
+        return record is not None and (
+            record.end_time is None or time.time() - record.end_time < LOGS_WITHIN_S
+        )
+
+    # A retry adopts the work of the dagster_run before it, and has a worker of its own.
+    ended = [*compute.end_abandoned(is_wanted), *run_workers.end_abandoned(is_going)]
     return dg.SkipReason(f"ended: {', '.join(ended)}" if ended else "nothing is abandoned")
 
 

@@ -18,8 +18,9 @@ from api.context import Platform
 from api.definitions_loader import DefinitionsLoader
 from api.jobs import callbacks
 from api.jobs.callbacks import Callbacks
-from api.jobs.endings import Ending, ending
+from api.jobs.endings import ending
 from api.jobs.launches import Launches
+from api.jobs.standings import Standing, Standings
 from api.jobs.training_runs import reached, runs_of
 from resources.database.control import ControlUnavailable
 from resources.orchestration.events import EventsUnavailable, RunState
@@ -31,26 +32,15 @@ from resources.orchestration.graphql import (
 )
 from scheduler import deliveries, jobs
 from scheduler.jobs import Job
-from scheduler.states import ENDED, Status
+from scheduler.states import Status
 
 IDLE_S = 1.0
-REPORT_EVERY_S = 2.0
 BUSY_S = 0.25
 AT_ONCE = 10
 MOST_LOADS = 20
 """Attempts of a job whose definitions do not load although they are declared."""
-STATUS: dict[str, Status] = {
-    "QUEUED": "starting",
-    "NOT_STARTED": "starting",
-    "STARTING": "starting",
-    "STARTED": "running",
-    "CANCELING": "stopping",
-    "SUCCESS": "succeeded",
-    "FAILURE": "failed",
-    "CANCELED": "stopped",
-}
+ENDS: dict[str, Status] = {"SUCCESS": "succeeded", "FAILURE": "failed", "CANCELED": "stopped"}
 GONE = "its dagster_run was deleted"
-ENDS = ("SUCCESS", "FAILURE", "CANCELED")
 RETRY_WITHIN_S = 120.0
 """How long a dagster_run that is to be repeated may stay without its repetition."""
 DECIDED_WITHIN_S = 10.0
@@ -69,7 +59,7 @@ class Dispatcher:
         self._launches = Launches(platform, dagster)
         self._wake = asyncio.Event()
         self._definitions = DefinitionsLoader(platform, dagster)
-        self._reported: dict[str, float] = {}
+        self._standings = Standings(platform)
 
     def wake(self) -> None:
         """There is something to do. To be called in the loop's thread."""
@@ -190,57 +180,56 @@ class Dispatcher:
             return jobs.under_way(connection)
 
     def _advance(self, job: Job, state: RunState) -> None:
-        status = STATUS.get(state.status, "starting")
-        if job.stop_asked_at is not None and status not in ENDED:
-            status = "stopping"
-        if status == "failed" and self._is_repeated(job, state):
-            return
-        self._report(job, state)
-        outcome: Ending | None = None
-        if status in ENDED:
-            outcome = ending(job, status, self._platform.events.outcome_of(state.run_id))
-            # A dagster_run that is terminated may end as failed.
-            if job.stop_asked_at is not None and outcome.status == "failed":
-                outcome = outcome._replace(status="stopped", message=None)
-            status = outcome.status
-        message = outcome.message if outcome else None
-        if status == "stopped":
-            if job.kind == "deploy":
-                # Its driver may have been killed before it could.
-                self._platform.runtime.stop(f"{job.project}.{job.name}", runs_of(job)[0])
-            kept = reached(self._platform, job)
-            message = "; ".join(filter(None, (job.message, kept)))
-        if status == job.status and (state.started_at is None or job.started_at is not None):
+        if state.status not in ENDS:
+            self._go_on(job, state)
+        elif state.status != "FAILURE" or not self._is_repeated(job, state):
+            self._end(job, state)
+
+    def _go_on(self, job: Job, state: RunState) -> None:
+        """Show how a job stands that has not ended."""
+        if job.stop_asked_at is not None or state.status == "CANCELING":
+            standing = Standing("stopping", job.message)
+        else:
+            standing = self._standings.of(job, state)
+        is_known = state.started_at is None or job.started_at is not None
+        if is_known and standing == (job.status, job.message):
             return
         with self._platform.control.write() as connection:
             self._proceed(
                 connection,
                 job,
-                status,
-                # What stood in its way, such as definitions that had to load, does so no more.
+                standing.status,
+                message=standing.message,
+                started_at=state.started_at,
+            )
+
+    def _end(self, job: Job, state: RunState) -> None:
+        """End a job whose dagster_run has ended."""
+        self._standings.last_report(job, state)
+        outcome = ending(job, ENDS[state.status], self._platform.events.outcome_of(state.run_id))
+        # A dagster_run that is terminated may end as failed.
+        if job.stop_asked_at is not None and outcome.status == "failed":
+            outcome = outcome._replace(status="stopped", message=None)
+        message = outcome.message
+        if outcome.status == "stopped":
+            if job.kind == "deploy":
+                # Its driver may have been killed before it could.
+                self._platform.runtime.stop(f"{job.project}.{job.name}", runs_of(job)[0])
+            kept = reached(self._platform, job)
+            message = "; ".join(filter(None, (job.message, kept)))
+        with self._platform.control.write() as connection:
+            self._proceed(
+                connection,
+                job,
+                outcome.status,
+                # What stood in its way does so no more.
                 message=message if message is not None or job.stop_asked_at else "",
                 started_at=state.started_at,
                 ended_at=state.ended_at,
-                ran_s=outcome.ran_s if outcome else None,
-                made=outcome.made if outcome else None,
-                verdict=outcome.verdict if outcome else None,
+                ran_s=outcome.ran_s,
+                made=outcome.made,
+                verdict=outcome.verdict,
             )
-
-    def _report(self, job: Job, state: RunState) -> None:
-        """Keep the newest progress of the job's work, looked up every `REPORT_EVERY_S`."""
-        now, is_over = time.monotonic(), state.status in ENDS
-        if not is_over and now - self._reported.get(job.id, 0.0) < REPORT_EVERY_S:
-            return
-        if state.status not in ("STARTED", *ENDS):
-            return
-        self._reported[job.id] = now
-        if is_over:
-            del self._reported[job.id]
-        progress = self._platform.events.progress_of(state.run_id)
-        if progress is None or progress == job.progress:
-            return
-        with self._platform.control.write() as connection:
-            jobs.report(connection, job.id, progress)
 
     def _is_repeated(self, job: Job, state: RunState) -> bool:
         """Whether the failed dagster_run is repeated, or that is still to be decided."""
@@ -255,7 +244,7 @@ class Dispatcher:
 
     def _proceed(self, connection: Connection, job: Job, status: Status, **more: Any) -> None:
         changed = jobs.proceed(connection, job, status, **more)
-        if changed is not None:
+        if changed is not None and changed.status != job.status:
             callbacks.owe(connection, changed, self._platform)
 
     async def _tell(self) -> bool:

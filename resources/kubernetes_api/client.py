@@ -3,7 +3,7 @@
 Everything is read anew when it is asked for. Nothing is watched, so that no broken watch can lose
 what happened.
 
-timeout: `CALL_S` a call.
+timeout: `CALL_S` a call, `BRIEF_S` where somebody waits for the answer.
 retry: 429, 500, 502, 503, 504 and broken connections are tried again up to `ATTEMPTS` times with
     growing pauses, or when `Retry-After` says; then ClusterUnavailable.
 cancel: a call is one request; nothing is left when it is interrupted.
@@ -22,6 +22,7 @@ from typing import Any
 from resources.kubernetes_api.settings import ClusterSettings
 
 CALL_S = 30
+BRIEF_S = 5
 ATTEMPTS = 6
 LONGEST_PAUSE_S = 10.0
 PASSING = (429, 500, 502, 503, 504)
@@ -77,17 +78,25 @@ class NotThere(ClusterRefused):
 class Cluster:
     """Objects of one namespace."""
 
-    def __init__(self, settings: ClusterSettings, attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self, settings: ClusterSettings, attempts: int = ATTEMPTS, call_s: float = CALL_S
+    ) -> None:
         self.settings, self.namespace = settings, settings.namespace
-        self._attempts = attempts
+        self._attempts, self._call_s = attempts, call_s
 
     def within(self, namespace: str) -> "Cluster":
         """The same cluster's objects in another namespace."""
-        return Cluster(self.settings.model_copy(update={"namespace": namespace}), self._attempts)
+        settings = self.settings.model_copy(update={"namespace": namespace})
+        return Cluster(settings, self._attempts, self._call_s)
 
     def once(self) -> "Cluster":
         """The same objects, asked for with one attempt a call: for whoever asks again anyway."""
         return Cluster(self.settings, attempts=1)
+
+    def brief(self) -> "Cluster":
+        """The same objects, asked for with one attempt of `BRIEF_S`: for whoever answers a person,
+        who may ask again."""
+        return Cluster(self.settings, attempts=1, call_s=BRIEF_S)
 
     def create(self, thing: Mapping[str, Any]) -> dict[str, Any]:
         """The new object. Raises AlreadyThere, ClusterRefused or ClusterUnavailable."""
@@ -262,7 +271,7 @@ class Cluster:
                 auth_settings=["BearerToken"],
                 # Otherwise the client makes objects of the answer, and of a log the text `b'...'`.
                 _preload_content=False,
-                _request_timeout=CALL_S,
+                _request_timeout=self._call_s,
             )
             return answer, ""
         except ApiException as error:

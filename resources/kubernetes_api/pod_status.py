@@ -64,6 +64,12 @@ def false_starts_of(pod: Mapping[str, Any]) -> int:
     return _restarts(pod, "initContainerStatuses")
 
 
+def has_no_node(pod: Mapping[str, Any]) -> bool:
+    """Whether the scheduler has found no room for the pod."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any((c["type"], c["status"]) == ("PodScheduled", "False") for c in conditions)
+
+
 def troubles_of(pod: Mapping[str, Any]) -> list[str]:
     """Everything that keeps the pod from running."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}

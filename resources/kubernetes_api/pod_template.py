@@ -12,6 +12,7 @@ AUTHORITIES = "/etc/orrery/ca"
 """Folder of `ca.crt`, the authorities that a private database or bucket is known by."""
 AUTHORITIES_VOLUME = {"name": "ca", "configMap": {"name": "orrery-ca", "optional": True}}
 AUTHORITIES_MOUNT = {"name": "ca", "mountPath": AUTHORITIES, "readOnly": True}
+LEAST_CPU_LIMIT = 1
 SERVICE_LINKS = False
 """Whether pods get a variable for each Service of the namespace: one that is called `orrery` would
 set `ORRERY_PORT=tcp://...`, which is a setting."""
@@ -34,10 +35,20 @@ def labels(component: str) -> dict[str, str]:
     return {"app.kubernetes.io/managed-by": "orrery", "app.kubernetes.io/component": component}
 
 
-def resources_of(cpus: float, memory: str, gpus: int = 0) -> dict[str, Any]:
-    """Requests and limits: memory and GPUs are bounded, idle processor time is free to use."""
-    whole: dict[str, Any] = {"memory": memory} | ({GPU: gpus} if gpus else {})
-    return {"requests": {"cpu": f"{cpus:g}", **whole}, "limits": whole}
+def resources_of(
+    cluster: ClusterSettings,
+    cpus: float,
+    memory: str,
+    gpus: int = 0,
+    memory_limit: str | None = None,
+) -> dict[str, Any]:
+    """Requests and limits: memory and GPUs are bounded; idle processor time is free to use, but
+    where the settings limit it to what is asked for, and to `LEAST_CPU_LIMIT` at least."""
+    whole: dict[str, Any] = {GPU: gpus} if gpus else {}
+    limits = {"memory": memory_limit or memory, **whole}
+    if cluster.cpu_limits:
+        limits["cpu"] = f"{max(cpus, LEAST_CPU_LIMIT):g}"
+    return {"requests": {"cpu": f"{cpus:g}", "memory": memory, **whole}, "limits": limits}
 
 
 def env_vars(variables: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from projects.placement import Memory
+
 
 class ClusterSettings(BaseSettings):
     """Where on a cluster work runs, and with what images."""
@@ -65,6 +67,16 @@ class ClusterSettings(BaseSettings):
     """Whether replicas of a service must lie in different zones."""
     poll_s: float = Field(default=2.0, gt=0)
     """Time between two looks at an object that nothing was heard of."""
+
+    run_cpus: float = Field(default=0.05, gt=0)
+    """Processors that a run pod asks for; it waits most of the time, and may use more."""
+    run_memory: Memory = "512Mi"
+    """Memory that a run pod asks for."""
+    run_memory_limit: Memory = "1Gi"
+    """Memory above which a run pod is ended."""
+    cpu_limits: bool = False
+    """Whether pods have a limit of processors, as a quota on `limits.cpu` demands; without one they
+    may use what is idle."""
 
     lease_s: float = Field(default=900.0, gt=0)
     """Time after which a job whose driver is gone, and has no successor, ends itself."""

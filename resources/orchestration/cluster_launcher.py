@@ -1,7 +1,7 @@
 """Starts each dagster_run as a pod of its own: small, without a GPU, and never waiting for one.
 
-timeout: run monitoring fails a dagster_run whose pod does not start in time; its Job is then
-    deleted by the sweep, lest it start late.
+timeout: run monitoring fails a dagster_run whose pod does not start in time, but for one that only
+    waits for room; its Job is then deleted by the sweep, lest it start late.
 retry: dagster_k8s repeats a failed call; while the API does not answer, a dagster_run goes back
     into the queue; run monitoring starts a lost dagster_run again.
 cancel: the Job is deleted, and its pod gets SIGTERM.
@@ -30,9 +30,10 @@ from resources.kubernetes_api.pod_template import (
     SERVICE_LINKS,
     STATE,
     labels,
-    resources_of,
 )
 from resources.kubernetes_api.settings import ClusterSettings
+from resources.orchestration.pod_tags import run_resources
+from resources.orchestration.run_pods import RunPods
 from resources.settings import CHECKOUT
 
 KEPT_AFTER_END_S = 3_600
@@ -43,6 +44,7 @@ class ClusterLauncher(K8sRunLauncher):
     """dagster_k8s' launcher, which knows a dagster_run's pod from one it could not ask about."""
 
     cluster: Cluster
+    pods: RunPods
 
     @classmethod
     def of(cls, cluster: ClusterSettings, inst_data: ConfigurableClassData | None) -> Self:
@@ -61,7 +63,7 @@ class ClusterLauncher(K8sRunLauncher):
             env_config_maps=[cluster.config_map],
             env_secrets=[cluster.secret],
             labels=labels("run"),
-            resources=resources_of(0.25, "1Gi"),
+            resources=run_resources(cluster),
             security_context=SECURE_CONTAINER,
             fail_pod_on_run_failure=True,
             volumes=[
@@ -85,6 +87,7 @@ class ClusterLauncher(K8sRunLauncher):
             inst_data=inst_data,
         )
         launcher.cluster = Cluster(cluster)
+        launcher.pods = RunPods(launcher.cluster)
         return launcher
 
     @classmethod
@@ -111,6 +114,10 @@ class ClusterLauncher(K8sRunLauncher):
         # Of a launch whose answer was lost.
         if not is_there:
             super().launch_run(context)
+
+    def waits_for_room(self, run_id: str) -> bool:
+        """Whether the pod of the dagster_run only waits for room, or for the Kubernetes API."""
+        return self.pods.waits_for_room(run_id)
 
     @override
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:

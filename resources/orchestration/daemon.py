@@ -13,6 +13,7 @@ from dagster_shared.error import DagsterError
 
 from resources.api_projects import ApiProjects
 from resources.declarations import Declarations
+from resources.orchestration.start_monitoring import wait_for_room
 from resources.settings import Settings
 
 AT_LEAST_EVERY_S = 3_600.0
@@ -57,4 +58,5 @@ def follow_declarations(freshness: Freshness) -> None:
 
 if __name__ == "__main__":
     follow_declarations(Freshness(Settings()))
+    wait_for_room()
     main()

@@ -167,6 +167,24 @@ class DagsterEvents:
                 return reported[PROGRESS].value
         return None
 
+    def full_queue(self) -> str:
+        """What a queued dagster_run waits for; empty where the next look at the queue lets it go.
+        Raises EventsUnavailable."""
+        import dagster as dg
+        from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+
+        queue = self.instance.get_concurrency_config().run_queue_config
+        if queue is None or queue.max_concurrent_runs < 0:
+            return ""
+        under_way = dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES)
+        with self._answers():
+            count = self.instance.get_runs_count(under_way)
+        if count < queue.max_concurrent_runs:
+            return ""
+        if not queue.max_concurrent_runs:
+            return "waits in the queue of dagster_runs until there is room for one that has started"
+        return f"waits in the queue of dagster_runs: {count} are under way, and no more may be"
+
     def newest(self, key: list[str]) -> Materialised | None:
         """The newest materialisation of the asset, or None. Raises EventsUnavailable."""
         newest = self.materialisations(key, limit=1)

@@ -112,14 +112,23 @@ class InstanceCoordinator(Factory, RunCoordinator):
     @override
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Any:
         """One that lets as many run at once as the settings say."""
-        is_cluster = ClusterSettings().is_used
-        by_default = RUNS_OF_A_CLUSTER if is_cluster else RUNS_OF_A_MACHINE
+        cluster = ClusterSettings()
+        if not cluster.is_used:
+            return AttributingCoordinator(
+                max_concurrent_runs=Settings().runs_at_once or RUNS_OF_A_MACHINE,
+                dequeue_interval_seconds=DEQUEUE_EVERY_S,
+                inst_data=inst_data,
+            )
+        from resources.kubernetes_api.client import Cluster
+        from resources.orchestration.run_pods import RunPods
+
         return AttributingCoordinator(
-            max_concurrent_runs=Settings().runs_at_once or by_default,
+            max_concurrent_runs=Settings().runs_at_once or RUNS_OF_A_CLUSTER,
             dequeue_interval_seconds=DEQUEUE_EVERY_S,
-            max_user_code_failure_retries=ENDLESS if is_cluster else None,
+            max_user_code_failure_retries=ENDLESS,
             user_code_failure_retry_delay=REQUEUED_AFTER_S,
             inst_data=inst_data,
+            has_room=RunPods(Cluster(cluster)).has_room,
         )
 
 

@@ -92,6 +92,7 @@ class Run:
 
     def __init__(self, compute, spec, **how) -> None:
         self.said: list[str] = []
+        self.states: list[tuple[str, str]] = []
         self._result: CountingResult | None = None
         self.error: BaseException | None = None
         self._interrupt: type[BaseException] | None = None
@@ -106,6 +107,7 @@ class Run:
 
     def _hear(self, line) -> None:
         self.said.append(str(line))
+        self.states.append((line.state, line.reason))
         if self._interrupt:
             raise self._interrupt
 
@@ -256,11 +258,13 @@ def test_a_queued_job_waits_longer_than_it_may_run_and_says_why(
     cluster.kueue.hold()
     run = Run(adapter(tmp_path, bucket, queue), spec(compute, timeout_s=12.0), stall_s=12.0)
     until(lambda: run.heard("waits in queue training: waiting for quota"))
+    assert run.states[-1] == ("waiting", "waits in queue training: waiting for quota")
     time.sleep(12.5)
 
     cluster.kueue.release()
 
     assert run.end().result.counted == 3
+    assert run.states[-1] == ("running", "")
 
 
 def test_a_pre_empted_job_goes_on_from_its_checkpoint(compute, cluster, queue, tmp_path, bucket):
@@ -514,6 +518,8 @@ def test_a_job_ends_well_while_the_api_server_is_away(leave, compute, cluster, i
     leave(cluster.api)
 
     run.tells("the Kubernetes API does not answer; the job goes on")
+    state, reason = run.states[-1]
+    assert (state, "does not answer; the job goes on" in reason) == ("running", True)
     assert run.end().result.counted == 30
     assert run.steps() == 30
     cluster.api.heal()
@@ -544,6 +550,7 @@ def test_a_job_begins_once_the_api_server_is_back(leave, compute, cluster, impat
 
     run = Run(compute, spec(compute))
     run.tells("waits for the Kubernetes API, which does not answer")
+    assert run.states[-1][0] == "waiting"
     cluster.api.heal()
 
     assert run.end().result.counted == 3

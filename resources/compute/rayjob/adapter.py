@@ -17,6 +17,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,7 +112,9 @@ class KubeRay:
                 self._release(name)
                 message = self._failure(bucket) or message
                 lost = Progress(time.time(), attempt, ATTEMPTS, "attempt", f"was lost: {message}")
-                on_progress(lost)
+                first = message.partition("\n")[0]
+                said = f"attempt {attempt} of {ATTEMPTS} was lost: {first}"
+                on_progress(replace(lost, state="waiting", reason=said))
         except JobRefused:
             self._release(name)
             raise
@@ -144,16 +147,12 @@ class KubeRay:
         shutil.rmtree(self.workdir(job), ignore_errors=True)
 
     def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
-        """Names of RayJobs and run pods' Jobs whose dagster_run nobody waits for, now deleted."""
+        """Names of RayJobs whose dagster_run nobody waits for, now deleted."""
         ended = []
-        for kind, label in (("RayJob", RUN_LABEL), ("Job", "dagster/run-id")):
-            for rayjob in self._cluster.find(kind, label):
-                name, run = rayjob["metadata"]["name"], rayjob["metadata"]["labels"][label]
-                # A Job that has ended stays until its time to live is over, and is nothing to end.
-                is_over = kind == "Job" and not (rayjob.get("status") or {}).get("active")
-                if not is_over and not is_wanted(run):
-                    self._cluster.delete(kind, name)
-                    ended.append(name)
+        for rayjob in self._cluster.find("RayJob", RUN_LABEL):
+            if not is_wanted(rayjob["metadata"]["labels"][RUN_LABEL]):
+                ended.append(rayjob["metadata"]["name"])
+                self._cluster.delete("RayJob", ended[-1])
         return ended
 
     def _bucket(self, job: str) -> Bucket:
@@ -186,7 +185,8 @@ class KubeRay:
                     raise JobRefused(DELETED) from error
                 if not is_told:
                     said = f"waits for the Kubernetes API, which does not answer: {error}"
-                    on_progress(Progress(time.time(), 0, None, "cluster", said))
+                    waits = Progress(time.time(), 0, None, "cluster", said)
+                    on_progress(replace(waits, state="waiting", reason=said))
                 is_told = True
                 if bucket.size("lease") is not None:
                     # The RayJob may be there, and its engine would end without a driver.

@@ -81,9 +81,9 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
     head_params = {"dashboard-host": "0.0.0.0"} | ({} if is_one else {"num-cpus": "0"})  # noqa: S104
     memory = _more(requirements.memory, RAY_HEAD_MIB)
     size = (
-        resources_of(requirements.cpus_per_worker, memory, requirements.gpus_per_worker)
+        resources_of(cluster, requirements.cpus_per_worker, memory, requirements.gpus_per_worker)
         if is_one
-        else resources_of(1, memory)
+        else resources_of(cluster, 1, memory)
     )
     head = _template("ray-head", job, size, requirements, cluster, is_placed=is_one)
     _let_it_stop(head["spec"]["containers"][0])
@@ -93,6 +93,7 @@ def _ray_cluster(job: str, requirements: Requirements, cluster: ClusterSettings)
     }
     if not is_one:
         each = resources_of(
+            cluster,
             requirements.cpus_per_worker,
             _more(requirements.memory, RAY_WORKER_MIB),
             requirements.gpus_per_worker,

@@ -46,7 +46,7 @@ class Watcher:
         self._progress.skip()
         self._log.skip()
         self._output = OutputPacer()
-        self._shown = ""
+        self._shown = self._away = ""
         self._renewed = float("-inf")
         self._answered = time.monotonic()
         self._state = RayJobState.unknown()
@@ -81,11 +81,12 @@ class Watcher:
         now = time.monotonic()
         lines = parse(self._progress.lines())
         for line, _ in lines:
-            self._on_progress(replace(line, ran_s=round(clock.ran_s, 3)))
+            self._on_progress(replace(line, ran_s=round(clock.ran_s, 3), reason=self._away))
         self._show_output()
-        if said and said != self._shown:
+        # A report that is read late must not hide that the job waits.
+        if said and (said != self._shown or (lines and not self._state.is_running)):
             self._shown = said
-            self._on_progress(Progress(time.time(), 0, None, "cluster", said))
+            self._on_progress(self._standing(said))
         clock.look(
             now,
             has_reported=bool(lines),
@@ -94,6 +95,13 @@ class Watcher:
         )
         return self._state
 
+    def _standing(self, said: str) -> Progress:
+        """What the cluster says, and whether the job works or waits."""
+        line = Progress(time.time(), 0, None, "cluster", said, reason=self._away)
+        if self._state.is_running or self._state.is_over:
+            return line
+        return replace(line, state="waiting", reason=said)
+
     def _asked(self) -> str:
         """What the cluster says now; empty while it has just not answered."""
         try:
@@ -101,8 +109,11 @@ class Watcher:
             said = self._state.message or diagnosis(self._cluster, self._name)
         except ClusterUnavailable as error:
             away_s = time.monotonic() - self._answered
-            return f"{AWAY}: {error}" if away_s > AWAY_TOLD_S else ""
-        self._answered = time.monotonic()
+            if away_s <= AWAY_TOLD_S:
+                return ""
+            self._away = f"{AWAY}: {error}"
+            return self._away
+        self._answered, self._away = time.monotonic(), ""
         return said
 
     def _show_output(self, *, last: bool = False) -> None:

@@ -168,7 +168,7 @@ def _write(build: Build, cluster: ClusterSettings) -> dict[str, Any]:
 
 def _step(name: str, command: Sequence[str], cluster: ClusterSettings) -> dict[str, Any]:
     """A container of the serving image that writes into the context."""
-    resources = resources_of(0.1, "256Mi")
+    resources = resources_of(cluster, 0.1, "256Mi")
     spec = pod_spec(name, cluster.serving_image, resources, cluster, command=command)
     container = spec["containers"][0] | LAST_WORDS | {"envFrom": []}
     container["volumeMounts"].append({"name": "context", "mountPath": CONTEXT})
@@ -197,7 +197,7 @@ def _build_kit(image: str, cluster: ClusterSettings) -> dict[str, Any]:
             *["--output", f"type=image,name={image},push=true"],
         ],
         "env": env_vars(variables),
-        "resources": resources_of(1, "2Gi"),
+        "resources": resources_of(cluster, 1, "2Gi"),
         # BuildKit without root makes user namespaces, which the default profiles forbid.
         "securityContext": {
             "runAsUser": BUILDER_USER,

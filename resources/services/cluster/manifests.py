@@ -15,7 +15,6 @@ MODEL_VERSION, ARTEFACT_DIGEST = "orrery/model-version", "orrery/artefact-digest
 # Proxies send requests until they have heard that the pod ends.
 DRAIN_S = 5
 BUSY_PERCENT = 70
-BESIDE = resources_of(0.05, "256Mi")
 KINDS_OF_A_SERVICE = (
     "HTTPRoute",
     "Service",
@@ -130,7 +129,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     spec = pod_spec(
         "predict",
         version.image,
-        resources_of(requirements.cpus_per_worker, requirements.memory),
+        resources_of(cluster, requirements.cpus_per_worker, requirements.memory),
         cluster,
         command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
         env=[
@@ -184,7 +183,7 @@ def _beside(name: str, cluster: ClusterSettings, module: list[str]) -> dict[str,
     spec = pod_spec(
         name,
         cluster.serving_image,
-        BESIDE,
+        resources_of(cluster, 0.05, "256Mi"),
         cluster,
         command=["python", "-m", *module],
         # A service reaches the bucket, never the databases.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from api.context import Platform
-from api.jobs import dispatcher
+from api.jobs import dispatcher, standings
 from api.jobs.callbacks import Callbacks
 from api.jobs.dispatcher import Dispatcher
 from api.jobs.stopping import stop
@@ -47,13 +47,22 @@ class Dagster:
         self.terminated: list[str] = []
         self.is_asked = False
         """Whether a launch has begun."""
+        self.starts_as = "STARTED"
+        self.report: dict[str, Any] = {}
+        """What the newest report says of the state of the work."""
+        self.trouble = ""
+        """What keeps the workers of dagster_runs from starting."""
+        self.queue = ""
+        """What queued dagster_runs wait for."""
 
     async def launch(self, job: str, assets: Any, config: Any, tags: dict, user: str) -> str:
         self.launches.append(job)
         if self.faults:
             raise self.faults.pop(0)
         run_id = f"run {len(self.runs) + 1}"
-        self.set(run_id, "STARTED", started_at=time.time())
+        self.set(run_id, self.starts_as)
+        if self.starts_as == "STARTED":
+            self.start(run_id)
         self.jobs[tags["orrery/job"]] = run_id
         if self.loses_an_answer:
             self.loses_an_answer = False
@@ -74,6 +83,9 @@ class Dagster:
         blank = RunState(run_id, status, None, None, None, None)
         self.runs[run_id] = self.runs.get(run_id, blank)._replace(status=status, **more)
 
+    def start(self, run_id: str) -> None:
+        self.set(run_id, "STARTED", started_at=time.time())
+
     def end(self, run_id: str, status: str, outcome: Outcome = GOOD, **more: Any) -> None:
         self.outcome = outcome
         self.set(run_id, status, ended_at=time.time(), **more)
@@ -85,7 +97,13 @@ class Dagster:
         return self.outcome
 
     def progress_of(self, run_id: str) -> dict[str, Any] | None:
-        return {"unit": "epoch", "done": 1, "run": run_id}
+        return {"unit": "epoch", "done": 1, "run": run_id, **self.report}
+
+    def trouble_of(self, run_id: str) -> str:
+        return self.trouble
+
+    def full_queue(self) -> str:
+        return self.queue
 
     def retry_of(self, run_id: str) -> str | None:
         return self.retries.get(run_id)
@@ -101,10 +119,10 @@ def platform(settings, flowers, monkeypatch, control_file, dagster) -> Iterator[
     monkeypatch.setenv("ORRERY_PROJECTS", str(flowers))
     monkeypatch.setattr(dispatcher, "IDLE_S", 0.01)
     monkeypatch.setattr(dispatcher, "BUSY_S", 0.01)
-    monkeypatch.setattr(dispatcher, "REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(standings, "LOOK_EVERY_S", 0.0)
     monkeypatch.setattr(jobs, "RETRY_S", (0.01,))
     created = Platform(Settings(), GatewaySettings(), ClusterSettings())
-    created.__dict__["events"] = dagster
+    created.__dict__["events"] = created.__dict__["run_workers"] = dagster
     yield created
     created.control.close()
 
@@ -251,6 +269,69 @@ def test_definitions_that_never_load_end_the_job(platform, dagster, work, monkey
     dagster.faults = [NotDefined("no such job")] * 50
     assert work(status(platform, submit(platform), *ENDED)).status == "failed"
     assert len(dagster.launches) == 5
+
+
+WAITS = "waits in queue gpus: insufficient unused quota"
+
+
+def test_a_job_whose_work_waits_says_why_until_it_goes_on(platform, dagster, work):
+    dagster.report = {"state": "waiting", "reason": WAITS}
+    job_id = submit(platform)
+    assert work(status(platform, job_id, "waiting")).message == WAITS
+
+    dagster.report |= {"reason": "pod p has no node"}
+    work(lambda: find(platform, job_id).message == "pod p has no node")
+    assert find(platform, job_id).status == "waiting"
+
+    dagster.report = {"state": "running", "reason": ""}
+    assert work(status(platform, job_id, "running")).message == ""
+
+
+def test_a_job_that_works_unseen_says_so_and_runs(platform, dagster, work):
+    dagster.report = {"state": "running", "reason": "the Kubernetes API does not answer"}
+    job_id = submit(platform)
+    work(lambda: find(platform, job_id).message == "the Kubernetes API does not answer")
+    assert find(platform, job_id).status == "running"
+
+
+def test_a_job_whose_worker_is_refused_says_why_until_it_starts(platform, dagster, work):
+    dagster.starts_as, dagster.trouble = "STARTING", "FailedCreate: exceeded quota"
+    job_id = submit(platform)
+    assert work(status(platform, job_id, "waiting")).message == "FailedCreate: exceeded quota"
+    dagster.trouble = ""
+    assert work(status(platform, job_id, "starting")).message == ""
+    dagster.start("run 1")
+    assert work(status(platform, job_id, "running")).message == ""
+
+
+def test_a_job_in_a_full_queue_of_dagster_runs_says_so(platform, dagster, work):
+    dagster.starts_as, dagster.queue = "QUEUED", "64 are under way"
+    job_id = submit(platform)
+    assert work(status(platform, job_id, "waiting")).message == "64 are under way"
+
+
+def test_a_job_that_waits_again_tells_once_that_it_runs(platform, dagster, work):
+    job_id = submit(platform, callback="https://example.org/hook")
+    work(status(platform, job_id, "running"))
+    dagster.report = {"state": "waiting", "reason": WAITS}
+    work(status(platform, job_id, "waiting"))
+    dagster.report = {}
+    work(status(platform, job_id, "running"))
+    dagster.end("run 1", "SUCCESS")
+    work(status(platform, job_id, *ENDED))
+    with platform.control.read() as connection:
+        owed = deliveries.listed(connection, "home", job_id=job_id)
+    assert sorted(d.event for d in owed) == ["job.running", "job.succeeded"]
+
+
+def test_a_job_that_waits_can_be_stopped(platform, dagster, work):
+    dagster.report = {"state": "waiting", "reason": WAITS}
+    job_id = submit(platform)
+    waiting = work(status(platform, job_id, "waiting"))
+    with platform.control.write() as connection:
+        jobs.ask_to_stop(connection, waiting, "ada stopped it")
+    job = work(status(platform, job_id, *ENDED))
+    assert (job.status, job.message) == ("stopped", "ada stopped it")
 
 
 def test_a_failure_says_what_failed(platform, dagster, work):

@@ -1,0 +1,74 @@
+"""How a job stands between its start and its end, and what keeps it: what a person is shown."""
+
+import time
+from typing import Any, NamedTuple
+
+from api.context import Platform
+from resources.orchestration.events import RunState
+from scheduler import jobs
+from scheduler.jobs import Job
+from scheduler.states import Status
+
+LOOK_EVERY_S = 2.0
+STARTING = ("QUEUED", "NOT_STARTED", "STARTING")
+
+
+class Standing(NamedTuple):
+    """The state of a job that goes on."""
+
+    status: Status
+    message: str
+    """What keeps it, or hides how it is; empty where nothing does."""
+
+
+STARTS, RUNS = Standing("starting", ""), Standing("running", "")
+
+
+class Standings:
+    """Standings of jobs, looked up every `LOOK_EVERY_S`."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._seen: dict[tuple[str, str], tuple[float, Standing]] = {}
+
+    def of(self, job: Job, state: RunState) -> Standing:
+        """How the job stands whose dagster_run is in this state. Raises EventsUnavailable."""
+        key = (job.id, state.status)
+        at, standing = self._seen.get(key, (float("-inf"), STARTS))
+        if time.monotonic() - at >= LOOK_EVERY_S:
+            standing = self._look(job, state)
+            self._seen[key] = (time.monotonic(), standing)
+        return standing
+
+    def last_report(self, job: Job, state: RunState) -> None:
+        """Keep the last report of a job that has ended, and forget how it stood."""
+        self._report(job, state)
+        for key in [key for key in self._seen if key[0] == job.id]:
+            del self._seen[key]
+
+    def _look(self, job: Job, state: RunState) -> Standing:
+        if state.status in STARTING:
+            return self._before_its_start(state)
+        return standing_of(self._report(job, state))
+
+    def _before_its_start(self, state: RunState) -> Standing:
+        reason = self._platform.run_workers.trouble_of(state.run_id)
+        if not reason and state.status == "QUEUED":
+            reason = self._platform.events.full_queue()
+        return Standing("waiting", reason) if reason else STARTS
+
+    def _report(self, job: Job, state: RunState) -> dict[str, Any] | None:
+        """The newest report of the job's work, which is kept."""
+        progress = self._platform.events.progress_of(state.run_id)
+        if progress is not None and progress != job.progress:
+            with self._platform.control.write() as connection:
+                jobs.report(connection, job.id, progress)
+        return progress
+
+
+def standing_of(progress: dict[str, Any] | None) -> Standing:
+    """What the newest report (engine.progress) says of a job whose dagster_run is under way."""
+    if progress is None:
+        return RUNS
+    status: Status = "waiting" if progress.get("state") == "waiting" else "running"
+    return Standing(status, progress.get("reason", ""))
