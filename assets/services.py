@@ -123,7 +123,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             status = runtime.deploy(
                 deployment.model_copy(update={"asked_at": requested_at(context)}),
                 lambda status: StepLog(context).progress(_reached(status)),
-                Requirements.of_service(declared),
+                Requirements.of_service(declared, packaged.replica_mib),
                 driver_of(context),
             )
             difference = _difference(runtime.endpoint(full_name), version, packaged)
@@ -140,6 +140,7 @@ def build_service(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 model_version=version.version,
                 artefact_digest=version.artefact_digest,
                 replicas=len(status.replicas),
+                replica_mib=packaged.replica_mib,
             ),
             check_results=[
                 dg.AssetCheckResult(

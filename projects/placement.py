@@ -72,5 +72,9 @@ class SimulationResources(Declared):
 class ServiceResources(Declared):
     """What each replica of a service asks for on a cluster."""
 
-    cpus: float = Field(default=1.0, gt=0, le=512)
-    memory: Memory = "1Gi"
+    cpus: float = Field(default=0.1, gt=0, le=512)
+    """Processors that are kept for it; it may use what is idle besides."""
+    memory: Memory | None = None
+    """Memory that it asks for and may not exceed, such as `2Gi`. By default it asks for half as
+    much again as a replica took when the model was packaged, and may take 1 GiB, or twice what it
+    asks for."""

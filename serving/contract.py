@@ -39,6 +39,9 @@ class PackagingResult(JobResult):
     """Content-addressed: the same artefact, options and code give the same Bento."""
     example_outputs: list[Any] = []
     """Outputs of the artefact for the example that is registered with it."""
+    replica_mib: int | None = None
+    """Memory in MiB that a process took which loaded it and answered its largest batch; None where
+    it could not be measured."""
 
 
 class RequestLogPlan(Contract):

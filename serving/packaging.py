@@ -23,6 +23,7 @@ from engine.runtime.model import Model
 from engine.runtime.request import RequestReader
 from engine.runtime.runtime import Runtime, runtime_of
 from serving.contract import LARGEST_BODY, MOST_ROWS, PackagingResult, PackagingSpec
+from serving.footprint import measured_mib
 
 SOURCES = Path(__file__).resolve().parent / "bento"
 REQUIREMENTS = (
@@ -59,6 +60,7 @@ def package(spec: PackagingSpec) -> PackagingResult:
         tag=f"{spec.service}:{version}",
         version=version,
         example_outputs=_example_outputs(spec.artefact).tolist(),
+        replica_mib=measured_mib(bento),
     )
 
 

@@ -1,10 +1,16 @@
 """What a job needs of the machine or the cluster it runs on."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from projects.placement import Placement
 from projects.schema import Model, Service, Simulation
+
+SPARE = 1.5
+STEP_MIB = 32
+UNMEASURED_MIB = 1024
+LEAST_LIMIT_MIB = 1024
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,8 @@ class Requirements:
     gpu_kind: str | None = None
     memory: str = "2Gi"
     """Of each worker."""
+    memory_limit: str | None = None
+    """Memory above which a worker is ended; `memory` where there is none."""
     image: str | None = None
     env_vars: dict[str, str] = field(default_factory=dict)
     node_selector: dict[str, str] = field(default_factory=dict)
@@ -38,12 +46,18 @@ class Requirements:
         return cls(**declared, min_workers=fewest, **_placed(place))
 
     @classmethod
-    def of_service(cls, service: Service) -> "Requirements":
-        """What each replica of the declared service needs."""
+    def of_service(cls, service: Service, replica_mib: int | None = None) -> "Requirements":
+        """What each replica of the declared service needs, one of which took so much memory when
+        it was measured."""
         resources = service.resources
+        memory, limit = resources.memory, None
+        if memory is None:
+            mib = UNMEASURED_MIB if replica_mib is None else _rounded_up(replica_mib * SPARE)
+            memory, limit = f"{mib}Mi", f"{max(LEAST_LIMIT_MIB, 2 * mib)}Mi"
         return cls(
             cpus_per_worker=resources.cpus,
-            memory=resources.memory,
+            memory=memory,
+            memory_limit=limit,
             **_placed(service.placement),
         )
 
@@ -58,6 +72,10 @@ class Requirements:
             memory=resources.memory,
             **_placed(simulation.placement),
         )
+
+
+def _rounded_up(mib: float) -> int:
+    return math.ceil(mib / STEP_MIB) * STEP_MIB
 
 
 def _placed(place: Placement) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dagster_k8s.job import get_job_name_from_run_id
-from kubernetes.config import ConfigException
 
 from resources.kubernetes_api.client import Cluster, ClusterRefused, ClusterUnavailable
 from resources.kubernetes_api.pod_status import has_no_node, troubles_of
@@ -52,6 +51,8 @@ class RunPods:
 
     def has_room(self) -> bool:
         """Whether every run pod has its node; while one has none, another has none either."""
+        from kubernetes.config import ConfigException
+
         try:
             pods = self._cluster.find(
                 "Pod", "app.kubernetes.io/component=run", "status.phase=Pending"

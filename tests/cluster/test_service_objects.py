@@ -248,3 +248,38 @@ def test_keda_counts_the_requests_of_this_version_in_this_namespace_alone():
     metadata = scaled["metadata"]
     assert f'namespace="{metadata["namespace"]}"' in query
     assert f'pod=~"{metadata["name"]}-.*"' in query
+
+
+@pytest.mark.parametrize(("cpus", "busy"), [(0.1, "700m"), (2, "1400m")])
+def test_a_replica_is_busy_by_the_processors_that_it_may_use(cpus, busy):
+    needs = Requirements(cpus_per_worker=cpus, memory="160Mi", memory_limit="1024Mi")
+    objects = {each["kind"]: each for each in objects_of(version(requirements=needs), PLAIN)}
+
+    (metric,) = objects["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    target = {"type": "AverageValue", "averageValue": busy}
+    assert metric["resource"] == {"name": "cpu", "target": target}
+    (replica,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    asked = {"cpu": f"{cpus:g}", "memory": "160Mi"}
+    assert replica["resources"] == {"requests": asked, "limits": {"memory": "1024Mi"}}
+
+
+def test_where_limits_of_processors_are_demanded_every_container_has_one():
+    limited = RICH.model_copy(update={"cpu_limits": True})
+    containers = [container for thing in everything(limited) for container in _containers(thing)]
+    assert len(containers) >= 5
+    for container in containers:
+        limits, requests = container["resources"]["limits"], container["resources"]["requests"]
+        assert float(limits["cpu"]) >= max(1, float(requests["cpu"])), container["name"]
+
+
+def _containers(thing):
+    """Every container of the object's pods, wherever their template lies in it."""
+    if isinstance(thing, dict):
+        for key, value in thing.items():
+            if key in ("containers", "initContainers"):
+                yield from value
+            else:
+                yield from _containers(value)
+    elif isinstance(thing, list):
+        for each in thing:
+            yield from _containers(each)

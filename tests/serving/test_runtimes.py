@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 import skops.io
 import torch
@@ -18,8 +19,10 @@ from sklearn.preprocessing import TargetEncoder
 
 from engine.artefact import Signature, read_signature
 from engine.runtime.request import RequestReader
+from projects.schema import Service
+from resources.compute.requirements import Requirements
 from resources.tracking.adapter import Tracking
-from serving.contract import MOST_ROWS
+from serving.contract import MOST_ROWS, PackagingResult
 from tests.serving.conftest import answering_process, package_artefact
 from tests.training.tables import files_of, opinions, questions, wine
 from tests.training.tiny_networks import bert, gpt
@@ -131,6 +134,9 @@ def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, leave, tm
         answer = client.post("/predict", json={"inputs": left.rows}).json()
         said = client.get("/v2/models/flowers.classifier-api").json()["outputs"]
         inferred = client.post(INFER, json=_tensors(signature, left.rows)).json()
+        used_mib = _used_mib(packaged)
+    asked = Requirements.of_service(Service(model="m"), packaged.replica_mib)
+    assert used_mib < int(asked.memory.removesuffix("Mi")) < 3 * used_mib + 64
     _require_equal(answer["outputs"], left.outputs)
     flat = np.asarray(left.outputs).reshape(-1)
     assert said[0]["name"] == signature.output.name
@@ -151,6 +157,21 @@ def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, leave, tm
     if isinstance(answered, dict):
         answered = answered[signature.output.name]
     _require_equal(answered, left.outputs)
+
+
+def _used_mib(packaged: PackagingResult) -> float:
+    """Memory of the processes that serve the Bento."""
+    keeper = str(packaged.bento / "src" / "keeper.py")
+    serving = [p for p in psutil.process_iter() if keeper in _command(p)]
+    assert len(serving) == 2
+    return sum(process.memory_full_info().uss for process in serving) / (1 << 20)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def _tensors(signature: Signature, rows: list[list[Any]]) -> dict[str, Any]:

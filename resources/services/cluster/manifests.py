@@ -14,7 +14,8 @@ MODEL_VERSION, ARTEFACT_DIGEST = "orrery/model-version", "orrery/artefact-digest
 """Annotations of a version's Deployment."""
 # Proxies send requests until they have heard that the pod ends.
 DRAIN_S = 5
-BUSY_PERCENT = 70
+BUSY = 0.7
+"""Share of a processor, or of those that are declared, at which a replica gets another."""
 KINDS_OF_A_SERVICE = (
     "HTTPRoute",
     "Service",
@@ -129,7 +130,12 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     spec = pod_spec(
         "predict",
         version.image,
-        resources_of(cluster, requirements.cpus_per_worker, requirements.memory),
+        resources_of(
+            cluster,
+            requirements.cpus_per_worker,
+            requirements.memory,
+            memory_limit=requirements.memory_limit,
+        ),
         cluster,
         command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
         env=[
@@ -254,7 +260,9 @@ def _service(name: str, version: Version, cluster: ClusterSettings) -> dict[str,
 
 
 def _autoscaler(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
-    target = {"type": "Utilization", "averageUtilization": BUSY_PERCENT}
+    # Not of what is asked for: a replica that is kept little of a processor may use a whole one.
+    busy = f"{max(1.0, version.requirements.cpus_per_worker) * BUSY * 1000:.0f}m"
+    target = {"type": "AverageValue", "averageValue": busy}
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
