@@ -45,17 +45,17 @@ def defs() -> dg.Definitions:
 
 def definitions_of(project: LoadedProject) -> dg.Definitions:
     """The assets, jobs, schedules and sensors of one project."""
-    declared = project.declaration
+    declared, cluster = project.declaration, ClusterSettings()
     return dg.Definitions(
         assets=[
-            *(build_dataset(project, name) for name in declared.datasets),
+            *(build_dataset(project, name, cluster) for name in declared.datasets),
             *(build_checkpoint(project, name) for name in declared.models),
             *(build_model(project, name) for name in declared.models),
             *(build_simulation(project, name) for name in declared.simulations),
             *(build_champion(project, name) for name in declared.models),
             *(build_service(project, name) for name in declared.services),
         ],
-        jobs=build_jobs(project, executor_of(project, ClusterSettings())),
+        jobs=build_jobs(project, executor_of(project, cluster)),
         schedules=build_schedules(project),
         sensors=[*build_new_data_sensors(project), *build_drift_sensors(project)],
     )

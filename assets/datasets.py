@@ -20,6 +20,7 @@ from resources.datasets.profiling import ColumnProfile
 from resources.datasets.remarks import Remark
 from resources.datasets.sources import Predictor, Sources
 from resources.datasets.store import DatasetStore, DatasetVersion
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.pod_tags import pod_tags
 from resources.revision import revision
 from resources.storage.object_store import ObjectStore
@@ -29,7 +30,9 @@ MOST_SHOWN = 100
 """Columns, and classes, that the page of a materialisation shows; the version's file has all."""
 
 
-def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
+def build_dataset(
+    project: LoadedProject, name: str, cluster: ClusterSettings
+) -> dg.AssetsDefinition:
     """The asset of one declared dataset, with its expectations as blocking checks."""
     declared = project.declaration.datasets[name]
     key = asset_key(project.name, "dataset", name)
@@ -69,7 +72,7 @@ def build_dataset(project: LoadedProject, name: str) -> dg.AssetsDefinition:
     asset = dg.multi_asset(
         name=op_name(project.name, "dataset", name),
         specs=[spec],
-        op_tags=pod_tags(declared.memory),
+        op_tags=pod_tags(declared.memory, cluster),
         check_specs=[
             dg.AssetCheckSpec(claim, asset=key, blocking=True, description=TEXTS[claim])
             for claim in claim_names(declared.expect)

@@ -12,9 +12,8 @@ def run_resources(cluster: ClusterSettings) -> dict[str, Any]:
     return resources_of(cluster, cluster.run_cpus, cluster.run_memory, memory_limit=limit)
 
 
-def pod_tags(memory: str | None) -> dict[str, Any]:
+def pod_tags(memory: str | None, cluster: ClusterSettings) -> dict[str, Any]:
     """Tags of a step that needs this much memory; none where it needs no more than others."""
-    cluster = ClusterSettings()
     if memory is None or not cluster.is_used:
         return {}
     resources = resources_of(cluster, cluster.run_cpus, memory)

@@ -6,6 +6,7 @@ import pytest
 from assets.datasets import build_dataset
 from definitions import adapters
 from projects.loading import load_project
+from resources.kubernetes_api.settings import ClusterSettings
 from tests.api.gateway import running_gateway
 
 PROJECT = """\
@@ -29,7 +30,7 @@ def gateway(tmp_path_factory):
     (folder / "projects" / "songs.csv").write_text(f"width,height,kind\n{rows}")
     with running_gateway(folder, folder / "projects") as opened:
         created = dg.materialize(
-            [build_dataset(load_project(file), "songs")],
+            [build_dataset(load_project(file), "songs", ClusterSettings())],
             instance=opened.platform.events.instance,
             resources=adapters(opened.platform.settings),
         )

@@ -16,6 +16,7 @@ from projects.loading import LoadedProject
 from projects.schema import Dataset, Project
 from resources.datasets.sources import Sources
 from resources.datasets.store import DatasetStore
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 
@@ -52,7 +53,8 @@ def make(tmp_path, store):
         declaration = Project.model_validate(
             {"project": "birds", "owner": "team:o", "datasets": {"songs": declared}}
         )
-        asset = build_dataset(LoadedProject(tmp_path / "birds.yaml", declaration, {}), "songs")
+        project = LoadedProject(tmp_path / "birds.yaml", declaration, {})
+        asset = build_dataset(project, "songs", ClusterSettings())
         with dg.DagsterInstance.ephemeral() as instance:
             result = dg.materialize(
                 [asset],

@@ -265,21 +265,13 @@ def test_a_replica_is_busy_by_the_processors_that_it_may_use(cpus, busy):
 
 def test_where_limits_of_processors_are_demanded_every_container_has_one():
     limited = RICH.model_copy(update={"cpu_limits": True})
-    containers = [container for thing in everything(limited) for container in _containers(thing)]
+    containers = [
+        container
+        for thing in everything(limited)
+        for template in templates(thing)
+        for container in manifests.containers(template)
+    ]
     assert len(containers) >= 5
     for container in containers:
         limits, requests = container["resources"]["limits"], container["resources"]["requests"]
         assert float(limits["cpu"]) >= max(1, float(requests["cpu"])), container["name"]
-
-
-def _containers(thing):
-    """Every container of the object's pods, wherever their template lies in it."""
-    if isinstance(thing, dict):
-        for key, value in thing.items():
-            if key in ("containers", "initContainers"):
-                yield from value
-            else:
-                yield from _containers(value)
-    elif isinstance(thing, list):
-        for each in thing:
-            yield from _containers(each)
