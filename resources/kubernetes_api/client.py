@@ -42,6 +42,7 @@ KINDS = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
     "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
     "RayJob": ("apis/ray.io/v1", "rayjobs"),
     "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),

@@ -214,6 +214,39 @@ def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path,
     assert "of kind A10; this cluster has A100, T4" in lack and "did you mean 'A100'" in lack
 
 
+def policies(cluster):
+    return cluster.api.list("NetworkPolicy", cluster.namespace)
+
+
+def test_pods_of_a_job_with_several_are_reached_by_each_other_alone(
+    cluster, queue, tmp_path, bucket
+):
+    cluster.kueue.hold()
+    compute = adapter(tmp_path, bucket, queue)
+    first = Run(compute, spec(compute), requirements=Requirements(workers=2))
+    (policy,) = until(lambda: policies(cluster))
+
+    pods = {"matchLabels": {"orrery/job": JOB}}
+    assert policy["spec"]["podSelector"] == pods
+    assert policy["spec"]["ingress"] == [{"from": [{"podSelector": pods}]}]
+
+    first.interrupt()
+    cluster.api.delete("NetworkPolicy", policy["metadata"]["name"], cluster.namespace)
+    Run(compute, spec(compute), requirements=Requirements(workers=2))
+    # A driver that adopts the job makes up for what the one before did not get to.
+    until(lambda: policies(cluster))
+    compute.forget(JOB)
+    until(lambda: policies(cluster) == [])
+
+
+def test_a_job_of_one_pod_is_reached_by_no_pod(cluster, queue, tmp_path, bucket):
+    cluster.kueue.hold()
+    compute = adapter(tmp_path, bucket, queue)
+    run = Run(compute, spec(compute))
+    until(lambda: run.heard("waits in queue"))
+    assert policies(cluster) == []
+
+
 def test_a_job_is_not_compared_with_the_machine_that_takes_it(queue, tmp_path, bucket):
     assert (
         adapter(tmp_path, bucket, queue).lack_of(

@@ -19,7 +19,7 @@ from tests.deploy.manifests import KUBERNETES
 
 FOLDER = KUBERNETES / "components" / "postgresql"
 BINARIES = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-PASSWORD = "it's a \\ secret"
+PASSWORDS = {"mlflow": "it's a \\ secret", "dagster": "another one: $HOME"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,8 @@ def server(tmp_path_factory):
 
 def start(url, scripts):
     """Run the scripts as the image's entry point does."""
-    given = {"POSTGRES_USER": "postgres", "MLFLOW_PASSWORD": PASSWORD, "POSTGRES_DB": "postgres"}
+    given = {"POSTGRES_USER": "postgres", "POSTGRES_DB": "postgres"}
+    given |= {f"{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()}
     given |= {"PGHOST": make_url(url).query["host"], "PATH": f"{BINARIES}:{os.environ['PATH']}"}
     for script in scripts:
         psql = 'psql --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" --file'
@@ -62,27 +63,29 @@ def query(url, statement):
     return rows
 
 
-def test_the_role_of_training_code_owns_mlflow_and_opens_nothing_else(server, scripts):
+@pytest.mark.parametrize("role", PASSWORDS)
+def test_a_role_owns_its_database_and_opens_no_other(server, scripts, role):
     start(server, scripts)
-    as_mlflow = server.replace("postgres@", "mlflow@")
+    as_role = server.replace("postgres@", f"{role}@")
 
-    query(as_mlflow.replace("DATABASE", "mlflow"), "CREATE TABLE experiments (id int)")
+    query(as_role.replace("DATABASE", role), "CREATE TABLE experiments (id int)")
 
-    for name in ("orrery", "dagster", "postgres"):
+    for name in {"orrery", "dagster", "mlflow", "postgres"} - {role}:
         with pytest.raises(Exception, match="permission denied for database"):
-            query(as_mlflow.replace("DATABASE", name), "SELECT 1")
+            query(as_role.replace("DATABASE", name), "SELECT 1")
         assert query(server.replace("DATABASE", name), "SELECT 1") == [(1,)]
 
 
-def test_the_password_is_the_one_that_was_given(server, scripts):
+@pytest.mark.parametrize(("role", "password"), PASSWORDS.items())
+def test_the_password_is_the_one_that_was_given(server, scripts, role, password):
     start(server, scripts)
-    kept = "SELECT rolpassword FROM pg_authid WHERE rolname = 'mlflow' AND NOT rolsuper"
+    kept = f"SELECT rolpassword FROM pg_authid WHERE rolname = '{role}' AND NOT rolsuper"
 
     ((verifier,),) = query(server.replace("DATABASE", "postgres"), kept)
 
     _, parameters, keys = verifier.split("$")
     rounds, salt = parameters.split(":")
-    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), b64decode(salt), int(rounds))
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), b64decode(salt), int(rounds))
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     assert b64decode(keys.split(":")[0]) == hashlib.sha256(client_key).digest()
 

@@ -14,6 +14,7 @@ from tests.deploy.manifests import COMPONENTS, OVERLAYS, containers, of_kind, ov
 
 SECRETS = {
     "orrery-bucket",
+    "orrery-control",
     "orrery-engines",
     "orrery-instance",
     "orrery-postgresql",

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.deploy import manifests
-from tests.deploy.manifests import KUBERNETES, of_kind
+from tests.deploy.manifests import KUBERNETES, OVERLAYS, containers, of_kind, overlay
 
 DNS = {("UDP", 53), ("TCP", 53)}
 API_SERVER = {443, 6443, 8443, 16443}
@@ -20,6 +20,34 @@ def ports(rules: list[dict]) -> set[tuple[str, int]]:
 @pytest.fixture(scope="module")
 def base() -> tuple[dict, ...]:
     return manifests.rendered(KUBERNETES / "base")
+
+
+def ingress(name: str, things: tuple[dict, ...]) -> list[dict]:
+    return manifests.the(things, "NetworkPolicy", name)["spec"]["ingress"]
+
+
+def test_the_port_that_runs_code_is_reached_by_ray_s_operator_alone(base):
+    (rule,) = ingress("jobs", base)
+    operators = {"namespaceSelector": {"matchLabels": {"orrery/runs-ray": "true"}}}
+    assert rule == {"from": [operators], "ports": [{"port": 8265, "protocol": "TCP"}]}
+
+
+def test_ray_s_operator_reaches_nothing_else(base):
+    for policy in of_kind(base, "NetworkPolicy"):
+        if policy["metadata"]["name"] != "jobs":
+            assert "orrery/runs-ray" not in str(policy["spec"])
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_control_database_is_known_to_the_gateway_and_its_backup_alone(name):
+    knowing = {
+        (owner["metadata"]["name"], container["name"])
+        for owner, template in manifests.pods(overlay(name))
+        for container in containers(template)
+        if {"secretRef": {"name": "orrery-control"}} in container.get("envFrom", ())
+    }
+    assert ("gateway", "gateway") in knowing
+    assert knowing <= {("gateway", "gateway"), ("backup", "dump")}
 
 
 def test_names_are_resolved_by_pods_and_by_the_node(base):

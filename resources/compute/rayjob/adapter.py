@@ -16,7 +16,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +39,7 @@ from resources.compute.contract import (
     JobRefused,
     ignore,
 )
-from resources.compute.rayjob.manifest import RUN_LABEL, name_of, ray_job
+from resources.compute.rayjob.manifest import RUN_LABEL, name_of, policy_of, ray_job
 from resources.compute.rayjob.state import RayJobState
 from resources.compute.rayjob.watcher import Watcher
 from resources.compute.requirements import Requirements
@@ -199,12 +199,13 @@ class KubeRay:
         while True:
             existing = self._cluster.get("RayJob", wanted["metadata"]["name"])
             if existing is not None and not RayJobState.of(existing).is_over:
+                self._join_pods(existing)
                 return
             if existing is None:
                 # Before the RayJob, whose engine reads the spec as soon as it runs.
                 self._write(bucket, spec)
                 try:
-                    self._cluster.create(wanted)
+                    self._join_pods(self._cluster.create(wanted))
                 except AlreadyThere:
                     # Another driver of the job was faster, and its RayJob is adopted.
                     continue
@@ -216,6 +217,12 @@ class KubeRay:
             if time.monotonic() > end:
                 raise JobLost(f"RayJob {wanted['metadata']['name']} does not go away")
             time.sleep(min(0.2, self._settings.poll_s))
+
+    def _join_pods(self, ray_job: dict[str, Any]) -> None:
+        """Let the pods of the job reach each other, where it has several."""
+        if policy := policy_of(ray_job):
+            with suppress(AlreadyThere):
+                self._cluster.create(policy)
 
     def _write(self, bucket: Bucket, spec: JobSpec) -> None:
         """Put the spec and what it names into the job's folder."""

@@ -1,5 +1,6 @@
 """The RayJob of one engine job, as KubeRay reads it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.attempt import PID_FILE, RAY_CLUSTER
@@ -71,6 +72,35 @@ def ray_job(
             },
         },
         "spec": spec,
+    }
+
+
+def policy_of(ray_job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The NetworkPolicy by which the pods of this RayJob alone reach each other; None where it has
+    one pod. It goes when the RayJob goes.
+
+    NetworkPolicies cannot say "pods of the same job", so each job needs its own.
+    """
+    if "workerGroupSpecs" not in ray_job["spec"]["rayClusterSpec"]:
+        return None
+    meta = ray_job["metadata"]
+    pods = {"matchLabels": {JOB_LABEL: meta["labels"][JOB_LABEL]}}
+    owner = {"apiVersion": ray_job["apiVersion"], "kind": "RayJob"}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            # That of a RayJob of this name that was deleted may still be there.
+            "name": f"{meta['name']}-{meta['uid'][:8]}",
+            "namespace": meta["namespace"],
+            "labels": labels("job"),
+            "ownerReferences": [owner | {"name": meta["name"], "uid": meta["uid"]}],
+        },
+        "spec": {
+            "podSelector": pods,
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": pods}]}],
+        },
     }
 
 
