@@ -40,6 +40,11 @@ def resources_of(cpus: float, memory: str, gpus: int = 0) -> dict[str, Any]:
     return {"requests": {"cpu": f"{cpus:g}", **whole}, "limits": whole}
 
 
+def run_resources() -> dict[str, Any]:
+    """Requests and limits of a run pod, which starts the work of others and waits for it."""
+    return resources_of(0.25, "1Gi")
+
+
 def env_vars(variables: Mapping[str, str]) -> list[dict[str, Any]]:
     """Environment variables as a container names them."""
     return [{"name": name, "value": value} for name, value in variables.items()]

@@ -30,7 +30,7 @@ from resources.kubernetes_api.pod_template import (
     SERVICE_LINKS,
     STATE,
     labels,
-    resources_of,
+    run_resources,
 )
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
@@ -61,7 +61,7 @@ class ClusterLauncher(K8sRunLauncher):
             env_config_maps=[cluster.config_map],
             env_secrets=[cluster.secret],
             labels=labels("run"),
-            resources=resources_of(0.25, "1Gi"),
+            resources=run_resources(),
             security_context=SECURE_CONTAINER,
             fail_pod_on_run_failure=True,
             volumes=[
