@@ -26,10 +26,11 @@ NARROWEST = 40
 
 def print_findings(findings: Iterable[Finding], console: Console) -> None:
     """Print all of them by their states, each command on a line of its own that nothing breaks."""
-    by_state = {state: [each for each in findings if each.state == state] for state in TITLES}
-    for state, those in by_state.items():
+    found = list(findings)
+    for state, title in TITLES.items():
+        those = [each for each in found if each.state == state]
         if those:
-            console.print(f"{TITLES[state]} ({len(those)})", style=STYLES[state], highlight=False)
+            console.print(f"{title} ({len(those)})", style=STYLES[state], highlight=False)
             for line in _lines(state, those, max(console.width, NARROWEST)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
             console.print()

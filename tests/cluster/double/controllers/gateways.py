@@ -31,6 +31,8 @@ class GatewayController(Controller):
         with self.api.store.lock:
             item = self.api.get(kind, key[1], namespace)
             if kind == "GatewayClass":
+                if item["spec"]["controllerName"] != CONTROLLER:
+                    return
                 status = {"conditions": [self._condition(item, "Accepted", "Accepted")]}
             elif kind == "Gateway":
                 status = self._gateway(item)
