@@ -60,16 +60,24 @@ def proxies_of(cluster: Cluster) -> list[dict[str, Any]]:
 def _by_deployments(cluster: Cluster, operator: Operator) -> Finding:
     found = deployments_of(cluster, operator)
     if not found:
-        return missing(
-            operator.name,
-            f"no Deployment of {operator.name} runs in any namespace: none is named "
-            f"{operator.deployment} or has the labels {' or '.join(operator.selectors)}",
-            f"install {operator.product} as its own documentation says",
-        )
+        return _nowhere(cluster, operator)
     ready = [each for each in found if (each.get("status") or {}).get("readyReplicas", 0) > 0]
     if ready:
         return fine(operator.name, f"{_place(ready[0])} is ready")
     return _not_ready(cluster, operator, found[0])
+
+
+def _nowhere(cluster: Cluster, operator: Operator) -> Finding:
+    said = (
+        f"no Deployment of {operator.name} runs in any namespace: none is named "
+        f"{operator.deployment} or has the labels {' or '.join(operator.selectors)}"
+    )
+    todo = f"install {operator.product} as its own documentation says"
+    sign = SIGNS[operator.sign](cluster, operator) if operator.is_out_of_sight else None
+    if sign is not None and sign.state == "ok":
+        todo = f"{todo}, unless the cluster's provider runs it out of sight"
+        return warning(operator.name, f"{said}; but {sign.message}", todo)
+    return missing(operator.name, said, todo)
 
 
 def _not_ready(cluster: Cluster, operator: Operator, deployment: dict[str, Any]) -> Finding:
@@ -136,14 +144,8 @@ def _by_gateway_class(cluster: Cluster, operator: Operator) -> Iterator[Finding]
 
 def _by_sign(cluster: Cluster, operator: Operator, error: ClusterRefused) -> Finding:
     """By what it does for the namespace, where it cannot be seen itself."""
-    signs = {
-        "RayJob": _sign_of_ray_jobs,
-        "LocalQueue": _sign_of_queue,
-        "Gateway": _sign_of_gateway,
-        "external metrics": _sign_of_external_metrics,
-    }
     try:
-        found = signs[operator.sign](cluster, operator)
+        found = SIGNS[operator.sign](cluster, operator)
     except ClusterRefused:
         found = None
     if found is not None:
@@ -204,6 +206,14 @@ def _sign_of_external_metrics(cluster: Cluster, operator: Operator) -> Finding |
     if is_served:
         return fine(operator.name, "its API server of metrics answers")
     return None
+
+
+SIGNS = {
+    "RayJob": _sign_of_ray_jobs,
+    "LocalQueue": _sign_of_queue,
+    "Gateway": _sign_of_gateway,
+    "external metrics": _sign_of_external_metrics,
+}
 
 
 def _place(deployment: dict[str, Any]) -> str:

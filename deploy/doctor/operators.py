@@ -22,6 +22,8 @@ class Operator:
     """Name of its Deployment, where nobody chose another."""
     sign: Literal["RayJob", "LocalQueue", "Gateway", "external metrics"]
     """What shows that it works to those who may not list Deployments everywhere."""
+    is_out_of_sight: bool = False
+    """Whether some providers run it where none of its Deployments can be seen."""
     enters: str = ""
     """Label, with the value `true`, of its namespace; empty where none of its pods comes in."""
 
@@ -35,6 +37,8 @@ KUBERAY = Operator(
     ),
     deployment="kuberay-operator",
     sign="RayJob",
+    # GKE's Ray operator is an add-on of the control plane.
+    is_out_of_sight=True,
     enters=ENTERS,
 )
 KUEUE = Operator(

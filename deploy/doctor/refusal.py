@@ -7,6 +7,6 @@ from resources.kubernetes_api.client import FORBIDDEN, ClusterRefused
 def refused(name: str, right: str, error: ClusterRefused, *commands: str) -> Finding:
     """Not known, where only the right to look lacks; the commands look in its place."""
     if error.status == FORBIDDEN:
-        todo = f"grant `{right}` to this process, or look as somebody who has it"
-        return skipped(name, f"not known: the right `{right}` lacks", todo, *commands)
+        said = f"not known: this account lacks the right `{right}`"
+        return skipped(name, said, "look as somebody who has it", *commands)
     return missing(name, str(error), "see that the server's credentials and the settings fit")

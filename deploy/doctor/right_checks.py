@@ -117,8 +117,8 @@ def _not_known(place: _Place, account: str, user: str) -> Finding:
     namespace = place.cluster.namespace
     return skipped(
         place.named(account),
-        "not known: the right `create localsubjectaccessreviews` lacks",
-        f"have somebody who may act for others list its rights, and compare with {place.roles}",
+        "not known: this account lacks the right `create localsubjectaccessreviews`",
+        f"list its rights as somebody who may act for others, and compare with {place.roles}",
         f"kubectl auth can-i --list --namespace {namespace} --as {user}",
     )
 

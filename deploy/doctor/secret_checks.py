@@ -16,7 +16,7 @@ HOW = "docs/kubernetes.md, Secrets"
 HOW_FOR_BUILDS = "docs/kubernetes.md, Images of services"
 DATABASES = ("ORRERY_DAGSTER_STORAGE", "ORRERY_CONTROL", "ORRERY_MLFLOW_URI")
 INSTANCE, INSTANCE_KEY = "orrery-instance", "secret"
-CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+BUCKET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """Both or none: where pods have credentials of the cloud, the keys are left out."""
 
 
@@ -115,15 +115,15 @@ def _checked(cluster: Cluster, secret: Wanted, elsewhere: frozenset[str]) -> Fin
             f"kubectl -n {cluster.namespace} delete secret {name}",
             _how_to_make(cluster, secret),
         )
-    if secret.is_of_variables and not set(CREDENTIALS) & (keys | elsewhere):
+    if secret.is_of_variables and not set(BUCKET_KEYS) & (keys | elsewhere):
         return fine(finding, "it has its keys; those of the bucket come from the cloud")
     return fine(finding, "it has its keys")
 
 
 def _lacks(secret: Wanted, keys: frozenset[str]) -> list[str]:
     lacks = [key for key in secret.keys if key not in keys]
-    if secret.is_of_variables and set(CREDENTIALS) & keys:
-        lacks += [key for key in CREDENTIALS if key not in keys]
+    if secret.is_of_variables and set(BUCKET_KEYS) & keys:
+        lacks += [key for key in BUCKET_KEYS if key not in keys]
     return lacks
 
 
@@ -131,7 +131,7 @@ def _how_to_make(cluster: Cluster, secret: Wanted) -> str:
     command = f"kubectl -n {cluster.namespace} create secret generic {secret.name}"
     if not secret.is_of_variables:
         return f"{command} --from-file={INSTANCE_KEY}=instance.secret"
-    keys = (*secret.keys, *CREDENTIALS)
+    keys = (*secret.keys, *BUCKET_KEYS)
     return " ".join([command, *(f"--from-literal={key}=VALUE" for key in keys)])
 
 
@@ -153,8 +153,9 @@ def _by_environment(cluster: Cluster, finding: str, secret: Wanted, file: Path) 
     if lacks:
         return missing(
             finding,
-            f"this pod was started without {', '.join(lacks)}; {secret.why}",
-            f"give the Secret {secret.name} this key and restart gateway and daemon ({HOW})",
+            f"this pod was started without {', '.join(lacks)} of the Secret {secret.name}; "
+            f"{secret.why}",
+            f"give the Secret what it lacks, and restart gateway and daemon ({HOW})",
             f"kubectl -n {cluster.namespace} rollout restart deployment gateway daemon",
         )
     return fine(finding, "this pod was started with its keys")

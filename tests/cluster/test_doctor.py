@@ -138,7 +138,8 @@ def test_what_may_not_be_read_is_skipped_with_the_right(whole, verb, resource, s
     others = [each for each in findings() if each.state != "ok"]
 
     assert [(each.name, each.state) for each in others] == [(n, "skipped") for n in skipped]
-    assert all(f"`{verb} {resource}` lacks" in each.message for each in others)
+    assert all(f"lacks the right `{verb} {resource}`" in each.message for each in others)
+    assert all(each.commands for each in others)
 
 
 def test_images_without_a_version_are_a_warning(whole, monkeypatch):

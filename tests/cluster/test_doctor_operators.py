@@ -41,6 +41,18 @@ def test_an_operator_that_is_nowhere_is_missing_although_its_kinds_are_served(wh
     assert "install" in one.todo
 
 
+def test_an_operator_that_works_and_cannot_be_seen_is_a_warning(whole):
+    whole.api.create(ray_job("trains", SLEEP), whole.namespace)
+    until(lambda: whole.api.get("RayJob", "trains").get("status"), 20)
+    take_away(whole, "KubeRay")
+
+    one = the("KubeRay")
+
+    assert one.state == "warning"
+    assert "it has given RayJob trains a status" in one.message
+    assert "unless the cluster's provider runs it" in one.todo
+
+
 @pytest.mark.parametrize("name", DEPLOYED)
 def test_an_operator_of_another_name_is_found_by_its_labels(whole, name):
     take_away(whole, name)
