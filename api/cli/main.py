@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from api.cli.commands import add_commands
@@ -220,6 +219,7 @@ def doctor(
     import json
     from dataclasses import asdict
 
+    from api.cli.findings import print_findings
     from deploy.doctor.examination import examine
     from resources.kubernetes_api.settings import ClusterSettings
 
@@ -228,10 +228,7 @@ def doctor(
     if as_json:
         print(json.dumps([asdict(each) for each in findings], indent=2))  # noqa: T201
     else:
-        table = Table("", "state", "what", "to do")
-        for each in findings:
-            table.add_row(*map(escape, (each.name, each.state, each.message, each.todo)))
-        console.print(table, highlight=False)
+        print_findings(findings, console)
     if any(each.state == "missing" for each in findings):
         raise typer.Exit(1)
 

@@ -2,15 +2,24 @@
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from deploy.doctor.build_checks import check_builds
+from deploy.doctor.conditions import by_condition
+from deploy.doctor.entry_checks import check_entries
 from deploy.doctor.finding import Finding, fine, missing, warning
+from deploy.doctor.gateway_checks import check_gateway
+from deploy.doctor.limit_checks import check_limits, check_quotas
+from deploy.doctor.metrics_checks import check_metrics
+from deploy.doctor.operator_checks import check_operators
 from deploy.doctor.prometheus_checks import check_prometheus
 from deploy.doctor.refusal import refused
-from deploy.doctor.rights import check_build_rights, check_rights
+from deploy.doctor.right_checks import check_build_rights, check_rights
 from deploy.doctor.secret_checks import check_build_secrets, check_secrets
-from resources.kubernetes_api.client import KINDS, Cluster, ClusterRefused, ClusterUnavailable
+from resources.kubernetes_api.client import Cluster, ClusterRefused, ClusterUnavailable
+from resources.kubernetes_api.kinds import KINDS
 from resources.kubernetes_api.pod_template import GPU
 
 OLDEST = (1, 31)
@@ -25,53 +34,84 @@ PRODUCTS = {
 }
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 HAS_A_VERSION = re.compile(r"(:(?!latest$)[^/:@]+|@sha256:[0-9a-f]+)$")
+GPUS_OF_NODES = r"-o custom-columns='NODE:.metadata.name,GPUS:.status.allocatable.nvidia\.com/gpu'"
 APPLY = "kubectl apply -k deploy/kubernetes/overlays/OVERLAY"
 
 
-def check_cluster(cluster: Cluster) -> Iterator[Finding]:
-    """Everything about the cluster; nothing more once it does not answer."""
+@dataclass(frozen=True)
+class _Check:
+    """A check, with the right it needs and the command that looks in its place."""
+
+    name: str
+    right: str
+    look: str
+    check: Callable[[Cluster], Iterator[Finding]]
+
+    def commands(self, cluster: Cluster) -> tuple[str, ...]:
+        settings = cluster.settings
+        known = {"namespace": cluster.namespace, "builds": settings.build_namespace}
+        return (f"kubectl {self.look}".format_map(known),) if self.look else ()
+
+
+def _checks(instance_secret: Path) -> Iterator[_Check]:
+    review, own = "create selfsubjectaccessreviews", "-n {namespace} get"
+    yield _Check("Kubernetes", "get /version", "version", _check_version)
+    yield _Check("kinds", "get /apis", "api-resources", _check_kinds)
+    yield _Check("operators", "list deployments", "get deployments -A", check_operators)
+    yield _Check("namespace", "get namespaces", "get namespace {namespace}", _check_namespace)
+    yield _Check("entries", "list networkpolicies", f"{own} networkpolicies", check_entries)
+    yield _Check("rights", review, "", check_rights)
+    yield _Check("settings of pods", "get configmaps", f"{own} configmaps", _check_config_map)
+    of_pods = partial(check_secrets, instance_secret=instance_secret)
+    yield _Check("secrets", "get secrets", f"{own} secrets", of_pods)
+    yield _Check("LimitRanges", "list limitranges", f"{own} limitranges", check_limits)
+    yield _Check("ResourceQuotas", "list resourcequotas", f"{own} resourcequotas", check_quotas)
+    yield _Check("builds", "get namespaces", "get namespace {builds} --show-labels", check_builds)
+    yield _Check("rights of builds", review, "", check_build_rights)
+    yield _Check("secrets of builds", "get secrets", "-n {builds} get secrets", check_build_secrets)
+    yield _Check("images", "", "", _check_images)
+    yield _Check("queue", "get localqueues", f"{own} localqueues", _check_queue)
+    yield _Check(
+        "priorities",
+        "list workloadpriorityclasses",
+        "get workloadpriorityclasses",
+        _check_priorities,
+    )
+    yield _Check("gateway", "get gateways", "get gateways -A", check_gateway)
+    yield _Check("metrics-server", "get apiservices", "get apiservices", check_metrics)
+    yield _Check("Prometheus", "list deployments", f"{own} deployments", check_prometheus)
+    yield _Check("GPUs", "list nodes", f"get nodes {GPUS_OF_NODES}", _check_nodes)
+    yield _Check("storage class", "list storageclasses", "get storageclasses", _check_storage_class)
+
+
+def check_cluster(cluster: Cluster, instance_secret: Path) -> Iterator[Finding]:
+    """Everything about the cluster; nothing more once it does not answer. A gateway has the secret
+    of the instance as a file."""
     from kubernetes.config import ConfigException
 
-    checks: tuple[tuple[str, str, Callable[[Cluster], Iterator[Finding]]], ...] = (
-        ("Kubernetes", "get /version", _check_version),
-        ("kinds", "get /apis", _check_kinds),
-        ("namespace", "get namespaces", _check_namespace),
-        ("rights", "create selfsubjectaccessreviews", check_rights),
-        ("settings of pods", "get configmaps", _check_config_map),
-        ("secrets", "get secrets", check_secrets),
-        ("builds", "get namespaces", check_builds),
-        ("rights of builds", "create selfsubjectaccessreviews", check_build_rights),
-        ("secrets of builds", "get secrets", check_build_secrets),
-        ("images", "", _check_images),
-        ("queue", "get localqueues", _check_queue),
-        ("priorities", "list workloadpriorityclasses", _check_priorities),
-        ("gateway", "get gateways", _check_gateway),
-        ("Prometheus", "list deployments", check_prometheus),
-        ("GPUs", "list nodes", _check_nodes),
-        ("storage class", "list storageclasses", _check_storage_class),
-    )
-    for name, right, check in checks:
+    for each in _checks(instance_secret):
         try:
-            yield from check(cluster)
+            yield from each.check(cluster)
         except ClusterRefused as error:
-            yield refused(name, right, error)
+            yield refused(each.name, each.right, error, *each.commands(cluster))
             # Every other check would get the same answer.
             if error.status == UNAUTHORIZED:
                 return
         except (ClusterUnavailable, ConfigException) as error:
-            yield missing("Kubernetes", str(error), _way_in(cluster))
+            yield missing("Kubernetes", str(error), *_way_in(cluster))
             return
 
 
-def _way_in(cluster: Cluster) -> str:
-    if cluster.settings.kubeconfig:
+def _way_in(cluster: Cluster) -> tuple[str, ...]:
+    """What to do, and the command that shows whether it helped."""
+    if kubeconfig := cluster.settings.kubeconfig:
         return (
-            f"see that `kubectl --kubeconfig {cluster.settings.kubeconfig} get --raw /readyz` "
-            "answers; ORRERY_CLUSTER_KUBECONFIG names the file"
+            "see that its API server answers; ORRERY_CLUSTER_KUBECONFIG names the file",
+            f"kubectl --kubeconfig {kubeconfig} get --raw /readyz",
         )
     return (
         "run this in a pod with a service account's token, from which the network policies let out "
-        "to the API server's port (docs/kubernetes.md, Ports), or set ORRERY_CLUSTER_KUBECONFIG"
+        "to the API server's port (docs/kubernetes.md, Ports), or set ORRERY_CLUSTER_KUBECONFIG",
     )
 
 
@@ -109,7 +149,7 @@ def _check_namespace(cluster: Cluster) -> Iterator[Finding]:
     if cluster.has("Namespace", name):
         yield fine("namespace", name)
     else:
-        yield missing("namespace", f"there is no namespace {name}", f"{APPLY} makes it")
+        yield missing("namespace", f"there is no namespace {name}", "make it", APPLY)
 
 
 def _check_config_map(cluster: Cluster) -> Iterator[Finding]:
@@ -120,7 +160,8 @@ def _check_config_map(cluster: Cluster) -> Iterator[Finding]:
         yield missing(
             f"ConfigMap {name}",
             f"there is no ConfigMap {name} in {cluster.namespace}; no run or job can start",
-            f"{APPLY} makes it, or name another with ORRERY_CLUSTER_CONFIG_MAP",
+            "make it, or name another with ORRERY_CLUSTER_CONFIG_MAP",
+            APPLY,
         )
 
 
@@ -156,8 +197,12 @@ def _check_queue(cluster: Cluster) -> Iterator[Finding]:
             "apply components/queues, or name another with ORRERY_CLUSTER_QUEUE",
         )
         return
-    yield _by_condition(
-        queue, "queue", "Active", f"see its ClusterQueue: kubectl describe localqueue {name}"
+    yield by_condition(
+        queue,
+        "queue",
+        "Active",
+        "see its ClusterQueue",
+        f"kubectl -n {cluster.namespace} describe localqueue {name}",
     )
 
 
@@ -173,50 +218,6 @@ def _check_priorities(cluster: Cluster) -> Iterator[Finding]:
             "there is no WorkloadPriorityClass; a job whose declaration names one is not admitted",
             "apply components/queues",
         )
-
-
-def _check_gateway(cluster: Cluster) -> Iterator[Finding]:
-    where = cluster.settings.gateway
-    if not where:
-        return
-    namespace, _, name = where.partition("/")
-    if not name:
-        yield missing(
-            "gateway",
-            f"got ORRERY_CLUSTER_GATEWAY={where}, expected namespace/name",
-            f"write {cluster.namespace}/{where}",
-        )
-        return
-    gateway = cluster.within(namespace).get("Gateway", name)
-    if gateway is None:
-        yield missing(
-            "gateway",
-            f"there is no Gateway {name} in {namespace}; nobody reaches a service",
-            "apply components/gateway-api, or name another with ORRERY_CLUSTER_GATEWAY",
-        )
-        return
-    yield _by_condition(
-        gateway,
-        "gateway",
-        "Programmed",
-        f"see that its gatewayClassName is an installed implementation's: "
-        f"kubectl -n {namespace} describe gateway {name}",
-    )
-
-
-def _by_condition(object: dict[str, Any], name: str, kind: str, todo: str) -> Finding:
-    """Whether the object's controller says that the condition holds."""
-    named = f"{object['kind']} {object['metadata']['name']}"
-    conditions = {c["type"]: c for c in (object.get("status") or {}).get("conditions") or ()}
-    condition = conditions.get(kind, {})
-    if condition.get("status") == "True":
-        return fine(name, f"{named} is {kind}")
-    why = (
-        condition.get("message")
-        or condition.get("reason")
-        or "its controller has said nothing of it"
-    )
-    return missing(name, f"{named} is not {kind}: {why}", todo)
 
 
 def _check_nodes(cluster: Cluster) -> Iterator[Finding]:
@@ -243,4 +244,5 @@ def _check_storage_class(cluster: Cluster) -> Iterator[Finding]:
         "storage class",
         "no StorageClass is the default; a database or a bucket in the cluster gets no volume",
         f"annotate one with {DEFAULT_CLASS}=true, or keep both outside the cluster",
+        f"kubectl annotate storageclass NAME {DEFAULT_CLASS}=true",
     )

@@ -15,7 +15,7 @@ def examine(settings: Settings, cluster: ClusterSettings) -> Iterator[Finding]:
     """What is well and what is not, one by one: of the cluster that the settings name, or of this
     machine."""
     if cluster.is_used:
-        yield from check_cluster(Cluster(cluster))
+        yield from check_cluster(Cluster(cluster), settings.instance_secret_file)
     else:
         yield from check_host(settings)
-    yield from check_stores(settings, is_clustered=cluster.is_used)
+    yield from check_stores(settings, cluster.namespace)

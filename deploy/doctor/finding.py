@@ -20,6 +20,8 @@ class Finding:
     state: State
     message: str
     todo: str = ""
+    commands: tuple[str, ...] = ()
+    """What can be copied into a shell, in this order."""
 
 
 def fine(name: str, message: str) -> Finding:
@@ -27,19 +29,19 @@ def fine(name: str, message: str) -> Finding:
     return Finding(name, "ok", message)
 
 
-def missing(name: str, message: str, todo: str) -> Finding:
+def missing(name: str, message: str, todo: str, *commands: str) -> Finding:
     """Without it the platform does not work."""
-    return Finding(name, "missing", message, todo)
+    return Finding(name, "missing", message, todo, commands)
 
 
-def warning(name: str, message: str, todo: str) -> Finding:
+def warning(name: str, message: str, todo: str, *commands: str) -> Finding:
     """Something works worse, or not at all, without it."""
-    return Finding(name, "warning", message, todo)
+    return Finding(name, "warning", message, todo, commands)
 
 
-def skipped(name: str, message: str, todo: str) -> Finding:
+def skipped(name: str, message: str, todo: str, *commands: str) -> Finding:
     """It could not be looked at from here."""
-    return Finding(name, "skipped", message, todo)
+    return Finding(name, "skipped", message, todo, commands)
 
 
 def place(url: str) -> str:

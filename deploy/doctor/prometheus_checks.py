@@ -1,11 +1,13 @@
 """Whether Prometheus counts the requests by which KEDA scales services."""
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import httpx
 
 from deploy.doctor.finding import Finding, fine, missing, place, redacted, warning
 from deploy.doctor.silence import is_silence, silent_at
+from deploy.doctor.vantage import is_out_of_reach, out_of_reach
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.pod_template import labels
 
@@ -23,6 +25,9 @@ def check_prometheus(cluster: Cluster) -> Iterator[Finding]:
     if not url:
         todo = f"set ORRERY_CLUSTER_PROMETHEUS_URL, as components/keda does ({HOW})"
         yield missing("Prometheus", "no address of it is named; KEDA scales no service", todo)
+        return
+    if is_out_of_reach(host := urlsplit(url).hostname):
+        yield out_of_reach("Prometheus", host, cluster.namespace)
         return
     try:
         series = _series(url)

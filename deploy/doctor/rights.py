@@ -1,16 +1,14 @@
-"""What the platform does with a namespace, as rights that may lack."""
+"""What the platform does with a namespace: the rights that each of its accounts uses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from deploy.doctor.finding import Finding, fine, missing, skipped
-from resources.kubernetes_api.client import KINDS, Cluster
+from resources.kubernetes_api.kinds import KINDS
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.manifests import KINDS_OF_A_SERVICE
 
-APPLIED = ("get", "list", "create", "patch", "delete")
-ROLES = "deploy/kubernetes/base/accounts.yaml"
-ROLES_OF_BUILDS = "deploy/kubernetes/components/builder/accounts.yaml"
+GATEWAY, DAEMON, RUNS = "orrery-gateway", "orrery-daemon", "orrery-run"
+"""Accounts by their names in `deploy/kubernetes/base`; settings may name another for run pods."""
 
 
 @dataclass(frozen=True)
@@ -22,77 +20,90 @@ class Right:
     subresource: str = ""
 
     @property
-    def is_of_runs(self) -> bool:
-        """Whether run pods alone use it: they train and deploy, others start and end them."""
-        return self.verb in ("create", "patch") and self.kind != "Job"
+    def resource(self) -> str:
+        """The kind as roles name it."""
+        return "/".join(filter(None, (KINDS[self.kind][1], self.subresource)))
 
     def __str__(self) -> str:
-        return f"{self.verb} {'/'.join(filter(None, (KINDS[self.kind][1], self.subresource)))}"
+        return f"{self.verb} {self.resource}"
 
 
-def used(settings: ClusterSettings) -> list[Right]:
-    """Every right that the settings need."""
-    rights = [Right(verb, kind) for kind in KINDS_OF_A_SERVICE for verb in APPLIED]
-    created = [verb for verb in APPLIED if verb != "patch"]
-    rights += [Right(verb, kind) for kind in ("RayJob", "Job") for verb in created]
-    rights += [Right("get", "Pod"), Right("list", "Pod"), Right("get", "Pod", "log")]
-    rights += [Right("delete", "Pod"), Right("list", "Event")]
-    if settings.registry:
-        rights += [Right("get", "ConfigMap")]
-    if settings.queue:
-        rights += [Right("get", "LocalQueue"), Right("list", "Workload")]
-    return rights
+@dataclass(frozen=True)
+class Use:
+    """What an account does with a kind, where the setting `when` is set, if one is named."""
+
+    kind: str
+    verbs: str
+    subresource: str = ""
+    when: str = ""
 
 
-def used_by_builds() -> list[Right]:
-    """Every right that run pods need where images are built."""
-    rights = [Right(verb, "Job") for verb in ("create", "get", "delete")]
-    return [*rights, Right("list", "Pod"), Right("get", "Pod", "log"), Right("list", "Event")]
+OBSERVED = (
+    *(Use(kind, "get list") for kind in KINDS_OF_A_SERVICE),
+    Use("RayJob", "get list"),
+    Use("Job", "get list"),
+    Use("Pod", "get list"),
+    Use("Pod", "get", "log"),
+    Use("Event", "list"),
+    Use("ConfigMap", "get", when="registry"),
+    Use("LocalQueue", "get", when="queue"),
+    Use("Workload", "list", when="queue"),
+)
+CONTROLLED = (
+    *(Use(kind, "delete") for kind in KINDS_OF_A_SERVICE),
+    Use("RayJob", "delete"),
+    Use("Job", "create delete"),
+    Use("Pod", "delete"),
+)
+USES: dict[str, tuple[Use, ...]] = {
+    GATEWAY: (*OBSERVED, *CONTROLLED),
+    DAEMON: (*OBSERVED, *CONTROLLED),
+    RUNS: (
+        *OBSERVED,
+        *CONTROLLED,
+        *(Use(kind, "create patch") for kind in KINDS_OF_A_SERVICE),
+        Use("RayJob", "create"),
+    ),
+}
+"""What each account does in the platform's namespace."""
+USES_OF_BUILDS: dict[str, tuple[Use, ...]] = {
+    RUNS: (
+        Use("Job", "create get delete"),
+        Use("Pod", "list"),
+        Use("Pod", "get", "log"),
+        Use("Event", "list"),
+    ),
+}
+"""What each account does in the namespace in which images are built."""
+LOOKS: dict[str, tuple[Use, ...]] = {
+    GATEWAY: (
+        Use("LocalSubjectAccessReview", "create"),
+        Use("Namespace", "get"),
+        Use("ConfigMap", "get"),
+        Use("ResourceQuota", "list"),
+        Use("LimitRange", "list"),
+        Use("NetworkPolicy", "list"),
+        Use("Deployment", "list"),
+        Use("Pod", "list"),
+        Use("RayJob", "list"),
+        Use("LocalQueue", "get", when="queue"),
+        Use("Gateway", "get", when="gateway"),
+    ),
+}
+"""What the doctor looks with, in the platform's namespace; a check whose right lacks is skipped."""
+LOOKS_AT_BUILDS: dict[str, tuple[Use, ...]] = {
+    GATEWAY: (Use("LocalSubjectAccessReview", "create"), Use("Namespace", "get")),
+}
+"""What the doctor looks with in the namespace of builds."""
 
 
-def check_rights(cluster: Cluster) -> Iterator[Finding]:
-    """One finding of what every part of the platform does, and one of what run pods do."""
-    denied = _denied(cluster, used(cluster.settings))
-    yield _finding("rights", [r for r in denied if not r.is_of_runs], cluster.namespace, ROLES)
-    of_runs = [r for r in denied if r.is_of_runs]
-    yield _of_runs("rights of runs", of_runs, cluster, cluster.namespace, ROLES)
+def rights(uses: Sequence[Use], settings: ClusterSettings) -> list[Right]:
+    """One right for each verb of those that the settings need."""
+    return list(dict.fromkeys(_each(uses, settings)))
 
 
-def check_build_rights(cluster: Cluster) -> Iterator[Finding]:
-    """What run pods do where images are built."""
-    settings = cluster.settings
-    if settings.registry and settings.build_namespace:
-        denied = _denied(cluster.within(settings.build_namespace), used_by_builds())
-        yield _of_runs(
-            "rights of builds", denied, cluster, settings.build_namespace, ROLES_OF_BUILDS
-        )
-
-
-def _denied(cluster: Cluster, rights: list[Right]) -> list[Right]:
-    return [r for r in rights if not cluster.may(r.verb, r.kind, r.subresource)]
-
-
-def _of_runs(
-    name: str, denied: list[Right], cluster: Cluster, namespace: str, roles: str
-) -> Finding:
-    """What lacks; not known where another part of the platform looks."""
-    settings, who = cluster.settings, cluster.who()
-    parts = f"system:serviceaccount:{settings.namespace}:"
-    account = f"{parts}{settings.service_account}"
-    if denied and who.startswith(parts) and who != account:
-        return skipped(
-            name,
-            f"{who} does not train or deploy; run pods are {account}",
-            f"look yourself: kubectl auth can-i --list --namespace {namespace} --as {account}",
-        )
-    return _finding(name, denied, namespace, roles)
-
-
-def _finding(name: str, denied: list[Right], namespace: str, roles: str) -> Finding:
-    if not denied:
-        return fine(name, f"all that is done in {namespace} is allowed")
-    return missing(
-        name,
-        f"this process may not {', '.join(map(str, denied))} in {namespace}",
-        f"bind its service account to the roles of {roles}, or grant these rights",
-    )
+def _each(uses: Sequence[Use], settings: ClusterSettings) -> Iterator[Right]:
+    for use in uses:
+        if not use.when or getattr(settings, use.when):
+            for verb in use.verbs.split():
+                yield Right(verb, use.kind, use.subresource)

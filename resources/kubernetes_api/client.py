@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from resources.kubernetes_api.kinds import CLUSTER_WIDE, KINDS
 from resources.kubernetes_api.settings import ClusterSettings
 
 CALL_S = 30
@@ -29,30 +30,8 @@ PASSING = (429, 500, 502, 503, 504)
 PAGE = 500
 MANAGER = "orrery"
 JSON = "application/json, */*"
+FORBIDDEN = 403
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-KINDS = {
-    "Pod": ("api/v1", "pods"),
-    "Service": ("api/v1", "services"),
-    "Event": ("api/v1", "events"),
-    "ConfigMap": ("api/v1", "configmaps"),
-    "Secret": ("api/v1", "secrets"),
-    "Node": ("api/v1", "nodes"),
-    "Namespace": ("api/v1", "namespaces"),
-    "Job": ("apis/batch/v1", "jobs"),
-    "Deployment": ("apis/apps/v1", "deployments"),
-    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
-    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
-    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
-    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
-    "RayJob": ("apis/ray.io/v1", "rayjobs"),
-    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
-    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways"),
-    "ScaledObject": ("apis/keda.sh/v1alpha1", "scaledobjects"),
-    "LocalQueue": ("apis/kueue.x-k8s.io/v1beta2", "localqueues"),
-    "Workload": ("apis/kueue.x-k8s.io/v1beta2", "workloads"),
-    "WorkloadPriorityClass": ("apis/kueue.x-k8s.io/v1beta2", "workloadpriorityclasses"),
-}
-CLUSTER_WIDE = {"Namespace", "Node", "StorageClass", "WorkloadPriorityClass"}
 LOADING = threading.Lock()
 
 
@@ -119,11 +98,20 @@ class Cluster:
             return False
         return True
 
-    def find(self, kind: str, labels: str = "", fields: str = "") -> Iterator[dict[str, Any]]:
-        """Objects with the labels, as a selector writes them."""
+    def keys(self, kind: str, name: str) -> frozenset[str] | None:
+        """Names of the entries of a ConfigMap or Secret, whose values are dropped; None where it
+        is not there."""
+        thing = self.get(kind, name)
+        return None if thing is None else frozenset(thing.get("data") or ())
+
+    def find(
+        self, kind: str, labels: str = "", fields: str = "", *, everywhere: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Objects with the labels, as a selector writes them; `everywhere`: of all namespaces."""
+        path = "/".join(KINDS[kind]) if everywhere else self._path(kind)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": PAGE, "continue": ""}
         while True:
-            page = self._call("GET", self._path(kind), {k: v for k, v in query.items() if v})
+            page = self._call("GET", path, {k: v for k, v in query.items() if v})
             yield from page["items"]
             query["continue"] = page["metadata"].get("continue", "")
             if not query["continue"]:
@@ -167,41 +155,19 @@ class Cluster:
         )
         return [f"{e.get('reason', '')}: {e.get('message', '')}" for e in events]
 
-    def may(self, verb: str, kind: str, subresource: str = "") -> bool:
-        """Whether this process may do that in the namespace."""
-        prefix, plural = KINDS[kind]
-        group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
-        resource = {"verb": verb, "group": group, "resource": plural, "namespace": self.namespace}
-        resource |= {"subresource": subresource} if subresource else {}
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": resource},
-        }
-        answer = self._call(
-            "POST", "apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review
-        )
-        return bool(answer["status"]["allowed"])
-
-    def who(self) -> str:
-        """Name of the user that this process is to the cluster; empty where it does not say."""
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        try:
-            answer = self._call(
-                "POST", "apis/authentication.k8s.io/v1/selfsubjectreviews", body=review
-            )
-        except ClusterRefused:
-            return ""
-        return str(answer["status"]["userInfo"].get("username", ""))
-
     def serves(self, kind: str) -> bool:
         """Whether the cluster knows the kind in the version that is used here."""
         prefix, plural = KINDS[kind]
+        return plural in self.resources_of(prefix)
+
+    def resources_of(self, prefix: str) -> set[str]:
+        """Plurals of what the cluster serves below a version of an API, such as `apis/batch/v1`.
+
+        Raises ClusterUnavailable where the API is another server's, which does not answer."""
         try:
-            document = self._call("GET", prefix)
+            return {each["name"] for each in self._call("GET", prefix)["resources"]}
         except NotThere:
-            return False
-        return any(each["name"] == plural for each in document["resources"])
+            return set()
 
     def version(self) -> tuple[int, int]:
         """Major and minor version of the API server."""

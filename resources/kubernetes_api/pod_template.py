@@ -51,6 +51,12 @@ def resources_of(
     return {"requests": {"cpu": f"{cpus:g}", "memory": memory, **whole}, "limits": limits}
 
 
+def run_resources(cluster: ClusterSettings) -> dict[str, Any]:
+    """Requests and limits of a run pod, which starts the work of others and waits for it."""
+    limit = cluster.run_memory_limit
+    return resources_of(cluster, cluster.run_cpus, cluster.run_memory, memory_limit=limit)
+
+
 def env_vars(variables: Mapping[str, str]) -> list[dict[str, Any]]:
     """Environment variables as a container names them."""
     return [{"name": name, "value": value} for name, value in variables.items()]

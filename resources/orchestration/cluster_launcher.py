@@ -30,9 +30,9 @@ from resources.kubernetes_api.pod_template import (
     SERVICE_LINKS,
     STATE,
     labels,
+    run_resources,
 )
 from resources.kubernetes_api.settings import ClusterSettings
-from resources.orchestration.pod_tags import run_resources
 from resources.orchestration.run_pods import RunPods
 from resources.settings import CHECKOUT
 

@@ -1,15 +1,9 @@
-"""What run pods ask for, and the tags by which dagster_k8s gives a step's pod what it needs."""
+"""Tags by which dagster_k8s gives a step's pod what it needs."""
 
 from typing import Any
 
 from resources.kubernetes_api.pod_template import resources_of
 from resources.kubernetes_api.settings import ClusterSettings
-
-
-def run_resources(cluster: ClusterSettings) -> dict[str, Any]:
-    """Requests and limits of a run pod."""
-    limit = cluster.run_memory_limit
-    return resources_of(cluster, cluster.run_cpus, cluster.run_memory, memory_limit=limit)
 
 
 def pod_tags(memory: str | None, cluster: ClusterSettings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A platform for the doctor to examine: its configuration, its objects, and the findings."""
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from deploy.doctor.examination import examine
+from deploy.doctor.vantage import SERVICE_HOST
 from resources.kubernetes_api.pod_template import GPU
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import Settings
@@ -15,9 +17,36 @@ from tests import buckets
 from tests.control import new_database
 from tests.waiting import until
 
-DATABASES = ("ORRERY_DAGSTER_STORAGE", "ORRERY_MLFLOW_URI", "ORRERY_CONTROL")
-SECRETS = ("orrery-secrets", "orrery-engines", "orrery-bucket")
+RUN_DATABASES = ("ORRERY_DAGSTER_STORAGE", "ORRERY_MLFLOW_URI")
+DATABASES = (*RUN_DATABASES, "ORRERY_CONTROL")
+BUCKET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+SECRETS = {
+    "orrery-secrets": (*RUN_DATABASES, *BUCKET),
+    "orrery-control": ("ORRERY_CONTROL",),
+    "orrery-engines": ("ORRERY_MLFLOW_URI", *BUCKET),
+    "orrery-bucket": BUCKET,
+    "orrery-instance": ("secret",),
+}
+"""Keys of each Secret."""
+OPERATORS = {
+    "KubeRay": ("kuberay-operator", "kuberay-operator", "app.kubernetes.io/name=kuberay-operator"),
+    "Kueue": (
+        "kueue-system",
+        "kueue-controller-manager",
+        "app.kubernetes.io/name=kueue,control-plane=controller-manager",
+    ),
+    "Gateway controller": (
+        "envoy-gateway-system",
+        "envoy-gateway",
+        "control-plane=envoy-gateway",
+    ),
+    "KEDA": ("keda", "keda-operator", "app.kubernetes.io/name=keda-operator"),
+}
+"""Namespace, name and labels of the Deployment of each operator."""
+ENTERS = {"orrery/enters": "true"}
+RUNS_RAY = {"orrery/runs-ray": "true"}
 PASSWORD = "correct-horse-battery"
+ENCODED = base64.b64encode(PASSWORD.encode()).decode()
 
 
 class Prometheus:
@@ -77,37 +106,87 @@ def configured(settings, cluster, postgresql, prometheus, monkeypatch):
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv(SERVICE_HOST, raising=False)
     return variables
 
 
 @pytest.fixture
 def whole(configured, cluster):
     """A cluster that lacks nothing."""
-    for thing in objects(cluster.namespace):
+    for thing in (*objects(cluster.namespace), *operators()):
         cluster.api.create(thing)
     for node in cluster.api.list("Node"):
         amount = {"allocatable": {**node["status"]["allocatable"], GPU: "2"}}
         cluster.api.patch_status("Node", node["metadata"]["name"], amount)
+    until(lambda: all(map(is_ready, cluster.api.list("Deployment", "*"))), 20)
     until(lambda: not [each for each in findings() if each.state != "ok"], 20)
     return cluster
 
 
 def objects(namespace):
     yield named("ConfigMap", "orrery-settings", namespace)
-    for name in SECRETS:
-        yield {**named("Secret", name, namespace), "stringData": {"PASSWORD": PASSWORD}}
+    for name, keys in SECRETS.items():
+        yield {**named("Secret", name, namespace), "data": dict.fromkeys(keys, ENCODED)}
+    yield secret_of_tls(namespace)
+    visitors = [{"namespaceSelector": {"matchLabels": label}} for label in (ENTERS, RUNS_RAY)]
+    yield {
+        **named("NetworkPolicy", "services", namespace, "networking.k8s.io/v1"),
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": visitors}]},
+    }
     kueue = "kueue.x-k8s.io/v1beta2"
     yield {**named("ClusterQueue", "all", "", kueue), "spec": {"namespaceSelector": {}}}
     yield {**named("LocalQueue", "training", namespace, kueue), "spec": {"clusterQueue": "all"}}
     yield {**named("WorkloadPriorityClass", "high", "", kueue), "value": 10}
-    listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
+    gateways = "gateway.networking.k8s.io/v1"
+    controller = {"controllerName": "gateway.test/controller"}
+    yield {**named("GatewayClass", "eg", "", gateways), "spec": controller}
+    tls = {"mode": "Terminate", "certificateRefs": [{"name": "orrery-tls"}]}
+    listeners = [{"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls}]
     yield {
-        **named("Gateway", "public", namespace, "gateway.networking.k8s.io/v1"),
+        **named("Gateway", "public", namespace, gateways),
         "spec": {"gatewayClassName": "eg", "listeners": listeners},
     }
     storage = named("StorageClass", "standard", "", "storage.k8s.io/v1")
     storage["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}
     yield {**storage, "provisioner": "test"}
+
+
+def secret_of_tls(namespace):
+    keys = dict.fromkeys(("tls.crt", "tls.key"), ENCODED)
+    kind = "kubernetes.io/tls"
+    return {**named("Secret", "orrery-tls", namespace), "type": kind, "data": keys}
+
+
+def operators():
+    """Namespaces and Deployments of the operators."""
+    for name, (namespace, deployment, labels) in OPERATORS.items():
+        space = named("Namespace", namespace, "")
+        labels_of = {"KubeRay": RUNS_RAY, "Gateway controller": ENTERS}
+        if name in labels_of:
+            space["metadata"]["labels"] = dict(labels_of[name])
+        yield space
+        yield operator(deployment, namespace, labels)
+
+
+def operator(name, namespace, labels, image="operators/controller:1"):
+    """The Deployment of an operator; its labels are a selector's."""
+    selected = dict(label.split("=") for label in labels.split(","))
+    deployment = named("Deployment", name, namespace, "apps/v1")
+    deployment["metadata"]["labels"] = selected
+    pods = {
+        "metadata": {"labels": selected},
+        "spec": {
+            "containers": [{"name": "manager", "image": image}],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+    return {**deployment, "spec": {"selector": {"matchLabels": selected}, "template": pods}}
+
+
+def is_ready(deployment):
+    return (deployment.get("status") or {}).get("readyReplicas", 0) == deployment["spec"][
+        "replicas"
+    ]
 
 
 def named(kind, name, namespace, version="v1"):
@@ -122,3 +201,8 @@ def findings():
 def the(name):
     (one,) = [each for each in findings() if each.name == name]
     return one
+
+
+def unwell():
+    """Names of the findings that are not well, with their states."""
+    return {each.name: each.state for each in findings() if each.state != "ok"}

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from deploy.doctor import store_checks
 from deploy.doctor.finding import redacted
+from deploy.doctor.vantage import SERVICE_HOST
 from resources.kubernetes_api import client as cluster_client
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.pod_template import GPU
@@ -19,7 +20,7 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.double.api.api_server import ApiServer
-from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, findings, named, the
+from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, findings, the, unwell
 
 pytest_plugins = ("tests.cluster.examined",)
 
@@ -28,7 +29,8 @@ def test_a_platform_that_lacks_nothing_is_told_to_be_well(whole):
     names = [each.name for each in findings()]
 
     assert len(names) == len(set(names))
-    assert {"Kubernetes", "RayJob", "queue", "gateway", "rights", "clock"} <= set(names)
+    assert {"Kubernetes", "RayJob", "queue", "gateway", "clock", "KubeRay", "Kueue"} <= set(names)
+    assert {f"rights of orrery-{each}" for each in ("gateway", "daemon", "run")} <= set(names)
     assert set(DATABASES) < set(names)
 
 
@@ -36,7 +38,8 @@ def test_a_platform_that_lacks_nothing_is_told_to_be_well(whole):
     ("kind", "name", "finding", "todo"),
     [
         ("ConfigMap", "orrery-settings", "ConfigMap orrery-settings", "kubectl apply -k"),
-        *(("Secret", name, f"Secret {name}", f"secret generic {name}") for name in SECRETS),
+        *(("Secret", name, f"Secret {name}", f"secret generic {name} ") for name in SECRETS),
+        ("Secret", "orrery-tls", "certificate orrery-tls", "secret tls orrery-tls --cert="),
         ("LocalQueue", "training", "queue", "components/queues"),
         ("Gateway", "public", "gateway", "components/gateway-api"),
     ],
@@ -48,8 +51,8 @@ def test_what_is_gone_is_named_with_what_to_do(whole, kind, name, finding, todo)
 
     assert one.state == "missing"
     assert name in one.message
-    assert todo in one.todo
-    assert [each.name for each in findings() if each.state != "ok"] == [finding]
+    assert todo in "\n".join((one.todo, *one.commands))
+    assert [*unwell()] == [finding]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +81,13 @@ def test_a_queue_and_a_gateway_must_be_ready(whole, monkeypatch):
         "LocalQueue": {"type": "Active", "status": "False", "message": "all is stopped"},
         "Gateway": {"type": "Programmed", "status": "False", "reason": "NoResources"},
     }
-    monkeypatch.setattr(
-        Cluster,
-        "get",
-        lambda self, kind, name: {**named(kind, name, ""), "status": {"conditions": [said[kind]]}},
-    )
+    get = Cluster.get
+
+    def answered(self, kind, name):
+        thing = get(self, kind, name)
+        return {**thing, "status": {"conditions": [said[kind]]}} if kind in said else thing
+
+    monkeypatch.setattr(Cluster, "get", answered)
 
     queue, gateway = the("queue"), the("gateway")
 
@@ -90,6 +95,7 @@ def test_a_queue_and_a_gateway_must_be_ready(whole, monkeypatch):
     assert "LocalQueue training is not Active: all is stopped" in queue.message
     assert "Gateway public is not Programmed: NoResources" in gateway.message
     assert "gatewayClassName" in gateway.todo
+    assert f"kubectl -n {whole.namespace} describe gateway public" in gateway.commands
 
 
 def test_a_kind_that_is_not_served_names_the_product(whole, monkeypatch):
@@ -110,44 +116,18 @@ def test_an_old_cluster_is_named_with_the_version_it_must_have(whole, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("verb", "resource", "finding"),
-    [
-        ("list", "rayjobs", "rights"),
-        ("create", "jobs", "rights"),
-        ("get", "pods/log", "rights"),
-        ("delete", "pods", "rights"),
-        ("list", "events", "rights"),
-        ("create", "rayjobs", "rights of runs"),
-        ("patch", "httproutes", "rights of runs"),
-        ("patch", "scaledobjects", "rights of runs"),
-    ],
-)
-def test_a_right_that_lacks_is_named(whole, verb, resource, finding):
-    whole.api.deny(verb, resource)
-
-    one = the(finding)
-
-    assert one.state == "missing"
-    assert f"{verb} {resource}" in one.message
-    assert "roles" in one.todo
-
-
-def test_the_gateway_is_not_told_to_train(whole, monkeypatch):
-    gateway = f"system:serviceaccount:{whole.namespace}:orrery-gateway"
-    monkeypatch.setattr(Cluster, "who", lambda self: gateway)
-    whole.api.deny("create", "rayjobs")
-
-    one = the("rights of runs")
-
-    assert one.state == "skipped"
-    assert f"--as system:serviceaccount:{whole.namespace}:orrery-run" in one.todo
-
-
-@pytest.mark.parametrize(
     ("verb", "resource", "skipped"),
     [
         ("get", "secrets", [f"Secret {name}" for name in SECRETS]),
-        ("get", "namespaces", ["namespace"]),
+        (
+            "get",
+            "namespaces",
+            [
+                "namespace",
+                "entry of KubeRay from kuberay-operator",
+                "entry of Gateway controller from envoy-gateway-system",
+            ],
+        ),
         ("list", "nodes", ["GPUs"]),
         ("list", "storageclasses", ["storage class"]),
     ],
@@ -158,7 +138,8 @@ def test_what_may_not_be_read_is_skipped_with_the_right(whole, verb, resource, s
     others = [each for each in findings() if each.state != "ok"]
 
     assert [(each.name, each.state) for each in others] == [(n, "skipped") for n in skipped]
-    assert all(f"`{verb} {resource}` lacks" in each.message for each in others)
+    assert all(f"lacks the right `{verb} {resource}`" in each.message for each in others)
+    assert all(each.commands for each in others)
 
 
 def test_images_without_a_version_are_a_warning(whole, monkeypatch):
@@ -185,7 +166,7 @@ def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(confi
     first, *others = findings()
 
     assert (first.name, first.state) == ("Kubernetes", "missing")
-    assert str(config) in first.todo
+    assert f"kubectl --kubeconfig {config} get --raw /readyz" in first.commands
     assert {each.name for each in others} == {"clock", "object store", *DATABASES}
     assert {each.state for each in others} == {"ok"}
 
@@ -270,6 +251,7 @@ def test_a_database_that_does_not_let_in_is_named_without_its_password(
 )
 def test_a_url_that_cannot_work_is_told_without_its_password(whole, url, said, monkeypatch):
     monkeypatch.setenv("ORRERY_CONTROL", url)
+    monkeypatch.setenv(SERVICE_HOST, "10.96.0.1")
 
     one = the("ORRERY_CONTROL")
 
@@ -296,6 +278,7 @@ def test_an_mlflow_server_that_is_away_is_named_without_its_password(whole, monk
 
 def test_files_of_a_pod_are_no_object_store(whole, monkeypatch):
     monkeypatch.setenv("ORRERY_OBJECTS", "")
+    monkeypatch.setenv(SERVICE_HOST, "10.96.0.1")
 
     assert "s3://BUCKET" in the("object store").todo
 
@@ -328,19 +311,8 @@ def test_the_command_ends_with_1_where_something_is_missing(whole):
     assert (well.returncode, ill.returncode) == (0, 1), well.stderr + ill.stderr
     assert {each["state"] for each in json.loads(well.stdout)} == {"ok"}
     (one,) = [each for each in json.loads(ill.stdout) if each["state"] != "ok"]
-    assert one.keys() == {"name", "state", "message", "todo"}
+    assert one.keys() == {"name", "state", "message", "todo", "commands"}
     assert PASSWORD not in ill.stdout + ill.stderr
-
-
-def test_people_get_a_table(whole):
-    whole.api.delete("Secret", "orrery-engines")
-
-    shown = orrery()
-
-    assert shown.returncode == 1
-    for word in ("state", "to do", "missing", "orrery-engines"):
-        assert word in shown.stdout
-    assert PASSWORD not in shown.stdout + shown.stderr
 
 
 def test_without_a_cluster_the_machine_is_looked_at(settings):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from resources.kubernetes_api.client import Cluster
+from deploy.doctor import right_checks
+from resources.kubernetes_api.access import account_may
 from tests.cluster.examined import findings, named, the
 
 pytest_plugins = ("tests.cluster.examined",)
@@ -29,7 +30,7 @@ def test_builds_that_lack_nothing_are_well(building):
 
     assert set(states.values()) == {"ok"}
     secrets = [f"Secret {name} of builds" for name in SECRETS]
-    assert {"builds", "rights of builds", *secrets} <= states.keys()
+    assert {"builds", "rights of orrery-run in builds", *secrets} <= states.keys()
 
 
 def test_without_a_registry_nothing_is_said_of_builds(whole):
@@ -80,26 +81,28 @@ def test_a_secret_that_was_not_copied_is_named(building, name):
 
 
 def test_a_right_that_lacks_in_their_namespace_alone_is_named(building, monkeypatch):
-    may = Cluster.may
     monkeypatch.setattr(
-        Cluster, "may", lambda self, *right: self.namespace != BUILDS and may(self, *right)
+        right_checks,
+        "account_may",
+        lambda cluster, *right: cluster.namespace != BUILDS and account_may(cluster, *right),
     )
 
     (one,) = [each for each in findings() if each.state != "ok"]
 
-    assert (one.name, one.state) == ("rights of builds", "missing")
-    for right in ("create jobs", "delete jobs", "list pods", "get pods/log", "list events"):
+    assert (one.name, one.state) == ("rights of orrery-run in builds", "missing")
+    for right in ("create, get, delete jobs", "list pods", "get pods/log", "list events"):
         assert right in one.message
     assert f"in {BUILDS}" in one.message
     assert "components/builder/accounts.yaml" in one.todo
 
 
-def test_the_gateway_does_not_build(building, monkeypatch):
-    gateway = f"system:serviceaccount:{building.namespace}:orrery-gateway"
-    monkeypatch.setattr(Cluster, "who", lambda self: gateway)
-    monkeypatch.setattr(Cluster, "may", lambda self, *right: self.namespace != BUILDS)
+def test_who_may_not_ask_for_run_pods_is_told_what_to_run_where_images_are_built(building):
+    building.api.act_as(f"system:serviceaccount:{building.namespace}:orrery-gateway")
+    building.api.deny("create", "localsubjectaccessreviews")
+    building.api.deny("create", "subjectaccessreviews")
 
-    one = the("rights of builds")
+    one = the("rights of orrery-run in builds")
 
+    account = f"system:serviceaccount:{building.namespace}:orrery-run"
     assert one.state == "skipped"
-    assert f"--namespace {BUILDS} --as" in one.todo
+    assert one.commands == (f"kubectl auth can-i --list --namespace {BUILDS} --as {account}",)

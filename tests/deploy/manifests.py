@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from deploy.doctor.rights import Right
-from resources.kubernetes_api.client import KINDS
+from resources.kubernetes_api.kinds import KINDS, group_of
 from resources.settings import CHECKOUT
 
 KUBERNETES = CHECKOUT / "deploy" / "kubernetes"
@@ -175,8 +175,7 @@ def the(things: tuple[dict[str, Any], ...], kind: str, name: str) -> dict[str, A
 
 def allows(role: dict[str, Any], right: Right) -> bool:
     """Whether a rule of the role gives the right."""
-    prefix, plural = KINDS[right.kind]
-    group = prefix.split("/")[1] if prefix.startswith("apis/") else ""
+    group, plural = group_of(right.kind), KINDS[right.kind][1]
     resource = "/".join(filter(None, (plural, right.subresource)))
     return any(
         group in rule["apiGroups"] and resource in rule["resources"] and right.verb in rule["verbs"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.doctor.rights import Right, used_by_builds
+from deploy.doctor.rights import LOOKS_AT_BUILDS, USES_OF_BUILDS, rights
 from resources.kubernetes_api.pod_template import labels
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.image_builder import Build, build_job
@@ -40,22 +40,31 @@ def test_builds_are_admitted_in_their_namespace_alone(building):
 
 def test_builds_have_no_token_and_no_rights(building):
     (account,) = of_builds(building, "ServiceAccount")
-    (binding,) = of_builds(building, "RoleBinding")
+    bindings = of_builds(building, "RoleBinding")
     job = build_job(Build("r/m:v1", "s3://b/x", "0" * 64, "base", {}), ClusterSettings())
 
     assert account["automountServiceAccountToken"] is False
     spec = job["spec"]["template"]["spec"]
     assert spec.get("serviceAccountName", "default") == account["metadata"]["name"]
-    assert binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": "orrery-run", "namespace": "orrery"}
-    ]
+    subjects = [subject for binding in bindings for subject in binding["subjects"]]
+    assert {(each["name"], each["namespace"]) for each in subjects} == {
+        ("orrery-run", "orrery"),
+        ("orrery-gateway", "orrery"),
+    }
 
 
-@pytest.mark.parametrize("right", used_by_builds(), ids=str)
-def test_run_pods_have_every_right_that_builds_need(building, right: Right):
-    (role,) = of_builds(building, "Role")
-
-    assert manifests.allows(role, right)
+@pytest.mark.parametrize("table", [USES_OF_BUILDS, LOOKS_AT_BUILDS])
+def test_every_account_has_every_right_that_it_needs_where_images_are_built(building, table):
+    for account, uses in table.items():
+        bound = [
+            binding["roleRef"]["name"]
+            for binding in of_builds(building, "RoleBinding")
+            if {"kind": "ServiceAccount", "name": account, "namespace": "orrery"}
+            in binding["subjects"]
+        ]
+        roles = [manifests.the(of_builds(building, "Role"), "Role", name) for name in bound]
+        for right in rights(uses, ClusterSettings()):
+            assert any(manifests.allows(role, right) for role in roles), (account, str(right))
 
 
 def test_builds_are_let_out_to_names_bucket_and_registry_alone(building):

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from deploy.doctor.rights import Right, used
+from deploy.doctor.rights import LOOKS, USES, Right, rights
 from resources.kubernetes_api.pod_template import labels
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
@@ -30,7 +30,15 @@ CLUSTER_WIDE = {
     "ResourceFlavor",
     "WorkloadPriorityClass",
 }
-RIGHTS = used(ClusterSettings(namespace="orrery", queue="orrery", registry="registry.example"))
+SETTINGS = ClusterSettings(
+    namespace="orrery", queue="orrery", registry="registry.example", gateway="orrery/orrery"
+)
+RIGHTS = [
+    (account, right)
+    for table in (USES, LOOKS)
+    for account, uses in table.items()
+    for right in rights(uses, SETTINGS)
+]
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 
 
@@ -239,14 +247,10 @@ def may(account: str, right: Right) -> bool:
     )
 
 
-@pytest.mark.parametrize("right", RIGHTS, ids=str)
-def test_run_pods_have_every_right_that_the_doctor_looks_for(right):
-    assert may("orrery-run", right)
-
-
-@pytest.mark.parametrize("account", ["orrery-gateway", "orrery-daemon"])
-@pytest.mark.parametrize("right", [r for r in RIGHTS if not r.is_of_runs], ids=str)
-def test_gateway_and_daemon_have_the_rights_that_are_not_of_runs_alone(account, right):
+@pytest.mark.parametrize(
+    ("account", "right"), RIGHTS, ids=[f"{account}-{right}" for account, right in RIGHTS]
+)
+def test_every_account_has_every_right_that_the_doctor_looks_for_and_with(account, right):
     assert may(account, right)
 
 

@@ -161,6 +161,12 @@ class ApiServer(Client):
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
+    def act_as(self, user: str, *, has_roles: bool = False) -> None:
+        """Takes requests for this user's. Where it has roles, every service account may only what
+        its roles allow."""
+        authorizer = self.endpoints.authorizer
+        authorizer.user, authorizer.has_roles = user, has_roles
+
     def skew(self, seconds: float) -> None:
         """Sets the server's clock off by so many seconds."""
         self.store.skew_s = seconds

@@ -1,5 +1,6 @@
 """Documents by which clients discover what the server serves."""
 
+from tests.cluster.double.api.authorization import AUTHENTICATION, AUTHORIZATION, REVIEWS
 from tests.cluster.double.api.errors import ApiError, not_found
 from tests.cluster.double.api.resource_types import (
     RESOURCE_TYPES,
@@ -11,7 +12,6 @@ from tests.cluster.double.api.validation import SERVER_VERSION
 
 CRD_GROUP = "apiextensions.k8s.io"
 CRD_PLURAL = "customresourcedefinitions"
-REVIEW_GROUP = "authorization.k8s.io"
 
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 
@@ -38,7 +38,7 @@ def _groups() -> dict[str, list[str]]:
         if resource.group:
             known = groups.setdefault(resource.group, [])
             known += [version for version in resource.versions if version not in known]
-    return {**groups, CRD_GROUP: ["v1"], REVIEW_GROUP: ["v1"]}
+    return {**groups, **{name: ["v1"] for name in (CRD_GROUP, AUTHORIZATION, AUTHENTICATION)}}
 
 
 def api_versions() -> Object:
@@ -106,10 +106,11 @@ def api_resources(group: str, version: str) -> Object | None:
                 "verbs": ["get", "list"],
             }
         )
-    if (group, version) == (REVIEW_GROUP, "v1"):
-        kind = "SelfSubjectAccessReview"
-        review = {"name": f"{kind.lower()}s", "singularName": kind.lower(), "namespaced": False}
-        entries.append({**review, "kind": kind, "verbs": ["create"]})
+    for plural, (review_group, kind) in REVIEWS.items():
+        if (group, version) == (review_group, "v1"):
+            is_local = kind.startswith("Local")
+            review = {"name": plural, "singularName": kind.lower(), "namespaced": is_local}
+            entries.append({**review, "kind": kind, "verbs": ["create"]})
     if not entries:
         return None
     name = f"{group}/{version}" if group else version
@@ -148,6 +149,17 @@ def definitions(name: list[str]) -> Object:
         "kind": "CustomResourceDefinitionList",
         "metadata": {"resourceVersion": "1"},
         "items": list(result.values()),
+    }
+
+
+def of_another_server(group: str, version: str) -> Object:
+    """Answer of a version of an API that an APIService hands to another server."""
+    pods = {"name": "pods", "singularName": "", "namespaced": True, "kind": "PodMetrics"}
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group}/{version}",
+        "resources": [{**pods, "verbs": ["get", "list"]}],
     }
 
 

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.cluster.double.api import discovery, errors, patches
+from tests.cluster.double.api import discovery, patches
+from tests.cluster.double.api.authorization import REVIEWS, Authorizer
+from tests.cluster.double.api.client import has_condition
 from tests.cluster.double.api.errors import ApiError
 from tests.cluster.double.api.faults import Faults
 from tests.cluster.double.api.registry import Registry
 from tests.cluster.double.api.requests import Answer, Request, Stream, Target, target
-from tests.cluster.double.api.resource_types import Object, converted
+from tests.cluster.double.api.resource_types import BY_KIND, Object, converted
 from tests.cluster.double.api.selectors import Test, field_selector, label_selector
 from tests.cluster.double.api.store import parse_time
 from tests.cluster.double.api.watches import Watch, gone
@@ -25,19 +27,19 @@ class Endpoints:
 
     def __init__(self, registry: Registry, faults: Faults):
         self.registry = registry
-        self.faults = faults
+        self.authorizer = Authorizer(registry.store, faults)
         self.log_source: LogSource | None = None
         self._applied: dict[tuple[Any, ...], Object] = {}
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request below /api or /apis."""
         group, *rest = request.path[1:] if request.path[0] == "apis" else ["", *request.path[1:]]
-        if len(rest) > 1 and group == discovery.REVIEW_GROUP:
-            return self._review(request)
+        if len(rest) > 1 and rest[-1] in REVIEWS:
+            return self.authorizer.review(request)
         if len(rest) > 1 and (group, rest[1]) == (discovery.CRD_GROUP, discovery.CRD_PLURAL):
             return 200, discovery.definitions(rest[2:])
         if len(rest) <= 1:
-            return 200, discovery.discover(group, *rest)
+            return 200, self._discovered(group, *rest)
         if (result := target(request.path)) is None:
             raise ApiError(404, "the server could not find the requested resource")
         self._authorize(request, result)
@@ -45,12 +47,15 @@ class Endpoints:
             return self._one(request, result)
         return self._collection(request, result)
 
-    def _review(self, request: Request) -> Answer:
-        review = request.document()
-        body = review["spec"].get("resourceAttributes") or {}
-        parts = [body.get("resource"), body.get("subresource")]
-        allowed = self.faults.allowed(body.get("verb", ""), "/".join(filter(None, parts)))
-        return 201, {"metadata": {}, **review, "status": {"allowed": allowed}}
+    def _discovered(self, group: str, version: str = "") -> Object:
+        """What an API has; for one of another server as long as that is said to answer."""
+        name = f"{version}.{group}"
+        service = self.registry.store.read(BY_KIND["APIService"], "", name)
+        if service is None:
+            return discovery.discover(group, version)
+        if not has_condition(service, "Available"):
+            raise ApiError(503, "service unavailable")
+        return discovery.of_another_server(group, version)
 
     def _authorize(self, request: Request, target: Target) -> None:
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(
@@ -60,14 +65,11 @@ class Endpoints:
             verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
         if verb == "list" and request.flag("watch"):
             verb = "watch"
-        parts = (target.resource.plural, target.subresource)
-        if not self.faults.allowed(verb, "/".join(filter(None, parts))):
-            raise errors.forbidden(
-                target.resource.qualified,
-                target.name,
-                f'User "test" cannot {verb} resource "{target.resource.plural}" in API group '
-                f'"{target.resource.group}" in the namespace "{target.namespace}"',
-            )
+        resource = "/".join(filter(None, (target.resource.plural, target.subresource)))
+        # A namespace itself is judged within it.
+        is_namespace = target.resource.kind == "Namespace"
+        namespace = target.name if is_namespace else target.namespace
+        self.authorizer.require(verb, target.resource.group, resource, namespace, target.name)
 
     def _selection(self, request: Request) -> Test:
         labels = label_selector(request.query.get("labelSelector"))

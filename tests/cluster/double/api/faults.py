@@ -31,7 +31,7 @@ class Faults:
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     _failures: list[_Failure] = field(default_factory=list)
     _delays: list[tuple[float, str]] = field(default_factory=list)
-    _denied: set[tuple[str, str]] = field(default_factory=set)
+    _denied: set[tuple[str, str, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_hanging: bool = False
     _is_there: threading.Event = field(default_factory=threading.Event)
@@ -67,10 +67,11 @@ class Faults:
         with self._lock:
             self._delays.append((seconds, path))
 
-    def deny(self, verb: str, resource: str) -> None:
-        """Refuses a verb (`*` for all) on a resource, in reviews and in requests."""
+    def deny(self, verb: str, resource: str, user: str = "") -> None:
+        """Refuses a verb (`*` for all) on a resource, in reviews and in requests; of one user, or
+        of all."""
         with self._lock:
-            self._denied.add((verb, resource))
+            self._denied.add((verb, resource, user))
 
     def heal(self) -> None:
         """Takes back every failure, delay, and refusal, and lets the server be there."""
@@ -80,10 +81,11 @@ class Faults:
             self._delays.clear()
             self._denied.clear()
 
-    def allowed(self, verb: str, resource: str) -> bool:
-        """Whether no test has denied the verb on the resource."""
+    def allowed(self, verb: str, resource: str, user: str) -> bool:
+        """Whether no test has denied the user the verb on the resource."""
+        refusals = {(v, resource, u) for v in (verb, "*") for u in (user, "")}
         with self._lock:
-            return not self._denied & {(verb, resource), ("*", resource)}
+            return not self._denied & refusals
 
     def apply(self, method: str, path: str) -> None:
         """Delays or fails the request as a test asked."""

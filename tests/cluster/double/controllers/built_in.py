@@ -6,11 +6,14 @@ from tests.cluster.double.controllers.controller import Controller
 from tests.cluster.double.controllers.deployments import DeploymentController, ReplicaSetController
 from tests.cluster.double.controllers.gateways import GatewayController
 from tests.cluster.double.controllers.jobs import JobController
+from tests.cluster.double.controllers.limit_ranges import LimitRanger
 from tests.cluster.double.controllers.quotas import QuotaController
 
 CONTROLLERS: tuple[type[Controller], ...] = (
     GarbageCollector,
     NamespaceController,
+    # Before quotas, which count what it has filled in.
+    LimitRanger,
     QuotaController,
     JobController,
     ReplicaSetController,

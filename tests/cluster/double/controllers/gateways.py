@@ -19,6 +19,9 @@ class GatewayController(Controller):
         kind, item = change.resource.kind, change.item
         if kind in _KINDS and change.kind != "DELETED":
             yield f"{kind}/{key_of(item)[0]}", key_of(item)[1]
+        if kind == "Secret":
+            for gateway in self.api.store.items(BY_KIND["Gateway"]):
+                yield f"Gateway/{key_of(gateway)[0]}", key_of(gateway)[1]
         if kind in ("Service", "Gateway"):
             for route in self.api.store.items(BY_KIND["HTTPRoute"]):
                 yield f"HTTPRoute/{key_of(route)[0]}", key_of(route)[1]
@@ -28,6 +31,8 @@ class GatewayController(Controller):
         with self.api.store.lock:
             item = self.api.get(kind, key[1], namespace)
             if kind == "GatewayClass":
+                if item["spec"]["controllerName"] != CONTROLLER:
+                    return
                 status = {"conditions": [self._condition(item, "Accepted", "Accepted")]}
             elif kind == "Gateway":
                 status = self._gateway(item)
@@ -61,8 +66,8 @@ class GatewayController(Controller):
                 "attachedRoutes": 0,
                 "supportedKinds": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}],
                 "conditions": [
-                    self._condition(item, kind, kind)
-                    for kind in ("Accepted", "Programmed", "ResolvedRefs")
+                    self._condition(item, "Accepted", "Accepted"),
+                    *self._certified(item, listener),
                 ],
             }
             for listener in item["spec"]["listeners"]
@@ -74,6 +79,23 @@ class GatewayController(Controller):
             ],
             "listeners": listeners,
         }
+
+    def _certified(self, item: Object, listener: Object) -> list[Object]:
+        """Whether the Secrets are there that the listener has its certificates from."""
+        namespace = item["metadata"]["namespace"]
+        absent = [
+            reference["name"]
+            for reference in (listener.get("tls") or {}).get("certificateRefs") or ()
+            if not self.api.find("Secret", reference["name"], reference.get("namespace", namespace))
+        ]
+        if not absent:
+            return [self._condition(item, kind, kind) for kind in ("Programmed", "ResolvedRefs")]
+        message = f"Secret {namespace}/{absent[0]} does not exist."
+        reason = "InvalidCertificateRef"
+        return [
+            self._condition(item, "Programmed", "Invalid", False),
+            self._condition(item, "ResolvedRefs", reason, False, message),
+        ]
 
     def _parent(self, item: Object, parent: Object) -> Object:
         namespace = item["metadata"]["namespace"]

@@ -10,6 +10,8 @@ from tests.cluster.double.api.resource_types import BY_KIND, Object, ResourceTyp
 from tests.cluster.double.api.store import Change
 from tests.cluster.double.controllers.controller import Controller, Key, key_of
 
+_REQUIRED = {f"{part}{name}" for part in ("", "requests.", "limits.") for name in ("cpu", "memory")}
+
 
 def _usage(pod: Object) -> dict[str, Decimal]:
     used = {"pods": Decimal(1), "count/pods": Decimal(1)}
@@ -46,14 +48,8 @@ class QuotaController(Controller):
         for quota in self.api.store.items(BY_KIND["ResourceQuota"], namespace):
             hard = quota["spec"].get("hard") or {}
             body, used = _usage(item), _used(self.api, namespace)
-            missing = [
-                key
-                for key in hard
-                if key not in body
-                and key.partition(".")[0] in ("requests", "limits", "cpu", "memory")
-            ]
             title = quota["metadata"]["name"]
-            if missing := [key for key in missing if quantity(hard[key]) >= 0 and "/" not in key]:
+            if missing := [key for key in hard if key in _REQUIRED and key not in body]:
                 why = f"failed quota: {title}: must specify {','.join(sorted(missing))}"
                 raise errors.forbidden("pods", name, why)
             over = [
