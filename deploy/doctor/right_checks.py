@@ -1,6 +1,7 @@
 """Whether the accounts of the platform may do what they do."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deploy.doctor.finding import Finding, fine, missing, skipped, warning
@@ -13,6 +14,8 @@ from resources.kubernetes_api.settings import ClusterSettings
 ROLES = "deploy/kubernetes/base/accounts.yaml"
 ROLES_OF_BUILDS = "deploy/kubernetes/components/builder/accounts.yaml"
 APPLY = "kubectl apply -k deploy/kubernetes/overlays/OVERLAY"
+AT_ONCE = 8
+"""Questions under way: there are many, and each is a call to the API server."""
 PREFIX = "system:serviceaccount:"
 
 
@@ -50,16 +53,7 @@ def _checked(
     }
     users = {account: f"{PREFIX}{settings.namespace}:{account}" for account in wanted}
     try:
-        denied = {
-            account: [
-                right
-                for right in each
-                if not account_may(
-                    place.cluster, users[account], right.verb, right.kind, right.subresource
-                )
-            ]
-            for account, each in wanted.items()
-        }
+        denied = _denied_of(place.cluster, wanted, users)
     except ClusterRefused as error:
         if error.status != FORBIDDEN:
             raise
@@ -67,6 +61,26 @@ def _checked(
         return
     for account, lacks in denied.items():
         yield _of_account(place, account, users[account], lacks)
+
+
+def _denied_of(
+    cluster: Cluster, wanted: Mapping[str, list[Right]], users: Mapping[str, str]
+) -> dict[str, list[Right]]:
+    """What each account may not do. Raises ClusterRefused where this process may not ask."""
+
+    def may(asked: tuple[str, Right]) -> bool:
+        account, right = asked
+        return account_may(cluster, users[account], right.verb, right.kind, right.subresource)
+
+    first, *others = [(account, right) for account, each in wanted.items() for right in each]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        # The first alone: where it is refused, so are all others.
+        answers = [may(first), *pool.map(may, others)]
+    denied: dict[str, list[Right]] = {account: [] for account in wanted}
+    for (account, right), is_allowed in zip((first, *others), answers, strict=True):
+        if not is_allowed:
+            denied[account].append(right)
+    return denied
 
 
 def _of_account(place: _Place, account: str, user: str, denied: list[Right]) -> Finding:

@@ -55,7 +55,8 @@ def not_set(name: str, what: str, namespace: str) -> Finding:
 
 def _is_of_a_cluster(host: str) -> bool:
     """Whether the name is that of a Service: `NAME`, `NAME.NAMESPACE.svc` and longer."""
-    if host in HERE or ":" in host:
+    # Neither this machine, nor an address of IPv6, nor the folder of a socket.
+    if host in HERE or ":" in host or "/" in host:
         return False
     parts = host.rstrip(".").split(".")
     return len(parts) == 1 or "svc" in parts[1:]
