@@ -38,7 +38,8 @@ def compute(settings: Settings, cluster: ClusterSettings) -> Compute:
 
 
 def runtime(settings: Settings, cluster: ClusterSettings, *, is_brief: bool = False) -> Runtime:
-    """Where services run; a brief one gives up at once where the cluster does not answer."""
+    """Where services run; a brief one, for gateways, gives up at once where the cluster does not
+    answer, and changes nothing that runs."""
     if not cluster.is_used:
         return LocalRuntime(settings.state.absolute() / "services", request_logs(settings))
     from resources.kubernetes_api.client import Cluster
@@ -46,7 +47,9 @@ def runtime(settings: Settings, cluster: ClusterSettings, *, is_brief: bool = Fa
 
     _require_a_bucket(settings)
     objects = Cluster(cluster).brief() if is_brief else Cluster(cluster)
-    return ClusterRuntime(objects, object_store(settings), request_logs(settings))
+    return ClusterRuntime(
+        objects, object_store(settings), request_logs(settings), leaves_stops=is_brief
+    )
 
 
 def run_workers(cluster: ClusterSettings) -> RunWorkers:

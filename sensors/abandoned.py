@@ -7,6 +7,7 @@ from dagster import DagsterRunStatus, RunsFilter
 
 from resources.compute.contract import Compute
 from resources.orchestration.run_workers import RunWorkers
+from resources.services.local import Runtime
 
 EVERY_S = 60
 LOGS_WITHIN_S = 60
@@ -23,15 +24,16 @@ WAITED_FOR = [
     name="on_abandoned",
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=EVERY_S,
-    description="Deletes RayJobs and run pods of dagster_runs that have ended: their driver was "
-    "killed and has no retry, or a pod was so late that its dagster_run was given up. What a retry "
-    "will adopt is left. On the embedded default there is nothing to do: engines end with their "
-    "driver.",
+    description="Deletes RayJobs and run pods of dagster_runs that have ended, and stops their "
+    "deployments: their driver was killed and has no retry, or a pod was so late that its "
+    "dagster_run was given up. What a retry will adopt is left. On the embedded default there is "
+    "nothing to do: engines end with their driver.",
 )
 def on_abandoned(
     context: dg.SensorEvaluationContext,
     compute: dg.ResourceParam[Compute],
     run_workers: dg.ResourceParam[RunWorkers],
+    runtime: dg.ResourceParam[Runtime],
 ) -> dg.SkipReason:
     """End what is abandoned."""
 
@@ -46,7 +48,11 @@ def on_abandoned(
         )
 
     # A retry adopts the work of the dagster_run before it, and has a worker of its own.
-    ended = [*compute.end_abandoned(is_wanted), *run_workers.end_abandoned(is_going)]
+    ended = [
+        *compute.end_abandoned(is_wanted),
+        *run_workers.end_abandoned(is_going),
+        *runtime.end_abandoned(is_wanted),
+    ]
     return dg.SkipReason(f"ended: {', '.join(ended)}" if ended else "nothing is abandoned")
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from resources.kubernetes_api.kinds import KINDS
 from resources.kubernetes_api.settings import ClusterSettings
-from resources.services.cluster.manifests import KINDS_OF_A_SERVICE
 
 GATEWAY, DAEMON, RUNS = "orrery-gateway", "orrery-daemon", "orrery-run"
 """Accounts by their names in `deploy/kubernetes/base`; settings may name another for run pods."""
@@ -38,31 +37,43 @@ class Use:
     when: str = ""
 
 
-OBSERVED = (
-    *(Use(kind, "get list") for kind in KINDS_OF_A_SERVICE),
-    Use("RayJob", "get list"),
-    Use("Job", "get list"),
-    Use("Pod", "get list"),
-    Use("Pod", "get", "log"),
-    Use("Event", "list"),
-    Use("ConfigMap", "get", when="registry"),
-    Use("LocalQueue", "get", when="queue"),
-    Use("Workload", "list", when="queue"),
-)
-CONTROLLED = (
-    *(Use(kind, "delete") for kind in KINDS_OF_A_SERVICE),
-    Use("RayJob", "delete"),
-    Use("Job", "create delete"),
-    Use("Pod", "delete"),
-)
+OF_A_SERVICE = ("HorizontalPodAutoscaler", "PodDisruptionBudget", "ScaledObject")
+"""Kinds that a service has or not, as it is declared."""
 USES: dict[str, tuple[Use, ...]] = {
-    GATEWAY: (*OBSERVED, *CONTROLLED),
-    DAEMON: (*OBSERVED, *CONTROLLED),
+    GATEWAY: (
+        Use("Pod", "list delete"),
+        Use("Event", "list"),
+        Use("Job", "delete"),
+        Use("Service", "get list delete"),
+        Use("Deployment", "list delete"),
+        *(Use(kind, "list delete") for kind in OF_A_SERVICE),
+        Use("HTTPRoute", "get list delete"),
+    ),
+    DAEMON: (
+        Use("Pod", "list delete"),
+        Use("Pod", "get", "log"),
+        Use("Event", "list"),
+        Use("Job", "get list create delete"),
+        Use("Job", "get", "status"),
+        Use("RayJob", "list delete"),
+        Use("Service", "get list patch delete"),
+        Use("Deployment", "list patch delete"),
+        *(Use(kind, "list create patch delete") for kind in OF_A_SERVICE),
+        Use("HTTPRoute", "get list patch delete"),
+    ),
     RUNS: (
-        *OBSERVED,
-        *CONTROLLED,
-        *(Use(kind, "create patch") for kind in KINDS_OF_A_SERVICE),
-        Use("RayJob", "create"),
+        Use("Pod", "list delete"),
+        Use("Event", "list"),
+        Use("ConfigMap", "get", when="registry"),
+        Use("Job", "create delete"),
+        Use("Job", "get", "status"),
+        Use("RayJob", "get create delete"),
+        Use("Workload", "list", when="queue"),
+        Use("NetworkPolicy", "create"),
+        Use("Service", "get list create patch delete"),
+        Use("Deployment", "get list create patch delete"),
+        *(Use(kind, "list create patch delete") for kind in OF_A_SERVICE),
+        Use("HTTPRoute", "get list create patch delete"),
     ),
 }
 """What each account does in the platform's namespace."""

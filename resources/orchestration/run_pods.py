@@ -7,6 +7,7 @@ duplicate: reading changes nothing, and a Job is deleted once.
 partial write: a Job that was deleted takes its pods along; one that was not is found again.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from dagster_k8s.job import get_job_name_from_run_id
 from resources.kubernetes_api.client import Cluster, ClusterRefused, ClusterUnavailable
 from resources.kubernetes_api.pod_status import has_no_node, troubles_of
 
+log = logging.getLogger(__name__)
 RUN_LABEL = "dagster/run-id"
 ENDED = ("Complete", "Failed")
 OVER_QUOTA = "exceeded quota"
@@ -36,6 +38,9 @@ class RunPods:
                 said = self._refusals(run_id)[-1:]
         except ClusterUnavailable as error:
             return f"waits for the Kubernetes API, which does not answer: {error}"
+        except ClusterRefused as error:
+            log.warning("it is not known why the pod of %s does not run: %s", run_id, error)
+            return ""
         return "; ".join(said)
 
     def waits_for_room(self, run_id: str) -> bool:
@@ -47,6 +52,9 @@ class RunPods:
                 return any(OVER_QUOTA in text for text in self._refusals(run_id)[-1:])
         except ClusterUnavailable:
             return True
+        except ClusterRefused as error:
+            log.warning("it is not known what the pod of %s waits for: %s", run_id, error)
+            return False
         return any(map(has_no_node, pods))
 
     def has_room(self) -> bool:

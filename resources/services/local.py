@@ -78,8 +78,14 @@ class Runtime(Protocol):
     def stop(self, service: str, run: str) -> None:
         """Stop the deployment of the service that the dagster_run has requested, if it goes on.
 
-        For a driver that cannot do it: it was killed before it was cancelled. Raises OSError.
+        For a driver that cannot do it: it was killed before it was cancelled. Raises OSError. A
+        gateway of a cluster leaves it to `end_abandoned`.
         """
+        ...
+
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Services whose deployment goes on although nobody waits for the dagster_run that has
+        requested it, and that is stopped now."""
         ...
 
     def undeploy(self, service: str) -> None:
@@ -200,6 +206,10 @@ class LocalRuntime:
         present = _read(folder)
         if present is not None and _run_of(present) == run:
             self._stop(folder, present, f"the deployment of {present.version} was stopped")
+
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """None: whoever stops a dagster_run stops its deployment at once."""
+        return []
 
     def status(self, service: str) -> ServiceStatus | None:
         """What the reconciler has reached, or None when it knows no such service."""

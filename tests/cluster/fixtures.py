@@ -32,7 +32,7 @@ def _namespace(name: str) -> dict:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def kubeconfig(url: str, namespace: str) -> str:
+def kubeconfig(url: str, namespace: str, token: str = "") -> str:
     """A kubeconfig for a server without TLS."""
     return yaml.safe_dump(
         {
@@ -40,7 +40,7 @@ def kubeconfig(url: str, namespace: str) -> str:
             "kind": "Config",
             "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": url}}],
-            "users": [{"name": "test", "user": {}}],
+            "users": [{"name": "test", "user": {"token": token} if token else {}}],
             "contexts": [
                 {
                     "name": "test",

@@ -28,7 +28,7 @@ def apply_roles(cluster):
     ("verb", "resource", "account"),
     [
         ("list", "rayjobs", "orrery-daemon"),
-        ("create", "jobs", "orrery-gateway"),
+        ("create", "jobs", "orrery-daemon"),
         ("get", "pods/log", "orrery-daemon"),
         ("delete", "pods", "orrery-gateway"),
         ("create", "rayjobs", "orrery-run"),
@@ -65,14 +65,14 @@ def test_the_run_account_is_the_one_that_the_settings_name(whole, monkeypatch):
 
 
 def test_verbs_of_one_kind_are_named_together(whole):
-    whole.api.deny("*", "jobs", user(whole, "orrery-gateway"))
+    whole.api.deny("*", "jobs", user(whole, "orrery-daemon"))
 
-    assert "get, list, create, delete jobs" in the("rights of orrery-gateway").message
+    assert "get, list, create, delete jobs" in the("rights of orrery-daemon").message
 
 
 def test_who_may_ask_for_the_whole_cluster_alone_knows_all_rights(whole):
     whole.api.deny("create", "localsubjectaccessreviews")
-    whole.api.deny("list", "rayjobs", user(whole, "orrery-run"))
+    whole.api.deny("create", "rayjobs", user(whole, "orrery-run"))
 
     assert unwell() == {"rights of orrery-run": "missing"}
 

@@ -505,6 +505,23 @@ def test_the_deployment_of_a_lost_driver_is_stopped_for_it(served, interrupted):
     assert "was stopped" in served.status().message
 
 
+def test_the_sweep_stops_deployments_that_nobody_waits_for_and_a_gateway_leaves_them(
+    served, interrupted
+):
+    interrupted(LOST)
+    of_a_gateway = ClusterRuntime(
+        Cluster(served.settings), served.objects, served.folder, leaves_stops=True
+    )
+    of_a_gateway.stop(served.name, "run")
+    assert served.runtime.end_abandoned(lambda run: run == "run") == []
+    assert served.shares() == {"1": 50, "2": 50}
+
+    assert served.runtime.end_abandoned(lambda run: False) == [served.name]
+
+    assert served.shares() == {"1": 100}
+    assert served.runtime.end_abandoned(lambda run: False) == []
+
+
 def test_a_cancelled_driver_gives_the_traffic_back(served, interrupted):
     interrupted(Driver("run", lambda: True))
 

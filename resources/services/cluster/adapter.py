@@ -26,15 +26,16 @@ from typing import Any
 from engine.fetch import pack
 from resources.compute.contract import ANY, NOBODY, Driver
 from resources.compute.requirements import Requirements
-from resources.kubernetes_api.client import Cluster, ClusterRefused, NotThere
+from resources.kubernetes_api.client import Cluster, ClusterRefused
 from resources.kubernetes_api.pod_status import is_rolled_out
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.changes import Changes
 from resources.services.cluster.directory import ServiceDirectory
 from resources.services.cluster.forms import Forms
 from resources.services.cluster.image_builder import ImageBuilder
-from resources.services.cluster.manifests import KINDS_OF_A_SERVICE, objects_of, route
+from resources.services.cluster.manifests import objects_of, route
 from resources.services.cluster.pods import Conduct, Start, VersionPods
+from resources.services.cluster.removal import Removal
 from resources.services.cluster.rollout import ClusterRollout
 from resources.services.cluster.rollout_notes import NoteBook
 from resources.services.cluster.version import (
@@ -47,21 +48,30 @@ from resources.services.cluster.version import (
 from resources.services.local import DeploymentFailed, Superseded
 from resources.storage.object_store import ObjectStore
 from serving.contract import Deployment, ServiceStatus
-from serving.rollout import Failed, Rollout, Seen, Stopped, Variant, kept
+from serving.rollout import Failed, Rollout, Seen, Stopped, Variant
 
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 HANDED_OVER_WITHIN_S = 10.0
-DRAINED_AFTER_POLLS = 5
+GOING = ("starting", "canary")
 
 
 class ClusterRuntime:
     """Deploys services to a namespace."""
 
-    def __init__(self, cluster: Cluster, objects: ObjectStore, request_logs: Path) -> None:
-        self._cluster, self._objects = cluster, objects
+    def __init__(
+        self,
+        cluster: Cluster,
+        objects: ObjectStore,
+        request_logs: Path,
+        *,
+        leaves_stops: bool = False,
+    ) -> None:
+        """One that leaves stops to the sweep changes no pod's template: who may do that may mount
+        any Secret, and a gateway may not."""
+        self._cluster, self._objects, self._leaves_stops = cluster, objects, leaves_stops
         self._settings: ClusterSettings = cluster.settings
         self._directory, self._notes = ServiceDirectory(cluster), NoteBook(cluster)
-        self._forms = Forms(objects)
+        self._forms, self._removal = Forms(objects), Removal(cluster, self._notes)
         self.request_logs = request_logs
 
     def bento_home(self, workdir: Path) -> Path:
@@ -87,7 +97,7 @@ class ClusterRuntime:
             self._make(version, rollout.begin(version))
             self._carry_out(version, rollout, tell)
         except Superseded:
-            self._clear(deployment.service)
+            self._removal.clear(deployment.service)
             raise
         except (DeploymentFailed, ClusterRefused) as error:
             self._end(rollout, Failed(variant=variant, why=str(error)))
@@ -103,7 +113,7 @@ class ClusterRuntime:
                     rollout, Stopped(why=f"the deployment of {deployment.version} was stopped")
                 )
             raise
-        self._clear(deployment.service)
+        self._removal.clear(deployment.service)
         return tell()
 
     def status(self, service: str) -> ServiceStatus | None:
@@ -125,17 +135,25 @@ class ClusterRuntime:
 
     def undeploy(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""
-        self._remove(service)
+        self._removal.remove(service)
 
     def stop(self, service: str, run: str) -> None:
         """Stop the deployment of the service that the dagster_run has requested, if it goes on."""
-        notes = self._notes.read(service)
+        notes = None if self._leaves_stops else self._notes.read(service)
         if notes is None or notes.record.request != run:
             return
         target = notes.record.rollout.target
         if target is not None and notes.record.rollout.outcome == "under_way":
             rollout = ClusterRollout(self._cluster, service, target)
             self._end(rollout, Stopped(why=f"the deployment of {target.version} was stopped"))
+
+    def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
+        """Services whose deployment nobody waits for, now stopped."""
+        going = [each for each in self.statuses() if each.state in GOING and each.request]
+        abandoned = [each for each in going if not is_wanted(each.request)]
+        for status in abandoned:
+            self.stop(status.service, status.request)
+        return [status.service for status in abandoned]
 
     def _is_reached(self, deployment: Deployment, mark: str) -> bool:
         """Whether the very deployment has all traffic, and its objects are there."""
@@ -271,7 +289,7 @@ class ClusterRuntime:
         with contextlib.suppress(Superseded):
             rollout.lead(rollout.advance(event))
             self._go_back(rollout.service)
-        self._clear(rollout.service)
+        self._removal.clear(rollout.service)
 
     def _go_back(self, service: str) -> None:
         """Give the version that serves the form back that it had before the one that failed."""
@@ -282,46 +300,5 @@ class ClusterRuntime:
         if objects := self._forms.of(service, notes.record.served):
             self._apply_all(version_name(service, serving.version), objects)
 
-    def _clear(self, service: str) -> None:
-        """Delete the objects of versions that are not kept.
-
-        A driver notes a version before it creates its objects; so what is found first and is not
-        in the notes after that belongs to nobody.
-        """
-        labels = f"{SERVICE_LABEL}={object_name(service)},{VERSION_LABEL}"
-        objects = [
-            (kind, each) for kind in KINDS_OF_A_SERVICE for each in self._labelled(kind, labels)
-        ]
-        if {_version_of(each) for _, each in objects} - self._wanted(service):
-            # A Gateway hears of the new shares a moment later, and would find nobody there.
-            time.sleep(DRAINED_AFTER_POLLS * self._settings.poll_s)
-        wanted = self._wanted(service)
-        for kind, each in objects:
-            if _version_of(each) not in wanted:
-                self._cluster.delete(kind, each["metadata"]["name"])
-
-    def _wanted(self, service: str) -> set[str]:
-        """Versions of the service that are kept."""
-        notes = self._notes.read(service)
-        return {v.version for v in kept(notes.record.rollout)} if notes else set()
-
-    def _remove(self, service: str) -> None:
-        """Delete all objects of the service."""
-        labels = f"{SERVICE_LABEL}={object_name(service)}"
-        for kind in KINDS_OF_A_SERVICE:
-            for each in self._labelled(kind, labels):
-                self._cluster.delete(kind, each["metadata"]["name"])
-
-    def _labelled(self, kind: str, labels: str) -> list[dict[str, Any]]:
-        """Objects of the kind; of every kind, whatever the settings are now, where the cluster
-        knows it."""
-        with contextlib.suppress(NotThere):
-            return list(self._cluster.find(kind, labels))
-        return []
-
     def _pods(self, version: Version) -> VersionPods:
         return VersionPods(self._cluster, version.selector)
-
-
-def _version_of(thing: dict[str, Any]) -> str:
-    return thing["metadata"]["labels"][VERSION_LABEL]

@@ -173,6 +173,7 @@ class ApiServer(Client):
 
     def answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer | str:
         """The answer to one HTTP request."""
+        self.endpoints.authorizer.authenticate(headers.get("Authorization") or "")
         url = urlsplit(target)
         path = [unquote(part) for part in url.path.strip("/").split("/")]
         if path[0] in _PLAIN:

@@ -1,5 +1,6 @@
 """Who may do what: what tests have denied, and the roles of service accounts."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,12 +35,32 @@ class Attempt:
 
 
 class Authorizer:
-    """Decides of every request. Requests come from `user`; where `has_roles`, service accounts may
+    """Decides of every request, and notes what was allowed. Where `has_roles`, service accounts may
     only what their roles allow."""
 
     def __init__(self, store: Store, faults: Faults):
         self._store, self._faults = store, faults
-        self.user, self.has_roles = "test", False
+        self._everybody, self.has_roles = "test", False
+        self._of_thread = threading.local()
+        self.users: dict[str, str] = {}
+        """Users by the tokens that they authenticate with."""
+        self.audit: set[Attempt] = set()
+        """Everything that was allowed, and done."""
+
+    @property
+    def user(self) -> str:
+        """Who the request of this thread comes from."""
+        return getattr(self._of_thread, "user", self._everybody)
+
+    @user.setter
+    def user(self, user: str) -> None:
+        self._everybody = user
+
+    def authenticate(self, header: str) -> None:
+        """Take the request of this thread for that of the token's user; one without a token of
+        anybody is everybody's."""
+        token = header.removeprefix("Bearer ")
+        self._of_thread.user = self.users.get(token, self._everybody)
 
     def may(self, attempt: Attempt) -> bool:
         """Whether the attempt is allowed."""
@@ -51,7 +72,9 @@ class Authorizer:
 
     def require(self, verb: str, group: str, resource: str, namespace: str, name: str = "") -> None:
         """Raises Forbidden unless the user of requests may do it."""
-        if self.may(Attempt(self.user, verb, group, resource, namespace)):
+        attempt = Attempt(self.user, verb, group, resource, namespace)
+        if self.may(attempt):
+            self.audit.add(attempt)
             return
         qualified = f"{resource}.{group}" if group else resource
         scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"

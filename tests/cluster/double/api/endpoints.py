@@ -242,6 +242,9 @@ class Endpoints:
             old = self.registry.store.read(target.resource, target.namespace, target.name)
             dry_run = request.query.get("dryRun") == "All"
             if old is None and not target.subresource:
+                group, plural = target.resource.group, target.resource.plural
+                # Who applies what is not there has to be allowed to create it, too.
+                self.authorizer.require("create", group, plural, target.namespace, target.name)
                 patch["metadata"].setdefault("name", target.name)
                 created = self.registry.create(target.resource, target.namespace, patch, dry_run)
                 answer = 201, converted(target.resource, created, target.version)
