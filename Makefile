@@ -45,6 +45,9 @@ manifests: ## print every object of production, and of one service and one job, 
 	@$(MAKE) --no-print-directory setup >&2
 	@$(BIN)/orrery manifests
 
+chart: setup ## write the Helm chart anew from deploy/kubernetes
+	@$(BIN)/python -m deploy.chart
+
 lock: $(BIN)/uv ## resolve constraints.txt anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --no-annotate --no-header \
 		--python-version 3.11 --upgrade-package torch --quiet --output-file constraints.txt
@@ -70,4 +73,4 @@ $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 .env:
 	@echo "DAGSTER_HOME=$(CURDIR)" > $@
 
-.PHONY: help setup demo up down test test-cluster check bench manifests lock stubs clean
+.PHONY: help setup demo up down test test-cluster check bench manifests chart lock stubs clean
