@@ -1,5 +1,6 @@
 """The cluster that KUBECONFIG names: a namespace for each test, and what the tests need of it."""
 
+import json
 import os
 import uuid
 from pathlib import Path
@@ -186,18 +187,18 @@ class RemoteApi:
             scope = f"/namespaces/{namespace or self.namespace}"
         path = f"{root}{scope}/{resource.plural}" + (f"/{name}" if name else "")
         sent = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        data, _, _ = self._client.call_api(
+        answer = self._client.call_api(
             path,
             method,
             query_params=[(key, value) for key, value in (query or {}).items() if value],
             header_params={"Accept": "application/json", "Content-Type": sent},
             body=body,
-            response_type="object",
             auth_settings=["BearerToken"],
-            _return_http_data_only=False,
+            _preload_content=False,
+            _return_http_data_only=True,
             _request_timeout=60,
         )
-        return data
+        return json.loads(answer.data)
 
 
 class RealCluster:
