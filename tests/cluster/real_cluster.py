@@ -80,6 +80,12 @@ class RealGateway:
         self.name = from_environment("ORRERY_TEST_GATEWAY", "")
         self.url = from_environment("ORRERY_TEST_SERVICES_URL", "").rstrip("/")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It stays."""
+
 
 class _OfTheDouble:
     """A part of the double that a real cluster does not have: whoever uses it is skipped."""
