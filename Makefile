@@ -29,7 +29,8 @@ test-fast: setup ## run the tests that start no server and no engine
 	@$(BIN)/pytest $(FAST)
 
 test-cluster: setup ## run the cluster's tests on the cluster of KUBECONFIG
-	@ORRERY_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
+	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster" >&2; exit 1; }
+	@ORRERY_TEST_CLUSTER=1 $(BIN)/pytest -rs tests/cluster
 
 check: setup ## format, lint, types, import contracts, declarations
 	@$(BIN)/ruff format --check .
