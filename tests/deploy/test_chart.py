@@ -14,10 +14,12 @@ from deploy.chart.overlay_values import check_is_said
 from deploy.chart.templates import section
 from deploy.chart.tree import NotCharted
 from resources.settings import CHECKOUT
+from tests.cluster.fixtures import TestCluster
 from tests.deploy import manifests
 from tests.deploy.charts import helm, templated, tried
 from tests.deploy.manifests import COMPONENTS, OVERLAYS
 from tests.deploy.test_kubernetes import SECRETS
+from tests.waiting import until
 
 WHOLE = {"namespace": {"create": True, "defaultAccounts": True}}
 BY_HAND = {".helmignore", "Chart.yaml", "templates/NOTES.txt", "templates/_helpers.tpl"}
@@ -245,3 +247,34 @@ def test_the_notes_tell_the_secrets_the_labels_and_the_way_to_sign_in():
     assert "orrery/enters=true" in notes
     assert "orrery sign-in-link" in notes
     assert "orrery doctor" in notes
+
+
+def installed(cluster: TestCluster, *arguments: str):
+    """How `helm install` ended on the double."""
+    if not helm("version", "--short").stdout.startswith("v3"):
+        pytest.skip("the double takes JSON, and this helm is not a version 3, which sends it")
+    where = (f"--namespace={cluster.namespace}", f"--kubeconfig={cluster.kubeconfig}")
+    options = ("--disable-openapi-validation", f"--values={CHART}/values-local.yaml")
+    return helm("install", "orrery", str(CHART), *where, *options, *arguments)
+
+
+def test_helm_installs_the_chart_and_tells_what_to_do_next():
+    with TestCluster(lambda image: None) as cluster:
+        ended = installed(cluster)
+
+        assert ended.returncode == 0, ended.stderr
+        assert cluster.api.get("Deployment", "gateway")
+        assert cluster.api.get("Role", "orrery-run")
+    assert "kubectl label namespace test pod-security" in ended.stdout
+    assert "kubectl -n test exec deploy/gateway -- orrery sign-in-link" in ended.stdout
+    assert "orrery-instance, orrery-postgresql\n" in ended.stdout
+
+
+def test_helm_does_not_take_the_account_that_kubernetes_has_made():
+    with TestCluster(lambda image: None) as cluster:
+        until(lambda: cluster.api.find("ServiceAccount", "default"))
+
+        ended = installed(cluster, "--set=namespace.defaultAccounts=true")
+
+    assert ended.returncode != 0
+    assert "cannot be imported" in ended.stderr
