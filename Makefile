@@ -29,7 +29,8 @@ test-fast: setup ## run the tests that start no server and no engine
 	@$(BIN)/pytest $(FAST)
 
 test-cluster: setup ## run the cluster's tests on the cluster of KUBECONFIG
-	@ORRERY_TEST_CLUSTER=1 $(BIN)/pytest tests/cluster
+	@test -n "$$KUBECONFIG" || { echo "KUBECONFIG names no cluster" >&2; exit 1; }
+	@ORRERY_TEST_CLUSTER=1 $(BIN)/pytest -rs tests/cluster
 
 check: setup ## format, lint, types, import contracts, declarations
 	@$(BIN)/ruff format --check .
@@ -44,6 +45,9 @@ bench: setup ## measure speed against the bare stack
 manifests: ## print every object of production, and of one service and one job, as YAML
 	@$(MAKE) --no-print-directory setup >&2
 	@$(BIN)/orrery manifests
+
+chart: setup ## write the Helm chart anew from deploy/kubernetes
+	@$(BIN)/python -m deploy.chart
 
 lock: $(BIN)/uv ## resolve constraints.txt anew
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --no-annotate --no-header \
@@ -70,4 +74,4 @@ $(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
 .env:
 	@echo "DAGSTER_HOME=$(CURDIR)" > $@
 
-.PHONY: help setup demo up down test test-cluster check bench manifests lock stubs clean
+.PHONY: help setup demo up down test test-cluster check bench manifests chart lock stubs clean

@@ -63,3 +63,9 @@ def written() -> list[tuple[str, str]]:
     """Key and id of every write the bucket ever took."""
     listed = boto3.client("s3").list_object_versions(Bucket=NAME)
     return sorted((each["Key"], each["VersionId"]) for each in listed.get("Versions", []))
+
+
+def listed() -> list[str]:
+    """Keys of the objects that are in the bucket."""
+    answer = boto3.client("s3").list_objects_v2(Bucket=NAME)
+    return [each["Key"] for each in answer.get("Contents", [])]

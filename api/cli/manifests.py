@@ -1,8 +1,6 @@
 """What a cluster is given: the objects of an overlay, and those that a project's jobs and services
 become there."""
 
-import shutil
-import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +10,8 @@ import yaml
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from typing_extensions import override
 
+from deploy import kustomize
+from deploy.kustomize import NotRendered
 from projects.loading import LoadedProject, load_project
 from projects.nearest import hint
 from projects.schema import Service
@@ -31,10 +31,6 @@ JOB = "0123456789abcdef0123"
 RUN = "01234567-89ab-4cde-8f01-23456789abcd"
 VERSION = "v1-0123456789ab"
 DIGEST, MARK = "0" * 64, "0" * 16
-
-
-class NotRendered(Exception):
-    """The objects cannot be printed; says why, and what to do."""
 
 
 def stream(overlay: str, project: str) -> str:
@@ -58,16 +54,7 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
     if not (folder / "kustomization.yaml").is_file():
         known = sorted(path.name for path in OVERLAYS.iterdir())
         raise NotRendered(f"got the overlay {overlay!r}, expected one of {', '.join(known)}")
-    if shutil.which("kubectl") is None:
-        raise NotRendered(
-            "there is no kubectl on PATH, which renders deploy/kubernetes; install kubectl"
-        )
-    ended = subprocess.run(
-        ["kubectl", "kustomize", str(folder)], check=False, capture_output=True, text=True
-    )
-    if ended.returncode:
-        raise NotRendered(f"kubectl does not render {folder}: {ended.stderr.strip()}")
-    return list(yaml.safe_load_all(ended.stdout))
+    return kustomize.rendered(folder)
 
 
 def _file_of(project: str) -> Path:

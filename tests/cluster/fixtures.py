@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -17,15 +16,19 @@ from tests.cluster.double.controllers.kueue import Kueue
 from tests.cluster.double.controllers.ray_clusters import RayClusterController
 from tests.cluster.double.nodes.images import DEFAULT_IMAGES, PYTHON_IMAGE, ImagePlan, Images
 from tests.cluster.double.nodes.kubelet import Kubelet
+from tests.cluster.real_cluster import IS_REAL, RealCluster
 
-__all__ = ["PYTHON_IMAGE", "ImagePlan", "RealCluster", "TestCluster", "cluster", "cluster_images"]
+__all__ = [
+    "PYTHON_IMAGE",
+    "ImagePlan",
+    "RealCluster",
+    "TestCluster",
+    "cluster",
+    "cluster_images",
+    "real_cluster",
+]
 
 _FIRST_NAMESPACES = ("default", "kube-system")
-_API_GROUPS = {
-    "kuberay": "ray.io",
-    "kueue": "kueue.x-k8s.io",
-    "gateway": "gateway.networking.k8s.io",
-}
 
 
 def _namespace(name: str) -> dict:
@@ -101,29 +104,9 @@ class TestCluster:
         self.close()
 
 
-class RealCluster:
-    """A fresh namespace of the cluster that KUBECONFIG names. It has no handles for faults."""
-
-    def __init__(self, path: Path):
-        from kubernetes import client, config
-
-        self.kubeconfig = path
-        self.namespace = f"test-{uuid.uuid4().hex[:8]}"
-        api_client = config.new_client_from_config(str(path))
-        self._core, self._apis = client.CoreV1Api(api_client), client.ApisApi(api_client)
-        self._core.create_namespace(_namespace(self.namespace))
-
-    def require(self, capability: str) -> None:
-        """Skips the test unless the cluster serves the API; none offers faults."""
-        groups = self._apis.get_api_versions().groups
-        if _API_GROUPS.get(capability) not in {group.name for group in groups}:
-            pytest.skip(f"this cluster has no {capability}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._core.delete_namespace(self.namespace)
+def real_cluster() -> RealCluster:
+    """A namespace of the cluster that KUBECONFIG names."""
+    return RealCluster(Path(os.environ["KUBECONFIG"].partition(os.pathsep)[0]))
 
 
 @pytest.fixture
@@ -135,8 +118,5 @@ def cluster_images() -> Images | None:
 @pytest.fixture
 def cluster(cluster_images: Images | None) -> Iterator[TestCluster | RealCluster]:
     """A cluster with a namespace of the test's own."""
-    # Not KUBECONFIG alone: plain tests must never reach whichever cluster a shell points at.
-    path = os.environ.get("KUBECONFIG") if os.environ.get("ORRERY_TEST_CLUSTER") else None
-    created = RealCluster(Path(path)) if path else TestCluster(cluster_images)
-    with created:
+    with real_cluster() if IS_REAL else TestCluster(cluster_images) as created:
         yield created

@@ -1,7 +1,6 @@
 """Engine jobs run on a cluster to their end, whatever happens to their pods, queue and driver."""
 
 import json
-import os
 import threading
 import time
 
@@ -13,11 +12,18 @@ from resources.compute.rayjob.adapter import KubeRay
 from resources.compute.rayjob.manifest import RAY_WORKER_MIB, name_of
 from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import Cluster
+from resources.kubernetes_api.pod_template import GPU
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
-from tests import buckets
 from tests.cluster.counting import CountingResult, CountingSpec
 from tests.cluster.fixtures import ImagePlan
+from tests.cluster.real_cluster import (
+    STUCK_S,
+    Emptied,
+    image,
+    needs_faults,
+    variables_of_the_bucket,
+)
 from tests.waiting import until
 
 MODULE = "tests.cluster.counting"
@@ -37,39 +43,86 @@ def cluster_images():
 
 @pytest.fixture
 def bucket(monkeypatch):
-    return buckets.make_bucket(monkeypatch)
+    with Emptied(monkeypatch) as created:
+        yield created
 
 
 @pytest.fixture
 def settings(cluster, bucket):
-    cluster.require("faults")
-    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    cluster.require("kuberay")
+    environment = variables_of_the_bucket()
     for kind, name in (("ConfigMap", "orrery-settings"), ("Secret", "orrery-engines")):
         data = {"data" if kind == "ConfigMap" else "stringData": environment}
         metadata = {"name": name, "namespace": cluster.namespace}
         cluster.api.create({"apiVersion": "v1", "kind": kind, "metadata": metadata, **data})
     return ClusterSettings(
-        namespace=cluster.namespace, kubeconfig=cluster.kubeconfig, poll_s=0.25, stuck_s=1
+        namespace=cluster.namespace,
+        kubeconfig=cluster.kubeconfig,
+        training_image=image("training"),
+        poll_s=0.25,
+        stuck_s=STUCK_S,
     )
 
 
 @pytest.fixture
 def queue(cluster, settings):
     """Settings whose jobs go through a Kueue queue."""
-    make_queue(cluster)
+    make_queue(cluster, pods=100)
     return settings.model_copy(update={"queue": "training"})
 
 
-def make_queue(cluster):
-    for thing in (
-        {"kind": "ClusterQueue", "metadata": {"name": "all"}, "spec": {"namespaceSelector": {}}},
-        {
-            "kind": "LocalQueue",
-            "metadata": {"name": "training", "namespace": cluster.namespace},
-            "spec": {"clusterQueue": "all"},
-        },
+@pytest.fixture
+def full_queue(cluster, settings):
+    """Settings whose jobs go through a Kueue queue that has no room."""
+    make_queue(cluster, pods=0)
+    return settings.model_copy(update={"queue": "training"})
+
+
+QUOTAS = {"cpu": 64, "memory": "256Gi", GPU: 64}
+
+
+def make_queue(cluster, pods):
+    cluster.require("kueue")
+    name = queue_name(cluster)
+    for kind, spec in (
+        ("ResourceFlavor", {}),
+        ("ClusterQueue", {"namespaceSelector": {}, "resourceGroups": [quotas(name, pods)]}),
     ):
-        cluster.api.create({"apiVersion": "kueue.x-k8s.io/v1beta2", **thing})
+        cluster.api.create({**of_kueue(kind, name), "spec": spec})
+    local = of_kueue("LocalQueue", "training")
+    local["metadata"]["namespace"] = cluster.namespace
+    cluster.api.create({**local, "spec": {"clusterQueue": name}})
+
+
+def queue_name(cluster):
+    """Name of what belongs to the whole cluster, which tests share."""
+    return f"training-{cluster.namespace}"
+
+
+def of_kueue(kind, name):
+    return {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": kind, "metadata": {"name": name}}
+
+
+def quotas(flavor, pods):
+    """What a queue has for all its jobs."""
+    amounts = {**QUOTAS, "pods": pods}
+    resources = [{"name": name, "nominalQuota": amount} for name, amount in amounts.items()]
+    flavors = [{"name": flavor, "resources": resources}]
+    return {"coveredResources": [*amounts], "flavors": flavors}
+
+
+def make_room(cluster):
+    """The queue has room for every job from now on."""
+    name = queue_name(cluster)
+    change = {"spec": {"resourceGroups": [quotas(name, 100)]}}
+    cluster.api.patch("ClusterQueue", name, change)
+
+
+def set_active(cluster, active):
+    """Let Kueue take the job's place from it, or give it one again."""
+    (workload,) = cluster.api.list("Workload", cluster.namespace)
+    name = workload["metadata"]["name"]
+    cluster.api.patch("Workload", name, {"spec": {"active": active}}, cluster.namespace)
 
 
 @pytest.fixture
@@ -194,9 +247,8 @@ def test_a_forgotten_job_leaves_nothing_in_the_bucket(compute, bucket):
     assert list(Bucket(f"{bucket}/jobs/{JOB}").walk()) == []
 
 
-def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, queue, tmp_path, bucket):
-    cluster.kueue.hold()
-    kinds = queue.model_copy(update={"gpu_kinds": "A100=NVIDIA-A100-SXM4-80GB, T4"})
+def test_a_kind_of_gpu_places_the_workers_at_its_nodes(cluster, full_queue, tmp_path, bucket):
+    kinds = full_queue.model_copy(update={"gpu_kinds": "A100=NVIDIA-A100-SXM4-80GB, T4"})
     compute = adapter(tmp_path, bucket, kinds)
     Run(
         compute,
@@ -219,10 +271,9 @@ def policies(cluster):
 
 
 def test_pods_of_a_job_with_several_are_reached_by_each_other_alone(
-    cluster, queue, tmp_path, bucket
+    cluster, full_queue, tmp_path, bucket
 ):
-    cluster.kueue.hold()
-    compute = adapter(tmp_path, bucket, queue)
+    compute = adapter(tmp_path, bucket, full_queue)
     first = Run(compute, spec(compute), requirements=Requirements(workers=2))
     (policy,) = until(lambda: policies(cluster))
 
@@ -239,9 +290,8 @@ def test_pods_of_a_job_with_several_are_reached_by_each_other_alone(
     until(lambda: policies(cluster) == [])
 
 
-def test_a_job_of_one_pod_is_reached_by_no_pod(cluster, queue, tmp_path, bucket):
-    cluster.kueue.hold()
-    compute = adapter(tmp_path, bucket, queue)
+def test_a_job_of_one_pod_is_reached_by_no_pod(cluster, full_queue, tmp_path, bucket):
+    compute = adapter(tmp_path, bucket, full_queue)
     run = Run(compute, spec(compute))
     until(lambda: run.heard("waits in queue"))
     assert policies(cluster) == []
@@ -256,8 +306,7 @@ def test_a_job_is_not_compared_with_the_machine_that_takes_it(queue, tmp_path, b
     )
 
 
-def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bucket):
-    cluster.kueue.hold()
+def test_the_ray_job_has_what_was_declared(compute, cluster, full_queue, tmp_path, bucket):
     requirements = Requirements(
         workers=3,
         min_workers=2,
@@ -269,7 +318,7 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
         tolerations=[{"key": "nvidia.com/gpu", "operator": "Exists"}],
         priority="high",
     )
-    Run(adapter(tmp_path, bucket, queue), spec(compute), requirements=requirements)
+    Run(adapter(tmp_path, bucket, full_queue), spec(compute), requirements=requirements)
 
     result = until(lambda: ray_job(cluster))
 
@@ -286,33 +335,36 @@ def test_the_ray_job_has_what_was_declared(compute, cluster, queue, tmp_path, bu
 
 
 def test_a_queued_job_waits_longer_than_it_may_run_and_says_why(
-    compute, cluster, queue, tmp_path, bucket
+    compute, cluster, full_queue, tmp_path, bucket
 ):
-    cluster.kueue.hold()
-    run = Run(adapter(tmp_path, bucket, queue), spec(compute, timeout_s=12.0), stall_s=12.0)
-    until(lambda: run.heard("waits in queue training: waiting for quota"))
-    assert run.states[-1] == ("waiting", "waits in queue training: waiting for quota")
+    run = Run(adapter(tmp_path, bucket, full_queue), spec(compute, timeout_s=12.0), stall_s=12.0)
+    until(lambda: run.heard("waits in queue training: couldn't assign flavors to pod set"))
+    state, reason = run.states[-1]
+    assert (state, "waits in queue training" in reason) == ("waiting", True)
     time.sleep(12.5)
 
-    cluster.kueue.release()
+    make_room(cluster)
 
     assert run.end().result.counted == 3
     assert run.states[-1] == ("running", "")
 
 
-def test_a_pre_empted_job_goes_on_from_its_checkpoint(compute, cluster, queue, tmp_path, bucket):
+def test_a_job_whose_place_is_taken_goes_on_from_its_checkpoint(
+    compute, cluster, queue, tmp_path, bucket
+):
     run = Run(adapter(tmp_path, bucket, queue), spec(compute, steps=60, step_s=0.1))
     until(lambda: run.heard("step 10/60"))
 
-    cluster.kueue.preempt(NAME)
+    set_active(cluster, active=False)
     until(lambda: run.heard("waits in queue"))
-    cluster.kueue.release()
+    set_active(cluster, active=True)
 
     result = run.end().result
     assert (result.counted, result.first >= 10) == (60, True)
     assert not run.heard("was lost")
 
 
+@needs_faults
 def test_a_pre_empted_job_is_told_and_saves_what_it_reached(
     compute, cluster, queue, tmp_path, bucket
 ):
@@ -328,6 +380,7 @@ def test_a_pre_empted_job_is_told_and_saves_what_it_reached(
     assert run.end().result.first > copied
 
 
+@needs_faults
 def test_a_head_that_is_killed_for_its_memory_costs_one_attempt_and_says_so(compute, cluster):
     run = Run(compute, spec(compute, steps=60, step_s=0.1))
     until(lambda: run.heard("step 10/60"))
@@ -340,6 +393,7 @@ def test_a_head_that_is_killed_for_its_memory_costs_one_attempt_and_says_so(comp
     assert not run.heard("attempt 2/3")
 
 
+@needs_faults
 def test_a_job_whose_heads_die_again_and_again_is_given_up(compute, cluster):
     run = Run(compute, spec(compute, steps=600, step_s=0.1))
     for attempt in range(1, ATTEMPTS + 1):
@@ -350,6 +404,7 @@ def test_a_job_whose_heads_die_again_and_again_is_given_up(compute, cluster):
     assert isinstance(run.end().error, JobLost)
 
 
+@needs_faults
 def test_an_evicted_job_goes_on_from_its_checkpoint(compute, cluster):
     run = Run(compute, spec(compute, steps=60, step_s=0.1))
     until(lambda: run.heard("step 10/60"))
@@ -370,6 +425,7 @@ def test_a_pod_deleted_by_hand_costs_one_attempt(compute, cluster):
     assert run.end().result.counted == 60
 
 
+@needs_faults
 def test_a_lost_node_costs_one_attempt(compute, cluster):
     run = Run(compute, spec(compute, steps=60, step_s=0.1))
     until(lambda: run.heard("step 5/60"))
@@ -400,10 +456,9 @@ def test_a_cancelled_job_leaves_no_ray_job_and_its_checkpoint(compute, cluster):
 
 
 def test_a_queued_job_that_is_cancelled_leaves_no_ray_job(
-    compute, cluster, queue, tmp_path, bucket
+    compute, cluster, full_queue, tmp_path, bucket
 ):
-    cluster.kueue.hold()
-    compute = adapter(tmp_path, bucket, queue)
+    compute = adapter(tmp_path, bucket, full_queue)
     body = spec(compute)
 
     def interrupt(line):
@@ -442,9 +497,8 @@ def test_a_job_whose_driver_never_comes_back_ends_itself(
     until(lambda: ray_job(cluster)["status"].get("jobDeploymentStatus") == "Failed", 60)
 
 
-def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, queue, tmp_path, bucket):
-    cluster.kueue.hold()
-    compute = adapter(tmp_path, bucket, queue)
+def test_ray_jobs_that_nobody_waits_for_are_swept(compute, cluster, full_queue, tmp_path, bucket):
+    compute = adapter(tmp_path, bucket, full_queue)
     lost = Run(compute, spec(compute), driver=Driver("the-run", lambda: False))
     until(lambda: ray_job(cluster))
     until(lambda: lost.heard("waits in queue"))
@@ -521,6 +575,7 @@ def test_a_silent_job_is_stopped_as_hung(compute):
         )
 
 
+@needs_faults
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_errors_of_the_api_server_that_pass_are_waited_out(status, compute, cluster):
     cluster.api.fail(status, times=3, path="rayjobs")
@@ -543,6 +598,7 @@ AWAY = {
 }
 
 
+@needs_faults
 @pytest.mark.parametrize("leave", AWAY.values(), ids=AWAY)
 def test_a_job_ends_well_while_the_api_server_is_away(leave, compute, cluster, impatient):
     run = Run(compute, spec(compute, steps=30, step_s=0.1))
@@ -561,6 +617,7 @@ def test_a_job_ends_well_while_the_api_server_is_away(leave, compute, cluster, i
     until(lambda: ray_job(cluster) is None)
 
 
+@needs_faults
 def test_the_lease_is_renewed_while_the_api_server_is_away(
     tmp_path, bucket, settings, cluster, impatient
 ):
@@ -577,6 +634,7 @@ def test_the_lease_is_renewed_while_the_api_server_is_away(
     assert run.end().result.counted == 20
 
 
+@needs_faults
 @pytest.mark.parametrize("leave", AWAY.values(), ids=AWAY)
 def test_a_job_begins_once_the_api_server_is_back(leave, compute, cluster, impatient):
     leave(cluster.api)
@@ -589,6 +647,7 @@ def test_a_job_begins_once_the_api_server_is_back(leave, compute, cluster, impat
     assert run.end().result.counted == 3
 
 
+@needs_faults
 def test_a_job_is_cancelled_while_the_api_server_is_away(compute, cluster, impatient):
     run = Run(compute, spec(compute, steps=300, step_s=0.1), driver=Driver(run="the-run"))
     until(lambda: run.heard("step 2/300"))
@@ -601,6 +660,7 @@ def test_a_job_is_cancelled_while_the_api_server_is_away(compute, cluster, impat
     assert compute.end_abandoned(lambda run: run != "the-run") == [NAME]
 
 
+@needs_faults
 def test_a_create_that_was_answered_by_an_error_is_not_made_twice(compute, cluster):
     cluster.api.fail(500, times=1, method="POST", path="rayjobs")
 
@@ -610,12 +670,14 @@ def test_a_create_that_was_answered_by_an_error_is_not_made_twice(compute, clust
     assert len([r for r in created if r[1].endswith("/rayjobs")]) == 1
 
 
+@needs_faults
 def test_a_clock_that_is_wrong_does_no_harm(compute, cluster):
     cluster.api.skew(-7_200)
 
     assert compute.run(MODULE, spec(compute), CountingResult, lambda line: None).counted == 3
 
 
+@needs_faults
 def test_two_drivers_of_one_job_share_one_ray_job(compute, cluster):
     runs = [Run(compute, spec(compute, steps=10, step_s=0.1)) for _ in range(2)]
 

@@ -20,7 +20,8 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests import buckets
 from tests.cluster.double.api.api_server import ApiServer
-from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, findings, the, unwell
+from tests.cluster.examined import DATABASES, PASSWORD, SECRETS, findings, named, the, unwell
+from tests.cluster.real_cluster import only_double
 
 pytest_plugins = ("tests.cluster.examined",)
 
@@ -72,6 +73,21 @@ def test_what_only_some_need_is_a_warning(whole, kind, finding, todo):
     assert todo in one.todo
 
 
+def test_the_objects_of_a_namespace_are_found_and_what_is_gone_is_named(configured, cluster):
+    for name in SECRETS:
+        cluster.api.create(named("Secret", name, cluster.namespace))
+    cluster.api.create(named("ConfigMap", "orrery-settings", cluster.namespace))
+    there = {"Kubernetes", "ConfigMap orrery-settings", *(f"Secret {name}" for name in SECRETS)}
+    states = {each.name: each.state for each in findings()}
+    assert {name: states[name] for name in there} == dict.fromkeys(there, "ok")
+
+    cluster.api.delete("Secret", "orrery-engines")
+
+    gone = the("Secret orrery-engines")
+    assert (gone.state, "kubectl -n" in gone.todo) == ("missing", True)
+
+
+@only_double("is about nodes without GPUs")
 def test_nodes_without_gpus_are_a_warning(configured):
     assert (the("GPUs").state, GPU in the("GPUs").message) == ("warning", True)
 
@@ -155,6 +171,7 @@ def test_images_without_a_version_are_a_warning(whole, monkeypatch):
     assert "orrery/serving:VERSION" in answer[1].todo
 
 
+@only_double("writes a kubeconfig of its own")
 def test_a_server_that_is_away_is_one_finding_and_the_stores_are_looked_at(configured, monkeypatch):
     monkeypatch.setattr(cluster_client, "LONGEST_PAUSE_S", 0.01)
     down = ApiServer("test")

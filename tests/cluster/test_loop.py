@@ -10,17 +10,28 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from engine.parent_death import die_with_parent
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
-from tests import buckets
 from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
-from tests.cluster.fixtures import ImagePlan, TestCluster
+from tests.cluster.fixtures import ImagePlan, TestCluster, real_cluster
+from tests.cluster.real_cluster import (
+    IS_REAL,
+    Emptied,
+    RealGateway,
+    from_environment,
+    image,
+    needs_faults,
+    variables_of_the_bucket,
+)
 from tests.control import new_database, postgresql_in
 from tests.waiting import until
 
+ACCOUNTS = CHECKOUT / "deploy" / "kubernetes" / "base" / "accounts.yaml"
+PARTS = ("control", "training", "serving")
 FLOWERS = CHECKOUT / "tests" / "data" / "flowers"
 OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
@@ -28,8 +39,15 @@ OVER = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CAN
 @pytest.fixture(scope="module")
 def cluster():
     """One cluster whose images of the platform are this checkout and this environment."""
-    if os.environ.get("ORRERY_TEST_CLUSTER"):
-        pytest.skip("only the double can run the images of this checkout")
+    if IS_REAL:
+        # Run pods are told to find the definitions where the daemon has them.
+        place = os.environ.get("ORRERY_TEST_CHECKOUT", "/opt/orrery")
+        if str(CHECKOUT) != place:
+            pytest.skip(f"this checkout is not in {place}, where the images have theirs")
+        with real_cluster() as created:
+            created.require("kuberay")
+            yield created
+        return
     plan = ImagePlan(cwd=str(CHECKOUT), env={"HOME": os.environ.get("HOME", "/")})
     with TestCluster({"^orrery-": plan}) as created:
         yield created
@@ -44,6 +62,9 @@ def shared_folder():
 
 @pytest.fixture(scope="module")
 def databases(shared_folder):
+    if IS_REAL:
+        yield from_environment("ORRERY_TEST_POSTGRESQL", "")
+        return
     with postgresql_in(shared_folder / "pg") as url:
         yield url
 
@@ -51,6 +72,9 @@ def databases(shared_folder):
 @pytest.fixture(scope="module")
 def gateway(cluster):
     """A gateway that carries traffic to the services of the cluster."""
+    if IS_REAL:
+        yield RealGateway()
+        return
     cluster.api.create(
         {
             "apiVersion": "gateway.networking.k8s.io/v1",
@@ -69,18 +93,18 @@ def gateway(cluster):
 @pytest.fixture(scope="module")
 def environment(cluster, gateway, databases, shared_folder, tmp_path_factory):
     """Environment of a daemon beside the cluster; run pods have the same from the ConfigMap."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, Emptied(patch) as bucket:
         state = tmp_path_factory.mktemp("daemon") / "state"
-        yield prepare(cluster, gateway, databases, shared_folder, state, patch)
+        yield prepare(cluster, gateway, databases, bucket, shared_folder, state, patch)
 
 
-def prepare(cluster, gateway, databases, shared_folder, state, patch):
+def prepare(cluster, gateway, databases, bucket, shared_folder, state, patch):
     """The environment of this process, once everything that it names is there."""
     projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
     shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
     shutil.copyfile(cluster.kubeconfig, kubeconfig)
     answer = {
-        "ORRERY_OBJECTS": buckets.make_bucket(patch),
+        "ORRERY_OBJECTS": bucket,
         "ORRERY_PROJECTS": str(projects),
         "ORRERY_DAGSTER_STORAGE": new_database(databases),
         "ORRERY_MLFLOW_URI": new_database(databases),
@@ -88,16 +112,20 @@ def prepare(cluster, gateway, databases, shared_folder, state, patch):
         "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
         "ORRERY_CLUSTER_KUBECONFIG": str(kubeconfig),
         "ORRERY_CLUSTER_POLL_S": "0.2",
-        "ORRERY_CLUSTER_GATEWAY": f"{cluster.namespace}/public",
+        "ORRERY_CLUSTER_GATEWAY": gateway.name if IS_REAL else f"{cluster.namespace}/public",
         "ORRERY_CLUSTER_SERVICES_URL": gateway.url,
         "DAGSTER_HOME": str(CHECKOUT),
+        **{f"ORRERY_CLUSTER_{part.upper()}_IMAGE": image(part) for part in PARTS},
     }
-    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    shared = answer | aws
+    shared = answer | variables_of_the_bucket()
     for name, value in answer.items():
         patch.setenv(name, value)
     patch.setenv("ORRERY_STATE", str(state))
     pods = shared | {"ORRERY_STATE": "/var/lib/orrery"}
+    if IS_REAL:
+        # Pods have the projects of their image, and a service account.
+        pods |= {"ORRERY_PROJECTS": str(FLOWERS)}
+        del pods["ORRERY_CLUSTER_KUBECONFIG"]
     for kind, name, data in (
         ("ConfigMap", "orrery-settings", pods),
         ("Secret", "orrery-secrets", {}),
@@ -118,8 +146,10 @@ def prepare(cluster, gateway, databases, shared_folder, state, patch):
             "spec": {"selector": {"app": "orrery"}, "ports": [port]},
         }
     )
-    account = {"name": "orrery-run", "namespace": cluster.namespace}
-    cluster.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    for thing in yaml.safe_load_all(ACCOUNTS.read_text()):
+        # Kubernetes has made the account of this name.
+        if thing["metadata"]["name"] != "default":
+            cluster.api.create(thing, cluster.namespace)
     assert ClusterSettings().is_used
     return dict(os.environ)
 
@@ -201,7 +231,8 @@ def test_a_turn_of_the_loop_ends_with_a_service_at_the_gateway(
 ):
     file = Path(environment["ORRERY_PROJECTS"], "flowers.yaml")
     text = file.read_text()
-    file.write_text(text.replace("    label: target\n", "    label: target\n    memory: 3Gi\n"))
+    if not IS_REAL:
+        file.write_text(text.replace("    label: target\n", "    label: target\n    memory: 3Gi\n"))
     launch("turn_flowers", environment)
 
     run = ended(instance)
@@ -213,7 +244,8 @@ def test_a_turn_of_the_loop_ends_with_a_service_at_the_gateway(
     )
     assert answer.json()["predictions"] == ["0"]
     assert cluster.api.list("RayJob", cluster.namespace) == []
-    assert_read_in_a_pod_of(cluster, "3Gi")
+    if not IS_REAL:
+        assert_read_in_a_pod_of(cluster, "3Gi")
 
 
 def assert_read_in_a_pod_of(cluster, memory):
@@ -223,6 +255,7 @@ def assert_read_in_a_pod_of(cluster, memory):
     assert container["resources"]["limits"] == {"memory": memory}
 
 
+@needs_faults
 def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(cluster, environment, instance):
     before = len(created_ray_jobs(cluster))
     launch("train_flowers", environment)
@@ -242,6 +275,7 @@ def test_a_killed_run_pod_is_succeeded_by_one_that_adopts_its_job(cluster, envir
     assert created == 1 + len(cluster.api.list("RayJob", cluster.namespace)), uid
 
 
+@needs_faults
 def test_a_dagster_run_outlives_an_api_server_that_is_away(cluster, environment, instance):
     before = len(created_ray_jobs(cluster))
     cluster.api.leave(hanging=False)

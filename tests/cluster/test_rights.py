@@ -51,7 +51,8 @@ from tests import buckets
 from tests.cluster.counting import CountingResult, CountingSpec
 from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
 from tests.cluster.fixtures import PYTHON_IMAGE, ImagePlan, TestCluster
-from tests.cluster.test_compute import make_queue
+from tests.cluster.real_cluster import only_double
+from tests.cluster.test_compute import make_queue, make_room, queue_name, quotas
 from tests.cluster.test_image_builder import BENTO, BUILDS, Workshop
 from tests.cluster.test_run_pods import launch, pod_of, runs
 from tests.cluster.test_services import World, bento
@@ -59,6 +60,8 @@ from tests.deploy.manifests import KUBERNETES
 from tests.waiting import until
 
 __all__ = ["bento"]
+
+pytestmark = only_double("it enforces roles, and notes what is done")
 
 ROLES = KUBERNETES / "base" / "accounts.yaml"
 ROLES_OF_BUILDS = KUBERNETES / "components" / "builder" / "accounts.yaml"
@@ -124,7 +127,9 @@ class Platform:
 
     def leave_a_job(self) -> None:
         """A job of several pods whose driver is lost while it waits in its queue."""
-        self.cluster.kueue.hold()
+        name = queue_name(self.cluster)
+        full = {"resourceGroups": [quotas(name, 0)]}
+        self.cluster.api.patch("ClusterQueue", name, {"spec": full})
         compute = self.compute()
 
         def lose(line: Progress) -> None:
@@ -141,7 +146,7 @@ class Platform:
                 requirements=wide,
                 driver=Driver("lost", lambda: False),
             )
-        self.cluster.kueue.release()
+        make_room(self.cluster)
 
     def compute(self, **changes: Any) -> KubeRay:
         settings = self.settings.model_copy(update=changes)
@@ -259,7 +264,7 @@ def prepare(cluster: TestCluster) -> None:
     cluster.api.create({"apiVersion": "v1", "kind": "ConfigMap", **settings})
     account = {"metadata": {"name": RUNS}}
     cluster.api.create({"apiVersion": "v1", "kind": "ServiceAccount", **account})
-    make_queue(cluster)
+    make_queue(cluster, pods=100)
     for file, namespace in ((ROLES, cluster.namespace), (ROLES_OF_BUILDS, BUILDS)):
         for thing in roles(file):
             thing["metadata"].pop("namespace", None)

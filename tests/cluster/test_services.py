@@ -1,7 +1,6 @@
 """Services run on a cluster, and a version takes over from another, whatever happens meanwhile."""
 
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -35,7 +34,18 @@ from resources.storage.request_logs import RequestLogs
 from serving.contract import Deployment, PackagingResult, PackagingSpec, RequestLogPlan
 from tests import buckets
 from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
-from tests.cluster.fixtures import ImagePlan, TestCluster
+from tests.cluster.fixtures import ImagePlan, TestCluster, real_cluster
+from tests.cluster.real_cluster import (
+    IS_REAL,
+    STUCK_S,
+    Emptied,
+    RealCluster,
+    RealGateway,
+    image,
+    needs_faults,
+    only_double,
+    variables_of_the_bucket,
+)
 from tests.failing_bento import fail_all_predictions
 from tests.waiting import until
 
@@ -96,15 +106,16 @@ def linear(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield buckets.make_bucket(patch)
+    with pytest.MonkeyPatch.context() as patch, Emptied(patch) as created:
+        yield created
 
 
 @pytest.fixture(scope="module")
-def shared(bucket) -> Iterator[TestCluster]:
+def shared(bucket) -> Iterator[TestCluster | RealCluster]:
     """One cluster for all tests; each has services of its own."""
-    with TestCluster({"orrery-serving": ImagePlan(cwd=str(CHECKOUT))}) as created:
-        environment = {name: value for name, value in os.environ.items() if name[:4] == "AWS_"}
+    images = {"orrery-serving": ImagePlan(cwd=str(CHECKOUT))}
+    with real_cluster() if IS_REAL else TestCluster(images) as created:
+        environment = variables_of_the_bucket()
         for kind, name in (("ConfigMap", "orrery-settings"), ("Secret", "orrery-bucket")):
             data = {"data" if kind == "ConfigMap" else "stringData": environment}
             metadata = {"name": name, "namespace": created.namespace}
@@ -113,13 +124,13 @@ def shared(bucket) -> Iterator[TestCluster]:
 
 
 @pytest.fixture(scope="module")
-def gateway(shared) -> Iterator[GatewayProxy]:
-    with GatewayProxy(shared) as created:
+def gateway(shared) -> Iterator[GatewayProxy | RealGateway]:
+    with RealGateway() if IS_REAL else GatewayProxy(shared) as created:
         yield created
 
 
 @pytest.fixture
-def cluster(shared) -> Iterator[TestCluster]:
+def cluster(shared) -> Iterator[TestCluster | RealCluster]:
     """The cluster, without the faults of the test before."""
     yield shared
     shared.api.heal()
@@ -138,10 +149,11 @@ class World:
         self.settings = ClusterSettings(
             namespace=cluster.namespace,
             kubeconfig=cluster.kubeconfig,
-            gateway="infra/public",
+            serving_image=image("serving"),
+            gateway=gateway.name,
             services_url=gateway.url,
             poll_s=0.1,
-            stuck_s=1,
+            stuck_s=STUCK_S,
         )
         self.objects = ObjectStore(bucket, folder / "cache")
         self._bento = bento
@@ -333,6 +345,7 @@ def test_the_gateway_finds_a_service_by_the_name_of_its_model(reader):
     assert httpx.get(f"{model}er").status_code == 404
 
 
+@only_double("asks a pod from outside of the cluster")
 def test_pods_answer_grpc(reader):
     (pod,) = reader.pods()
     ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
@@ -411,6 +424,7 @@ def test_a_canary_that_answers_with_errors_is_rolled_back(served):
     assert served.answering() == 1
 
 
+@needs_faults
 def test_a_canary_that_dies_is_rolled_back(served):
     deployment = served.deployment(2, step_s=10, canary=[50, 100])
 
@@ -666,10 +680,11 @@ def test_an_undeployed_service_leaves_nothing(served):
 
     assert served.objects_of() == []
     assert served.status() is None
-    assert served.predict().status_code == 404
+    until(lambda: served.predict().status_code == 404)
     until(lambda: all("deletionTimestamp" in pod["metadata"] for pod in served.pods()))
 
 
+@needs_faults
 def test_a_deployment_equal_to_the_serving_one_changes_nothing(served):
     writes, stored = len(served.cluster.api.requests), buckets.written()
 
@@ -710,6 +725,7 @@ def test_a_pod_deleted_by_hand_comes_back_and_is_counted(served):
     assert served.answering() == 1
 
 
+@needs_faults
 def test_errors_of_the_api_server_that_pass_are_waited_out(world):
     for status in (429, 500, 503):
         world.cluster.api.fail(status, times=1, path="deployments|services|httproutes")
@@ -734,6 +750,8 @@ def test_the_request_log_reaches_the_bucket_to_the_last_request(world):
     ("autoscaler", "kind"), [("hpa", "HorizontalPodAutoscaler"), ("keda", "ScaledObject")]
 )
 def test_a_service_with_room_to_grow_is_scaled(served, autoscaler, kind):
+    if autoscaler == "keda":
+        served.cluster.require("keda")
     runtime = served.runtime_with(autoscaler=autoscaler, prometheus_url="http://prometheus")
 
     served.deploy(served.deployment(1, most_replicas=3), runtime)
@@ -746,6 +764,7 @@ def test_a_service_with_room_to_grow_is_scaled(served, autoscaler, kind):
 
 @pytest.mark.parametrize(("before", "after"), [("keda", "hpa"), ("hpa", "keda")])
 def test_a_service_that_changes_its_autoscaler_keeps_none_of_the_other(world, before, after):
+    world.cluster.require("keda")
     url = "http://prometheus"
     old, new = (world.runtime_with(autoscaler=a, prometheus_url=url) for a in (before, after))
     world.deploy(world.deployment(1, most_replicas=3), old)
@@ -756,6 +775,7 @@ def test_a_service_that_changes_its_autoscaler_keeps_none_of_the_other(world, be
     assert (scaler[0] == "ScaledObject") is (after == "keda")
 
 
+@needs_faults
 def test_an_autoscaler_that_keda_still_knows_for_a_moment_is_waited_out(world):
     runtime = world.runtime_with(autoscaler="keda", prometheus_url="http://prometheus")
     world.cluster.api.fail(403, times=2, method="PATCH", path="scaledobjects")
@@ -782,6 +802,7 @@ def test_a_new_version_begins_with_as_many_replicas_as_the_autoscaler_had(served
     assert created["spec"]["replicas"] == 2
 
 
+@only_double("asks a pod from outside of the cluster")
 def test_without_a_gateway_the_address_in_the_cluster_changes_at_once(world):
     runtime = world.runtime_with(gateway="", services_url="")
     world.deploy(world.deployment(1), runtime)
@@ -875,6 +896,8 @@ class Registry:
 
 @pytest.fixture
 def registry(world, tmp_path) -> Iterator[Registry]:
+    if IS_REAL:
+        pytest.skip("puts programs in the place of images, which only the double can")
     yield Registry(world, tmp_path)
     for job in world.cluster.api.list("Job"):
         world.cluster.api.delete("Job", job["metadata"]["name"], policy="Background")

@@ -20,10 +20,9 @@ def queue(kube: Kube) -> Kube:
         "coveredResources": ["pods"],
         "flavors": [{"name": flavor, "resources": quota}],
     }
-    create = kube.custom.create_cluster_custom_object
-    create(plural="resourceflavors", body=kueue("ResourceFlavor", flavor), **KUEUE)
+    kube.cluster.api.create(kueue("ResourceFlavor", flavor))
     spec = {"namespaceSelector": {}, "resourceGroups": [group]}
-    create(plural="clusterqueues", body=kueue("ClusterQueue", cluster, spec), **KUEUE)
+    kube.cluster.api.create(kueue("ClusterQueue", cluster, spec))
     kube.custom.create_namespaced_custom_object(
         namespace=kube.namespace,
         plural="localqueues",

@@ -188,7 +188,8 @@ class Endpoints:
             "kind": "Scale",
             "apiVersion": "autoscaling/v1",
             "metadata": {key: meta[key] for key in kept if key in meta},
-            "spec": {"replicas": spec.get("replicas", 0)},
+            # A server leaves a 0 out of the spec, and not out of the status.
+            "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
             "status": {
                 "replicas": status.get("replicas", 0),
                 "selector": ",".join(f"{key}={value}" for key, value in labels.items()),

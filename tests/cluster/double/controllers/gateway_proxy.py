@@ -24,6 +24,8 @@ class Refused(Exception):
 class GatewayProxy:
     """Forwards every request to a ready pod behind the route that its path names."""
 
+    name = "infra/public"
+
     def __init__(self, cluster: TestCluster, seed: int = 7) -> None:
         self._cluster, self._random, self._lock = cluster, random.Random(seed), Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -43,18 +45,18 @@ class GatewayProxy:
     def lead(self, path: str) -> tuple[str, int, str]:
         """Address and port of a pod, and the path it is asked for. Raises Refused."""
         with self._cluster.api.store.lock:
-            rule, prefix = self._rule(path)
+            rule, prefix, namespace = self._rule(path)
             backend = self._drawn(rule["backendRefs"])
-            host, port = self._pod(backend)
+            host, port = self._pod(backend, namespace)
         rest = path.removeprefix(prefix).lstrip("/")
         for each in rule.get("filters") or ():
             rewritten = each["urlRewrite"]["path"]["replacePrefixMatch"]
             return host, port, f"{rewritten.rstrip('/')}/{rest}"
         return host, port, path
 
-    def _rule(self, path: str) -> tuple[dict[str, Any], str]:
+    def _rule(self, path: str) -> tuple[dict[str, Any], str, str]:
         results = [
-            (match["path"]["value"], rule)
+            (match["path"]["value"], rule, route["metadata"]["namespace"])
             for route in self._cluster.api.list("HTTPRoute", "*")
             for rule in route["spec"]["rules"]
             for match in rule["matches"]
@@ -62,8 +64,8 @@ class GatewayProxy:
         ]
         if not results:
             raise Refused(404, f"no route for {path}")
-        prefix, rule = max(results, key=lambda each: len(each[0]))
-        return rule, prefix
+        prefix, rule, namespace = max(results, key=lambda each: len(each[0]))
+        return rule, prefix, namespace
 
     def _drawn(self, backends: list[dict[str, Any]]) -> dict[str, Any]:
         weights = [backend.get("weight", 1) for backend in backends]
@@ -72,18 +74,19 @@ class GatewayProxy:
         with self._lock:
             return self._random.choices(backends, weights)[0]
 
-    def _pod(self, backend: dict[str, Any]) -> tuple[str, int]:
+    def _pod(self, backend: dict[str, Any], namespace: str) -> tuple[str, int]:
         api = self._cluster.api
-        if (service := api.find("Service", backend["name"])) is None:
+        if (service := api.find("Service", backend["name"], namespace)) is None:
             raise Refused(500, f"there is no Service {backend['name']}")
         return self.pod_of(service, backend["port"])
 
     def pod_of(self, service: dict[str, Any], port: int) -> tuple[str, int]:
         """Address and port of a ready pod of the Service. Raises Refused."""
+        namespace = service["metadata"]["namespace"]
         selector = ",".join(f"{k}={v}" for k, v in service["spec"]["selector"].items())
         ready = [
             pod
-            for pod in self._cluster.api.list("Pod", labels=selector)
+            for pod in self._cluster.api.list("Pod", namespace, labels=selector)
             if has_condition(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]
         ]
         if not ready:

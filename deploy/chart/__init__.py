@@ -1,0 +1,1 @@
+"""The Helm chart in `deploy/helm/orrery`, written from the Kustomize manifests."""
