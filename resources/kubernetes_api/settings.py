@@ -9,6 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from projects.placement import Memory
 
+RUNS_OF_A_CLUSTER = 64
+"""Dagster_runs under way at once, where the settings say nothing: on a cluster one holds its place
+while its job waits in a queue."""
+
 
 class ClusterSettings(BaseSettings):
     """Where on a cluster work runs, and with what images."""

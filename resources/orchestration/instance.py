@@ -20,7 +20,7 @@ from typing_extensions import override
 from engine import lease
 from engine.bucket import BucketSettings
 from resources.database.migration_lock import migrate_one_at_a_time
-from resources.kubernetes_api.settings import ClusterSettings
+from resources.kubernetes_api.settings import RUNS_OF_A_CLUSTER, ClusterSettings
 from resources.orchestration.local_launcher import LocalLauncher
 from resources.orchestration.run_config_text import use_core_schema
 from resources.orchestration.run_coordinator import AttributingCoordinator
@@ -33,8 +33,6 @@ ENDLESS = 1_000_000
 """Times that a dagster_run goes back into the queue while the Kubernetes API does not answer."""
 REQUEUED_AFTER_S = 10
 RUNS_OF_A_MACHINE = 4
-# On a cluster a dagster_run holds its place while its job waits in a queue.
-RUNS_OF_A_CLUSTER = 64
 # `dagster.yaml` names this module, so every process that opens the instance imports it.
 use_core_schema()
 migrate_one_at_a_time()

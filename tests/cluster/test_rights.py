@@ -20,8 +20,8 @@ from dagster_k8s.client import DagsterKubernetesClient
 from dagster_k8s.job import get_job_name_from_run_id
 from kubernetes import config
 
-from deploy.doctor.cluster_checks import check_cluster
-from deploy.doctor.rights import (
+from deploy.doctor.cluster.cluster_checks import check_cluster
+from deploy.doctor.cluster.rights import (
     DAEMON,
     GATEWAY,
     LOOKS,
@@ -223,7 +223,7 @@ class Platform:
         """What `orrery doctor` looks at."""
         everything = {**WHERE_IMAGES_ARE_BUILT, "gateway": f"{self.cluster.namespace}/public"}
         cluster = Cluster(self.settings.model_copy(update=everything))
-        assert list(check_cluster(cluster, self.folder / "secret"))
+        assert list(check_cluster(cluster, self.folder / "secret", None))
 
 
 class Over(Exception):

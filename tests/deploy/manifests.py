@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.doctor.rights import Right
+from deploy.doctor.cluster.rights import Right
 from resources.kubernetes_api.kinds import KINDS, group_of
 from resources.settings import CHECKOUT
 

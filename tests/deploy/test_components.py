@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.doctor.rights import LOOKS_AT_BUILDS, USES_OF_BUILDS, rights
+from deploy.doctor.cluster.rights import LOOKS_AT_BUILDS, USES_OF_BUILDS, rights
 from resources.kubernetes_api.pod_template import labels
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.image_builder import Build, build_job

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.doctor.operators import GATEWAYS, KUBERAY, PROMETHEUS_ENTERS
-from deploy.doctor.secret_checks import wanted
+from deploy.doctor.cluster.secret_checks import wanted
+from deploy.doctor.operators.known import GATEWAYS, KUBERAY, PROMETHEUS_ENTERS
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT
 

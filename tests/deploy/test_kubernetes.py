@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from deploy.doctor.rights import LOOKS, USES, Right, rights
+from deploy.doctor.cluster.rights import LOOKS, USES, Right, rights
 from resources.kubernetes_api.pod_template import labels
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT

@@ -10,8 +10,7 @@ from projects.schema import Service
 from resources.compute.rayjob.manifest import ray_job
 from resources.compute.requirements import Requirements
 from resources.kubernetes_api.pod_template import run_resources
-from resources.kubernetes_api.settings import ClusterSettings
-from resources.orchestration.instance import RUNS_OF_A_CLUSTER
+from resources.kubernetes_api.settings import RUNS_OF_A_CLUSTER, ClusterSettings
 from resources.services.cluster.manifests import objects_of
 from resources.settings import CHECKOUT
 from tests.cluster.double.api.quantities import pod_resources, quantity

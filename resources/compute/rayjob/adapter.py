@@ -49,11 +49,19 @@ from resources.kubernetes_api.client import (
     ClusterRefused,
     ClusterUnavailable,
 )
+from resources.kubernetes_api.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=JobResult)
 # More than a deleted RayJob may take: `STOP_S` until Ray's job has ended, `GRACE_S` for its pods.
 GONE_WITHIN_S = 180.0
+
+
+def smallest_job(cluster: ClusterSettings) -> dict[str, str]:
+    """What the pod of a job asks for whose declaration asks for nothing."""
+    created = ray_job("job", "module", "s3://bucket", "run", Requirements(), cluster)
+    head = created["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    return head["containers"][0]["resources"]["requests"]
 
 
 class KubeRay:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from deploy.doctor.conditions import condition, reason
 from deploy.doctor.finding import Finding, fine, warning
+from deploy.doctor.operators.conditions import condition, reason
 from resources.kubernetes_api.client import FORBIDDEN, Cluster, ClusterRefused, ClusterUnavailable
 
 SERVICE = "v1beta1.metrics.k8s.io"

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deploy.doctor.build_checks import check_builds
-from deploy.doctor.conditions import by_condition
-from deploy.doctor.entry_checks import check_entries
+from deploy.doctor.cluster.build_checks import check_builds
+from deploy.doctor.cluster.limit_checks import check_limits, check_quotas
+from deploy.doctor.cluster.right_checks import check_build_rights, check_rights
+from deploy.doctor.cluster.room_checks import check_room
+from deploy.doctor.cluster.secret_checks import check_build_secrets, check_secrets
 from deploy.doctor.finding import Finding, fine, missing, warning
-from deploy.doctor.gateway_checks import check_gateway
-from deploy.doctor.limit_checks import check_limits, check_quotas
-from deploy.doctor.metrics_checks import check_metrics
-from deploy.doctor.operator_checks import check_operators
-from deploy.doctor.prometheus_checks import check_prometheus
+from deploy.doctor.operators.conditions import by_condition
+from deploy.doctor.operators.entry_checks import check_entries
+from deploy.doctor.operators.gateway_checks import check_gateway
+from deploy.doctor.operators.metrics_checks import check_metrics
+from deploy.doctor.operators.operator_checks import check_operators
+from deploy.doctor.operators.prometheus_checks import check_prometheus
 from deploy.doctor.refusal import refused
-from deploy.doctor.right_checks import check_build_rights, check_rights
-from deploy.doctor.secret_checks import check_build_secrets, check_secrets
 from resources.kubernetes_api.client import Cluster, ClusterRefused, ClusterUnavailable
 from resources.kubernetes_api.kinds import KINDS
 from resources.kubernetes_api.pod_template import GPU
@@ -53,7 +54,7 @@ class _Check:
         return (f"kubectl {self.look}".format_map(known),) if self.look else ()
 
 
-def _checks(instance_secret: Path) -> Iterator[_Check]:
+def _checks(instance_secret: Path, runs_at_once: int | None) -> Iterator[_Check]:
     review, own = "create selfsubjectaccessreviews", "-n {namespace} get"
     yield _Check("Kubernetes", "get /version", "version", _check_version)
     yield _Check("kinds", "get /apis", "api-resources", _check_kinds)
@@ -80,16 +81,20 @@ def _checks(instance_secret: Path) -> Iterator[_Check]:
     yield _Check("gateway", "get gateways", "get gateways -A", check_gateway)
     yield _Check("metrics-server", "get apiservices", "get apiservices", check_metrics)
     yield _Check("Prometheus", "list deployments", f"{own} deployments", check_prometheus)
+    of_runs = partial(check_room, runs_at_once=runs_at_once)
+    yield _Check("room", "list nodes", "describe nodes", of_runs)
     yield _Check("GPUs", "list nodes", f"get nodes {GPUS_OF_NODES}", _check_nodes)
     yield _Check("storage class", "list storageclasses", "get storageclasses", _check_storage_class)
 
 
-def check_cluster(cluster: Cluster, instance_secret: Path) -> Iterator[Finding]:
+def check_cluster(
+    cluster: Cluster, instance_secret: Path, runs_at_once: int | None
+) -> Iterator[Finding]:
     """Everything about the cluster; nothing more once it does not answer. A gateway has the secret
-    of the instance as a file."""
+    of the instance as a file; so many runs are under way at once, where that is set here."""
     from kubernetes.config import ConfigException
 
-    for each in _checks(instance_secret):
+    for each in _checks(instance_secret, runs_at_once):
         try:
             yield from each.check(cluster)
         except ClusterRefused as error:

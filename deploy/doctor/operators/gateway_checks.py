@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.doctor.conditions import by_condition, condition, reason
 from deploy.doctor.finding import Finding, fine, missing
+from deploy.doctor.operators.conditions import by_condition, condition, reason
 from deploy.doctor.refusal import refused
 from resources.kubernetes_api.client import Cluster, ClusterRefused
 

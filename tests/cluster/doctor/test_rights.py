@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from resources.settings import CHECKOUT
-from tests.cluster.examined import findings, the, unwell
+from tests.cluster.doctor.examined import findings, the, unwell
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 ROLES = CHECKOUT / "deploy" / "kubernetes" / "base" / "accounts.yaml"
 ACCOUNTS = ("orrery-gateway", "orrery-daemon", "orrery-run")
@@ -155,6 +155,7 @@ def test_the_gateways_account_is_only_kept_from_what_no_role_of_a_namespace_give
         "Secret orrery-engines",
         "Secret orrery-bucket",
         "priorities",
+        "room",
         "GPUs",
         "storage class",
     }

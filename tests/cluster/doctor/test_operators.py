@@ -2,13 +2,13 @@
 
 import pytest
 
-from deploy.doctor.operators import GATEWAYS, KEDA, KUBERAY, KUEUE, PROMETHEUS_ENTERS
+from deploy.doctor.operators.known import GATEWAYS, KEDA, KUBERAY, KUEUE, PROMETHEUS_ENTERS
 from resources.settings import CHECKOUT
-from tests.cluster.examined import ENTERS, OPERATORS, findings, named, operator, the, unwell
+from tests.cluster.doctor.examined import ENTERS, OPERATORS, findings, named, operator, the, unwell
 from tests.cluster.kube import SLEEP, ray_job
 from tests.waiting import until
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 DEPLOYED = ("KubeRay", "Kueue", "KEDA")
 GROUP = "apiregistration.k8s.io/v1"

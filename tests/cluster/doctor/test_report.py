@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from resources.settings import CHECKOUT
-from tests.cluster.examined import PASSWORD, findings
+from tests.cluster.doctor.examined import PASSWORD, findings
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 WIDTH = 80
 

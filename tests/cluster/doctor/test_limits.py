@@ -4,12 +4,12 @@ import pytest
 
 from resources.kubernetes_api.pod_template import run_resources
 from resources.kubernetes_api.settings import ClusterSettings
+from tests.cluster.doctor.examined import findings, named, the, unwell
 from tests.cluster.double.api.errors import ApiError
 from tests.cluster.double.nodes.images import PYTHON_IMAGE
-from tests.cluster.examined import findings, named, the, unwell
 from tests.waiting import until
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 
 def limit_range(cluster, **item):

@@ -2,11 +2,11 @@
 
 import pytest
 
-from deploy.doctor import right_checks
+from deploy.doctor.cluster import right_checks
 from resources.kubernetes_api.access import account_may
-from tests.cluster.examined import findings, named, the
+from tests.cluster.doctor.examined import findings, named, the
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 LEVEL = "pod-security.kubernetes.io/enforce"
 BUILDS = "orrery-builds"

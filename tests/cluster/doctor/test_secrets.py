@@ -3,7 +3,7 @@
 import pytest
 
 from deploy.doctor.vantage import SERVICE_HOST
-from tests.cluster.examined import (
+from tests.cluster.doctor.examined import (
     BUCKET,
     ENCODED,
     PASSWORD,
@@ -17,7 +17,7 @@ from tests.cluster.examined import (
 from tests.cluster.kube import SLEEP, pod
 from tests.waiting import until
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 
 def replace(cluster, name, keys):

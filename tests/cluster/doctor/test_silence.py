@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.doctor import prometheus_checks, store_checks
-from tests.cluster.examined import DATABASES, the
+from deploy.doctor import store_checks
+from deploy.doctor.operators import prometheus_checks
+from tests.cluster.doctor.examined import DATABASES, the
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import boto3
 import pytest
 
 from deploy.doctor.vantage import SERVICE_HOST
-from tests.cluster.examined import DATABASES, the
+from tests.cluster.doctor.examined import DATABASES, the
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 # Names that no resolver knows: `.invalid` is reserved, and a Service's name has no other part.
 SERVICES = ("orrery-test-postgresql-of-a-cluster", "postgresql.orrery.svc", "a.b.svc.cluster.local")

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from deploy.doctor.cluster.rights import RUNS, USES, USES_OF_BUILDS, Right, Use, rights
 from deploy.doctor.finding import Finding, fine, missing, skipped, warning
-from deploy.doctor.rights import RUNS, USES, USES_OF_BUILDS, Right, Use, rights
 from resources.kubernetes_api.access import account_may, may
 from resources.kubernetes_api.access import who as who_is
 from resources.kubernetes_api.client import FORBIDDEN, Cluster, ClusterRefused

@@ -5,9 +5,9 @@ from urllib.parse import unquote_plus
 import pytest
 
 from resources.kubernetes_api.pod_template import labels
-from tests.cluster.examined import findings, the
+from tests.cluster.doctor.examined import findings, the
 
-pytest_plugins = ("tests.cluster.examined",)
+pytest_plugins = ("tests.cluster.doctor.examined",)
 
 
 def serve(cluster):

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.doctor.cluster.pod_signs import sign_of_pods
 from deploy.doctor.finding import Finding, fine, missing
-from deploy.doctor.pod_signs import sign_of_pods
 from deploy.doctor.refusal import refused
 from deploy.doctor.vantage import is_within
 from resources.kubernetes_api.client import FORBIDDEN, Cluster, ClusterRefused

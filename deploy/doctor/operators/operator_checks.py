@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.doctor.conditions import condition, reason
 from deploy.doctor.finding import Finding, fine, missing, warning
-from deploy.doctor.operators import GATEWAYS, Operator, operators
+from deploy.doctor.operators.conditions import condition, reason
+from deploy.doctor.operators.known import GATEWAYS, Operator, operators
 from deploy.doctor.refusal import refused
 from resources.kubernetes_api.client import (
     FORBIDDEN,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from deploy.doctor.finding import Finding, fine, missing
-from deploy.doctor.operator_checks import deployments_of, proxies_of
-from deploy.doctor.operators import GATEWAYS, PROMETHEUS_ENTERS, Operator, operators
+from deploy.doctor.operators.known import GATEWAYS, PROMETHEUS_ENTERS, Operator, operators
+from deploy.doctor.operators.operator_checks import deployments_of, proxies_of
 from deploy.doctor.refusal import refused
 from resources.kubernetes_api.client import Cluster, ClusterRefused
 

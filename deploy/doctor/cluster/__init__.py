@@ -1,0 +1,1 @@
+"""What the namespace and the cluster must hold."""

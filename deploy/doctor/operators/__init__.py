@@ -1,0 +1,1 @@
+"""What others have installed: operators, the Gateway, metrics; and that they come in."""
