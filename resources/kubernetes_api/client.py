@@ -59,7 +59,7 @@ class Cluster:
     """Objects of one namespace."""
 
     def __init__(
-        self, settings: ClusterSettings, attempts: int = ATTEMPTS, call_s: float = CALL_S
+        self, settings: ClusterSettings, attempts: int = ATTEMPTS, call_s: float | None = None
     ) -> None:
         self.settings, self.namespace = settings, settings.namespace
         self._attempts, self._call_s = attempts, call_s
@@ -238,7 +238,7 @@ class Cluster:
                 auth_settings=["BearerToken"],
                 # Otherwise the client makes objects of the answer, and of a log the text `b'...'`.
                 _preload_content=False,
-                _request_timeout=self._call_s,
+                _request_timeout=self._call_s or CALL_S,
             )
             return answer, ""
         except ApiException as error:
