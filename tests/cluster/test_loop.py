@@ -17,7 +17,7 @@ from engine.parent_death import die_with_parent
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.settings import CHECKOUT, Settings
 from tests.cluster.double.controllers.gateway_proxy import GatewayProxy
-from tests.cluster.fixtures import ImagePlan, TestCluster, real_cluster
+from tests.cluster.fixtures import ImagePlan, TestCluster, kubeconfig, real_cluster
 from tests.cluster.real_cluster import (
     IS_REAL,
     Emptied,
@@ -100,17 +100,15 @@ def environment(cluster, gateway, databases, shared_folder, tmp_path_factory):
 
 def prepare(cluster, gateway, databases, bucket, shared_folder, state, patch):
     """The environment of this process, once everything that it names is there."""
-    projects, kubeconfig = shared_folder / "projects", shared_folder / "kubeconfig"
+    projects = shared_folder / "projects"
     shutil.copytree(FLOWERS, projects, dirs_exist_ok=True)
-    shutil.copyfile(cluster.kubeconfig, kubeconfig)
     answer = {
         "ORRERY_OBJECTS": bucket,
         "ORRERY_PROJECTS": str(projects),
         "ORRERY_DAGSTER_STORAGE": new_database(databases),
         "ORRERY_MLFLOW_URI": new_database(databases),
-        "ORRERY_CONTROL": new_database(databases),
         "ORRERY_CLUSTER_NAMESPACE": cluster.namespace,
-        "ORRERY_CLUSTER_KUBECONFIG": str(kubeconfig),
+        "ORRERY_CLUSTER_KUBECONFIG": str(kubeconfig_of("orrery-daemon", cluster, shared_folder)),
         "ORRERY_CLUSTER_POLL_S": "0.2",
         "ORRERY_CLUSTER_GATEWAY": gateway.name if IS_REAL else f"{cluster.namespace}/public",
         "ORRERY_CLUSTER_SERVICES_URL": gateway.url,
@@ -121,7 +119,10 @@ def prepare(cluster, gateway, databases, bucket, shared_folder, state, patch):
     for name, value in answer.items():
         patch.setenv(name, value)
     patch.setenv("ORRERY_STATE", str(state))
-    pods = shared | {"ORRERY_STATE": "/var/lib/orrery"}
+    pods = shared | {
+        "ORRERY_STATE": "/var/lib/orrery",
+        "ORRERY_CLUSTER_KUBECONFIG": str(kubeconfig_of("orrery-run", cluster, shared_folder)),
+    }
     if IS_REAL:
         # Pods have the projects of their image, and a service account.
         pods |= {"ORRERY_PROJECTS": str(FLOWERS)}
@@ -150,8 +151,23 @@ def prepare(cluster, gateway, databases, bucket, shared_folder, state, patch):
         # Kubernetes has made the account of this name.
         if thing["metadata"]["name"] != "default":
             cluster.api.create(thing, cluster.namespace)
+    if not IS_REAL:
+        # Who may not do what they do is refused from here on.
+        cluster.api.act_as("test", has_roles=True)
     assert ClusterSettings().is_used
     return dict(os.environ)
+
+
+def kubeconfig_of(account, cluster, folder):
+    """A kubeconfig by which one is the account, where the double is asked."""
+    file = folder / f"kubeconfig-{account}"
+    if IS_REAL:
+        shutil.copyfile(cluster.kubeconfig, file)
+        return file
+    file.write_text(kubeconfig(cluster.api.url, cluster.namespace, token=account))
+    user = f"system:serviceaccount:{cluster.namespace}:{account}"
+    cluster.api.endpoints.authorizer.users[account] = user
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +262,18 @@ def test_a_turn_of_the_loop_ends_with_a_service_at_the_gateway(
     assert cluster.api.list("RayJob", cluster.namespace) == []
     if not IS_REAL:
         assert_read_in_a_pod_of(cluster, "3Gi")
+    assert_each_acted_as_its_account(cluster)
+    # Nobody but a gateway opens the control database.
+    assert not Path(environment["ORRERY_STATE"], "control.db").exists()
+
+
+def assert_each_acted_as_its_account(cluster):
+    """What was done is known to the API server as done by the account that does it."""
+    if IS_REAL:
+        return
+    audit = cluster.api.endpoints.authorizer.audit
+    done = {(each.user.rpartition(":")[2], each.verb, each.resource) for each in audit}
+    assert {("orrery-daemon", "create", "jobs"), ("orrery-run", "create", "rayjobs")} <= done
 
 
 def assert_read_in_a_pod_of(cluster, memory):
