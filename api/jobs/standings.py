@@ -10,7 +10,7 @@ from scheduler.jobs import Job
 from scheduler.states import Status
 
 LOOK_EVERY_S = 2.0
-STARTING = ("QUEUED", "NOT_STARTED", "STARTING")
+STARTING = ("NOT_STARTED", "STARTING")
 
 
 class Standing(NamedTuple):
@@ -30,6 +30,7 @@ class Standings:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._seen: dict[tuple[str, str], tuple[float, Standing]] = {}
+        self._queue: tuple[float, Standing] = (float("-inf"), STARTS)
 
     def of(self, job: Job, state: RunState) -> Standing:
         """How the job stands whose dagster_run is in this state. Raises EventsUnavailable."""
@@ -47,15 +48,18 @@ class Standings:
             del self._seen[key]
 
     def _look(self, job: Job, state: RunState) -> Standing:
+        if state.status == "QUEUED":
+            return self._in_the_queue()
         if state.status in STARTING:
-            return self._before_its_start(state)
+            return _for(self._platform.run_workers.trouble_of(state.run_id))
         return standing_of(self._report(job, state))
 
-    def _before_its_start(self, state: RunState) -> Standing:
-        reason = self._platform.run_workers.trouble_of(state.run_id)
-        if not reason and state.status == "QUEUED":
-            reason = self._platform.events.full_queue()
-        return Standing("waiting", reason) if reason else STARTS
+    def _in_the_queue(self) -> Standing:
+        """That of every queued job, however many there are."""
+        if time.monotonic() - self._queue[0] >= LOOK_EVERY_S:
+            reason = self._platform.run_workers.outage() or self._platform.events.full_queue()
+            self._queue = time.monotonic(), _for(reason)
+        return self._queue[1]
 
     def _report(self, job: Job, state: RunState) -> dict[str, Any] | None:
         """The newest report of the job's work, which is kept."""
@@ -64,6 +68,10 @@ class Standings:
             with self._platform.control.write() as connection:
                 jobs.report(connection, job.id, progress)
         return progress
+
+
+def _for(reason: str) -> Standing:
+    return Standing("waiting", reason) if reason else STARTS
 
 
 def standing_of(progress: dict[str, Any] | None) -> Standing:

@@ -19,6 +19,7 @@ from resources.kubernetes_api.pod_status import has_no_node, troubles_of
 log = logging.getLogger(__name__)
 RUN_LABEL = "dagster/run-id"
 ENDED = ("Complete", "Failed")
+AWAY = "waits for the Kubernetes API, which does not answer"
 OVER_QUOTA = "exceeded quota"
 REFUSED = "FailedCreate"
 
@@ -37,11 +38,21 @@ class RunPods:
             if not pods:
                 said = self._refusals(run_id)[-1:]
         except ClusterUnavailable as error:
-            return f"waits for the Kubernetes API, which does not answer: {error}"
+            return f"{AWAY}: {error}"
         except ClusterRefused as error:
             log.warning("it is not known why the pod of %s does not run: %s", run_id, error)
             return ""
         return "; ".join(said)
+
+    def outage(self) -> str:
+        """Whether the Kubernetes API does not answer."""
+        try:
+            self._cluster.version()
+        except ClusterUnavailable as error:
+            return f"{AWAY}: {error}"
+        except ClusterRefused as error:
+            log.warning("the Kubernetes API does not tell its version: %s", error)
+        return ""
 
     def waits_for_room(self, run_id: str) -> bool:
         """Whether the pod of the dagster_run waits for what comes by itself: room on a node, room

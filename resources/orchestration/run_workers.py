@@ -12,6 +12,11 @@ class RunWorkers(Protocol):
         where nothing is known to."""
         ...
 
+    def outage(self) -> str:
+        """What keeps every worker from being started, in words for a person; empty where nothing
+        does."""
+        ...
+
     def end_abandoned(self, is_going: Callable[[str], bool]) -> list[str]:
         """Names of workers whose dagster_run is over, and that are ended now."""
         ...
@@ -21,6 +26,10 @@ class RunProcesses:
     """Processes of this machine, which start at once and end with their launcher."""
 
     def trouble_of(self, run_id: str) -> str:
+        """Nothing."""
+        return ""
+
+    def outage(self) -> str:
         """Nothing."""
         return ""
 

@@ -78,7 +78,7 @@ def runs(cluster, run_id):
 def test_nothing_keeps_a_pod_that_runs(cluster, settings, pods):
     run_id = launch(settings)
     until(lambda: runs(cluster, run_id))
-    assert pods.trouble_of(run_id) == ""
+    assert pods.trouble_of(run_id) == pods.outage() == ""
     assert not pods.waits_for_room(run_id)
     assert pods.has_room()
 
@@ -124,6 +124,7 @@ def test_while_the_api_server_is_away_pods_wait_for_it(cluster, settings, pods):
     cluster.api.leave(hanging=False)
     try:
         assert "does not answer" in pods.trouble_of(run_id)
+        assert "does not answer" in pods.outage()
         assert pods.waits_for_room(run_id)
         assert pods.has_room()
     finally:

@@ -52,8 +52,9 @@ class Dagster:
         """What the newest report says of the state of the work."""
         self.trouble = ""
         """What keeps the workers of dagster_runs from starting."""
-        self.queue = ""
+        self.queue, self.away = "", ""
         """What queued dagster_runs wait for."""
+        self.looks_at_the_queue = 0
 
     async def launch(self, job: str, assets: Any, config: Any, tags: dict, user: str) -> str:
         self.launches.append(job)
@@ -102,7 +103,11 @@ class Dagster:
     def trouble_of(self, run_id: str) -> str:
         return self.trouble
 
+    def outage(self) -> str:
+        return self.away
+
     def full_queue(self) -> str:
+        self.looks_at_the_queue += 1
         return self.queue
 
     def retry_of(self, run_id: str) -> str | None:
@@ -308,6 +313,22 @@ def test_a_job_in_a_full_queue_of_dagster_runs_says_so(platform, dagster, work):
     dagster.starts_as, dagster.queue = "QUEUED", "64 are under way"
     job_id = submit(platform)
     assert work(status(platform, job_id, "waiting")).message == "64 are under way"
+
+
+def test_queued_jobs_wait_for_an_outage_to_end(platform, dagster, work):
+    dagster.starts_as, dagster.away = "QUEUED", "waits for the Kubernetes API"
+    job_id = submit(platform)
+    assert work(status(platform, job_id, "waiting")).message == dagster.away
+    dagster.away = ""
+    assert work(status(platform, job_id, "starting")).message == ""
+
+
+def test_the_queue_is_looked_at_once_for_all_that_are_in_it(platform, dagster, work, monkeypatch):
+    monkeypatch.setattr(standings, "LOOK_EVERY_S", 60.0)
+    dagster.starts_as, dagster.queue = "QUEUED", "64 are under way"
+    waiting = [submit(platform) for _ in range(20)]
+    work(lambda: all(find(platform, job).status == "waiting" for job in waiting))
+    assert dagster.looks_at_the_queue == 1
 
 
 def test_a_job_that_waits_again_tells_once_that_it_runs(platform, dagster, work):
