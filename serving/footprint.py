@@ -21,7 +21,8 @@ def measured_mib(bento: Path) -> int | None:
     kept = bento.with_name(f"{bento.name}.footprint")
     if kept.is_file():
         return int(kept.read_text())
-    argv = [sys.executable, "footprint.py"]
+    # Without bytecode: a Bento is packed as it was built.
+    argv = [sys.executable, "-B", "footprint.py"]
     try:
         ended = subprocess.run(
             argv,

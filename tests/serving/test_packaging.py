@@ -19,6 +19,12 @@ def test_the_same_artefact_gives_the_same_bento(package):
     assert (second.bento / "bento.yaml").stat().st_mtime_ns == stamp
 
 
+def test_measuring_a_bento_leaves_it_as_it_was_built(package):
+    _, made = package(0.6, 6)
+    assert made.replica_mib > 0
+    assert not [path for path in made.bento.rglob("__pycache__")]
+
+
 def test_a_bento_cut_in_half_is_built_again(package):
     _, first = package(0.5, 5)
     model = first.bento / "src" / "artefact" / "model.onnx"
