@@ -10,7 +10,8 @@ from resources.orchestration.run_workers import RunWorkers
 from resources.services.local import Runtime
 
 EVERY_S = 60
-LOGS_WITHIN_S = 60
+LATELY_S = 60
+"""After its end a dagster_run may still be repeated, and its worker still stores its logs."""
 WAITED_FOR = [
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -42,10 +43,7 @@ def on_abandoned(
 
     def is_going(run_id: str) -> bool:
         record = context.instance.get_run_record_by_id(run_id)
-        # A worker stores its logs after its dagster_run has ended.
-        return record is not None and (
-            record.end_time is None or time.time() - record.end_time < LOGS_WITHIN_S
-        )
+        return record is not None and (record.end_time is None or _ended_lately(record))
 
     # A retry adopts the work of the dagster_run before it, and has a worker of its own.
     ended = [
@@ -65,6 +63,17 @@ def _is_waited_for(instance: dg.DagsterInstance, run_id: str) -> bool:
     family = [run, *retries]
     if any(each.status in WAITED_FOR for each in family):
         return True
-    # Dagster sets `will_retry` before it creates the retry, which then adopts the work.
     newest = max(family, key=lambda each: int(each.tags.get("dagster/retry_number", "0")))
-    return newest.tags.get("dagster/will_retry") == "true"
+    if newest.status != DagsterRunStatus.FAILURE:
+        return False
+    # Dagster records a failure first, then whether it will repeat the dagster_run, then the retry,
+    # which adopts the work.
+    record = instance.get_run_record_by_id(newest.run_id)
+    is_decided = newest.tags.get("dagster/will_retry")
+    return is_decided == "true" or (
+        is_decided is None and record is not None and _ended_lately(record)
+    )
+
+
+def _ended_lately(record: dg.RunRecord) -> bool:
+    return record.end_time is not None and time.time() - record.end_time < LATELY_S
