@@ -274,12 +274,12 @@ def proceed(
     news = [jobs.c.status != status]
     if message is not None:
         news.append(jobs.c.message != message)
+    standing = [jobs.c.status.not_in(ENDED), or_(*news)]
+    if status not in ENDED and status != "stopping":
+        # Somebody may have stopped it since it was looked at.
+        standing.append(jobs.c.stop_asked_at.is_(None))
     # Of two observers of an end only one changes the row, so a job is billed and reported once.
-    changed = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job.id, jobs.c.status.not_in(ENDED), or_(*news))
-        .values(values)
-    )
+    changed = connection.execute(update(jobs).where(jobs.c.id == job.id, *standing).values(values))
     if not changed.rowcount:
         return None
     if status in ENDED and job.key_id:

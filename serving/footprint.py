@@ -1,6 +1,7 @@
 """The memory that a replica of a Bento takes, measured once for each Bento on this machine."""
 
 import logging
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from engine.parent_death import die_with_parent
 from engine.protocol import write_atomically
 
 WITHIN_S = 120.0
+CGROUP, LIMIT = Path("/sys/fs/cgroup"), ("memory.max", "memory.current")
+SPARE = 64 << 20
 log = logging.getLogger(__name__)
 
 
@@ -31,13 +34,27 @@ def measured_mib(bento: Path) -> int | None:
             text=True,
             timeout=WITHIN_S,
             check=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=_keep_within,
         )
+        mib = int(ended.stdout.split()[-1])
     except subprocess.CalledProcessError as error:
         log.warning("the memory of a replica could not be measured: %s", error.stderr.strip())
         return None
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         log.warning("the memory of a replica could not be measured: %s", error)
         return None
-    write_atomically(kept, ended.stdout.strip())
-    return int(ended.stdout)
+    write_atomically(kept, str(mib))
+    return mib
+
+
+def _keep_within() -> None:
+    """End with the parent, and fail alone where memory runs out: Kubernetes ends all processes of a
+    container that takes too much."""
+    die_with_parent()
+    try:
+        most, taken = ((CGROUP / name).read_text().strip() for name in LIMIT)
+    except OSError:
+        return
+    if most.isdigit():
+        left = max(0, int(most) - int(taken) - SPARE)
+        resource.setrlimit(resource.RLIMIT_DATA, (left, left))

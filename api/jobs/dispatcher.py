@@ -146,6 +146,7 @@ class Dispatcher:
 
     async def _follow(self) -> bool:
         going = await run_in_threadpool(self._under_way)
+        self._standings.forget_all_but({job.id for job in going})
         if not going:
             return False
         states = await run_in_threadpool(
@@ -192,7 +193,7 @@ class Dispatcher:
         else:
             standing = self._standings.of(job, state)
         is_known = state.started_at is None or job.started_at is not None
-        if is_known and standing == (job.status, job.message):
+        if standing is None or (is_known and standing == (job.status, job.message)):
             return
         with self._platform.control.write() as connection:
             self._proceed(
@@ -216,7 +217,9 @@ class Dispatcher:
                 # Its driver may have been killed before it could.
                 self._platform.runtime.stop(f"{job.project}.{job.name}", runs_of(job)[0])
             kept = reached(self._platform, job)
-            message = "; ".join(filter(None, (job.message, kept)))
+            # What it waited for is no reason for its end.
+            reason = job.message if job.stop_asked_at is not None else ""
+            message = "; ".join(filter(None, (reason, kept)))
         with self._platform.control.write() as connection:
             self._proceed(
                 connection,

@@ -1,6 +1,8 @@
 """Why Kubernetes Deployments and pods do not run, in words for a person."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 STUCK = (
@@ -68,6 +70,15 @@ def has_no_node(pod: Mapping[str, Any]) -> bool:
     """Whether the scheduler has found no room for the pod."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any((c["type"], c["status"]) == ("PodScheduled", "False") for c in conditions)
+
+
+def scheduled_s_ago(pod: Mapping[str, Any]) -> float:
+    """Seconds since the pod was given its node; endless where that is not known."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition.get("lastTransitionTime"):
+            at = datetime.fromisoformat(condition["lastTransitionTime"])
+            return (datetime.now(UTC) - at).total_seconds()
+    return inf
 
 
 def troubles_of(pod: Mapping[str, Any]) -> list[str]:

@@ -115,9 +115,10 @@ class ClusterLauncher(K8sRunLauncher):
         if not is_there:
             super().launch_run(context)
 
-    def waits_for_room(self, run_id: str) -> bool:
-        """Whether the pod of the dagster_run only waits for room, or for the Kubernetes API."""
-        return self.pods.waits_for_room(run_id)
+    def waits_for_room(self, run_id: str, start_s: float) -> bool:
+        """Whether the pod of the dagster_run only waits for room, or for the Kubernetes API, or has
+        had its node for less than so many seconds."""
+        return self.pods.waits_for_room(run_id, start_s)
 
     @override
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:

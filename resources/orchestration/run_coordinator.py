@@ -4,6 +4,7 @@ The gateway is the only one who may reach a Dagster webserver, and sets the head
 arrives from a browser under that name is dropped there.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,7 @@ class AttributingCoordinator(QueuedRunCoordinator):
     def __init__(self, *, has_room: Callable[[], bool] = always, **options: Any) -> None:
         super().__init__(**options)
         self._has_room, self._room = has_room, True
-        self._looked = float("-inf")
+        self._looked, self._looking = float("-inf"), threading.Lock()
 
     @override
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
@@ -47,6 +48,10 @@ class AttributingCoordinator(QueuedRunCoordinator):
         Dagster asks at each look at the queue.
         """
         config = super().get_run_queue_config()
-        if time.monotonic() - self._looked > LOOK_EVERY_S:
-            self._room, self._looked = self._has_room(), time.monotonic()
+        is_old = time.monotonic() - self._looked > LOOK_EVERY_S
+        if is_old and self._looking.acquire(blocking=False):
+            try:
+                self._room, self._looked = self._has_room(), time.monotonic()
+            finally:
+                self._looking.release()
         return config if self._room else config._replace(max_concurrent_runs=0)

@@ -20,13 +20,16 @@ def wait_for_room() -> None:
     within_the_limit = run_monitoring.monitor_starting_run
 
     def monitor(instance: DagsterInstance, record: RunRecord, logger: logging.Logger) -> None:
-        if not _waits_for_room(instance.run_launcher, record):
+        start_s = instance.run_monitoring_start_timeout_seconds
+        if not _waits_for_room(instance.run_launcher, record, start_s):
             within_the_limit(instance, record, logger)
 
     run_monitoring.monitor_starting_run = monitor
 
 
-def _waits_for_room(launcher: Any, record: RunRecord) -> bool:
+def _waits_for_room(launcher: Any, record: RunRecord, start_s: float) -> bool:
     run = record.dagster_run
     waits = getattr(launcher, "waits_for_room", None)
-    return waits is not None and run.status == DagsterRunStatus.STARTING and waits(run.run_id)
+    return (
+        waits is not None and run.status == DagsterRunStatus.STARTING and waits(run.run_id, start_s)
+    )

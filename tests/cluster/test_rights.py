@@ -286,7 +286,7 @@ def walk(platform: Platform, world: World, failing: World, instance: DagsterInst
     launcher.check_run_worker_health(run)
     launcher.get_run_worker_debug_info(run)
     launcher.terminate(other.run_id)
-    assert not launcher.waits_for_room(NO_RUN)
+    assert not launcher.waits_for_room(NO_RUN, 0.0)
 
     platform.become(RUNS)
     platform.train()

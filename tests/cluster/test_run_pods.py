@@ -8,12 +8,14 @@ from kubernetes.client import ApiClient
 
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.settings import ClusterSettings
+from resources.orchestration import run_pods
 from resources.orchestration.cluster_launcher import ClusterLauncher
 from resources.orchestration.run_coordinator import AttributingCoordinator
 from resources.orchestration.run_pods import RunPods
 from tests.cluster.fixtures import PYTHON_IMAGE
 from tests.waiting import until
 
+START_S = 0.0
 SLEEP = ["python", "-uc", "import time; time.sleep(600)"]
 
 
@@ -32,7 +34,8 @@ def settings(cluster):
 
 
 @pytest.fixture
-def pods(settings) -> RunPods:
+def pods(settings, monkeypatch) -> RunPods:
+    monkeypatch.setattr(run_pods, "SEEN_S", 0.0)
     return RunPods(Cluster(settings))
 
 
@@ -79,7 +82,7 @@ def test_nothing_keeps_a_pod_that_runs(cluster, settings, pods):
     run_id = launch(settings)
     until(lambda: runs(cluster, run_id))
     assert pods.trouble_of(run_id) == pods.outage() == ""
-    assert not pods.waits_for_room(run_id)
+    assert not pods.waits_for_room(run_id, START_S)
     assert pods.has_room()
 
 
@@ -88,7 +91,7 @@ def test_a_pod_that_a_quota_refuses_says_so_and_waits_for_room(cluster, settings
     run_id = launch(settings)
     said = until(lambda: pods.trouble_of(run_id))
     assert "exceeded quota: small" in said
-    assert pods.waits_for_room(run_id)
+    assert pods.waits_for_room(run_id, START_S)
 
 
 def test_a_quota_of_cpu_limits_is_said_until_limits_are_set(cluster, settings, pods):
@@ -96,7 +99,7 @@ def test_a_quota_of_cpu_limits_is_said_until_limits_are_set(cluster, settings, p
     run_id = launch(settings)
     assert "must specify limits.cpu" in until(lambda: pods.trouble_of(run_id))
     # More room would not help it.
-    assert not pods.waits_for_room(run_id)
+    assert not pods.waits_for_room(run_id, START_S)
 
     limited = launch(settings.model_copy(update={"cpu_limits": True}))
     until(lambda: runs(cluster, limited))
@@ -105,9 +108,41 @@ def test_a_quota_of_cpu_limits_is_said_until_limits_are_set(cluster, settings, p
 def test_a_pod_without_a_node_says_so_and_no_other_is_let_go(cluster, settings, pods):
     run_id = launch(settings, nodeSelector={"disk": "none"})
     until(lambda: "has no node" in pods.trouble_of(run_id))
-    assert pods.waits_for_room(run_id)
+    assert pods.waits_for_room(run_id, START_S)
     queue = AttributingCoordinator(max_concurrent_runs=8, has_room=pods.has_room)
     assert queue.get_run_queue_config().max_concurrent_runs == 0
+
+
+def test_a_pod_that_has_just_been_given_its_node_has_time_to_start(cluster, settings, pods):
+    run_id = launch(settings)
+    until(lambda: runs(cluster, run_id))
+    assert pods.waits_for_room(run_id, 300.0)
+    assert not pods.waits_for_room(run_id, 0.0)
+
+
+def test_the_pod_of_a_step_without_a_node_holds_up_no_dagster_run(cluster, settings, pods):
+    run_id = launch(settings, nodeSelector={"disk": "none"})
+    until(lambda: not pods.has_room())
+    # As dagster_k8s labels the pods of steps, which have the labels of run pods besides.
+    name = pod_of(cluster, run_id)["metadata"]["name"]
+    cluster.api.patch("Pod", name, {"metadata": {"labels": {"dagster/op": "rows"}}})
+    assert pods.has_room()
+
+
+def test_one_look_serves_all_jobs(cluster, settings, monkeypatch):
+    monkeypatch.setattr(run_pods, "SEEN_S", 60.0)
+    pods = RunPods(Cluster(settings))
+    before = len(cluster.api.requests)
+    for number in range(20):
+        assert pods.trouble_of(f"{number}") == pods.outage() == ""
+    assert len(cluster.api.requests) - before == 2
+
+
+def test_a_job_that_may_not_be_deleted_keeps_no_other(cluster, settings, pods):
+    for _ in range(2):
+        launch(settings)
+    cluster.api.fail(403, times=1, method="DELETE", path="jobs")
+    assert len(pods.end_abandoned(lambda run_id: False)) == 1
 
 
 def test_a_pod_whose_image_cannot_be_pulled_says_so_and_is_bound_by_the_limit(
@@ -115,7 +150,7 @@ def test_a_pod_whose_image_cannot_be_pulled_says_so_and_is_bound_by_the_limit(
 ):
     run_id = launch(settings.model_copy(update={"control_image": "nowhere:1"}))
     until(lambda: "ImagePull" in pods.trouble_of(run_id))
-    assert not pods.waits_for_room(run_id)
+    assert not pods.waits_for_room(run_id, START_S)
     assert pods.has_room()
 
 
@@ -125,7 +160,7 @@ def test_while_the_api_server_is_away_pods_wait_for_it(cluster, settings, pods):
     try:
         assert "does not answer" in pods.trouble_of(run_id)
         assert "does not answer" in pods.outage()
-        assert pods.waits_for_room(run_id)
+        assert pods.waits_for_room(run_id, START_S)
         assert pods.has_room()
     finally:
         cluster.api.heal()

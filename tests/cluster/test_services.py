@@ -481,6 +481,16 @@ def test_a_quota_that_is_used_up_is_told_and_waited_for(served):
     assert served.answering() == 2
 
 
+def test_memory_that_was_measured_a_little_differently_replaces_no_pod(served):
+    def deploy(memory: str) -> list[str]:
+        measured = Requirements(memory=memory, memory_limit="1024Mi")
+        served.deploy(served.deployment(1), requirements=measured)
+        return [pod["metadata"]["name"] for pod in served.pods()]
+
+    until(lambda: len(deploy("160Mi")) == 1)
+    assert deploy("160Mi") == deploy("192Mi")
+
+
 @pytest.fixture
 def interrupted(served):
     """Interrupts the driver of a deployment at half of the traffic."""

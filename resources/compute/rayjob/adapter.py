@@ -158,9 +158,15 @@ class KubeRay:
         """Names of RayJobs whose dagster_run nobody waits for, now deleted."""
         ended = []
         for rayjob in self._cluster.find("RayJob", RUN_LABEL):
-            if not is_wanted(rayjob["metadata"]["labels"][RUN_LABEL]):
-                ended.append(rayjob["metadata"]["name"])
-                self._cluster.delete("RayJob", ended[-1])
+            name = rayjob["metadata"]["name"]
+            if is_wanted(rayjob["metadata"]["labels"][RUN_LABEL]):
+                continue
+            try:
+                self._cluster.delete("RayJob", name)
+                ended.append(name)
+            except ClusterRefused as error:
+                # One that cannot be deleted keeps no other.
+                log.warning("RayJob %s is left: %s", name, error)
         return ended
 
     def _bucket(self, job: str) -> Bucket:

@@ -16,10 +16,12 @@ partial write: what is decided is noted before it is done, and repeated by the n
 import contextlib
 import hashlib
 import json
+import logging
 import random
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ from resources.storage.object_store import ObjectStore
 from serving.contract import Deployment, ServiceStatus
 from serving.rollout import Failed, Rollout, Seen, Stopped, Variant
 
+log = logging.getLogger(__name__)
 OPTIONAL = ("ScaledObject", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 HANDED_OVER_WITHIN_S = 10.0
 GOING = ("starting", "canary")
@@ -150,10 +153,17 @@ class ClusterRuntime:
     def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
         """Services whose deployment nobody waits for, now stopped."""
         going = [each for each in self.statuses() if each.state in GOING and each.request]
-        abandoned = [each for each in going if not is_wanted(each.request)]
-        for status in abandoned:
-            self.stop(status.service, status.request)
-        return [status.service for status in abandoned]
+        stopped = []
+        for status in going:
+            if is_wanted(status.request):
+                continue
+            try:
+                self.stop(status.service, status.request)
+                stopped.append(status.service)
+            except ClusterRefused as error:
+                # One that cannot be stopped keeps no other.
+                log.warning("the deployment of %s goes on: %s", status.service, error)
+        return stopped
 
     def _is_reached(self, deployment: Deployment, mark: str) -> bool:
         """Whether the very deployment has all traffic, and its objects are there."""
@@ -168,6 +178,9 @@ class ClusterRuntime:
     def _mark_of(self, deployment: Deployment, requirements: Requirements) -> str:
         """What tells apart deployments of one version; where its bytes lie is no matter."""
         s = self._settings
+        if requirements.memory_limit is not None:
+            # Measured, and a little different each time.
+            requirements = replace(requirements, memory="", memory_limit=None)
         version = Version(
             deployment, requirements, "", "", "", "", self._image(requirements), bool(s.registry)
         )

@@ -355,6 +355,25 @@ def test_a_job_that_waits_can_be_stopped(platform, dagster, work):
     assert (job.status, job.message) == ("stopped", "ada stopped it")
 
 
+def test_a_stop_is_not_undone_by_what_was_seen_before_it(platform, dagster, work):
+    job_id = submit(platform)
+    running = work(status(platform, job_id, "running"))
+    with platform.control.write() as connection:
+        jobs.ask_to_stop(connection, running, "ada stopped it")
+        assert jobs.proceed(connection, running, "waiting", message=WAITS) is None
+    stopping = find(platform, job_id)
+    assert (stopping.status, stopping.message) == ("stopping", "ada stopped it")
+
+
+def test_what_a_job_waited_for_is_no_reason_for_its_end(platform, dagster, work):
+    dagster.report = {"state": "waiting", "reason": WAITS}
+    job_id = submit(platform)
+    work(status(platform, job_id, "waiting"))
+    dagster.end("run 1", "CANCELED")
+    job = work(status(platform, job_id, *ENDED))
+    assert (job.status, job.message) == ("stopped", "")
+
+
 def test_a_failure_says_what_failed(platform, dagster, work):
     job_id = submit(platform)
     work(status(platform, job_id, "running"))

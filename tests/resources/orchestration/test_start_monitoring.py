@@ -10,6 +10,7 @@ from dagster._daemon.monitoring import run_monitoring
 
 from resources.orchestration import start_monitoring
 
+START_S = 1
 LOG = logging.getLogger(__name__)
 
 
@@ -28,7 +29,8 @@ class Launcher:
     def __init__(self, waits: bool) -> None:
         self._waits = waits
 
-    def waits_for_room(self, run_id: str) -> bool:
+    def waits_for_room(self, run_id: str, start_s: float) -> bool:
+        assert start_s == START_S
         return self._waits
 
     def get_run_worker_debug_info(self, run) -> str:
@@ -37,7 +39,7 @@ class Launcher:
 
 @pytest.fixture
 def instance():
-    settings = {"run_monitoring": {"enabled": True, "start_timeout_seconds": 1}}
+    settings = {"run_monitoring": {"enabled": True, "start_timeout_seconds": START_S}}
     with DagsterInstance.local_temp(overrides=settings) as created:
         yield created
 
