@@ -141,14 +141,14 @@ def spec(compute, **fields):
 
 
 class Run:
-    """A job whose driver is a thread; `interrupted` is thrown at it by its own progress."""
+    """A job whose driver is a thread; `interrupt` is thrown at it by its own next progress."""
 
-    def __init__(self, compute, spec, **how) -> None:
+    def __init__(self, compute, spec, interrupt=None, **how) -> None:
         self.said: list[str] = []
         self.states: list[tuple[str, str]] = []
         self._result: CountingResult | None = None
         self.error: BaseException | None = None
-        self._interrupt: type[BaseException] | None = None
+        self._interrupt: type[BaseException] | None = interrupt
         self._thread = threading.Thread(target=self._go, args=(compute, spec, how), daemon=True)
         self._thread.start()
 
@@ -274,16 +274,17 @@ def test_pods_of_a_job_with_several_are_reached_by_each_other_alone(
     cluster, full_queue, tmp_path, bucket
 ):
     compute = adapter(tmp_path, bucket, full_queue)
-    first = Run(compute, spec(compute), requirements=Requirements(workers=2))
-    (policy,) = until(lambda: policies(cluster))
+    # Its one line is that it waits: nothing else would interrupt it.
+    several, lost = Requirements(workers=2), Driver("run", lambda: False)
+    Run(compute, spec(compute), Cancelled, requirements=several, driver=lost).end()
+    (policy,) = policies(cluster)
 
     pods = {"matchLabels": {"orrery/job": JOB}}
     assert policy["spec"]["podSelector"] == pods
     assert policy["spec"]["ingress"] == [{"from": [{"podSelector": pods}]}]
 
-    first.interrupt()
     cluster.api.delete("NetworkPolicy", policy["metadata"]["name"], cluster.namespace)
-    Run(compute, spec(compute), requirements=Requirements(workers=2))
+    Run(compute, spec(compute), requirements=several)
     # A driver that adopts the job makes up for what the one before did not get to.
     until(lambda: policies(cluster))
     compute.forget(JOB)
