@@ -19,6 +19,7 @@ NAMES = (
     "gateway",
     "lists",
     "cluster",
+    "projects",
 )
 
 

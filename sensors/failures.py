@@ -9,7 +9,7 @@ from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 @dg.run_failure_sensor(
     name="on_failure",
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=30,
     description="When a dagster_run fails, also by a killed process, marks the mlflow_runs it left "
     "RUNNING as FAILED, with the reason, so that no experiment shows work that nobody does. A "
     "retry takes the same mlflow_run up again.",

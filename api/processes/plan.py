@@ -15,6 +15,7 @@ import httpx
 from engine import lease
 from engine.parent_death import die_with_parent
 from resources.compute.warm_client import is_serving
+from resources.orchestration.code_server import is_listening
 from resources.settings import CHECKOUT, Settings
 from serving.contract import WIND_DOWN_S
 
@@ -83,8 +84,14 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         [*python, "resources.compute.warm_server", str(settings.warm_socket), *WARM_MODULES],
         lambda: is_serving(settings.warm_socket),
     )
+    code_server = ProcessPlan(
+        "code server",
+        [*python, "resources.orchestration.code_server", str(settings.code_socket)],
+        lambda: is_listening(settings.code_socket),
+    )
     return [
         *([] if settings.warm_server else [warm_server]),
+        *([] if settings.dagster_uri else [code_server]),
         ProcessPlan(
             "reconciler and router",
             [
@@ -109,13 +116,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         ),
         ProcessPlan(
             "Dagster daemon",
-            [
-                *python,
-                "resources.orchestration.daemon",
-                "run",
-                "-w",
-                str(CHECKOUT / "workspace.yaml"),
-            ],
+            [*python, "resources.orchestration.daemon", "run"],
             lambda: True,
             starts_runs=True,
         ),
@@ -151,6 +152,8 @@ def env_vars(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(CHECKOUT),
         "ORRERY_STATE": str(settings.state.absolute()),
         "ORRERY_PROJECTS": settings.projects,
+        # A webserver elsewhere has the definitions loaded anew without telling a code server here.
+        **({} if settings.dagster_uri else {"ORRERY_CODE_SERVER": str(settings.code_socket)}),
         "ORRERY_HOST": settings.host,
         "ORRERY_PORT": str(settings.port),
         "ORRERY_ROUTER_PORT": str(settings.router_port),

@@ -35,19 +35,20 @@ def log_requests(loop, shift: float) -> None:
 
 
 def tick(loop):
-    (sensor,) = build_drift_sensors(loop.project)
+    turn = dg.JobDefinition(name="turn_flowers", graph_def=dg.GraphDefinition("turn_flowers"))
+    (sensor,) = build_drift_sensors([loop.project], {turn.name: turn})
     names = ("datasets", "tracking", "request_logs")
     context = dg.build_sensor_context(
         instance=loop.instance, resources={name: loop.adapters[name] for name in names}
     )
-    return sensor(context)
+    return sensor.evaluate_tick(context)
 
 
 def test_shifted_requests_ask_for_a_turn_keyed_by_the_served_bytes(serving):
     log_requests(serving, shift=2.0)
-    request = tick(serving)
+    (request,) = tick(serving).run_requests
     digest = serving.metadata("model", "classifier")["artefact_digest"]
-    assert request.run_key == f"classifier-api-{digest}"
+    assert request.run_key == f"flowers.classifier-api-{digest}"
     assert "Kolmogorov-Smirnov distance" in request.tags["orrery/drift"]
 
 
