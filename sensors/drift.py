@@ -47,6 +47,10 @@ def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
         tracking: dg.ResourceParam[Tracking],
         request_logs: dg.ResourceParam[RequestLogs],
     ) -> dg.RunRequest | dg.SkipReason:
+        mark = request_logs.mark(f"{project.name}.{name}")
+        if mark == context.cursor:
+            return dg.SkipReason("no request was logged since the last look")
+        context.update_cursor(mark)
         measured = drift_of(project, name, datasets, tracking, request_logs)
         if isinstance(measured, str):
             return dg.SkipReason(measured)

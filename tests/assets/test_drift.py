@@ -34,13 +34,17 @@ def log_requests(loop, shift: float) -> None:
     (folder / "s0.jsonl").write_text("".join(json.dumps(e) + "\n" for e in entries))
 
 
-def tick(loop):
+def tick(loop, cursor=None):
     (sensor,) = build_drift_sensors(loop.project)
     names = ("datasets", "tracking", "request_logs")
     context = dg.build_sensor_context(
-        instance=loop.instance, resources={name: loop.adapters[name] for name in names}
+        instance=loop.instance,
+        resources={name: loop.adapters[name] for name in names},
+        cursor=cursor,
     )
-    return sensor(context)
+    result = sensor(context)
+    loop.cursor = context.cursor
+    return result
 
 
 def test_shifted_requests_ask_for_a_turn_keyed_by_the_served_bytes(serving):
@@ -58,3 +62,14 @@ def test_requests_like_the_training_data_ask_for_nothing(serving):
 
 def test_too_few_requests_are_waited_for(serving):
     assert "0 requests logged, 100 needed" in tick(serving).skip_message
+
+
+def test_nothing_is_read_again_until_a_request_comes(serving):
+    log_requests(serving, shift=0.0)
+    assert "no drift" in tick(serving).skip_message
+    assert "no request was logged since" in tick(serving, serving.cursor).skip_message
+
+    (log,) = (serving.settings.state / "requests" / "flowers.classifier-api").iterdir()
+    with log.open("a") as file:
+        file.write(log.read_text().splitlines()[-1] + "\n")
+    assert "no drift in 151 requests" in tick(serving, serving.cursor).skip_message
