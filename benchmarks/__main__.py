@@ -18,6 +18,7 @@ NAMES = (
     "start",
     "gateway",
     "lists",
+    "drift",
     "cluster",
 )
 
