@@ -19,6 +19,7 @@ NAMES = (
     "gateway",
     "lists",
     "drift",
+    "outcomes",
     "cluster",
 )
 

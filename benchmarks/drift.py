@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from rich.table import Table
 
-from benchmarks.measure import console
+from benchmarks.measure import console, peak_mib
 
 LOG_MB = (1, 10, 100)
 ROWS = (10_000, 100_000, 1_000_000)
@@ -135,14 +135,7 @@ def contend(who: str, folder: Path) -> None:
     began = time.process_time()
     look()
     cpu_s = time.process_time() - began
-    print(json.dumps({"cpu_s": cpu_s, "mib": _peak_mib()}))
-
-
-def _peak_mib() -> float:
-    # Not getrusage, which counts what the process was forked from.
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(line for line in status if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
+    print(json.dumps({"cpu_s": cpu_s, "mib": peak_mib()}))
 
 
 if __name__ == "__main__":
