@@ -18,6 +18,8 @@ from resources.storage.log_lines import columns_of, newest_first
 from resources.storage.object_store import ObjectStore
 
 MOST_ROWS = 2_000
+MOST_VALUES, FEWEST_ROWS = 1_000_000, 100
+"""Wide rows are fewer, but not fewer than these."""
 MOST_LOOKED_AT = 10 * MOST_ROWS
 """Rows of all versions among which those of one are looked for."""
 CLOCKS_S = 60.0
@@ -80,7 +82,8 @@ class RequestLogs:
             return None
         last, file = newest
         version = last["model_version"]
-        rows = self._rows(files, version)
+        most = max(FEWEST_ROWS, min(MOST_ROWS, MOST_VALUES // max(1, len(last["inputs"]))))
+        rows = self._rows(files, version, most)
         return RecentRequests(rows, columns_of(file), version)
 
     def _newest(self, files: list[LogFile]) -> tuple[dict[str, Any], Path] | None:
@@ -95,12 +98,12 @@ class RequestLogs:
                 newest = (last, file.path)
         return newest
 
-    def _rows(self, files: list[LogFile], version: int) -> list[list[Any]]:
-        """The newest rows that the version answered, the oldest first."""
+    def _rows(self, files: list[LogFile], version: int, most: int) -> list[list[Any]]:
+        """The newest rows that the version answered, at most so many, the oldest first."""
         found: list[tuple[float, int, list[Any]]] = []
         looked_at = 0
         for file in files:
-            is_older = len(found) == MOST_ROWS and file.modified + CLOCKS_S < found[0][0]
+            is_older = len(found) == most and file.modified + CLOCKS_S < found[0][0]
             if is_older or looked_at == MOST_LOOKED_AT:
                 break
             for request in self._requests(file):
@@ -108,12 +111,12 @@ class RequestLogs:
                     break
                 looked_at += 1
                 # The rest of the file is older still.
-                if len(found) == MOST_ROWS and request["at"] <= found[0][0]:
+                if len(found) == most and request["at"] <= found[0][0]:
                     break
                 if request["model_version"] == version:
                     # Numbered, so that no rows of one time are compared.
                     row = (request["at"], looked_at, request["inputs"])
-                    push = heapq.heappush if len(found) < MOST_ROWS else heapq.heappushpop
+                    push = heapq.heappush if len(found) < most else heapq.heappushpop
                     push(found, row)
         return [inputs for _, _, inputs in sorted(found)]
 

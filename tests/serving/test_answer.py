@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import numpy as np
@@ -177,10 +178,27 @@ def test_requests_are_logged_with_their_predictions_as_the_values_predicted_on(a
     assert results[0]["prediction"] in (0, 1, 2)
 
 
+def test_the_metrics_count_the_rows_that_are_logged(answering):
+    logged(answering)
+    name = 'predict_log_rows_total{outcome="written"} '
+
+    def written():
+        lines = answering.get("/metrics").text.splitlines()
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    assert until(written) > 0
+
+
 def test_the_request_log_stays_within_its_bound(answering):
     rows = np.random.default_rng(1).normal(size=(2000, 4)).tolist()
     first = min(answering.folder.iterdir())
     while first.exists():
         answering.post("/predict", json={"inputs": rows})
-    sizes = [file.stat().st_size for file in answering.folder.iterdir()]
-    assert sum(sizes) <= 1_000_000
+
+    def is_within():
+        # Files are deleted while rows are still being written.
+        files = [file for file in answering.folder.iterdir() if file.exists()]
+        with contextlib.suppress(FileNotFoundError):
+            return sum(file.stat().st_size for file in files) <= 1_000_000
+
+    until(is_within)

@@ -188,3 +188,11 @@ def test_a_shipped_file_that_has_grown_is_fetched_again_and_one_that_is_gone_is_
     assert not file.with_name("1.jsonl").exists()
     assert shipped.mark("p.api") != mark
     assert len(shipped.recent("p.api").rows) == 2
+
+
+@pytest.mark.parametrize(("width", "rows"), [(10, MOST_ROWS), (1_000, 1_000), (20_000, 100)])
+def test_rows_of_many_values_are_fewer(tmp_path, logs, width, rows):
+    entry = {"at": NOW, "model_version": 1, "inputs": [0] * width}
+    write(tmp_path, "s0.jsonl", (json.dumps(entry) + "\n") * (rows + 5), NOW)
+
+    assert len(logs.recent("p.api").rows) == rows
