@@ -18,6 +18,8 @@ NAMES = (
     "start",
     "gateway",
     "lists",
+    "drift",
+    "outcomes",
     "cluster",
     "projects",
 )

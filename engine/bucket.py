@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -67,6 +67,16 @@ class BucketSettings(BaseSettings):
             return {}
         key = {"aws_sse_kms_key_id": self.kms_key} if self.kms_key else {}
         return {"aws_server_side_encryption": self.encryption, **key}
+
+
+class Listed(NamedTuple):
+    """An object as a listing has it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written, in seconds since the epoch."""
 
 
 class Bucket:
@@ -160,11 +170,16 @@ class Bucket:
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Key and bytes of every object under the prefix, in order; a thousand a call."""
+        yield from ((each.key, each.size) for each in self.listed(prefix))
+
+    def listed(self, prefix: str = "") -> Iterator["Listed"]:
+        """Every object under the prefix, in order of the keys; a thousand a call."""
         pages = self._client.get_paginator("list_objects_v2")
         with self._translated_errors(prefix):
             for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix)):
                 for entry in page.get("Contents", ()):
-                    yield entry["Key"].removeprefix(self._at("")), entry["Size"]
+                    key = entry["Key"].removeprefix(self._at(""))
+                    yield Listed(key, entry["Size"], entry["LastModified"].timestamp())
 
     def etags(self, prefix: str = "") -> dict[str, str]:
         """What tells one content from another, by key of every object under the prefix."""

@@ -118,8 +118,9 @@ class _Look:
             self._quiet += 1
             return
         measured = drift_of(each.project, each.name, *self._adapters)
-        # Last, so that a look that failed is repeated.
-        self._looked[each.key] = log
+        if isinstance(measured, str) or not measured.drift.is_drift:
+            # A look that failed, or that asks for a turn, is repeated: the request may be lost.
+            self._looked[each.key] = log
         if isinstance(measured, str):
             self.told.append(f"{each.key}: {measured}")
             return

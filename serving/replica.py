@@ -127,7 +127,6 @@ def _env_vars(deployment: Deployment, port: int, grpc_port: int, slot: int) -> d
             "REQUEST_LOG_FOLDER": str(plan.folder),
             "REQUEST_LOG_NAME": f"s{slot}",
             "REQUEST_LOG_SAMPLE": str(plan.sample),
-            # Each replica writes a log of its own, and together they may keep what is declared.
-            "REQUEST_LOG_MEGABYTES": str(max(1, plan.megabytes // deployment.replicas)),
+            "REQUEST_LOG_MEGABYTES": str(plan.megabytes),
         }
     return variables
