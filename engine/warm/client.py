@@ -1,15 +1,19 @@
 """The adapter to the warm server, a process with the heavy modules loaded that forks on request.
 
-timeout: a request is answered within 5 s; a child runs as long as it wants.
+timeout: a request is answered within 5 s, or as its client says; a child runs as long as it
+    wants.
 retry: none; a client that cannot connect starts a cold process instead.
-cancel: a child leads its own process group, which its client may signal by pid.
+cancel: a child leads its own process group, which its client may signal by pid. Where the client
+    hands over the end of a pipe, the child ends with it.
 duplicate: every request is a new child; identity is the client's business.
 partial write: a request that is cut short starts nothing.
 """
 
-import array
+import contextlib
 import json
 import os
+import select
+import signal
 import socket
 import struct
 from collections.abc import Sequence
@@ -31,6 +35,8 @@ class WarmChild:
         self._connection = connection
         self._answer = b""
         self._exit: int | None = None
+        # It never means a later process with the same id, and tells of a child whose server died.
+        self._process = _opened(pid)
         connection.setblocking(False)
 
     def poll(self) -> int | None:
@@ -43,34 +49,54 @@ class WarmChild:
             except OSError:
                 part = b""
             self._answer += part
-            if not part:
+            if self._answer.endswith(b"\n"):
+                self._exit = json.loads(self._answer)["exit"]
+            elif not part:
                 # The server has ended, and its child may still run.
-                if Path(f"/proc/{self.pid}").exists():
+                if self._process is not None and not _has_ended(self._process):
                     return None
                 self._exit = -1
-            elif self._answer.endswith(b"\n"):
-                self._exit = json.loads(self._answer)["exit"]
-        self._connection.close()
+        self.forget()
         return self._exit
+
+    def send_signal(self, number: int) -> None:
+        """Signal the child alone; one that has ended gets nothing."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
 
     def forget(self) -> None:
         """Let the child run without anybody waiting for its exit code."""
         self._connection.close()
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
 
 
-def fork(path: Path, module: str, argv: Sequence[str], env: dict[str, str], log: int) -> WarmChild:
-    """A child that runs `module` with output to the descriptor `log`.
+def fork(
+    path: Path,
+    program: str,
+    argv: Sequence[str],
+    env: dict[str, str],
+    log: int,
+    *,
+    lives_with: int | None = None,
+    within_s: float = REQUEST_TIMEOUT_S,
+) -> WarmChild:
+    """A child that runs `program`, a module or the path of a file, with output to the descriptor
+    `log`.
 
-    Raises WarmUnavailable when no server answers on the socket.
+    It gets SIGTERM when nobody holds the writing end any more of the pipe whose reading end is
+    `lives_with`. Raises WarmUnavailable when no server answers on the socket in time.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(REQUEST_TIMEOUT_S)
+        connection.settimeout(within_s)
         connection.connect(str(path))
-        request = {"module": module, "argv": list(argv), "cwd": os.getcwd(), "env": env}
+        request = {"program": program, "argv": list(argv), "cwd": os.getcwd(), "env": env}
         body = json.dumps(request).encode()
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [log]))
-        connection.sendmsg([HEAD.pack(len(body))], [rights])
+        handed = [log] if lives_with is None else [log, lives_with]
+        socket.send_fds(connection, [HEAD.pack(len(body))], handed)
         connection.sendall(body)
         line = b""
         while not line.endswith(b"\n"):
@@ -93,3 +119,14 @@ def is_serving(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _opened(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _has_ended(process: int) -> bool:
+    return bool(select.select([process], [], [], 0)[0])
