@@ -8,11 +8,11 @@ from the signature.
 
 import json
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from answers import Answers, ModelFailed
+from answers import Answers, Counted, ModelFailed
 from lifespan import Lifespan
 from model import Model
 from open_inference.models import ServedModel
@@ -60,8 +60,7 @@ class App:
         elif path in self._pages and method == "GET":
             await self._reply(send, 200, self._pages[path])
         elif path == "/example" and method == "GET":
-            shown = self._predicted(self._example, is_logged=False)
-            await self._reply(send, *await _told(shown))
+            await self._show_example(send)
         elif path == "/metrics" and method == "GET":
             kind = (b"content-type", CONTENT_TYPE_LATEST.encode())
             await self._reply(send, 200, generate_latest(), [kind])
@@ -72,12 +71,20 @@ class App:
             await self._reply(send, 404, _json({"error": f"no {path}; there is {known}"}))
 
     async def _predict(self, receive: Any, send: Any) -> None:
-        async def asked() -> bytes:
-            with self._answers.counted():
+        try:
+            with Counted():
                 body = await _body(receive, self._answers.largest_body)
-                return await self._predicted(body, is_logged=True)
+                status, said = 200, await self._predicted(body, is_logged=True)
+        except (BadRequest, ModelFailed) as error:
+            status, said = _refused(error)
+        await self._reply(send, status, said)
 
-        await self._reply(send, *await _told(asked()))
+    async def _show_example(self, send: Any) -> None:
+        try:
+            status, said = 200, await self._predicted(self._example, is_logged=False)
+        except (BadRequest, ModelFailed) as error:
+            status, said = _refused(error)
+        await self._reply(send, status, said)
 
     async def _predicted(self, body: bytes, *, is_logged: bool) -> bytes:
         """What is answered. Raises BadRequest or ModelFailed."""
@@ -112,15 +119,12 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _told(answering: Awaitable[bytes]) -> tuple[int, bytes]:
-    """Status and body of an answer or of a refusal."""
-    try:
-        return 200, await answering
-    except BadRequest as error:
-        where = {"field": error.field} if error.field else {}
-        return error.status, _json({"error": str(error), "kind": error.kind, **where})
-    except ModelFailed as error:
+def _refused(error: BadRequest | ModelFailed) -> tuple[int, bytes]:
+    """Status and body of a refusal."""
+    if isinstance(error, ModelFailed):
         return 500, _json({"error": str(error)})
+    where = {"field": error.field} if error.field else {}
+    return error.status, _json({"error": str(error), "kind": error.kind, **where})
 
 
 async def _body(receive: Any, largest: int) -> bytes:

@@ -1,8 +1,9 @@
 """Adaptive batching: what arrives while the model is busy shares its next call.
 
-No request waits for others on purpose. A fast model runs inside the event loop, where all
-requests that were read in one turn form a batch; a slow one runs in a thread, and the requests
-that arrive meanwhile form the next.
+No request waits for others on purpose. The fastest models are called for each request, because that
+takes less than to gather some. A fast model runs inside the event loop, where all requests that were
+read in one turn form a batch; a slow one runs in a thread, and the requests that arrive meanwhile
+form the next.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from time import perf_counter
 import numpy as np
 from runtime.tensors import Tensors, joined, rows_in
 
+AT_ONCE_S = 0.0001
+"""A model whose call takes less is called for each request."""
 INLINE_S = 0.001
 """A model whose call takes less runs inside the event loop."""
 
@@ -34,7 +37,13 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     async def outputs(self, rows: Tensors) -> np.ndarray:
-        """Outputs of the model for the rows."""
+        """Outputs of the model for the rows. Raises what the model does."""
+        if self._pace_s < AT_ONCE_S and not self._is_scheduled:
+            self._observe(rows_in(rows))
+            outputs = self._timed(rows)
+            if isinstance(outputs, Exception):
+                raise outputs
+            return outputs
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._waiting.append((rows, answer))
