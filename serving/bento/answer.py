@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from answers import Answers, Counted, ModelFailed
+from answers import Answer, Answers, Counted, ModelFailed
 from lifespan import Lifespan
 from model import Model
 from open_inference.models import ServedModel
@@ -47,6 +47,22 @@ class App:
             "/example.json": self._example,
         }
         self._version = str(model.identity["model_version"]).encode()
+        self.head = b"content-type: application/json\r\nx-model-version: %b\r\ncontent-length: "
+        """Headers of what is answered at once, up to the length of the body."""
+        self.head %= self._version
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether predictions may be answered at once."""
+        return self._answers.is_quick
+
+    def at_once(self, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer to a request for `/predict`, of a quick model."""
+        try:
+            with Counted():
+                return 200, self._said(self._answers.answer_at_once(body), is_logged=True)
+        except (BadRequest, ModelFailed) as error:
+            return _refused(error)
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -89,6 +105,9 @@ class App:
     async def _predicted(self, body: bytes, *, is_logged: bool) -> bytes:
         """What is answered. Raises BadRequest or ModelFailed."""
         answer = await self._answers.answer(lambda: self._answers.reader.read(body))
+        return self._said(answer, is_logged=is_logged)
+
+    def _said(self, answer: Answer, *, is_logged: bool) -> bytes:
         said = self._model.answer(answer.outputs, answer.request_id)
         if is_logged:
             self._answers.log(answer, said["predictions"])

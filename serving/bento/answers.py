@@ -85,8 +85,25 @@ class Answers:
         except BadRequest:
             raise
         except Exception as error:
-            raise ModelFailed(f"the model failed: {type(error).__name__}") from error
-        return Answer(request.rows, outputs, request_id or os.urandom(16).hex())
+            raise _failure(error) from error
+        return Answer(request.rows, outputs, request_id or _identity())
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the model answers in less time than it takes to wait for it."""
+        return self._batcher.is_quick
+
+    def answer_at_once(self, body: bytes) -> Answer:
+        """The answer of a quick model to the request. Raises BadRequest or ModelFailed."""
+        try:
+            request = self.reader.read(body)
+            outputs = self._batcher.outputs_at_once(request.tensors)
+            _require_finite(outputs)
+        except BadRequest:
+            raise
+        except Exception as error:
+            raise _failure(error) from error
+        return Answer(request.rows, outputs, _identity())
 
     def log(self, answer: Answer, predictions: list[Any] | None = None) -> None:
         """Keep the request, where there is a log; predictions that are known are not made anew."""
@@ -100,6 +117,14 @@ class Answers:
             "request_id": answer.request_id,
         }
         self._log.add(answer.rows, said)
+
+
+def _failure(error: Exception) -> ModelFailed:
+    return ModelFailed(f"the model failed: {type(error).__name__}")
+
+
+def _identity() -> str:
+    return os.urandom(16).hex()
 
 
 def _require_finite(outputs: np.ndarray) -> None:
