@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,9 +31,11 @@ class WarmUnavailable(Exception):
 class WarmChild:
     """A process that the warm server forked for this client."""
 
-    def __init__(self, pid: int, connection: socket.socket) -> None:
+    def __init__(self, pid: int, connection: socket.socket, told_within_s: float) -> None:
+        """The server tells its exit code within so many seconds, if it ever does."""
         self.pid = pid
-        self._connection = connection
+        self._connection, self._told_within_s = connection, told_within_s
+        self._ended_at: float | None = None
         self._answer = b""
         self._exit: int | None = None
         # It never means a later process with the same id, and tells of a child whose server died.
@@ -40,12 +43,14 @@ class WarmChild:
         connection.setblocking(False)
 
     def poll(self) -> int | None:
-        """Exit code, or None while the child runs; -1 when the server died before it."""
+        """Exit code, or None while the child runs; -1 when the server died before it, or hangs."""
         while self._exit is None:
             try:
                 part = self._connection.recv(4096)
             except BlockingIOError:
-                return None
+                if not self._is_overdue():
+                    return None
+                part = b""
             except OSError:
                 part = b""
             self._answer += part
@@ -53,11 +58,21 @@ class WarmChild:
                 self._exit = json.loads(self._answer)["exit"]
             elif not part:
                 # The server has ended, and its child may still run.
-                if self._process is not None and not _has_ended(self._process):
+                if not self._has_ended():
                     return None
                 self._exit = -1
         self.forget()
         return self._exit
+
+    def _has_ended(self) -> bool:
+        return self._process is None or bool(select.select([self._process], [], [], 0)[0])
+
+    def _is_overdue(self) -> bool:
+        """Whether the child ended long ago, and its server says nothing."""
+        if self._ended_at is None:
+            self._ended_at = time.monotonic() if self._has_ended() else None
+        at = self._ended_at
+        return at is not None and time.monotonic() - at > self._told_within_s
 
     def send_signal(self, number: int) -> None:
         """Signal the child alone; one that has ended gets nothing."""
@@ -105,7 +120,7 @@ def fork(
             if not part:
                 raise ConnectionError("the warm server closed the connection")
             line += part
-        return WarmChild(json.loads(line)["pid"], connection)
+        return WarmChild(json.loads(line)["pid"], connection, within_s)
     except OSError as error:
         connection.close()
         raise WarmUnavailable(str(error)) from error
@@ -126,7 +141,3 @@ def _opened(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
-
-
-def _has_ended(process: int) -> bool:
-    return bool(select.select([process], [], [], 0)[0])
