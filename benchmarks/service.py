@@ -172,6 +172,8 @@ def _process(command: list[str], *urls: str, body: Any = None, **env: str) -> It
         env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", "OMP_WAIT_POLICY": "PASSIVE", **env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # As replicas are: a scheduler that is fair to sessions is then fair to all contenders.
+        start_new_session=True,
     )
     try:
         body = body or {"inputs": [[0.0] * 64]}
