@@ -78,6 +78,12 @@ def test_services_take_one_process_each_and_one_for_the_machine(serving, two):
     assert len(set(replicas)) == 2
 
 
+def test_the_warm_server_has_no_thread_that_a_fork_would_lose(serving, deployments):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
+    assert warm_server(serving).num_threads() == 1
+
+
 def test_each_service_has_the_code_of_its_own_bento(serving, two):
     ports = [replicas_of(serving, service)[0].port for service in two]
     names = [httpx.get(f"http://127.0.0.1:{port}/v2").json()["name"] for port in ports]
