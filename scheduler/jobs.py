@@ -7,7 +7,6 @@ holder died lapses, and the next holder first looks for a dagster_run that was s
 """
 
 import time
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, select, update
@@ -124,35 +123,6 @@ def find(connection: Connection, organization: str, job_id: str) -> Job | None:
     return Job(*row) if row else None
 
 
-def listed(
-    connection: Connection,
-    organization: str,
-    *,
-    kind: Kind | None = None,
-    status: Status | None = None,
-    projects: Iterable[str] | None = None,
-    name: str | None = None,
-    after: str | None = None,
-    limit: int = 50,
-) -> list[Job]:
-    """Jobs of the organization that match, newest first, older than the job `after`."""
-    c = jobs.c
-    conditions = [c.organization_id == organization, c.deleted_at.is_(None)]
-    for column, wanted in ((c.kind, kind), (c.status, status), (c.name, name)):
-        if wanted is not None:
-            conditions.append(column == wanted)
-    if after:
-        conditions.append(c.id < after)
-    each = [None] if projects is None else list(projects)
-    rows: list[Job] = []
-    # One project a query: an index gives the newest of each, and none sorts the whole history.
-    for project in each:
-        narrowed = [*conditions, c.project == project] if project is not None else conditions
-        query = select(jobs).where(and_(*narrowed)).order_by(c.id.desc()).limit(limit)
-        rows += [Job(*row) for row in connection.execute(query)]
-    return sorted(rows, key=lambda job: job.id, reverse=True)[:limit]
-
-
 def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
     """The job, stopped when nothing was started for it yet, else stopping; ended ones stay."""
     now = time.time()
@@ -181,27 +151,6 @@ def delete(connection: Connection, job: Job) -> None:
     c = jobs.c
     gone = update(jobs).where(c.id == job.id, c.status.in_(ENDED))
     connection.execute(gone.values(deleted_at=time.time()))
-
-
-def newest(
-    connection: Connection, organization: str, kind: Kind, project: str, name: str
-) -> Job | None:
-    """The newest job of that kind about one part of a project, which is not deleted."""
-    c = jobs.c
-    query = (
-        select(jobs)
-        .where(
-            c.organization_id == organization,
-            c.kind == kind,
-            c.project == project,
-            c.name == name,
-            c.deleted_at.is_(None),
-        )
-        .order_by(c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).first()
-    return Job(*row) if row else None
 
 
 def has_due(connection: Connection) -> bool:

@@ -27,7 +27,7 @@ from resources.gate import GateRefused, require_evidence
 from resources.kubernetes_api.client import ClusterRefused
 from resources.revision import revision
 from resources.tracking.registry import RegisteredVersion, registered_name
-from scheduler import jobs
+from scheduler import job_lists, jobs
 
 ABSENT: dict[str, Any] = {"state": "absent"}
 MOST_UNDER_WAY = 20
@@ -145,7 +145,7 @@ def undeploy(call: Call, request: ops.ServiceId) -> ops.Service:
 def _deployments_under_way(
     call: Call, connection: Connection, project: str, name: str
 ) -> list[jobs.Job]:
-    under_way = jobs.listed(
+    under_way = job_lists.listed(
         connection,
         call.principal.organization,
         kind="deploy",

@@ -9,7 +9,7 @@ from api.jobs.requests import expected
 from api.jobs.training_requests import find_model
 from api.operations import recommendation as ops
 from resources.tracking.adapter import HYPERPARAMETERS_TAG
-from resources.tracking.experiments import LoggedRun
+from resources.tracking.runs import LoggedRun
 from scheduler.forecast import FEWEST
 
 OWN_PARAMETERS = ("seed", "job.trainer", "job.workers")

@@ -23,7 +23,7 @@ from resources.gate import judgements, may_serve
 from resources.revision import revision
 from resources.tracking.registry import RegisteredVersion, registered_name
 from resources.tracking.tables import Head
-from scheduler import jobs
+from scheduler import job_lists, jobs
 from simulations.evidence import judge, suite_digest
 
 
@@ -217,7 +217,7 @@ def _newest_jobs(
     organization = call.principal.organization
     with call.platform.control.read() as connection:
         return [
-            jobs.newest(connection, organization, "simulate", project.name, name)
+            job_lists.newest(connection, organization, "simulate", project.name, name)
             for project, name in simulations
         ]
 

@@ -4,7 +4,7 @@ from api.context import Platform
 from assets.keys import asset_key
 from assets.upstream import identity_of
 from resources.tracking.adapter import REACHED_STEP_TAG, REACHED_TAG
-from resources.tracking.experiments import LoggedRun
+from resources.tracking.runs import LoggedRun
 from scheduler.jobs import Job
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import override
 
 from accounts.roles import Permission
-from api.operations.jobs import CurvePoints, MetricName, Metrics
+from api.operations.curves import CurvePoints, MetricName, Metrics
 from api.operations.operation import Done, Id, Input, Operation, Output, Text
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./ -]{0,249}$")]
