@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from engine.rows import count_rows
 from tests.training.tables import files_of
 from training import data
 from training.data import batches
@@ -28,7 +29,7 @@ def values(parts):
 def test_every_row_of_the_split_comes_once(split, seed, dataset):
     parts = list(batches(dataset, split, 100, seed))
 
-    assert len(set(values(parts))) == len(values(parts)) == {"train": 2_000}.get(split, 1_000)
+    assert len(set(values(parts))) == len(values(parts)) == count_rows(dataset[split])
     assert max(part.num_rows for part in parts) <= 100
     assert parts[0].schema.names == ["x", "price", "w"]
 
@@ -44,7 +45,7 @@ def test_each_of_several_workers_gets_as_many_rows_and_none_twice(
         shares.append(values(batches(dataset, "train", 100, seed)))
 
     together = [value for share in shares for value in share]
-    assert {len(share) for share in shares} == {2_000 // workers}
+    assert {len(share) for share in shares} == {count_rows(dataset["train"]) // workers}
     assert len(set(together)) == len(together)
 
 
