@@ -15,6 +15,7 @@ import pyarrow as pa
 from projects.dataset import Dataset
 from resources.datasets.columns import UnusableColumns, plain, with_types
 from resources.datasets.content import ContentHash
+from resources.datasets.sample import TrainingSample, keep_sample, sample_of
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
 from resources.datasets.splits import SPLITS
 from resources.datasets.streams import RowStream, TableStream, portions
@@ -83,6 +84,11 @@ class DatasetStore:
             return recorded
         return self._read(_record_key(key, declaration)) or recorded
 
+    def sample(self, version: DatasetVersion) -> list[str]:
+        """The file with a random sample of the version's training rows, or none where no row is
+        learned from. Raises OSError or pyarrow.ArrowException."""
+        return sample_of(version, self._objects)
+
     def _recorded(self, key: str) -> DatasetVersion | None:
         return self._read(f"{key}/version.json")
 
@@ -109,11 +115,13 @@ class DatasetStore:
     def _files(self, key: str, stream: RowStream, prepared: Surveyed, source: str) -> "_Files":
         """The data files of the rows now stored under the key."""
         read = ContentHash(prepared.schema, prepared.heads)
+        sample = TrainingSample(prepared.codes, len(stream.schema))
         with table_files(self._objects, key, prepared.schema) as files:
             for part in portions(prepared.rows(stream), PART_BYTES):
                 if not stream.is_still:
                     read.add(part)
                 files.add(part)
+                sample.add(part)
             if not stream.is_still and read.hexdigest() != prepared.version:
                 raise SourceUnreadable(
                     f"{source:.80} changed while it was read; materialise the dataset again when "
@@ -126,6 +134,7 @@ class DatasetStore:
                 name: [f"{uri}/{f.path}" for f in done if f.split == name] for name in SPLITS
             },
             bytes=sum(file.size for file in done),
+            sample=keep_sample(sample, self._objects, key),
         )
 
 
@@ -134,6 +143,7 @@ class _Files(NamedTuple):
 
     of_split: dict[str, list[str]]
     bytes: int
+    sample: str | None
 
 
 def _record_key(key: str, declaration: str) -> str:
@@ -162,6 +172,7 @@ def _described(
         train=files.of_split["train"],
         test=files.of_split["test"],
         validation=files.of_split["validation"],
+        sample=files.sample,
         features=[c.name for c in prepared.columns if c.kind in NUMERIC],
         columns=prepared.columns,
         label=declared.label,

@@ -37,6 +37,9 @@ class DatasetVersion(Contract):
     """Parquet files of each split."""
     validation: list[str] = []
     """Those of the validation split; empty where none is declared."""
+    sample: str | None = None
+    """Parquet file with a random sample of the training rows; None in versions that were written
+    without, and where no row is learned from."""
     features: list[str]
     """Columns of numbers and booleans."""
     columns: list[Column] = []

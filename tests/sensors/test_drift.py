@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from engine.artefact import Column
-from sensors.drift import measure_drift
+from sensors.service_drift import measure_drift
 
 FEATURES = ["wing", "tail", "beak"]
 COLUMNS = [Column(name=name, kind="number") for name in FEATURES]
