@@ -60,14 +60,6 @@ class BucketSettings(BaseSettings):
         key = {"SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         return {"ServerSideEncryption": self.encryption, **key}
 
-    @property
-    def delta_options(self) -> dict[str, str]:
-        """The same for deltalake's storage options."""
-        if not self.encryption:
-            return {}
-        key = {"aws_sse_kms_key_id": self.kms_key} if self.kms_key else {}
-        return {"aws_server_side_encryption": self.encryption, **key}
-
 
 class Bucket:
     """Objects under one prefix, by key. Its methods raise OSError: FileNotFoundError for a key
@@ -160,21 +152,24 @@ class Bucket:
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Key and bytes of every object under the prefix, in order; a thousand a call."""
+        for key, entry in self._listed(prefix):
+            yield key, entry["Size"]
+
+    def _listed(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Key of every object under the prefix, and what S3 says of it."""
         pages = self._client.get_paginator("list_objects_v2")
         with self._translated_errors(prefix):
             for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix)):
                 for entry in page.get("Contents", ()):
-                    yield entry["Key"].removeprefix(self._at("")), entry["Size"]
+                    yield entry["Key"].removeprefix(self._at("")), entry
 
     def etags(self, prefix: str = "") -> dict[str, str]:
         """What tells one content from another, by key of every object under the prefix."""
-        pages = self._client.get_paginator("list_objects_v2")
-        with self._translated_errors(prefix):
-            return {
-                entry["Key"].removeprefix(self._at("")): entry["ETag"]
-                for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix))
-                for entry in page.get("Contents", ())
-            }
+        return {key: entry["ETag"] for key, entry in self._listed(prefix)}
+
+    def written_at(self, prefix: str = "") -> dict[str, float]:
+        """When each object under the prefix was written, in seconds since 1970."""
+        return {key: entry["LastModified"].timestamp() for key, entry in self._listed(prefix)}
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is not there is no error."""

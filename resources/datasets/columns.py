@@ -1,6 +1,6 @@
 """The columns of datasets: which of them are numbers, and the plain types they are kept in.
 
-A version is a Delta table of booleans, integers with sign, float32 and float64, text, dates, and
+A version has columns of booleans, integers with sign, float32 and float64, text, dates, and
 times in microseconds, without a zone or in UTC. Everything else becomes one of these or is left
 out, with a remark where values are not the same afterwards.
 """

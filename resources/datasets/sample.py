@@ -22,7 +22,6 @@ MOST_CELLS = 1_000_000
 MOST_BYTES = 32 << 20
 """In memory; rows of long texts are fewer."""
 FILE = "sample.parquet"
-SPLIT = "split"
 
 
 class TrainingSample:
@@ -58,12 +57,8 @@ class TrainingSample:
             self._halve()
 
     def taken(self) -> pa.Table | None:
-        """The sample, with the columns of the rows but for that of the split, in their order; None
-        where no row is learned from."""
-        if not self._parts:
-            return None
-        table = pa.concat_tables([part for part, _ in self._parts])
-        return table.drop_columns([SPLIT]) if SPLIT in table.schema.names else table
+        """The sample, in the order of the rows; None where no row is learned from."""
+        return pa.concat_tables([part for part, _ in self._parts]) if self._parts else None
 
     def _keep(self, part: pa.Table, draw: np.ndarray) -> None:
         self._parts.append((part, draw))

@@ -29,11 +29,6 @@ def names_of(split: Split) -> list[str]:
     return list(SPLITS if split.validation else SPLITS[:VALIDATION])
 
 
-def as_names(codes: np.ndarray) -> pa.Array:
-    """The name of every row's split, from its code."""
-    return pa.array(SPLITS).take(pa.array(codes))
-
-
 def split_of(
     rows: int,
     labels: pa.ChunkedArray | None,

@@ -30,11 +30,12 @@ class DatasetVersion(Contract):
     project: str
     name: str
     version: str
-    """SHA-256 over the Arrow IPC stream of the rows, the split included."""
+    """SHA-256 over the hashes of the blocks of the rows, their splits included."""
     uri: str
+    """Folder of what belongs to this version alone."""
     train: list[str]
     test: list[str]
-    """Parquet files of each split."""
+    """Parquet files of each split, which other versions of the dataset may name too."""
     validation: list[str] = []
     """Those of the validation split; empty where none is declared."""
     sample: str | None = None
@@ -50,6 +51,7 @@ class DatasetVersion(Contract):
     """Column that says how much a row counts in training."""
     classes: list[str]
     bytes: int
+    """Of all its files, those included that other versions name too."""
     profile: Profile
     task: JudgedTask | None = None
     """What is predicted; None without a label."""

@@ -9,6 +9,7 @@ partial write: local files and folders are renamed into place; in a bucket a fol
 """
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +76,8 @@ class ObjectStore:
         if self.is_local:
             target = Path(self.root, key)
             target.parent.mkdir(parents=True, exist_ok=True)
-            draft = target.with_name(f".{target.name}.draft")
+            # Its own, because another process may write the same file at this moment.
+            draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}.draft")
             try:
                 (shutil.move if is_spare else shutil.copyfile)(file, draft)
                 draft.replace(target)
@@ -132,6 +134,12 @@ class ObjectStore:
         for path in sorted(Path(root, prefix).rglob("*")):
             if path.is_file():
                 yield str(path.relative_to(root)), path.stat().st_size
+
+    def written_at(self, prefix: str) -> dict[str, float]:
+        """When each file under the prefix was written, in seconds since 1970."""
+        if not self.is_local:
+            return self._bucket.written_at(prefix)
+        return {key: Path(self.root, key).stat().st_mtime for key, _ in self.keys(prefix)}
 
     def delete(self, key: str) -> None:
         """Remove the file under the key, if it is there. Raises OSError."""
