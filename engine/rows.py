@@ -42,6 +42,17 @@ def read_batches(
     yield from rows.to_batches(**_in_batches(rows.schema, columns, size))
 
 
+def read_first(files: Sequence[str], columns: Sequence[str], count: int) -> pa.Table:
+    """The columns of the first rows in the files, so many where there are, of which little more is
+    read. Raises OSError or pyarrow.ArrowException."""
+    held: list[pa.RecordBatch] = []
+    for batch in read_batches(files, columns, count):
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= count:
+            break
+    return pa.Table.from_batches(held).slice(0, count)
+
+
 def read_share(
     files: Sequence[str],
     columns: Sequence[str] | None,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from engine.artefact import SplitContent
 from projects.dataset import Dataset
 from resources.datasets.arrow import pc
 from resources.datasets.blocks import digest_of_block
@@ -13,7 +14,6 @@ from resources.datasets.profiling import class_counts_of
 from resources.datasets.splits import SPLITS, names_of, split_of
 from resources.datasets.streams import RowStream
 from resources.datasets.tasks import Decision, decide
-from resources.datasets.version import SplitContent
 from resources.datasets.weights import require_weights
 
 
@@ -59,10 +59,13 @@ class Roles(NamedTuple):
         content = {}
         for name in names_of(declared.split):
             is_in = self.codes == SPLITS.index(name)
-            counts = {}
+            counts, mean = {}, None
             if self.classes is not None:
                 counts = class_counts_of(pc.filter(self.classes, pa.array(is_in)))
-            content[name] = SplitContent(rows=int(is_in.sum()), class_counts=counts)
+            elif self.decision is not None and self.decision.task == "regression":
+                labels = self.table.column(declared.label)
+                mean = pc.mean(pc.filter(labels, pa.array(is_in)).cast(pa.float64())).as_py()
+            content[name] = SplitContent(rows=int(is_in.sum()), class_counts=counts, mean=mean)
         return content
 
 

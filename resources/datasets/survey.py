@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from engine.artefact import Column
+from engine.artefact import Column, SplitContent
 from projects.dataset import LANGUAGE, Dataset
 from projects.nearest import hint
 from resources.datasets.blocks import blocks, digest_of_block, digest_of_version
@@ -24,7 +24,6 @@ from resources.datasets.sample import TrainingSample
 from resources.datasets.sources.rows import SourceUnreadable
 from resources.datasets.streams import RowStream, release_memory
 from resources.datasets.tasks import Decision, classes_of
-from resources.datasets.version import SplitContent
 
 MOST_PARTS = 32
 """Profiles of blocks that are in memory at once."""

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from engine.artefact import Column
+from engine.artefact import Column, SplitContent
 from engine.protocol import Contract
 from projects.dataset import Dataset, JudgedTask
 from resources.datasets.profiling import Profile
@@ -14,14 +14,6 @@ SHAPING = {
     *("from_", "sql", "transform", "predict"),
 }
 """Parts of a declaration that shape the rows of a version, or what is learned from them."""
-
-
-class SplitContent(Contract):
-    """What one split of a version holds."""
-
-    rows: int
-    class_counts: dict[str, int] = {}
-    """Rows by class, where the label has classes."""
 
 
 class DatasetVersion(Contract):
