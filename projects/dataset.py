@@ -185,7 +185,8 @@ class Dataset(Derivation):
     weight: str | None = None
     """Column that says how much a row counts in training: numbers from 0; never a feature."""
     image: ImageSize | None = None
-    """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..."""
+    """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..., row after
+    row."""
     read: Reading = Reading()
     split: Split = Split()
     expect: Expectations = Expectations()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from engine.packed import width_of
 from engine.rows import count_rows, dataset_of, read_batches
 from resources.datasets.sources.spool import spool
 from resources.datasets.splits import TRAIN
@@ -102,7 +103,7 @@ def sample_of(version: DatasetVersion, objects: ObjectStore) -> list[str]:
         return []
     if not objects.has(f"{key}/{FILE}"):
         codes = np.broadcast_to(np.int8(TRAIN), count_rows(version.train))
-        sample = TrainingSample(codes, len(dataset_of(version.train).schema))
+        sample = TrainingSample(codes, width_of(dataset_of(version.train).schema))
         for batch in read_batches(version.train):
             sample.add(pa.Table.from_batches([batch]))
         keep_sample(sample, objects, key)

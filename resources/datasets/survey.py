@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.artefact import Column, SplitContent
+from engine.packed import unpacked_schema
 from projects.dataset import LANGUAGE, Dataset
 from projects.nearest import hint
 from resources.datasets.blocks import blocks, digest_of_block, digest_of_version
@@ -52,10 +53,11 @@ def survey(stream: RowStream, declared: Dataset, keep: Keep) -> Surveyed:
     Raises UnusableColumns, SourceUnreadable or SourceUnreachable, and what `keep` raises.
     """
     _require_columns(stream, declared)
-    names = feature_names(stream.schema, declared, stream.bookkeeping)
-    _require_texts(stream.schema, names, declared)
+    schema = unpacked_schema(stream.schema)
+    names = feature_names(schema, declared, stream.bookkeeping)
+    _require_texts(schema, names, declared)
     roles = Roles.read(stream, declared)
-    look = _Look(stream, names, roles)
+    look = _Look(schema, names, roles)
     for rows in blocks(stream.tables()):
         if not stream.is_still and not roles.are_of(rows, look.rows):
             raise _changed(declared)
@@ -67,7 +69,7 @@ def survey(stream: RowStream, declared: Dataset, keep: Keep) -> Surveyed:
     return Surveyed(
         version=digest_of_version(stream.schema, look.digests),
         decision=roles.decision,
-        columns=features_of(stream.schema, names, declared, profile, look.texts),
+        columns=features_of(schema, names, declared, profile, look.texts),
         classes=classes_of(roles.classes) if roles.classes is not None else [],
         profile=profile,
         splits=roles.splits(declared),
@@ -79,13 +81,12 @@ def survey(stream: RowStream, declared: Dataset, keep: Keep) -> Surveyed:
 class _Look:
     """What is seen of the rows, a block at a time."""
 
-    def __init__(self, stream: RowStream, features: list[str], roles: Roles) -> None:
+    def __init__(self, schema: pa.Schema, features: list[str], roles: Roles) -> None:
         self.rows, self.digests = 0, list[str]()
-        self.texts = Categories(stream.schema, features)
-        self.sample = TrainingSample(roles.codes, len(stream.schema))
-        self._codes = roles.codes
-        # A version without rows has a profile too.
-        self._parts = [profile_of(stream.schema.empty_table())]
+        self.texts = Categories(schema, features)
+        self.sample = TrainingSample(roles.codes, len(schema))
+        self._schema, self._codes = schema, roles.codes
+        self._parts: list[Profile] = []
 
     def at(self, rows: pa.Table) -> tuple[str, pa.Table, np.ndarray]:
         """The next block with its hash, and the codes of its rows."""
@@ -101,7 +102,8 @@ class _Look:
 
     def profile(self) -> Profile:
         """The profile of all rows that were seen."""
-        return profile_of_parts(self._parts)
+        # A version without rows has a profile too.
+        return profile_of_parts(self._parts or [profile_of(self._schema.empty_table())])
 
 
 def _changed(declared: Dataset) -> SourceUnreadable:
