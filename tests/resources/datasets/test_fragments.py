@@ -1,7 +1,9 @@
 """Versions of a dataset share the files of the rows that they have in common."""
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +210,18 @@ def test_versions_share_files_in_a_bucket(tmp_path, monkeypatch):
     # Buckets tell the second of a write.
     assert len(store.unreferenced("p", "birds", -2)) == 3
     assert store.unreferenced("p", "birds", DAY_S) == []
+
+
+def test_two_writers_of_the_same_rows_leave_one_version(objects):
+    begin = threading.Barrier(2)
+
+    def write(_):
+        begin.wait()
+        return DatasetStore(objects).write("p", "birds", DECLARED, birds(0, 20_000))
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(write, range(2))
+
+    assert one == other
+    assert read_rows(one.train).num_rows == one.splits["train"].rows
+    assert not [key for key, _ in objects.keys("datasets/") if key.endswith(".draft")]
