@@ -33,18 +33,37 @@ def defs() -> dg.Definitions:
     settings = Settings()
     ApiProjects(settings).pull()
     projects = Declarations(settings).load().projects
+    shared = dg.Definitions(resources=adapters(settings), executor=dg.in_process_executor)
+    declared = [definitions_of(project) for project in projects]
+    jobs = [job for each in declared for job in _jobs_of(each, shared)]
+    named = {job.name: job for job in jobs}
     return dg.Definitions.merge(
+        shared,
         dg.Definitions(
-            sensors=[on_failure, on_abandoned],
-            resources=adapters(settings),
-            executor=dg.in_process_executor,
+            assets=[asset for each in declared for asset in each.assets or ()],
+            jobs=jobs,
+            schedules=[schedule for each in declared for schedule in each.schedules or ()],
+            sensors=[
+                on_failure,
+                on_abandoned,
+                *build_new_data_sensors(projects, named),
+                *build_drift_sensors(projects, named),
+            ],
         ),
-        *map(definitions_of, projects),
     )
 
 
+def _jobs_of(project: dg.Definitions, shared: dg.Definitions) -> list[dg.JobDefinition]:
+    """The jobs of a project, each with those of the project's assets that it selects.
+
+    Dagster would look through the assets of all projects for each job of each project.
+    """
+    alone = dg.Definitions.merge(shared, project)
+    return [alone.resolve_job_def(job.name) for job in project.jobs or ()]
+
+
 def definitions_of(project: LoadedProject) -> dg.Definitions:
-    """The assets, jobs, schedules and sensors of one project."""
+    """The assets, jobs and schedules of one project."""
     declared, cluster = project.declaration, ClusterSettings()
     return dg.Definitions(
         assets=[
@@ -57,7 +76,6 @@ def definitions_of(project: LoadedProject) -> dg.Definitions:
         ],
         jobs=build_jobs(project, executor_of(project, cluster)),
         schedules=build_schedules(project),
-        sensors=[*build_new_data_sensors(project), *build_drift_sensors(project)],
     )
 
 

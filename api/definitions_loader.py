@@ -10,7 +10,7 @@ from api.context import Platform
 from resources.declarations import Declarations
 from resources.orchestration.graphql import DagsterGraphql, DagsterUnavailable
 
-WATCH_EVERY_S = 1.0
+WATCH_EVERY_S = 2.0
 PAUSE_S = 1.0
 log = logging.getLogger(__name__)
 

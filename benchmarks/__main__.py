@@ -13,12 +13,16 @@ NAMES = (
     "images",
     "large_dataset",
     "service",
+    "idle_services",
     "inference",
     "names",
     "start",
     "gateway",
     "lists",
+    "drift",
+    "outcomes",
     "cluster",
+    "projects",
 )
 
 

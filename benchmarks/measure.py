@@ -33,6 +33,14 @@ def show(title: str, unit: str, values: dict[str, list[float]], base: str, aim: 
     console.print(table)
 
 
+def peak_mib() -> float:
+    """Most memory of this process so far, in MiB."""
+    # Not getrusage, which counts what the process was forked from.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line for line in status if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024
+
+
 @contextmanager
 def temporary_state() -> Iterator[Path]:
     """A state folder of its own, used by everything that runs inside."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -59,6 +59,16 @@ class BucketSettings(BaseSettings):
             return {}
         key = {"SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         return {"ServerSideEncryption": self.encryption, **key}
+
+
+class Listed(NamedTuple):
+    """An object as a listing has it."""
+
+    key: str
+    size: int
+    """Bytes."""
+    modified: float
+    """When it was written, in seconds since the epoch."""
 
 
 class Bucket:
@@ -152,24 +162,26 @@ class Bucket:
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Key and bytes of every object under the prefix, in order; a thousand a call."""
-        for key, entry in self._listed(prefix):
-            yield key, entry["Size"]
+        yield from ((each.key, each.size) for each in self.listed(prefix))
 
-    def _listed(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Key of every object under the prefix, and what S3 says of it."""
+    def listed(self, prefix: str = "") -> Iterator["Listed"]:
+        """Every object under the prefix, in order of the keys; a thousand a call."""
         pages = self._client.get_paginator("list_objects_v2")
         with self._translated_errors(prefix):
             for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix)):
                 for entry in page.get("Contents", ()):
-                    yield entry["Key"].removeprefix(self._at("")), entry
+                    key = entry["Key"].removeprefix(self._at(""))
+                    yield Listed(key, entry["Size"], entry["LastModified"].timestamp())
 
     def etags(self, prefix: str = "") -> dict[str, str]:
         """What tells one content from another, by key of every object under the prefix."""
-        return {key: entry["ETag"] for key, entry in self._listed(prefix)}
-
-    def written_at(self, prefix: str = "") -> dict[str, float]:
-        """When each object under the prefix was written, in seconds since 1970."""
-        return {key: entry["LastModified"].timestamp() for key, entry in self._listed(prefix)}
+        pages = self._client.get_paginator("list_objects_v2")
+        with self._translated_errors(prefix):
+            return {
+                entry["Key"].removeprefix(self._at("")): entry["ETag"]
+                for page in pages.paginate(Bucket=self.name, Prefix=self._at(prefix))
+                for entry in page.get("Contents", ())
+            }
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is not there is no error."""

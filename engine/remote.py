@@ -7,12 +7,13 @@ Its driver and it meet in a folder of the bucket:
     inputs/         files that the spec names
     lease           written anew by the driver while it lives
     attempt         who works here now
-    progress.jsonl.parts/, engine.log.parts/, checkpoints/   copied here every `SYNC_S` while the
-                    engine works; of the first two every attempt has parts of its own
+    progress.jsonl.parts/, engine.log.parts/, checkpoints/, trials/   copied here every `SYNC_S`
+                    while the engine works; of the first two every attempt has parts of its own
     outputs/        files that the result names
     result.json     written last
 
-Started again, on whichever machine, it takes up the checkpoints and the progress that lie there.
+Started again, on whichever machine, it takes up the checkpoints, trials and progress that lie
+there.
 
 timeout: none of its own; the driver stops a job by deleting the pod.
 retry: passing errors of the bucket are the bucket's to repeat; a copy that fails is made again at
@@ -45,6 +46,7 @@ from engine.checkpoints import CHECKPOINTS
 from engine.growing_file import GrowingFile
 from engine.overtime import Overtime
 from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomically
+from engine.trial_folder import ENDING, TRIALS
 
 SYNC_S = 2.0
 LOOK_S = 0.1
@@ -90,6 +92,8 @@ class Mirror:
             # An attempt that was killed leaves the last one half copied.
             if not is_sealed(folder):
                 shutil.rmtree(folder)
+        self._bucket.download_folder(TRIALS, self._workdir / TRIALS)
+        self._copied.update(self._trials())
         for name, copy in self._growing.items():
             copy.fetch(self._workdir / name)
         # Before the engine starts: without a lease it takes its driver for gone.
@@ -98,9 +102,12 @@ class Mirror:
         write_atomically(self._workdir / "spec.json", json.dumps(spec))
 
     def copy(self) -> None:
-        """Copy progress, log and checkpoints that are new. Raises Superseded or OSError."""
+        """Copy progress, log, checkpoints and trials that are new. Raises Superseded or OSError."""
         self._attempt.require_newest(self._bucket)
         self._copy_checkpoints()
+        for key in sorted(self._trials() - self._copied):
+            self._bucket.upload(self._workdir / key, key)
+            self._copied.add(key)
         for name, copy in self._growing.items():
             copy.upload(self._workdir / name)
 
@@ -119,6 +126,10 @@ class Mirror:
         self._attempt.require_newest(self._bucket)
         self._bucket.put("result.json", json.dumps(text).encode())
         return JobResult(failure=result.get("failure"))
+
+    def _trials(self) -> set[str]:
+        """Keys of the trials that lie in the work directory."""
+        return {f"{TRIALS}/{file.name}" for file in (self._workdir / TRIALS).glob(f"*{ENDING}")}
 
     def _copy_checkpoints(self) -> None:
         checkpoints = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))

@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets.keys import asset_key, op_name
 from projects.loading import LoadedProject
+from resources.orchestration.run_projects import PROJECT_TAG
 
 UNITS = {
     "train": (
@@ -71,7 +72,7 @@ def _job(
         job_name(unit, project.name),
         selection,
         description=description,
-        tags={"project": project.name, "unit": unit},
+        tags={PROJECT_TAG: project.name, "unit": unit},
         executor_def=executor,
     )
 

@@ -158,7 +158,7 @@ class RequestLog(Declared):
     sample: float = Field(default=1.0, gt=0, le=1)
     """Share of requests kept."""
     megabytes: int = Field(default=64, ge=1)
-    """Size at which the oldest requests are dropped."""
+    """Size of the log of all replicas at which the oldest requests are dropped."""
 
 
 class Batching(Declared):

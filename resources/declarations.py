@@ -80,10 +80,24 @@ class Declarations:
         return digest.hexdigest()
 
     def load(self) -> Usable:
-        """Every project that can be used, and the files that are broken; broken ones are logged."""
+        """Every project that can be used, and the files that are broken; broken ones are logged.
+
+        Where the settings name the projects that are needed, the files of others are not read, as
+        long as those can be found.
+        """
+        wanted = {_plain(name) for name in self._settings.only_projects.split(",") if name}
+        if not wanted:
+            return self._loaded(None)
+        usable = self._loaded(wanted)
+        missed = wanted - {_plain(project.name) for project in usable.projects}
+        return self._loaded(None) if missed else usable
+
+    def _loaded(self, wanted: set[str] | None) -> Usable:
         projects: dict[str, LoadedProject] = {}
         broken: list[Broken] = []
         for file in self._files(broken):
+            if wanted is not None and not _names_any(file, wanted):
+                continue
             try:
                 project = load_project(file)
             except InvalidProject as error:
@@ -159,6 +173,15 @@ class Declarations:
     def _place(self, file: Path) -> Path:
         name = hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:20]
         return self._kept / f"{name}.json"
+
+
+def _names_any(file: Path, wanted: set[str]) -> bool:
+    """Whether the text of the file has the name of a project, in plain form, anywhere."""
+    try:
+        text = _plain(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return True
+    return any(name in text for name in wanted)
 
 
 def _plain(name: str) -> str:

@@ -22,6 +22,9 @@ class Settings(BaseSettings):
     """Folder of everything the embedded default writes."""
     projects: str = str(CHECKOUT / "projects")
     """Folders of project files, separated like PATH."""
+    only_projects: str = ""
+    """Projects that a process needs, separated by commas: those of the dagster_run that it
+    executes; by default all."""
     objects: str = ""
     """Object store: a folder or s3://bucket/prefix; by default `objects` in the state folder."""
     mlflow_uri: str = ""
@@ -52,6 +55,9 @@ class Settings(BaseSettings):
     warm_server: Path | None = None
     """Socket of a warm server that several instances on one machine share; by default `orrery up`
     starts one of its own."""
+    code_server: Path | None = None
+    """Socket of Dagster's code server, which several processes share; `orrery up` starts one. By
+    default each process that needs the definitions loads them."""
     revision: str = ""
     """Revision of the code, where git cannot tell it: in an image."""
     runs_at_once: int | None = Field(default=None, ge=1)
@@ -127,11 +133,17 @@ class Settings(BaseSettings):
     def warm_socket(self) -> Path:
         """Socket of the warm server; beside the temporary files where the state folder's path is
         longer than a socket's may be."""
-        if self.warm_server:
-            return self.warm_server
-        beside = self.state.absolute() / "warm.sock"
+        return self.warm_server or self._socket("warm")
+
+    @property
+    def code_socket(self) -> Path:
+        """Socket of the code server that `orrery up` starts."""
+        return self._socket("code")
+
+    def _socket(self, name: str) -> Path:
+        beside = self.state.absolute() / f"{name}.sock"
         if len(str(beside)) <= LONGEST_SOCKET_PATH:
             return beside
-        name = hashlib.sha256(str(beside).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(str(beside).encode()).hexdigest()[:16]
         # A folder for each user, because all users share the one for temporary files.
-        return Path(tempfile.gettempdir(), f"orrery-{os.getuid()}", f"{name}.sock")
+        return Path(tempfile.gettempdir(), f"orrery-{os.getuid()}", f"{digest}.sock")

@@ -183,6 +183,27 @@ def delete(connection: Connection, job: Job) -> None:
     connection.execute(gone.values(deleted_at=time.time()))
 
 
+def newest(
+    connection: Connection, organization: str, kind: Kind, project: str, name: str
+) -> Job | None:
+    """The newest job of that kind about one part of a project, which is not deleted."""
+    c = jobs.c
+    query = (
+        select(jobs)
+        .where(
+            c.organization_id == organization,
+            c.kind == kind,
+            c.project == project,
+            c.name == name,
+            c.deleted_at.is_(None),
+        )
+        .order_by(c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return Job(*row) if row else None
+
+
 def has_due(connection: Connection) -> bool:
     """Whether `claim` would find something."""
     c = jobs.c

@@ -1,78 +1,151 @@
-"""New files in a watched folder or bucket prefix start the next turn, once."""
+"""New files in watched folders or bucket prefixes start the next turn of their project, once."""
 
-import hashlib
 import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import dagster as dg
 
-from assets.keys import op_name
 from jobs.project_jobs import job_name
+from projects.dataset import Dataset
 from projects.loading import LoadedProject
 from resources.datasets.sources import SourceUnreachable, SourceUnreadable, watched_files
+from resources.storage.object_store import ObjectStore
+from sensors.known_files import KnownFiles
 
 INTERVAL_S = 15
+LOOK_S = 20.0
+"""What is left after so long is looked at by the next tick, which a slow bucket does not delay."""
+MOST_PROBLEMS = 5
+DESCRIPTION = (
+    "Starts the turn of a project once when files appear or change in what one of its datasets "
+    "watches. What was there at the first look is taken as known; a file that still grows is "
+    "waited for."
+)
 
 
-def build_new_data_sensors(project: LoadedProject) -> list[dg.SensorDefinition]:
-    """One sensor per watched dataset, where new data is declared to retrain."""
-    if "new_data" not in project.declaration.automation.retrain.on:
+class Watched(NamedTuple):
+    """A dataset whose new files start a turn."""
+
+    project: LoadedProject
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Identity among all projects."""
+        return f"{self.project.name}.{self.name}"
+
+    @property
+    def declared(self) -> Dataset:
+        """The dataset as it is declared."""
+        return self.project.declaration.datasets[self.name]
+
+
+def build_new_data_sensors(
+    projects: Sequence[LoadedProject], jobs: Mapping[str, dg.JobDefinition]
+) -> list[dg.SensorDefinition]:
+    """One sensor for the watched datasets of all projects in which new data retrains, or none.
+
+    Jobs by name.
+    """
+    watched = list(_watched(projects))
+    if not watched:
         return []
-    watched = [name for name, d in project.declaration.datasets.items() if d.watched]
-    return [_sensor(project, name) for name in watched]
-
-
-def _sensor(project: LoadedProject, name: str) -> dg.SensorDefinition:
-    job = job_name("turn", project.name)
-    dataset = project.declaration.datasets[name]
+    turns = {job_name("turn", each.project.name) for each in watched}
+    known = KnownFiles()
 
     @dg.sensor(
-        name=op_name(f"on_new_data_{project.name}_{name}"),
-        job_name=job,
+        name="on_new_data",
+        jobs=[jobs[name] for name in sorted(turns)],
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Starts `{job}` once when files appear or change in `{dataset.watched}`. "
-        "What was there when the sensor first looked is taken as known; a file that still grows "
-        "is waited for.",
+        description=DESCRIPTION,
     )
-    def on_new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        try:
-            files = watched_files(dataset, project.base)
-        except (SourceUnreachable, SourceUnreadable) as error:
-            return dg.SkipReason(str(error))
-        cursor = json.loads(context.cursor) if context.cursor else None
-        decision = decide(files, cursor)
-        if not decision.fresh:
-            return dg.SensorResult(skip_reason=decision.reason, cursor=json.dumps(decision.cursor))
-        # Dagster starts one dagster_run for a run_key, even if a crash loses the new cursor.
-        key = hashlib.sha256(json.dumps(sorted(decision.fresh.items())).encode()).hexdigest()
-        request = dg.RunRequest(
-            run_key=key, tags={"trigger": "new_data", "orrery/files": str(len(decision.fresh))}
+    def on_new_data(
+        context: dg.SensorEvaluationContext, objects: dg.ResourceParam[ObjectStore]
+    ) -> dg.SensorResult:
+        # Dagster keeps the cursor with the requests of its tick, so what it names has started.
+        acted, begin = _read(context.cursor)
+        for key, digest in acted.items():
+            known.settle(objects, key, digest)
+        look = _Look(known, objects)
+        end = look.at_each(watched[begin:] + watched[:begin], time.monotonic() + LOOK_S)
+        for problem in look.problems:
+            context.log.warning(problem)
+        return dg.SensorResult(
+            run_requests=look.requests,
+            skip_reason=None if look.requests else look.summary(len(watched)),
+            cursor=json.dumps({"acted": look.acted, "next": (begin + end) % len(watched)}),
         )
-        return dg.SensorResult(run_requests=[request], cursor=json.dumps(decision.cursor))
 
-    return on_new_data
-
-
-class Decision:
-    """What one look at the folder means."""
-
-    def __init__(
-        self, fresh: dict[str, str], cursor: dict[str, dict[str, str]], reason: str
-    ) -> None:
-        self.fresh, self.cursor, self.reason = fresh, cursor, reason
+    return [on_new_data]
 
 
-def decide(files: dict[str, str], cursor: dict[str, dict[str, str]] | None) -> Decision:
-    """Files that are new and stood still since the last look, and the cursor to keep.
+class _Look:
+    """One look at what is watched."""
 
-    The cursor holds the files already acted on (`known`) and those seen once (`seen`).
-    """
-    if cursor is None:
-        return Decision({}, {"known": files, "seen": files}, f"{len(files)} files are known now")
-    known, seen = cursor["known"], cursor["seen"]
-    changed = {path: tag for path, tag in files.items() if known.get(path) != tag}
-    still = {path: tag for path, tag in changed.items() if seen.get(path) == tag}
-    if changed and len(still) < len(changed):
-        reason = f"{len(changed)} new files are still being written"
-        return Decision({}, {"known": known, "seen": files}, reason)
-    return Decision(still, {"known": {**known, **still}, "seen": files}, "no new file")
+    def __init__(self, known: KnownFiles, objects: ObjectStore) -> None:
+        self._known, self._objects = known, objects
+        self.requests: list[dg.RunRequest] = []
+        self.acted: dict[str, str] = {}
+        """Digest of the files that each request is for, by dataset."""
+        self.problems: list[str] = []
+        self._growing = self._first = self._looked = 0
+
+    def at_each(self, watched: Sequence[Watched], deadline: float) -> int:
+        """How many were looked at until the deadline; at least one."""
+        for count, each in enumerate(watched):
+            if count and time.monotonic() > deadline:
+                return count
+            try:
+                self._look_at(each)
+            except (SourceUnreachable, SourceUnreadable, OSError) as error:
+                self.problems.append(f"{each.key}: {error}")
+        return len(watched)
+
+    def _look_at(self, each: Watched) -> None:
+        found = self._known.look(
+            self._objects, each.key, watched_files(each.declared, each.project.base)
+        )
+        self._looked += 1
+        self._growing += found.growing
+        self._first += found.is_first
+        if not found.fresh:
+            return
+        tags = {
+            "trigger": "new_data",
+            "orrery/files": str(len(found.fresh)),
+            "orrery/dataset": each.name,
+        }
+        # Dagster starts one dagster_run for a run_key, however often it is asked for.
+        key = f"{each.key}-{found.digest}"
+        job = job_name("turn", each.project.name)
+        self.requests.append(dg.RunRequest(run_key=key, job_name=job, tags=tags))
+        self.acted[each.key] = found.digest
+
+    def summary(self, watched: int) -> str:
+        """What a person reads of a look that starts nothing."""
+        parts = [f"no new file in {self._looked} of {watched} watched datasets"]
+        if self._first:
+            parts.append(f"{self._first} are known from this look on")
+        if self._growing:
+            parts.append(f"{self._growing} files are still being written")
+        parts += self.problems[:MOST_PROBLEMS]
+        if more := len(self.problems[MOST_PROBLEMS:]):
+            parts.append(f"{more} more cannot be listed")
+        return "; ".join(parts)
+
+
+def _watched(projects: Sequence[LoadedProject]) -> Iterator[Watched]:
+    for project in projects:
+        if "new_data" in project.declaration.automation.retrain.on:
+            for name, dataset in project.declaration.datasets.items():
+                if dataset.watched:
+                    yield Watched(project, name)
+
+
+def _read(cursor: str | None) -> tuple[dict[str, str], int]:
+    """What the tick before acted on, and where this one begins."""
+    content = json.loads(cursor) if cursor else {}
+    return content.get("acted", {}), content.get("next", 0)

@@ -56,10 +56,13 @@ def measure(outcomes: Outcomes, confidence: float) -> list[Measurement]:
 
 def _mean_by_unit(outcomes: Outcomes, gated: list[Scenario]) -> np.ndarray:
     """Mean over the gated scenarios that a unit is part of."""
-    values = outcomes.values[[outcomes.scenarios.index(s) for s in gated]]
-    units = values.mean(axis=1) if outcomes.seeds_repeat_units else values.reshape(len(gated), -1)
-    counted = ~np.isnan(units)
-    sums, counts = np.where(counted, units, 0).sum(axis=0), counted.sum(axis=0)
+    # One scenario after the other, so that no copy of all values is made.
+    sums, counts = np.zeros(1), np.zeros(1, np.int64)
+    for scenario in gated:
+        values = outcomes.values[outcomes.scenarios.index(scenario)]
+        units = values.mean(axis=0) if outcomes.seeds_repeat_units else values.ravel()
+        counted = ~np.isnan(units)
+        sums, counts = sums + np.where(counted, units, 0), counts + counted
     return sums[counts > 0] / counts[counts > 0]
 
 

@@ -27,12 +27,15 @@ class SuiteRun:
     workdir: Path
     python_path: tuple[str, ...] = ()
     """Folders that hold the code a suite names, besides the environment."""
+    identity: str = ""
+    """Names the bytes of the model and the suite, for trials that are kept."""
 
     def trials(self, total: int) -> "AbstractContextManager[Trials]":
-        """Measures trials one after the other, keeps them for a later attempt, and reports."""
+        """Measures trials one after the other, keeps each for a later attempt, and reports; their
+        names are all different."""
         from simulations.trials import Trials
 
-        return closing(Trials(self.workdir, total))
+        return closing(Trials(self.workdir, total, self.identity))
 
 
 class SuiteKind(Suite):

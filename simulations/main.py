@@ -42,7 +42,14 @@ def simulate(spec: SimulationSpec) -> SimulationResult:
         raise Refused(str(error)) from error
     held_out = HeldOut(subject, spec.rows, spec.label, spec.simulation, spec.model)
     started = time.monotonic()
-    outcomes = suite.outcomes(SuiteRun(subject, held_out, spec.workdir, tuple(spec.python_path)))
+    run = SuiteRun(
+        subject,
+        held_out,
+        spec.workdir,
+        tuple(spec.python_path),
+        f"{spec.artefact_digest} {suite_digest(spec.suite)}",
+    )
+    outcomes = suite.outcomes(run)
     seconds = time.monotonic() - started
     measurements = [m for each in outcomes for m in measure(each, suite.confidence)]
     results = spec.workdir / "results.parquet"

@@ -1,5 +1,6 @@
 """Scenarios and what happened in them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,10 @@ from engine.task_metrics import TaskMetric
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+ROWS_AT_ONCE = 65_536
+"""Rows of one batch of the results."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +54,67 @@ class Outcomes:
 
 
 def write_outcomes(all_outcomes: list[Outcomes], path: Path) -> None:
-    """Parquet with one row per metric, scenario, seed and unit; equal input, equal bytes."""
+    """Parquet with one row per metric, scenario, seed and unit; equal input, equal bytes.
+
+    No more than `ROWS_AT_ONCE` rows are in memory beside the outcomes. Raises OSError.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.concat_tables(map(_table, all_outcomes)), path, compression="zstd")
+    text = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema(
+        [
+            pa.field("metric", text),
+            pa.field("scenario", text),
+            pa.field("gated", pa.bool_()),
+            pa.field("seed", pa.int64()),
+            pa.field("unit", pa.int64()),
+            pa.field("value", pa.float64()),
+        ]
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        held: list[pa.Table] = []
+        rows = 0
+        for table in (part for each in all_outcomes for part in _parts(each, schema)):
+            held.append(table)
+            rows += table.num_rows
+            # Many small scenarios share a row group.
+            if rows >= ROWS_AT_ONCE:
+                writer.write_table(pa.concat_tables(held).unify_dictionaries())
+                held, rows = [], 0
+        writer.write_table(pa.concat_tables([schema.empty_table(), *held]).unify_dictionaries())
 
 
-def _table(outcomes: Outcomes) -> "pa.Table":
+def _parts(outcomes: Outcomes, schema: "pa.Schema") -> "Iterator[pa.Table]":
+    """The rows of every scenario and seed, at most `ROWS_AT_ONCE` in each."""
+    units = outcomes.values.shape[2]
+    for scenario, of_scenario in zip(outcomes.scenarios, outcomes.values, strict=True):
+        for seed, values in zip(outcomes.seeds, of_scenario, strict=True):
+            for first in range(0, units, ROWS_AT_ONCE):
+                part = values[first : first + ROWS_AT_ONCE]
+                yield _table(outcomes.metric, scenario, seed, first, part, schema)
+
+
+def _table(
+    metric: str,
+    scenario: Scenario,
+    seed: int,
+    first: int,
+    values: np.ndarray,
+    schema: "pa.Schema",
+) -> "pa.Table":
+    """The rows of units from the first on, but for those that are not part of the scenario."""
     import pyarrow as pa
 
-    scenarios, seeds, units = outcomes.values.shape
-    rows = scenarios * seeds * units
-    names = pa.array([s.name for s in outcomes.scenarios])
-    which = pa.array(np.repeat(np.arange(scenarios, dtype=np.int32), seeds * units))
-    return pa.table(
-        {
-            "metric": pa.array([outcomes.metric] * rows),
-            "scenario": pa.DictionaryArray.from_arrays(which, names).cast(pa.string()),
-            "gated": np.repeat([s.gated for s in outcomes.scenarios], seeds * units),
-            "seed": np.tile(np.repeat(outcomes.seeds, units), scenarios),
-            "unit": np.tile(np.arange(units), scenarios * seeds),
-            "value": outcomes.values.ravel(),
-        }
-    ).filter(~np.isnan(outcomes.values.ravel()))
+    counted = np.flatnonzero(~np.isnan(values))
+    rows = len(counted)
+    same = np.zeros(rows, np.int32)
+    columns = [
+        pa.DictionaryArray.from_arrays(same, [metric]),
+        pa.DictionaryArray.from_arrays(same, [scenario.name]),
+        pa.array(np.full(rows, scenario.gated)),
+        pa.array(np.full(rows, seed, np.int64)),
+        pa.array(first + counted),
+        pa.array(values[counted]),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -1,7 +1,6 @@
 """Trials of a suite, one after the other: each is measured once, kept for a later attempt of the
 job, and reported while it runs."""
 
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import ProgressLog
+from engine.trial_folder import TRIALS, TrialFolder
 
-KEEP_EVERY_S = 10.0
-"""Work that a killed engine may cost, besides the trial under way."""
 REPORT_EVERY_S = 2.0
-FILE = "trials.npz"
 
 
 class Measurer(Protocol):
@@ -47,28 +43,26 @@ UNRECORDED = Unrecorded()
 class Trials:
     """What is measured so far, by the name of the trial."""
 
-    def __init__(
-        self, workdir: Path, total: int, write: Callable[[str], None] | None = None
-    ) -> None:
-        """`total` is the number of trials in all."""
-        self._folder = CheckpointFolder(workdir / CHECKPOINTS)
-        self._known: dict[str, np.ndarray] = {}
-        if newest := self._folder.newest_valid():
-            with np.load(newest[1] / FILE) as kept:
-                self._known = dict(kept)
-        self._resumed = len(self._known)
+    def __init__(self, workdir: Path, total: int, identity: str) -> None:
+        """`total` is the number of trials in all; `identity` names the model and the suite, whose
+        trials alone are taken up."""
+        self._folder = TrialFolder(workdir / TRIALS, identity)
+        self._resumed = min(len(self._folder), total)
         self._done = 0
         self._progress = ProgressLog(workdir, "trial", total, self._resumed)
-        self._kept_at = self._reported_at = time.monotonic()
+        self._reported_at = time.monotonic()
         resumed = f"resuming after {self._resumed} trials" if self._resumed else "trials start"
         self._progress.report(self._resumed, resumed)
 
     def measure(self, name: str, measured: Callable[[], np.ndarray]) -> np.ndarray:
-        """The values of the trial: those that an earlier attempt kept, or measured now."""
-        values = self._known.get(name)
+        """The values of the trial: those that an earlier attempt kept, or measured now, and kept.
+
+        Raises OSError where the disk takes them not.
+        """
+        values = self._folder.get(name)
         if values is None:
-            values = self._known[name] = measured()
-            self._keep()
+            values = measured()
+            self._folder.keep(name, values)
         self._done += 1
         # Trials of an earlier attempt are replayed silently, so that progress never goes back.
         if self._done > self._resumed:
@@ -87,11 +81,3 @@ class Trials:
     def _report(self, done: int, message: str) -> None:
         self._progress.report(done, message)
         self._reported_at = time.monotonic()
-
-    def _keep(self) -> None:
-        if time.monotonic() - self._kept_at < KEEP_EVERY_S:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            np.savez(Path(folder, FILE), **self._known)  # type: ignore[arg-type]
-            self._folder.save(Path(folder), len(self._known))
-        self._kept_at = time.monotonic()

@@ -151,9 +151,9 @@ def test_project_in_another_folder_adds_its_jobs_and_sensors(with_birds):
     added = set(jobs_of(with_birds)) - set(EXPECTED["jobs"])
 
     assert added == {f"{unit}_birds" for unit in ("train", "simulate", "deploy", "turn")}
-    assert {sensor.name for sensor in with_birds.sensors} - EXPECTED["sensors"].keys() == {
-        "on_new_data_birds_songs"
-    }
+    (new_data,) = [each for each in with_birds.sensors if each.name == "on_new_data"]
+    assert "turn_birds" in {target.job_name for target in new_data.targets}
+    assert {sensor.name for sensor in with_birds.sensors} == EXPECTED["sensors"].keys()
 
 
 def test_project_in_another_folder_is_loadable(with_birds):

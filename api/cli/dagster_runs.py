@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from api.processes.plan import env_vars
 from engine.parent_death import die_with_parent
-from resources.compute.warm_client import WarmChild, WarmUnavailable, fork
+from engine.warm.client import WarmChild, WarmUnavailable, fork
 from resources.orchestration.events import OUTPUT, PROGRESS
+from resources.orchestration.run_projects import ONLY_PROJECTS
 from resources.settings import CHECKOUT, Settings
 
 POLL_S = 0.1
@@ -34,10 +35,12 @@ class Happening(NamedTuple):
 
 
 class DagsterRun:
-    """A job executed by a process of its own, warm where the warm server answers."""
+    """A job of a project, executed by a process of its own, warm where the warm server answers."""
 
-    def __init__(self, settings: Settings, job: str, config: dict[str, Any] | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, project: str, job: str, config: dict[str, Any] | None = None
+    ) -> None:
+        self._settings, self._project = settings, project
         self._mark = uuid.uuid4().hex
         self.log = settings.state.absolute() / "workers" / f"command-{self._mark}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +59,7 @@ class DagsterRun:
         return Path(name)
 
     def _start(self, argv: list[str]) -> WarmChild | subprocess.Popen:
-        env = env_vars(self._settings)
+        env = {**env_vars(self._settings), ONLY_PROJECTS: self._project}
         with self.log.open("ab") as output:
             try:
                 return fork(self._settings.warm_socket, "dagster", argv, env, output.fileno())

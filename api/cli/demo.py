@@ -93,7 +93,7 @@ class Demo:
 
     def _turn(self) -> None:
         self._say("one turn of the loop with the declared training: [bold]turn_digits[/bold]")
-        run = DagsterRun(self._settings, "turn_digits")
+        run = DagsterRun(self._settings, "digits", "turn_digits")
         self._follow(run, finishing=True)
         if not run.succeeded:
             raise DemoFailed(f"the loop failed; its output is in {run.log}")
@@ -126,8 +126,9 @@ class Demo:
     def _refuse(self) -> None:
         self._say("first a bad model: trained on shuffled labels, then offered to the gate")
         training = {"digits__checkpoint__reader": {"config": {"hyperparameters": BAD}}}
-        self._follow(DagsterRun(self._settings, "turn_digits", {"ops": training}), finishing=False)
-        seen = self._follow(DagsterRun(self._settings, "deploy_digits"), finishing=False)
+        bad = DagsterRun(self._settings, "digits", "turn_digits", {"ops": training})
+        self._follow(bad, finishing=False)
+        seen = self._follow(DagsterRun(self._settings, "digits", "deploy_digits"), finishing=False)
         refused = [h.text for h in seen if h.kind == "failed" and "gate refuses" in h.text]
         if not refused:
             raise DemoFailed("the gate let a bad model pass")

@@ -111,7 +111,7 @@ class Turn:
     def _turn(self) -> None:
         job = job_name("turn", self._project.name)
         self._say(f"one turn of the loop: [bold]{job}[/bold]")
-        run = DagsterRun(self._settings, job)
+        run = DagsterRun(self._settings, self._project.name, job)
         refusals = []
         for happening in shown(run, self._say):
             if happening.kind == "materialized":

@@ -19,7 +19,7 @@ from api.consoles.forwarding import Forward
 from api.problems import Problem
 from resources.database.lock import OPENING_LOCK
 from resources.orchestration.graphql import DagsterUnavailable
-from resources.settings import CHECKOUT, Settings
+from resources.settings import Settings
 
 LOAD_S = 120.0
 log = logging.getLogger(__name__)
@@ -120,13 +120,15 @@ def _load_dagster(settings: Settings, resources: contextlib.ExitStack) -> ASGIAp
     from dagster_webserver.app import create_app_from_workspace_process_context
     from dagster_webserver.version import __version__
 
+    from resources.orchestration.code_server import wait_for_code_server, workspace_of
     from resources.orchestration.schema import upgrade_storage
 
     # Alembic keeps its state in module globals, so databases are opened one at a time.
     with OPENING_LOCK:
         instance = resources.enter_context(DagsterInstance.get())
         upgrade_storage(instance, settings)
-    target = WorkspaceFileTarget(paths=[str(CHECKOUT / "workspace.yaml")])
+    wait_for_code_server(settings)
+    target = WorkspaceFileTarget(paths=[str(workspace_of(settings))])
     context = WorkspaceProcessContext(instance, target, version=__version__)
     return create_app_from_workspace_process_context(resources.enter_context(context), "/dagster")
 

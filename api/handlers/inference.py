@@ -207,12 +207,11 @@ def _order(
 def _version(
     call: Call, project: LoadedProject, model: str, version: int | None
 ) -> RegisteredVersion:
-    versions = call.platform.tracking.versions(registered_name(project.name, model))
-    matching = [v for v in versions if version in (None, v.version)]
-    if not matching:
+    found = call.platform.tracking.find(registered_name(project.name, model), version)
+    if found is None:
         wanted = f"version {version}" if version else "version"
         raise Problem("conflict", f"model {model!r} has no {wanted} yet", todo="Train it first.")
-    return matching[0]
+    return found
 
 
 def _require_evidence(

@@ -114,8 +114,8 @@ def metrics(call: Call, request: ops.JobMetrics) -> ops.Metrics:
     """Curves of the job's mlflow_run."""
     run = training_run(call.platform, found_job(call, request.id))
     if run is None:
-        return ops.Metrics(run_id=None, metrics={})
-    return curves_of(call, run, request.names)
+        return ops.Metrics(run_id=None, metrics={}, logged={})
+    return curves_of(call, run, request.names, request.points)
 
 
 def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
@@ -129,14 +129,18 @@ def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
     return job
 
 
-def curves_of(call: Call, run: LoggedRun, names: list[str]) -> ops.Metrics:
-    """Curves of the mlflow_run."""
-    series = call.platform.experiments.curves(run, names)
+def curves_of(call: Call, run: LoggedRun, names: list[str], most: int) -> ops.Metrics:
+    """Curves of the mlflow_run, each with at most so many values."""
+    curves = call.platform.experiments.curves(run, names, most)
     points = {
-        name: [ops.MetricPoint(step=v.step, value=finite(v.value), at=moment(v.at)) for v in values]
-        for name, values in series.items()
+        name: [
+            ops.MetricPoint(step=v.step, value=finite(v.value), at=moment(v.at))
+            for v in curve.values
+        ]
+        for name, curve in curves.items()
     }
-    return ops.Metrics(run_id=run.id, metrics=points)
+    logged = {name: curve.logged for name, curve in curves.items()}
+    return ops.Metrics(run_id=run.id, metrics=points, logged=logged)
 
 
 def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> ops.Job:

@@ -55,7 +55,7 @@ def holdings_of(call: Call, qualified: str) -> Holdings:
     files += [
         key for key, _ in platform.objects.keys("evidence/") if key.split("/")[2] == qualified
     ]
-    experiments = [e for e in platform.experiments.all() if e.project == qualified]
+    experiments = list(platform.experiments.newest(project=qualified))
     return Holdings(
         services=sorted(services),
         models=platform.tracking.models_of(prefix),

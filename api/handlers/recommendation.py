@@ -21,7 +21,7 @@ def recommend(call: Call, request: ops.Recommend) -> ops.Recommendation:
     """What worked best, if enough was tried."""
     project, name = find_model(call, request.model, request.project)
     experiments = call.platform.experiments
-    ids = [e.id for e in experiments.all() if e.project == project.name]
+    ids = [e.id for e in experiments.newest(project=project.name)]
     tags = {"orrery.model": name}
     best = (
         experiments.runs(

@@ -68,7 +68,7 @@ def add_file(call: Call, request: ops.AddFile) -> ops.RunFile:
 
 def metrics(call: Call, request: ops.RunMetrics) -> Metrics:
     """Curves of a run."""
-    return curves_of(call, _existing(call, request.id), request.names)
+    return curves_of(call, _existing(call, request.id), request.names, request.points)
 
 
 def log(call: Call, request: ops.LogMetrics) -> Done:

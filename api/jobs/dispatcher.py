@@ -34,7 +34,7 @@ from scheduler import deliveries, jobs
 from scheduler.jobs import Job
 from scheduler.states import Status
 
-IDLE_S = 1.0
+IDLE_S = 2.0
 BUSY_S = 0.25
 AT_ONCE = 10
 MOST_LOADS = 20

@@ -18,7 +18,7 @@ def training_run(platform: Platform, job: Job) -> LoggedRun | None:
     if job.dagster_run_id is None or job.kind != "train":
         return None
     key = asset_key(job.project, "checkpoint", job.name)
-    return platform.experiments.of_job(identity_of(runs_of(job)[0], key))
+    return platform.experiments.of_job(job.project, identity_of(runs_of(job)[0], key))
 
 
 def reached(platform: Platform, job: Job) -> str:

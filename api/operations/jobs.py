@@ -205,12 +205,18 @@ class LogLine(Output):
     progress: Progress | None = None
 
 
+CurvePoints = Annotated[int, Field(ge=4, le=100_000)]
+
+
 class JobMetrics(Input):
     """Metrics of one job."""
 
     id: Id
     names: list[MetricName] = Field(default=[], max_length=50)
     """Metrics to give; all by default."""
+    points: CurvePoints = 1_000
+    """Values of each metric at most; of more, the first and the last are given, and of equal parts
+    between them the smallest and the largest."""
 
 
 class MetricPoint(Output):
@@ -228,6 +234,8 @@ class Metrics(Output):
     run_id: str | None
     """The mlflow_run; null before training has started."""
     metrics: dict[str, list[MetricPoint]]
+    logged: dict[str, int]
+    """How many values each of them has; more than are given where it was thinned."""
 
 
 TRAIN = Permission("model", "execute")

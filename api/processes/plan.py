@@ -14,7 +14,8 @@ import httpx
 
 from engine import lease
 from engine.parent_death import die_with_parent
-from resources.compute.warm_client import is_serving
+from engine.warm.client import is_serving
+from resources.orchestration.code_server import is_listening
 from resources.settings import CHECKOUT, Settings
 from serving.contract import WIND_DOWN_S
 
@@ -79,11 +80,17 @@ def plans(settings: Settings) -> list[ProcessPlan]:
     services = settings.state.absolute() / "services"
     warm_server = ProcessPlan(
         "warm server",
-        [*python, "resources.compute.warm_server", str(settings.warm_socket), *WARM_MODULES],
+        [*python, "engine.warm.server", str(settings.warm_socket), *WARM_MODULES],
         lambda: is_serving(settings.warm_socket),
+    )
+    code_server = ProcessPlan(
+        "code server",
+        [*python, "resources.orchestration.code_server", str(settings.code_socket)],
+        lambda: is_listening(settings.code_socket),
     )
     return [
         *([] if settings.warm_server else [warm_server]),
+        *([] if settings.dagster_uri else [code_server]),
         ProcessPlan(
             "reconciler and router",
             [
@@ -108,13 +115,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
         ),
         ProcessPlan(
             "Dagster daemon",
-            [
-                *python,
-                "resources.orchestration.daemon",
-                "run",
-                "-w",
-                str(CHECKOUT / "workspace.yaml"),
-            ],
+            [*python, "resources.orchestration.daemon", "run"],
             lambda: True,
             starts_runs=True,
         ),
@@ -150,6 +151,8 @@ def env_vars(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(CHECKOUT),
         "ORRERY_STATE": str(settings.state.absolute()),
         "ORRERY_PROJECTS": settings.projects,
+        # A webserver elsewhere has the definitions loaded anew without telling a code server here.
+        **({} if settings.dagster_uri else {"ORRERY_CODE_SERVER": str(settings.code_socket)}),
         "ORRERY_HOST": settings.host,
         "ORRERY_PORT": str(settings.port),
         "ORRERY_ROUTER_PORT": str(settings.router_port),
@@ -158,6 +161,7 @@ def env_vars(settings: Settings) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "BENTOML_DO_NOT_TRACK": "True",
         # Threads that spin while they wait slow two jobs on the same cores tenfold.

@@ -88,13 +88,13 @@ def unreferenced(objects: ObjectStore, dataset: str, older_than_s: float) -> lis
     """
     # Listed before the records are read, so that one which comes meanwhile counts.
     before = time.time() - older_than_s
-    written = objects.written_at(f"{dataset}/{FOLDER}/")
+    written = list(objects.listed(f"{dataset}/{FOLDER}/"))
     named = set[str]()
     for key, _ in objects.keys(f"{dataset}/"):
         if key.endswith(RECORDS):
             record = json.loads(objects.get_text(key))
             named |= {_name(file) for split in SPLITS for file in record.get(split, ())}
-    return [key for key, at in written.items() if at < before and _name(key) not in named]
+    return [f.key for f in written if f.modified < before and _name(f.key) not in named]
 
 
 def _name(address: str) -> str:

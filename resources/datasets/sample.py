@@ -18,8 +18,8 @@ from resources.storage.object_store import ObjectStore
 
 SEED = 0
 MOST_ROWS = 10_000
-MOST_CELLS = 1_000_000
-"""Values of all columns; wide rows are fewer."""
+MOST_CELLS, FEWEST_ROWS = 1_000_000, 100
+"""Values of all columns; wide rows are fewer, but not fewer than these."""
 MOST_BYTES = 32 << 20
 """In memory; rows of long texts are fewer."""
 FILE = "sample.parquet"
@@ -32,7 +32,7 @@ class TrainingSample:
         """`codes` int8 [N] are the splits of all rows to come, which have so many columns."""
         self._codes = codes
         rows = int(np.count_nonzero(codes == TRAIN))
-        most = max(1, min(rows, MOST_ROWS, MOST_CELLS // max(1, columns)))
+        most = max(FEWEST_ROWS, min(MOST_ROWS, MOST_CELLS // max(1, columns)))
         drawn = np.random.default_rng(SEED).choice(rows, min(rows, most), replace=False)
         # Ranks among the training rows in the order of the rows, each with its place in the draw.
         self._draw = np.argsort(drawn)

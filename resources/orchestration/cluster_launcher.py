@@ -17,6 +17,7 @@ from dagster import DagsterRun
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._serdes import ConfigurableClassData
+from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import get_job_name_from_run_id
 from dagster_k8s.launcher import K8sRunLauncher
 from typing_extensions import override
@@ -34,6 +35,7 @@ from resources.kubernetes_api.pod_template import (
 )
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.run_pods import RunPods
+from resources.orchestration.run_projects import ONLY_PROJECTS, projects_of
 from resources.settings import CHECKOUT
 
 KEPT_AFTER_END_S = 3_600
@@ -114,6 +116,13 @@ class ClusterLauncher(K8sRunLauncher):
         # Of a launch whose answer was lost.
         if not is_there:
             super().launch_run(context)
+
+    @override
+    def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
+        """As the launcher was made, and the pod loads the projects of its dagster_run alone."""
+        variables = [f"{ONLY_PROJECTS}={projects_of(dagster_run)}"]
+        context = super().get_container_context_for_run(dagster_run)
+        return context.merge(K8sContainerContext(env_vars=variables))
 
     def waits_for_room(self, run_id: str, start_s: float) -> bool:
         """Whether the pod of the dagster_run only waits for room, or for the Kubernetes API, or has

@@ -1,9 +1,10 @@
 """Dagster's daemon, whose sensors and schedules follow the declarations within seconds:
-`python -m resources.orchestration.daemon run -w workspace.yaml`.
+`python -m resources.orchestration.daemon run`.
 
 Dagster's own loads all definitions anew every minute, whether they have changed or not.
 """
 
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from dagster_shared.error import DagsterError
 
 from resources.api_projects import ApiProjects
 from resources.declarations import Declarations
+from resources.orchestration.code_server import wait_for_code_server, workspace_of
 from resources.orchestration.start_monitoring import wait_for_room
 from resources.settings import Settings
 
@@ -56,7 +58,27 @@ def follow_declarations(freshness: Freshness) -> None:
     controller.DagsterDaemonController.check_workspace_freshness = check
 
 
-if __name__ == "__main__":
-    follow_declarations(Freshness(Settings()))
+def leave_definitions_alone() -> None:
+    """Let no daemon of this process load the definitions anew by the clock."""
+
+    def check(self: Any, last_workspace_update_time: float) -> float:
+        return last_workspace_update_time
+
+    controller.DagsterDaemonController.check_workspace_freshness = check
+
+
+def run(settings: Settings, arguments: list[str]) -> None:
+    """Run Dagster's command line; its daemon works on the definitions of the settings."""
+    if settings.code_server is None:
+        follow_declarations(Freshness(settings))
+    else:
+        # Dagster itself follows what a code server holds.
+        leave_definitions_alone()
+        wait_for_code_server(settings)
     wait_for_room()
+    sys.argv[1:] = [*arguments, "-w", str(workspace_of(settings))]
     main()
+
+
+if __name__ == "__main__":
+    run(Settings(), sys.argv[1:])

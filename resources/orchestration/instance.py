@@ -22,6 +22,7 @@ from engine.bucket import BucketSettings
 from resources.database.migration_lock import migrate_one_at_a_time
 from resources.kubernetes_api.settings import RUNS_OF_A_CLUSTER, ClusterSettings
 from resources.orchestration.local_launcher import LocalLauncher
+from resources.orchestration.polling import ask_seldom
 from resources.orchestration.run_config_text import use_core_schema
 from resources.orchestration.run_coordinator import AttributingCoordinator
 from resources.settings import Settings
@@ -36,6 +37,7 @@ RUNS_OF_A_MACHINE = 4
 # `dagster.yaml` names this module, so every process that opens the instance imports it.
 use_core_schema()
 migrate_one_at_a_time()
+ask_seldom()
 
 
 def _state(*parts: str) -> str:

@@ -31,7 +31,8 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from typing_extensions import override
 
-from resources.compute.warm_client import WarmUnavailable, fork
+from engine.warm.client import WarmUnavailable, fork
+from resources.orchestration.run_projects import ONLY_PROJECTS, projects_of
 from resources.settings import Settings
 
 WORKER_TAG = "orrery/worker"
@@ -98,7 +99,7 @@ class LocalLauncher(RunLauncher, ConfigurableClass):
         run = context.dagster_run
         log = self._log_of(run.run_id)
         log.parent.mkdir(parents=True, exist_ok=True)
-        env = {**os.environ, "DAGSTER_RUN_JOB_NAME": run.job_name}
+        env = {**os.environ, "DAGSTER_RUN_JOB_NAME": run.job_name, ONLY_PROJECTS: projects_of(run)}
         pid, how = self._start(self._command(run), env, log)
         self._instance.add_run_tags(run.run_id, {WORKER_TAG: str(Worker.of(pid))})
         message = f"Started a {how} run process, pid {pid}, output in {log}"

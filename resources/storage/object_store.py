@@ -22,7 +22,7 @@ from engine.artefact import (
     sha256_of,
     verify,
 )
-from engine.bucket import Bucket
+from engine.bucket import Bucket, Listed
 from engine.protocol import write_atomically
 
 
@@ -127,19 +127,18 @@ class ObjectStore:
 
     def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Key and bytes of every file under the prefix, in order."""
+        yield from ((each.key, each.size) for each in self.listed(prefix))
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Every file under the prefix, in order of the keys."""
         if not self.is_local:
-            yield from self._bucket.walk(prefix)
+            yield from self._bucket.listed(prefix)
             return
         root = Path(self.root)
         for path in sorted(Path(root, prefix).rglob("*")):
             if path.is_file():
-                yield str(path.relative_to(root)), path.stat().st_size
-
-    def written_at(self, prefix: str) -> dict[str, float]:
-        """When each file under the prefix was written, in seconds since 1970."""
-        if not self.is_local:
-            return self._bucket.written_at(prefix)
-        return {key: Path(self.root, key).stat().st_mtime for key, _ in self.keys(prefix)}
+                there = path.stat()
+                yield Listed(str(path.relative_to(root)), there.st_size, there.st_mtime)
 
     def delete(self, key: str) -> None:
         """Remove the file under the key, if it is there. Raises OSError."""

@@ -9,16 +9,23 @@ partial write: a batch of metrics is one transaction of MLflow.
 import math
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from resources.tracking.adapter import EXPERIMENT_TAGS, JOB_TAG
 from resources.tracking.connection import MlflowConnection
+from resources.tracking.tables import Curve, MlflowTables
+from resources.tracking.thinning import thinned
 
 PROJECT_TAG = "orrery.project"
 COUNTED = 1_000
 """Runs of one page while they are counted."""
+PAGE = 200
+DEFAULT = "Default"
+"""MLflow makes this experiment by itself, and it belongs to no project."""
 
 
 class TrackedExperiment(NamedTuple):
@@ -55,6 +62,14 @@ class LoggedValue(NamedTuple):
     at: float
 
 
+class LoggedCurve(NamedTuple):
+    """Values of one metric, in the order of their steps."""
+
+    values: list[LoggedValue]
+    logged: int
+    """How many there are; fewer may be given."""
+
+
 class KeptFile(NamedTuple):
     """A file of a run."""
 
@@ -83,26 +98,74 @@ class Experiments(MlflowConnection):
     def __init__(self, uri: str, artifacts: str, ui: str) -> None:
         super().__init__(uri)
         self._artifacts, self._ui = artifacts, ui
+        self._tables = MlflowTables(uri) if MlflowTables.are_at(uri) else None
 
-    def all(self) -> list[TrackedExperiment]:
-        """Every experiment that belongs to a project, newest first.
+    def newest(
+        self, before: str | None = None, project: str | None = None
+    ) -> Iterator[TrackedExperiment]:
+        """Every experiment of a project, or of the one that is named, newest first; those before
+        that of the id.
 
-        Raises TrackingUnavailable.
+        MLflow is asked for a page whenever the one before is used up. Raises BadCursor for an id
+        that was never an experiment's, or TrackingUnavailable.
         """
-        experiments: list[TrackedExperiment] = []
-        token: str | None = None
+        last = None if before is None else self._age(self._known(before))
+        found = self._searched(f"name != '{DEFAULT}'" + _until(last))
+        if project is not None:
+            names = [f"name = '{project}'", f"name LIKE '{project}/%'"]
+            both = [each for name in names for each in self._searched(name)]
+            found = iter(sorted(both, key=self._age, reverse=True))
+        for each in found:
+            if last is None or self._age(each) < last:
+                experiment = self._experiment(each)
+                # LIKE takes an underscore of the name for any letter.
+                if project in (None, experiment.project):
+                    yield experiment
+
+    def _known(self, experiment_id: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
         with self._answers():
-            while True:
-                page = self._client.search_experiments(max_results=500, page_token=token)
-                # MLflow makes `Default` by itself, and it belongs to no project.
-                experiments += [self._experiment(e) for e in page if e.name != "Default"]
-                token = page.token
-                if not token:
-                    return experiments
+            try:
+                # Also of one that was deleted since.
+                return self._client.get_experiment(experiment_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    raise BadCursor("the cursor is none of this list") from error
+                raise
+
+    @staticmethod
+    def _age(experiment: Any) -> tuple[int, int]:
+        return experiment.creation_time or 0, int(experiment.experiment_id)
+
+    def _searched(self, query: str) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            with self._answers():
+                page = self._client.search_experiments(
+                    filter_string=query,
+                    max_results=PAGE,
+                    order_by=["creation_time DESC", "experiment_id DESC"],
+                    page_token=token,
+                )
+            yield from page
+            if not (token := page.token):
+                return
 
     def find(self, experiment_id: str) -> TrackedExperiment | None:
         """The experiment, or None. Raises TrackingUnavailable."""
-        return next((e for e in self.all() if e.id == experiment_id), None)
+        from mlflow.exceptions import MlflowException
+
+        with self._answers():
+            try:
+                found = self._client.get_experiment(experiment_id)
+            except MlflowException as error:
+                # MLflow answers the second to an id that is not of its form.
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+        is_ours = found.lifecycle_stage == "active" and found.name != DEFAULT
+        return self._experiment(found) if is_ours else None
 
     def require_new(self, project: str, name: str) -> None:
         """Return when there is no such experiment. Raises ExperimentExists."""
@@ -156,14 +219,16 @@ class Experiments(MlflowConnection):
                 raise BadCursor("the cursor is none of this list") from error
         return Listing([self._run(run) for run in page], page.token or None)
 
-    def of_job(self, identity: str) -> LoggedRun | None:
-        """The run of the engine job with this identity, or None.
+    def of_job(self, project: str, identity: str) -> LoggedRun | None:
+        """The run of the project's engine job with this identity, or None.
 
         Raises TrackingUnavailable.
         """
         with self._answers():
-            ids = [e.experiment_id for e in self._client.search_experiments(max_results=1_000)]
-        runs = self.runs(ids, limit=1, tags={JOB_TAG: identity}).runs
+            experiment = self._client.get_experiment_by_name(project)
+        if experiment is None:
+            return None
+        runs = self.runs([experiment.experiment_id], limit=1, tags={JOB_TAG: identity}).runs
         return runs[0] if runs else None
 
     def run(self, run_id: str) -> LoggedRun | None:
@@ -262,20 +327,35 @@ class Experiments(MlflowConnection):
             file.write_bytes(content)
             self._client.log_artifact(run_id, str(file), folder or None)
 
-    def curves(self, run: LoggedRun, names: Sequence[str]) -> dict[str, list[LoggedValue]]:
-        """Series of the run's metrics in the order of their steps. Raises TrackingUnavailable."""
+    def curves(self, run: LoggedRun, names: Sequence[str], most: int) -> dict[str, LoggedCurve]:
+        """The run's metrics, each with at most so many of its values (`thinned`).
+
+        Raises TrackingUnavailable.
+        """
         wanted = [name for name in run.metrics if not names or name in names]
+        return {name: self._curve(run.id, name, most) for name in wanted}
+
+    def _curve(self, run_id: str, name: str, most: int) -> LoggedCurve:
+        curve = self._whole_curve(run_id, name)
+        shown = thinned(curve.values, most)
+        parts = (curve.values[shown], curve.steps[shown], curve.at_ms[shown])
+        values = [
+            LoggedValue(name, value, step, at_ms / 1000)
+            for value, step, at_ms in zip(*(part.tolist() for part in parts), strict=True)
+        ]
+        return LoggedCurve(values, len(curve.values))
+
+    def _whole_curve(self, run_id: str, name: str) -> Curve:
+        if self._tables is not None:
+            return self._tables.curve(run_id, name)
         with self._answers():
-            return {
-                name: sorted(
-                    (
-                        LoggedValue(name, m.value, m.step, m.timestamp / 1000)
-                        for m in self._client.get_metric_history(run.id, name)
-                    ),
-                    key=lambda value: (value.step, value.at),
-                )
-                for name in wanted
-            }
+            history = self._client.get_metric_history(run_id, name)
+        history.sort(key=lambda metric: (metric.step, metric.timestamp))
+        return Curve(
+            np.array([metric.step for metric in history], np.int64),
+            np.array([metric.timestamp for metric in history], np.int64),
+            np.array([metric.value for metric in history], np.float64),
+        )
 
     def _experiment(self, experiment: Any) -> TrackedExperiment:
         return TrackedExperiment(
@@ -300,6 +380,10 @@ class Experiments(MlflowConnection):
             ended_at=info.end_time / 1000 if info.end_time else None,
             url=f"{self._ui}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
         )
+
+
+def _until(age: tuple[int, int] | None) -> str:
+    return "" if age is None else f" AND creation_time <= {age[0]}"
 
 
 def finite(value: float) -> float | None:

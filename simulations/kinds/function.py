@@ -1,6 +1,7 @@
 """A function of one's own, which gets intervals, pictures, evidence and a gate like every kind."""
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from simulations.evidence import Measurement
 
 Samples = Mapping[str, Mapping[str, Any]]
+Measured = dict[str, dict[str, np.ndarray]]
+"""Samples [seeds, units] by metric and scenario."""
 FEWEST = 2
 GIVEN = ("predict", "rows", "label", "parameters", "seeds")
 
@@ -71,13 +74,19 @@ class Function(SuiteKind):
         function = imported(self.run, run.python_path)
         with run.trials(1) as trials:
             trials.still_at(f"{self.run} runs")
-            returned = _called(self, function, run)
-            outcomes = [self._outcomes(metric, returned) for metric in self.measures]
-            trials.measure("function", lambda: np.zeros(1))
-        return outcomes
+            kept = trials.measure("function", lambda: _as_text(self._measured(function, run)))
+        samples = _from_text(kept)
+        return [self._outcomes(metric, samples[metric]) for metric in self.measures]
 
-    def _outcomes(self, metric: str, returned: Samples) -> Outcomes:
-        given = {name: self._samples(metric, name, each) for name, each in returned.items()}
+    def _measured(self, function: Callable[..., Any], run: SuiteRun) -> Measured:
+        """What the function returns, checked. Raises Refused."""
+        returned = _called(self, function, run)
+        return {
+            metric: {name: self._samples(metric, name, each) for name, each in returned.items()}
+            for metric in self.measures
+        }
+
+    def _outcomes(self, metric: str, given: Mapping[str, np.ndarray]) -> Outcomes:
         most = max(each.shape[1] for each in given.values())
         values = np.full((len(given), len(self.seeds), most), np.nan)
         for place, samples in enumerate(given.values()):
@@ -123,6 +132,22 @@ class Function(SuiteKind):
         from simulations.pictures import intervals
 
         return {metric: intervals(measurements, metric) for metric in self.measures}
+
+
+def _as_text(measured: Measured) -> np.ndarray:
+    """The samples as the bytes of JSON, uint8, which says every finite number exactly."""
+    lists = {
+        metric: {name: samples.tolist() for name, samples in by_scenario.items()}
+        for metric, by_scenario in measured.items()
+    }
+    return np.frombuffer(json.dumps(lists).encode(), np.uint8)
+
+
+def _from_text(text: np.ndarray) -> Measured:
+    return {
+        metric: {name: np.array(samples, np.float64) for name, samples in by_scenario.items()}
+        for metric, by_scenario in json.loads(text.tobytes()).items()
+    }
 
 
 def _called(suite: Function, function: Callable[..., Any], run: SuiteRun) -> Samples:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import psutil
+
+from engine import lease
 from tests.api.jobs.test_jobs import ended
 from tests.waiting import until
 
@@ -80,23 +83,32 @@ def test_a_second_file_of_one_name_does_not_take_the_project_over(up):
     file.unlink()
 
 
-def test_the_daemon_takes_up_sensors_of_a_new_project(up, tmp_path):
+def test_one_code_server_holds_the_definitions_for_the_daemon_and_the_webserver(up):
+    platform = psutil.Process(lease.holder(up.state / "up"))
+    commands = [" ".join(child.cmdline()) for child in platform.children(recursive=True)]
+
+    assert len([each for each in commands if "dagster api grpc" in each]) == 1
+
+
+def test_the_daemon_looks_at_what_a_new_project_watches(up, tmp_path):
     folder = tmp_path / "rows"
     folder.mkdir()
     rows = "a,b,c,d,target\n" + "".join(f"{i},{i},{i},{i},{i % 3}\n" for i in range(60))
     (folder / "first.csv").write_text(rows)
     (projects_of(up) / "watched.yaml").write_text(WATCHED.format(folder=folder))
-    sensor = "on_new_data_watched_rows"
     query = """query ($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
-        ... on Sensor { sensorState { ticks(limit: 1) { status } } } } }"""
+        ... on Sensor { targets { pipelineName } sensorState { ticks(limit: 1) {
+        status skipReason timestamp } } } } }"""
     selector = {
         "repositoryLocationName": "orrery",
         "repositoryName": "__repository__",
-        "sensorName": sensor,
+        "sensorName": "on_new_data",
     }
 
-    def has_ticked() -> bool:
-        result = up.graphql(query, s=selector)["sensorOrError"]
-        return bool(result.get("sensorState", {}).get("ticks"))
+    def has_looked() -> bool:
+        sensor = up.graphql(query, s=selector)["sensorOrError"]
+        targets = {target["pipelineName"] for target in sensor.get("targets") or ()}
+        ticks = sensor.get("sensorState", {}).get("ticks")
+        return "turn_watched" in targets and bool(ticks) and "1 of 1" in str(ticks[0]["skipReason"])
 
-    until(has_ticked)
+    until(has_looked)

@@ -179,7 +179,7 @@ def instance(environment):
 @pytest.fixture(scope="module", autouse=True)
 def daemon(environment, instance, tmp_path_factory):
     """The Dagster daemon: it launches what is queued, and watches over it."""
-    argv = [sys.executable, "-m", "resources.orchestration.daemon", "run", "-w", "workspace.yaml"]
+    argv = [sys.executable, "-m", "resources.orchestration.daemon", "run"]
     log = tmp_path_factory.mktemp("daemon") / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

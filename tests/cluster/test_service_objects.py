@@ -235,10 +235,17 @@ def test_labels_select_the_pods_of_the_version_alone():
     assert selector != deployment(version="v2-0123456789ab")["spec"]["selector"]["matchLabels"]
 
 
-def test_each_replica_keeps_its_share_of_the_request_log():
-    (answering,) = pod(replicas=4)["containers"]
+@pytest.mark.parametrize(("replicas", "most", "share"), [(4, 4, "2"), (1, 8, "1")])
+def test_each_replica_keeps_its_share_of_the_request_log(replicas, most, share):
+    (answering,) = pod(replicas=replicas, most_replicas=most)["containers"]
 
-    assert {"name": "REQUEST_LOG_MEGABYTES", "value": "2"} in answering["env"]
+    assert {"name": "REQUEST_LOG_MEGABYTES", "value": share} in answering["env"]
+
+
+def test_the_request_log_in_the_bucket_is_bounded_as_it_is_declared():
+    (_, upload) = pod()["initContainers"]
+
+    assert upload["command"][-1] == str(LOG.megabytes)
 
 
 def test_keda_counts_the_requests_of_this_version_in_this_namespace_alone():

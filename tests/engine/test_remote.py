@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from engine.artefact import seal
+from engine.attempt import Attempt
 from engine.bucket import Bucket
 from engine.growing_file import GrowingReader
+from engine.remote import Mirror
+from engine.trial_folder import TRIALS, TrialFolder
 from resources.settings import CHECKOUT
 from tests import buckets
 from tests.waiting import PATIENCE_S, until
@@ -79,3 +83,32 @@ def test_a_job_whose_result_is_there_is_not_run_again(bucket, start):
     assert start(steps=600, step_s=1).wait(PATIENCE_S) == 0
 
     assert GrowingReader(bucket, "progress.jsonl").read() == b""
+
+
+def test_trials_that_an_attempt_measured_are_there_for_the_next_one(bucket, tmp_path, monkeypatch):
+    bucket.put("spec.json", b'{"workdir": "workdir://"}')
+    uploads, upload = [], Bucket.upload
+    monkeypatch.setattr(
+        Bucket, "upload", lambda self, file, key: uploads.append(key) or upload(self, file, key)
+    )
+
+    def attempt(name):
+        workdir = tmp_path / name
+        workdir.mkdir()
+        mirror = Mirror(bucket, workdir, Attempt.of_environment().begin(bucket))
+        mirror.fetch()
+        return mirror, TrialFolder(workdir / TRIALS, "m s")
+
+    mirror, trials = attempt("first")
+    trials.keep("calm", np.arange(3) / 7)
+    mirror.copy()
+    trials.keep("windy", np.arange(2))
+    mirror.copy()
+
+    mirror, trials = attempt("second")
+    assert trials.get("calm").tobytes() == (np.arange(3) / 7).tobytes()
+    assert trials.get("windy").tolist() == [0, 1]
+    trials.keep("stormy", np.zeros(1))
+    mirror.copy()
+    assert len([key for key in uploads if key.startswith(TRIALS)]) == 3
+    assert len(list(bucket.walk(f"{TRIALS}/"))) == 3

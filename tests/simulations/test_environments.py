@@ -319,7 +319,6 @@ def test_what_is_observed_as_several_parts_is_a_row(walk, tmp_path):
 
 
 def test_a_resumed_suite_does_not_play_a_scenario_again(walk, centring, tmp_path, monkeypatch):
-    monkeypatch.setattr("simulations.trials.KEEP_EVERY_S", 0.0)
     declared = suite(f"{walk}:Walk", {"wind": [0.1, 0.2]})
     whole = measure(declared, centring, lambda total: closing_trials(tmp_path, total))
 
@@ -332,7 +331,7 @@ def test_a_resumed_suite_does_not_play_a_scenario_again(walk, centring, tmp_path
 def closing_trials(workdir, total):
     from contextlib import closing
 
-    return closing(Trials(workdir, total))
+    return closing(Trials(workdir, total, "m s"))
 
 
 @pytest.mark.parametrize(

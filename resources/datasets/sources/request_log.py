@@ -8,10 +8,19 @@ import pyarrow as pa
 
 from resources.datasets.remarks import Remark
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
-from resources.storage.request_logs import RequestLogs, entries_of
+from resources.storage.log_lines import entries_of
+from resources.storage.request_logs import RequestLogs
 
 BOOKKEEPING = frozenset({"at", "model_version", "request_id"})
 INPUTS = "inputs"
+LOST = "lost"
+WHY_LOST = {
+    "pending": "requests that were answered and not logged, because more came than could be "
+    "written: with services.*.request_log.sample below 1 those that are kept are a fair share",
+    "failed": "requests that were answered and not logged, because the disk refused them: see the "
+    "log of the replica, and make room",
+}
+"""By how the log of a replica names it."""
 PLAIN = (int, float, str, bool, type(None))
 
 
@@ -35,9 +44,14 @@ def read_requests(service: str, logs: RequestLogs) -> SourceRows:
 
 
 def _rows(file: Path, remarks: list[Remark]) -> Iterator[dict[str, Any]]:
-    """The whole entries of a log."""
+    """The whole entries of a log; none where the file was deleted, as the oldest of a full log."""
+    if not file.exists():
+        return
     for entry in entries_of(file):
         content = entry.content or {}
+        if isinstance(lost := content.get(LOST), dict):
+            remarks += _lost(lost)
+            continue
         given = content.get(INPUTS)
         if not isinstance(given, list) or not all(isinstance(v, PLAIN) for v in given):
             reason = "entries that are cut, or whose inputs are no list of values"
@@ -57,6 +71,13 @@ def _rows(file: Path, remarks: list[Remark]) -> Iterator[dict[str, Any]]:
         has_names = len(entry.columns) == len(given)
         names = entry.columns if has_names else [f"input_{i}" for i in range(len(given))]
         yield {**about, **dict(zip(names, map(_plain, given), strict=True))}
+
+
+def _lost(counts: dict[str, int]) -> list[Remark]:
+    return [
+        Remark(subject=INPUTS, action="left_out", count=rows, reason=WHY_LOST.get(why, why))
+        for why, rows in counts.items()
+    ]
 
 
 def _plain(value: Any) -> Any:

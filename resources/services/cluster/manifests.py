@@ -137,7 +137,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
             memory_limit=requirements.memory_limit,
         ),
         cluster,
-        command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
+        command=["python", f"{version.bento_folder}/src/serve.py", str(PORT)],
         env=[
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -172,9 +172,10 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
     if not version.is_built_in:
         fetching = ["engine.fetch", version.bento_uri, version.bento_digest, BENTO]
         spec["initContainers"].append(_beside("fetch", cluster, fetching))
-    if version.deployment.request_log:
+    if plan := version.deployment.request_log:
         target = f"{version.requests_uri}/$(POD_NAME)"
-        upload = _beside("request-log", cluster, ["engine.log_upload", REQUESTS, target])
+        uploading = ["engine.log_upload", REQUESTS, target, str(plan.megabytes)]
+        upload = _beside("request-log", cluster, uploading)
         # POD_NAME, which the target refers to.
         upload["env"] = answering["env"][1:2]
         # A sidecar: it gets SIGTERM after the replica, so that every answer is logged.
@@ -222,7 +223,9 @@ def _log_of(version: Version) -> dict[str, str]:
     plan = version.deployment.request_log
     if plan is None:
         return {}
-    each = max(1, plan.megabytes // version.deployment.replicas)
+    # Pods of one node keep no more together, however many there are.
+    most = max(version.deployment.replicas, version.deployment.most_replicas)
+    each = max(1, plan.megabytes // most)
     return {
         "REQUEST_LOG_FOLDER": REQUESTS,
         "REQUEST_LOG_NAME": "requests",

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from resources.datasets.remarks import merged
 from resources.datasets.sources import SourceUnreadable
 
 ROWS = {
@@ -180,6 +181,26 @@ def test_request_log_of_a_table_has_its_columns_by_name(rows_of, text_file):
 
     assert rows.table.column("wing").to_pylist() == [2.0, None]
     assert rows.table.column("song").to_pylist() == ["trill", None]
+
+
+def test_request_log_tells_of_rows_that_were_answered_and_not_logged(rows_of, text_file):
+    text_file(
+        "requests/birds.singer-api/1.jsonl",
+        '{"columns": ["a"]}\n{"at": 1, "inputs": [1]}\n'
+        '{"at": 2, "lost": {"pending": 7, "failed": 2}}\n{"at": 3, "lost": {"pending": 1}}\n',
+    )
+
+    result = rows_of("requests:singer-api")
+
+    assert result.table.column("a").to_pylist() == [1]
+    told = {remark.reason.partition(":")[0]: remark for remark in merged(result.remarks)}
+    assert [(r.subject, r.action, r.count) for r in told.values()] == [
+        ("inputs", "left_out", 8),
+        ("inputs", "left_out", 2),
+    ]
+    pending, failed = told
+    assert "not logged, because more came than could be written" in pending
+    assert "not logged, because the disk refused them" in failed
 
 
 def test_request_log_leaves_out_what_is_no_row_and_says_so(rows_of, text_file):
