@@ -47,7 +47,6 @@ WARM_MODULES = (
     "sklearn.metrics",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
-    "deltalake",
     "duckdb",
     "gymnasium.envs.classic_control.cartpole",
     "art.attacks.evasion",
