@@ -61,7 +61,8 @@ class MlflowTables:
 
         model, version = tables.SqlRegisteredModel, tables.SqlModelVersion
         alias, tag = tables.SqlRegisteredModelAlias, tables.SqlModelVersionTag
-        # A seek in the primary key for each model, where a maximum would read all its versions.
+        # Seeks in primary keys for each model, where a maximum would read all its versions, and
+        # SQLite would read the tags of all models for pairs of name and version.
         newest = (
             sa.select(version.version)
             .where(
@@ -71,23 +72,29 @@ class MlflowTables:
             )
             .order_by(version.version.desc())
             .limit(1)
+            .correlate(model)
             .scalar_subquery()
         )
-        models = sa.select(model.name, newest).where(
+        digest = (
+            sa.select(tag.value)
+            .where(
+                tag.workspace == DEFAULT_WORKSPACE_NAME,
+                tag.key == digest_tag,
+                tag.name == model.name,
+                tag.version == newest,
+            )
+            .correlate(model)
+            .scalar_subquery()
+        )
+        models = sa.select(model.name, newest, digest).where(
             model.workspace == DEFAULT_WORKSPACE_NAME, model.name.in_(names)
         )
         aliases = sa.select(alias.name, alias.alias, alias.version).where(
             alias.workspace == DEFAULT_WORKSPACE_NAME, alias.name.in_(names)
         )
         with self._connected() as connection:
-            numbers = {name: number for name, number in connection.execute(models)}
-            digests = sa.select(tag.name, tag.value).where(
-                tag.workspace == DEFAULT_WORKSPACE_NAME,
-                tag.key == digest_tag,
-                sa.tuple_(tag.name, tag.version).in_(list(numbers.items())),
-            )
-            known = {name: value for name, value in connection.execute(digests)}
-            heads = {n: Head(number, {}, known.get(n, "")) for n, number in numbers.items()}
+            found = connection.execute(models)
+            heads = {name: Head(number, {}, value or "") for name, number, value in found}
             for name, word, number in connection.execute(aliases):
                 heads[name].aliases[word] = number
         return heads
