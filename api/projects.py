@@ -211,6 +211,11 @@ class DeclaredProjects:
             and principal.may_see(self.shown(broken.name))
         ]
 
+    def usable(self) -> Usable:
+        """Everything that is declared, of all organizations."""
+        self._all()
+        return self._usable
+
     def _all(self) -> dict[str, LoadedProject]:
         # Outside the lock, because it may wait for a bucket.
         self._shared.pull(FRESH_S)

@@ -42,6 +42,8 @@ class RegisteredVersion:
     aliases: tuple[str, ...] = ()
     created_at: float = 0.0
     """Seconds since the epoch."""
+    logged_model: str = ""
+    """Id of MLflow's own copy of the files."""
 
 
 def registered_name(project: str, model: str) -> str:
@@ -51,6 +53,8 @@ def registered_name(project: str, model: str) -> str:
 
 TEST_METRICS_TAG = "orrery.test_metrics"
 """Metrics of the held-out split as JSON: what versions are compared by."""
+PROMOTED_AT = "orrery.promoted_at"
+"""Tag of a champion: when its promotion was requested, in seconds since the epoch."""
 
 
 class Registry(MlflowConnection):
@@ -148,6 +152,69 @@ class Registry(MlflowConnection):
             versions = self._client.search_model_versions(f"run_id = '{run_id}'")
         return [f"{version.name} version {version.version}" for version in versions]
 
+    def every_version(self) -> list[RegisteredVersion]:
+        """All versions of all models. Raises TrackingUnavailable."""
+        names: list[str] = []
+        token: str | None = None
+        with self._answers():
+            while True:
+                page = self._client.search_registered_models(max_results=1000, page_token=token)
+                names += [model.name for model in page]
+                token = page.token
+                if not token:
+                    break
+        return [version for name in names for version in self.versions(name)]
+
+    def delete_version(self, version: RegisteredVersion) -> None:
+        """Take the version out of the registry; one that is gone is no error.
+
+        Raises TrackingUnavailable or TrackingRefused.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._answers():
+            try:
+                self._client.delete_model_version(version.name, str(version.version))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+
+    def delete_files(self, logged_model: str) -> None:
+        """Remove MLflow's copy of a model's files; one that is gone is no error.
+
+        Raises TrackingUnavailable or TrackingRefused.
+        """
+        with self._answers():
+            if place := self._place(logged_model):
+                place.delete_artifacts()
+                self._client.delete_logged_model(logged_model)
+
+    def size_of_files(self, logged_model: str) -> int:
+        """Bytes of MLflow's copy of a model's files. Raises TrackingUnavailable or
+        TrackingRefused."""
+        total, folders = 0, [""]
+        with self._answers():
+            place = self._place(logged_model)
+            while place and folders:
+                for entry in place.list_artifacts(folders.pop() or None):
+                    if entry.is_dir:
+                        folders.append(entry.path)
+                    total += entry.file_size or 0
+        return total
+
+    def _place(self, logged_model: str) -> Any:
+        """Where the copy's files lie; None where MLflow knows no such copy."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        try:
+            model = self._client.get_logged_model(logged_model)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return get_artifact_repository(model.artifact_location, tracking_uri=self.uri)
+
     def models_of(self, prefix: str) -> dict[str, int]:
         """Registered models whose names begin so, and how many versions each has.
 
@@ -209,6 +276,7 @@ class Registry(MlflowConnection):
             tags=dict(version.tags),
             aliases=tuple(sorted(named)),
             created_at=version.creation_timestamp / 1000,
+            logged_model=getattr(version, "model_id", None) or "",
         )
 
 
