@@ -276,7 +276,7 @@ class Registry(MlflowConnection):
             tags=dict(version.tags),
             aliases=tuple(sorted(named)),
             created_at=version.creation_timestamp / 1000,
-            logged_model=getattr(version, "model_id", None) or "",
+            logged_model=_logged_model(version.source or ""),
         )
 
 
@@ -302,6 +302,12 @@ def _as_flavor(artefact: Path, signature: Signature) -> dict[str, Any]:
         "code_paths": [str(Path(engine.runtime.__file__).parent)],
         "pip_requirements": ["numpy", *runtime_of(signature.model_dump()).requirements],
     }
+
+
+def _logged_model(source: str) -> str:
+    """Id of the copy that a version was registered from; a search gives it in the address alone."""
+    address, _, id = source.partition("models:/")
+    return "" if address or "/" in id else id
 
 
 def _dtype(tensor: TensorSignature) -> np.dtype:
