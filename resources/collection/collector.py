@@ -104,11 +104,11 @@ class Collector:
 
     def _forget(self, look: Pass) -> None:
         """Strike out what is gone, and what a version that stays needs after all."""
-        artefacts = {name for kind, name in look.gone if kind == "artefact"}
-        artefacts |= {version.artefact_digest for version in look.versions}
-        copies = {name for kind, name in look.gone if kind == "MLflow's copy"}
-        copies |= {version.logged_model for version in look.versions}
-        left = look.journal.without(artefacts, copies)
+        needed = {version.artefact_digest for version in look.versions}
+        used = {version.logged_model for version in look.versions}
+        left = look.journal.only(
+            look.staying("artefact") - needed, look.staying("MLflow's copy") - used
+        )
         if left != look.journal:
             left.keep(self._places.objects)
 

@@ -38,11 +38,11 @@ class Journal(Contract):
                 copies[version.logged_model] = project
         return Journal(artefacts=artefacts, copies=copies)
 
-    def without(self, artefacts: set[str], copies: set[str]) -> "Journal":
-        """The same without what is gone, or is needed after all."""
+    def only(self, artefacts: set[str], copies: set[str]) -> "Journal":
+        """The same with these entries alone."""
         return Journal(
-            artefacts={k: v for k, v in self.artefacts.items() if k not in artefacts},
-            copies={k: v for k, v in self.copies.items() if k not in copies},
+            artefacts={k: v for k, v in self.artefacts.items() if k in artefacts},
+            copies={k: v for k, v in self.copies.items() if k in copies},
         )
 
     def keep(self, objects: ObjectStore) -> None:

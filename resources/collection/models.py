@@ -104,9 +104,9 @@ def copy_items(
     """MLflow's own copies of the files of versions that go; owners are projects by their ids."""
     needed = {version.logged_model for version in versions}
     for copy, project in sorted(owners.items()):
-        if copy not in needed:
-            # They are as old as their version was.
-            size = places.tracking.size_of_files(copy)
+        size = None if copy in needed else places.tracking.size_of_files(copy)
+        if size is not None:
+            # It is as old as its version was, which is gone.
             yield Item("MLflow's copy", "versions", project, "", copy, 0.0, size, follows=True)
 
 

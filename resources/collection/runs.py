@@ -25,7 +25,7 @@ def run_items(
     for run in ended:
         why = ""
         if run.run_id in newest:
-            why = "made the newest of an asset"
+            why = "is the newest of an asset or a check"
         elif run.run_id in holding:
             why = HOLDS
         elif families & {run.run_id, run.root}:

@@ -189,13 +189,17 @@ class Registry(MlflowConnection):
                 place.delete_artifacts()
                 self._client.delete_logged_model(logged_model)
 
-    def size_of_files(self, logged_model: str) -> int:
-        """Bytes of MLflow's copy of a model's files. Raises TrackingUnavailable or
-        TrackingRefused."""
+    def size_of_files(self, logged_model: str) -> int | None:
+        """Bytes of MLflow's copy of a model's files; None where there is none.
+
+        Raises TrackingUnavailable or TrackingRefused.
+        """
         total, folders = 0, [""]
         with self._answers():
             place = self._place(logged_model)
-            while place and folders:
+            if place is None:
+                return None
+            while folders:
                 for entry in place.list_artifacts(folders.pop() or None):
                     if entry.is_dir:
                         folders.append(entry.path)

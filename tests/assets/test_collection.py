@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ class Collection:
         parts = [self.adapters[name] for name in names]
         history = RunHistory(self.events)
         self.places = Places(loop.settings, *parts, history, lambda: self.jobs)
+        self.collector = Collector(self.places, self.events, self.usable)
+
+    def bound(self, **settings: int) -> None:
+        """Let settings bound what belongs to no project, as dagster_runs of these tests do."""
+        changed = self.places.settings.model_copy(update=settings)
+        self.places = replace(self.places, settings=changed)
         self.collector = Collector(self.places, self.events, self.usable)
 
     def usable(self) -> Usable:
@@ -118,7 +125,10 @@ def test_the_dagster_run_of_something_that_stays_stays_and_others_go(collection)
     )
     assert not failed.success
     collection.declare("{runs: {keep_days: 7}}")
-    assert collection.chosen() == {"dagster_run": 1}
+    collection.bound(retention_runs_days=7)
+    assert collection.chosen() == {"work folder": 1}
+    retrained(collection.loop, 4)
+    assert collection.chosen() == {"work folder": 1, "dagster_run": 1}
 
     collection.declare(ALL)
     report = collection.collect()
@@ -234,7 +244,7 @@ def test_a_removal_that_ends_after_any_step_is_finished_by_the_next(collection):
     def end_at_once(_: int) -> None:
         raise Killed
 
-    while True:
+    while interrupted <= len(plan.chosen):
         # Each goes one step further than the one before.
         try:
             collection.collector.carry_out(collection.collector.plan(), end_at_once)
