@@ -22,6 +22,7 @@ NAMES = (
     "outcomes",
     "cluster",
     "projects",
+    "collection",
 )
 
 

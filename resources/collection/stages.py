@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from resources.collection.checkpoints import checkpoint_items
 from resources.collection.datasets import dataset_items
@@ -40,6 +41,11 @@ class Pass:
         """Model versions that stay."""
         going = [item for item in self.found.get("model version", ()) if self._is_gone(item)]
         return remaining(self.world, going)
+
+    @cached_property
+    def ended(self) -> list[EndedRun]:
+        """Dagster_runs that are over; none of them begins again."""
+        return list(self.places.history.ended())
 
     def look(self, items: Iterable[Item]) -> list[Item]:
         """The items, noted for the stages that follow."""
@@ -88,7 +94,7 @@ def _datasets(look: Pass) -> list[Item]:
 
 
 def _logs(look: Pass) -> list[Item]:
-    projects = {run.run_id: run.project for run in _ended(look)}
+    projects = {run.run_id: run.project for run in look.ended}
     going = {run.run_id: next(iter(run.projects), "") for run in look.world.runs}
     return look.look(
         [
@@ -107,14 +113,10 @@ def _runs(look: Pass) -> list[Item]:
     made = look.places.history.made()
     return look.look(
         [
-            *run_items(look.places, look.world, _ended(look), made, there),
+            *run_items(look.places, look.world, look.ended, made, there),
             *file_items(look.places),
         ]
     )
-
-
-def _ended(look: Pass) -> list[EndedRun]:
-    return list(look.places.history.ended())
 
 
 STAGES: tuple[Callable[[Pass], list[Item]], ...] = (

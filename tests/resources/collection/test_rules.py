@@ -16,8 +16,8 @@ def aged(*days: float, **more) -> list[Item]:
     ]
 
 
-def chosen(items, checkpoints=KeptCheckpoints(), broken=()) -> list[str]:
-    declared = {"p": Retention(checkpoints=checkpoints)}
+def chosen(items, checkpoints=None, broken=()) -> list[str]:
+    declared = {"p": Retention(checkpoints=checkpoints or KeptCheckpoints())}
     policies = Policies(declared, frozenset(broken), Retention())
     return sorted((item.name for item in sort_out(items, policies, NOW).chosen), key=float)
 
@@ -41,7 +41,9 @@ def test_what_either_bound_keeps_stays():
 
 @pytest.mark.parametrize(("lower", "best"), [(False, "20"), (True, "40")])
 def test_the_best_stay_however_old(lower, best):
-    items = [i._replace(value=v) for i, v in zip(aged(10, 20, 30, 40), [2, 9, None, 1])]
+    items = [
+        i._replace(value=v) for i, v in zip(aged(10, 20, 30, 40), [2, 9, None, 1], strict=True)
+    ]
     kept = KeptCheckpoints(keep_best=1, metric="m", lower_is_better=lower)
     assert best not in chosen(items, kept)
     assert len(chosen(items, kept)) == 3

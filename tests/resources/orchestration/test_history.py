@@ -108,8 +108,11 @@ def test_a_file_that_dagsters_own_deletion_leaves_is_found(instance, history, se
 
 def test_of_two_removals_on_a_postgresql_one_is_refused(postgresql):
     url = new_database(postgresql)
-    with alone_on_postgresql(url):
-        with pytest.raises(AlreadyRunning, match="orrery gc"), alone_on_postgresql(url):
-            pass
+    with (
+        alone_on_postgresql(url),
+        pytest.raises(AlreadyRunning, match="orrery gc"),
+        alone_on_postgresql(url),
+    ):
+        pass
     with alone_on_postgresql(url):
         pass
