@@ -3,8 +3,9 @@
 import base64
 import binascii
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from api.operations.operation import Output, Page, Paged
 from api.problems import invalid
@@ -43,10 +44,25 @@ def page_of(
     return Page(items=[show(item) for item in shown], next_cursor=more)
 
 
+class Rows(NamedTuple, Generic[S]):
+    """What a page shows, before it is shown."""
+
+    rows: Sequence[S]
+    next_cursor: str | None
+
+
+def rows_in_order(everything: Sequence[S], request: Paged, key: Callable[[S], str]) -> Rows[S]:
+    """The rows of a page of a list in memory that is sorted by the key, upwards."""
+    after = key_of(request.cursor)
+    begin = 0 if after is None else bisect_right(everything, after, key=key)
+    rows = everything[begin : begin + request.limit]
+    is_last = begin + request.limit >= len(everything)
+    return Rows(rows, None if is_last or not rows else cursor_of(key(rows[-1])))
+
+
 def page_in_order(
     everything: Sequence[S], request: Paged, key: Callable[[S], str], show: Callable[[S], T]
 ) -> Page[T]:
-    """A page of a short list that is sorted by the key, upwards."""
-    after = key_of(request.cursor)
-    rest = [item for item in everything if after is None or key(item) > after]
-    return page_of(rest[: request.limit + 1], request.limit, key, show)
+    """A page of a list in memory that is sorted by the key, upwards."""
+    page = rows_in_order(everything, request, key)
+    return Page(items=[show(item) for item in page.rows], next_cursor=page.next_cursor)

@@ -41,7 +41,7 @@ def build_dataset(
         "dataset",
         name,
         deps=_deps(project, declared),
-        kinds={"deltalake", _kind(declared)},
+        kinds={"parquet", _kind(declared)},
         description=f"{declared.description}\n\n{_about(declared)} Each materialisation "
         "is an immutable version named by the hash of its content: the same bytes give the same "
         "version, and nothing is written twice. Failed checks stop everything that would learn "

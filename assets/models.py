@@ -1,6 +1,7 @@
 """Models: registered versions of the exported artefact, and the champion among them."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import dagster as dg
@@ -27,6 +28,9 @@ from resources.tracking.registry import (
     RegisteredVersion,
     registered_name,
 )
+
+CLOCKS_S = 3_600.0
+"""How far the clock of another machine may be ahead."""
 
 
 class VersionConfig(dg.Config):
@@ -191,7 +195,7 @@ def _promoted(
     # The tag comes first: of two promotions at once, the one that ends last sees that of the other.
     _tag(version, verdict, at, tracking)
     tracking.point(version.name, "champion", version.version)
-    latest = max(tracking.versions(version.name), key=_promoted_at)
+    latest = max(_promoted_since(version, at, tracking), key=_promoted_at)
     if latest.version != version.version and _promoted_at(latest) > at:
         tracking.point(version.name, "champion", latest.version)
         _require_latest(version, at, latest)
@@ -204,6 +208,22 @@ def _require_latest(version: RegisteredVersion, at: float, other: RegisteredVers
             f"version {version.version} of {version.name} gives way to version {other.version}, "
             "which was promoted by a later request"
         )
+
+
+def _promoted_since(
+    version: RegisteredVersion, at: float, tracking: Tracking
+) -> list[RegisteredVersion]:
+    """The version, and all that were promoted by later requests; perhaps some others."""
+    # What two times have in common at their front is the front of every time between them.
+    between = _common_front(f"{at:.6f}", f"{time.time() + CLOCKS_S:.6f}")
+    return [version, *tracking.tagged(version.name, PROMOTED_AT, between)]
+
+
+def _common_front(first: str, second: str) -> str:
+    length = next(
+        (n for n, pair in enumerate(zip(first, second, strict=False)) if len({*pair}) > 1), 0
+    )
+    return first[:length]
 
 
 def _promoted_at(version: RegisteredVersion) -> float:

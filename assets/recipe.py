@@ -38,8 +38,8 @@ def is_new_code(tracking: Tracking, project: LoadedProject, model: str) -> bool:
     Raises TrackingUnavailable.
     """
     code = project_revision(project.file.parent)
-    versions = tracking.versions(registered_name(project.name, model))
-    known = versions[0].tags.get("orrery.project_revision") if versions else None
+    newest = tracking.find(registered_name(project.name, model), None)
+    known = newest.tags.get("orrery.project_revision") if newest else None
     # All uncommitted states of a commit are named `COMMIT-dirty`, so such code is always new.
     return known != code.name or bool(code.diff)
 
@@ -55,11 +55,11 @@ def adds_nothing(
     then says. Raises TrackingUnavailable."""
     if context.run.tags.get(TRIGGER_TAG) != DRIFT:
         return False
-    versions = tracking.versions(registered_name(project.name, model))
-    if not versions or versions[0].tags.get(RECIPE_TAG) != recipe:
+    newest = tracking.find(registered_name(project.name, model), None)
+    if newest is None or newest.tags.get(RECIPE_TAG) != recipe:
         return False
     context.log.warning(
-        f"nothing new to learn: version {versions[0].version} was trained from the same data, "
+        f"nothing new to learn: version {newest.version} was trained from the same data, "
         "code, hyperparameters and seed. Add data that look like the requests, such as a dataset "
         "with `source: requests:SERVICE`, and it will be trained again"
     )

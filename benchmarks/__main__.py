@@ -13,6 +13,7 @@ NAMES = (
     "images",
     "large_dataset",
     "service",
+    "idle_services",
     "inference",
     "names",
     "start",

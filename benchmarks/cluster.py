@@ -25,7 +25,7 @@ from resources.kubernetes_api.settings import ClusterSettings
 from resources.services.cluster.manifests import objects_of, route
 from resources.services.cluster.version import Version
 from resources.settings import CHECKOUT
-from scheduler import jobs
+from scheduler import job_lists
 from scheduler.tables import jobs as jobs_table
 from serving.contract import Deployment
 
@@ -157,7 +157,7 @@ def _jobs(url: str) -> Reading:
 
     def read(after: str | None) -> object:
         with control.read() as connection:
-            return jobs.listed(connection, "o", kind="train", after=after, limit=PAGE)
+            return job_lists.listed(connection, "o", kind="train", after=after, limit=PAGE)
 
     read(None)
     return ids, read

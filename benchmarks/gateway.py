@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -239,11 +240,15 @@ async def _follow(url: str, key: str, job: str) -> None:
 
 
 @contextmanager
-def ours(folder: Path) -> Iterator[tuple[str, str]]:
-    """Address and admin key of a gateway that runs meanwhile."""
+def ours(
+    folder: Path, projects: Mapping[str, str] = MappingProxyType({"bench": PROJECT})
+) -> Iterator[tuple[str, str]]:
+    """Address and admin key of a gateway that runs meanwhile, with these projects by name and the
+    shipped ones."""
     port, state = free_port("127.0.0.1"), folder / "state"
     (folder / "projects").mkdir()
-    (folder / "projects" / "bench.yaml").write_text(PROJECT)
+    for name, text in projects.items():
+        (folder / "projects" / f"{name}.yaml").write_text(text)
     env = {
         "ORRERY_PROJECTS": f"{CHECKOUT / 'projects'}{os.pathsep}{folder / 'projects'}",
         "ORRERY_STATE": str(state),
@@ -287,7 +292,8 @@ def _server(command: list[str], ready: str, log: Path, **env: str) -> Iterator[N
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        # It may be loading the definitions of many projects.
+        process.wait(180)
 
 
 def _answers(url: str) -> bool:

@@ -93,7 +93,6 @@ def _greys(content: bytes) -> np.ndarray:
 
 def platform(folder: Path) -> Callable[[], None]:
     """What makes a version by the source and the store, which has none of the images yet."""
-    import deltalake  # noqa: F401
     import pyarrow.dataset  # noqa: F401
 
     from projects.schema import Dataset

@@ -1,9 +1,10 @@
 """Repeated measurements, taken in turns so that the machine's moods meet everyone alike."""
 
+import math
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +40,12 @@ def peak_mib() -> float:
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmHWM:"))
     return int(peak.split()[1]) / 1024
+
+
+def exponent(costs: Sequence[float], factor: float = 10.0) -> float:
+    """Exponent of growth in the last step, over which the work grew so many times; 0 is flat, and 1
+    grows with the work."""
+    return math.log(max(costs[-1], 1e-9) / max(costs[-2], 1e-9), factor)
 
 
 @contextmanager

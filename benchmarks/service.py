@@ -1,7 +1,8 @@
-"""Throughput and tail of a service, against plain BentoML and FastAPI with torch.
+"""Throughput and tail of a service, against plain BentoML, FastAPI with torch, and a bare handler.
 
-The same small network answers one JSON row per request over 16 connections; `wrk` (Debian's
-package) asks. Every server has one worker process and one thread for the model.
+The same small network answers one JSON row per request over 1 and 16 connections; `wrk` (Debian's
+package) asks. Every server has one worker process and one thread for the model. The bare handler
+does the same work by hand on uvicorn, and is asked without a router.
 """
 
 import json
@@ -27,9 +28,13 @@ from engine.protocol import write_atomically
 from serving.contract import Deployment, PackagingResult, PackagingSpec
 from training.export import export
 
-REPEATS = 3
-SECONDS = 5
+REPEATS = 5
+SECONDS = 3
 CONNECTIONS = 16
+FEW_AND_MANY = (1, CONNECTIONS)
+BARE = "a bare handler"
+AIMS = {1: (">= 0.7", "<= 1.3"), CONNECTIONS: (">= 0.9", "<= 1.2")}
+"""Throughput and 99th percentile against the bare handler, by connections."""
 SERVICE = "bench.reader"
 PLAIN_BENTO = """
 import bentoml, numpy as np, torch
@@ -63,6 +68,36 @@ async def predict(request: Rows):
         outputs = model(torch.tensor(request.inputs))
     return {{"predictions": outputs.argmax(1).tolist(), "outputs": outputs.tolist()}}
 """
+HANDLER = """
+import json, numpy as np, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession("{model}", options)
+taken, given = session.get_inputs()[0].name, [session.get_outputs()[0].name]
+
+async def app(scope, receive, send):
+    parts, more = [], True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body")
+    rows = np.array(json.loads(b"".join(parts))["inputs"], np.float32)
+    outputs = session.run(given, {{taken: rows}})[0]
+    body = json.dumps({{
+        "predictions": outputs.argmax(1).tolist(),
+        "outputs": outputs.tolist(),
+        "model_version": 1,
+        "dataset_version": "",
+        "request_id": "0" * 32,
+    }}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-model-version", b"1"),
+    ]
+    await send({{"type": "http.response.start", "status": 200, "headers": headers}})
+    await send({{"type": "http.response.body", "body": body}})
+"""
 LUA = """
 wrk.method = "POST"
 wrk.body = '{body}'
@@ -84,8 +119,11 @@ def main() -> None:
             orrery(folder, program.parent, folder / "services") as ours,
             _plain_bento(folder, program) as bento,
             _fastapi(folder, program) as fastapi,
+            _bare_handler(folder, folder / "artefact" / "model.onnx") as bare,
         ):
-            _measure(folder, {"BentoML": bento, "FastAPI and torch": fastapi, "Orrery": ours})
+            urls = {"BentoML": bento, "FastAPI and torch": fastapi, BARE: bare, "Orrery": ours}
+            for connections in FEW_AND_MANY:
+                _measure(folder, urls, connections)
 
 
 def exported(folder: Path) -> Path:
@@ -100,11 +138,11 @@ def exported(folder: Path) -> Path:
     return program
 
 
-def _measure(folder: Path, urls: dict[str, str]) -> None:
+def _measure(folder: Path, urls: dict[str, str], connections: int) -> None:
     tails: dict[str, list[float]] = {name: [] for name in urls}
 
     def ask(name: str) -> float:
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
         command += ["-s", str(folder / "ask.lua"), urls[name]]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in said:
@@ -113,9 +151,12 @@ def _measure(folder: Path, urls: dict[str, str]) -> None:
         return float(re.search(r"Requests/sec:\s+([\d.]+)", said).group(1))  # type: ignore[union-attr]
 
     rates = in_turns({name: lambda name=name: ask(name) for name in urls}, REPEATS)
-    show("Throughput", "requests/s", rates, "BentoML", ">= 3")
-    show("Throughput", "requests/s", rates, "FastAPI and torch", ">= 0.8")
-    show("99th percentile", "ms", tails, "BentoML", "<= 1/3")
+    title, aims = f", connections: {connections}", AIMS[connections]
+    show(f"Throughput{title}", "requests/s", rates, "BentoML", ">= 3")
+    show(f"Throughput{title}", "requests/s", rates, "FastAPI and torch", ">= 0.8")
+    show(f"Throughput{title}", "requests/s", rates, BARE, aims[0])
+    show(f"99th percentile{title}", "ms", tails, "BentoML", "<= 1/3")
+    show(f"99th percentile{title}", "ms", tails, BARE, aims[1])
 
 
 def _milliseconds(match: re.Match[str] | None) -> float:
@@ -124,31 +165,37 @@ def _milliseconds(match: re.Match[str] | None) -> float:
 
 
 @contextmanager
-def _process(command: list[str], url: str, body: Any = None, **env: str) -> Iterator[None]:
+def _process(command: list[str], *urls: str, body: Any = None, **env: str) -> Iterator[int]:
+    """The process, once it answers at every address."""
     process = subprocess.Popen(
         command,
         env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", "OMP_WAIT_POLICY": "PASSIVE", **env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # As replicas are: a scheduler that is fair to sessions is then fair to all contenders.
+        start_new_session=True,
     )
     try:
         body = body or {"inputs": [[0.0] * 64]}
-        while True:
-            try:
-                reply = httpx.post(url, json=body, timeout=5)
-                if reply.status_code == httpx.codes.OK:
-                    break
-                if reply.status_code == httpx.codes.BAD_REQUEST:
-                    raise RuntimeError(f"{url} refuses the first request: {reply.text}")
-            except httpx.HTTPError:
-                pass
-            if process.poll() is not None:
-                raise RuntimeError(f"{command} ended with {process.returncode}")
-            time.sleep(0.1)
-        yield
+        for url in urls:
+            while not _answers(url, body):
+                if process.poll() is not None:
+                    raise RuntimeError(f"{command} ended with {process.returncode}")
+                time.sleep(0.1)
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _answers(url: str, body: Any) -> bool:
+    try:
+        reply = httpx.post(url, json=body, timeout=5)
+    except httpx.HTTPError:
+        return False
+    if reply.status_code == httpx.codes.BAD_REQUEST:
+        raise RuntimeError(f"{url} refuses the first request: {reply.text}")
+    return reply.status_code == httpx.codes.OK
 
 
 @contextmanager
@@ -172,6 +219,15 @@ def answering(
     folder: Path, artefact: Path, digest: str, services: Path, grpc_port: int | None = None
 ) -> Iterator[str]:
     """The same by an artefact."""
+    deployment = packaged(folder, artefact, digest)
+    ask(services, deployment)
+    rows = json.loads((artefact / "input_example.json").read_bytes())
+    with reconciling(services, [deployment.service], {"inputs": rows}, grpc_port) as (url, _):
+        yield url
+
+
+def packaged(folder: Path, artefact: Path, digest: str) -> Deployment:
+    """A deployment of the artefact, whose Bento is built now."""
     spec = PackagingSpec(
         job="bench",
         workdir=folder / "work",
@@ -187,30 +243,42 @@ def answering(
     path = spec.write()
     lease.renew(spec.workdir)
     subprocess.run([sys.executable, "-m", "serving.main", str(path)], check=True)
-    packaged = PackagingResult.read(spec.workdir)
-    assert packaged and packaged.bento
-    deployment = Deployment(
+    made = PackagingResult.read(spec.workdir)
+    assert made and made.bento
+    return Deployment(
         service=SERVICE,
-        version=packaged.version,
+        version=made.version,
         model_version=1,
         artefact_digest=digest,
-        bento=packaged.bento,
+        bento=made.bento,
         bento_home=spec.bento_home,
         replicas=1,
         canary=[100],
         step_s=0,
     )
+
+
+def ask(services: Path, deployment: Deployment) -> None:
+    """Have the reconciler over the folder carry out the deployment."""
+    folder = services / deployment.service
+    folder.mkdir(parents=True)
+    write_atomically(folder / "deployment.json", deployment.model_dump_json())
+
+
+@contextmanager
+def reconciling(
+    services: Path, names: list[str], body: Any, grpc_port: int | None = None
+) -> Iterator[tuple[str, int]]:
+    """Address of predictions by the first of the services, which all answer, and the process of
+    the reconciler over the folder."""
     port = free_port("127.0.0.1")
-    (services / SERVICE).mkdir(parents=True)
-    write_atomically(services / SERVICE / "deployment.json", deployment.model_dump_json())
-    url = f"http://127.0.0.1:{port}/{SERVICE}/predict"
+    urls = [f"http://127.0.0.1:{port}/{name}/predict" for name in names]
     command = [
         *[sys.executable, "-m", "serving.reconciler", str(services), "127.0.0.1"],
         *[str(port), str(grpc_port or free_port("127.0.0.1"))],
     ]
-    rows = json.loads((artefact / "input_example.json").read_bytes())
-    with _process(command, url, body={"inputs": rows}):
-        yield url
+    with _process(command, *urls, body=body) as pid:
+        yield urls[0], pid
 
 
 @contextmanager
@@ -233,6 +301,19 @@ def _fastapi(folder: Path, program: Path) -> Iterator[str]:
     command = [
         *[sys.executable, "-m", "uvicorn", "plain_fastapi:app", "--app-dir", str(folder)],
         *["--port", str(port), "--no-access-log"],
+    ]
+    url = f"http://127.0.0.1:{port}/predict"
+    with _process(command, url):
+        yield url
+
+
+@contextmanager
+def _bare_handler(folder: Path, model: Path) -> Iterator[str]:
+    (folder / "bare.py").write_text(HANDLER.format(model=model))
+    port = free_port("127.0.0.1")
+    command = [
+        *[sys.executable, "-m", "uvicorn", "bare:app", "--app-dir", str(folder)],
+        *["--port", str(port), "--http", "httptools", "--lifespan", "off", "--no-access-log"],
     ]
     url = f"http://127.0.0.1:{port}/predict"
     with _process(command, url):

@@ -71,6 +71,16 @@ class Column(Contract):
     """Declared range of a number."""
 
 
+class SplitContent(Contract):
+    """What one split of a dataset version holds."""
+
+    rows: int
+    class_counts: dict[str, int] = {}
+    """Rows by class, where the label has classes."""
+    mean: float | None = None
+    """Mean of the label where a number is predicted; None in versions that were written without."""
+
+
 class ModelNotes(Contract):
     """What a trainer may say of its model."""
 

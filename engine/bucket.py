@@ -60,14 +60,6 @@ class BucketSettings(BaseSettings):
         key = {"SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         return {"ServerSideEncryption": self.encryption, **key}
 
-    @property
-    def delta_options(self) -> dict[str, str]:
-        """The same for deltalake's storage options."""
-        if not self.encryption:
-            return {}
-        key = {"aws_sse_kms_key_id": self.kms_key} if self.kms_key else {}
-        return {"aws_server_side_encryption": self.encryption, **key}
-
 
 class Listed(NamedTuple):
     """An object as a listing has it."""

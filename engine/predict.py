@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.artefact import ArtefactCorrupt, Signature, read_signature, verify
+from engine.packed import unpacked_schema
 from engine.protocol import JobResult, JobSpec, Refused, end_process, run_engine
 from engine.rows import columns_of, dataset_of, read_batches
 from engine.runtime.model import Model
@@ -41,7 +42,7 @@ def work(spec: PredictSpec) -> JobResult:
         raise Refused(str(error)) from error
     rows = dataset_of(spec.files)
     signature = read_signature(spec.artefact)
-    _require_columns(rows.schema.names, signature)
+    _require_columns(unpacked_schema(rows.schema).names, signature)
     writer, done = None, 0
     try:
         for table in _predicted(spec, signature):

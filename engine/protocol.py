@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -110,9 +111,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises OSError; then the old content, or absence, stands.
     """
     data = content.encode() if isinstance(content, str) else content
-    # In the same folder, because a rename is atomic only within one file system; the process id
-    # keeps apart two processes that write the same file.
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # In the same folder, because a rename is atomic only within one file system; the ids
+    # keep apart two processes, or threads of one, that write the same file.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with draft.open("wb") as file:
             file.write(data)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.artefact import Column
+from engine.packed import columns_for, is_packed, matrix_of, names_of, unpacked, width_of
 from engine.runtime.tensors import TEXT
 
 if TYPE_CHECKING:
@@ -20,11 +21,27 @@ VALUES_AT_ONCE = 4_000_000
 
 def read_rows(files: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
     """The columns, or all, of all rows in the files, which are all local paths or all `s3://`
-    addresses.
+    addresses; those that packed ones stand for by their own names.
 
     Raises OSError, or pyarrow.ArrowException when a file is no Parquet or lacks a column.
     """
-    return dataset_of(files).to_table(columns=None if columns is None else list(columns))
+    rows = dataset_of(files)
+    return unpacked(rows.to_table(columns=columns_for(rows.schema, columns)), columns)
+
+
+def read_matrix(files: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    """The columns of numbers of all rows in the files, float32 of shape [rows, columns]. Raises as
+    `read_rows`."""
+    rows = dataset_of(files)
+    names = columns_for(rows.schema, columns)
+    field = rows.schema.field(names[0]) if len(names) == 1 else None
+    if field is not None and list(columns) == names_of(field) != [field.name]:
+        return matrix_of(rows.to_table(columns=names).column(0)).astype(np.float32)
+    table = read_rows(files, columns)
+    matrix = np.empty((len(table), len(columns)), np.float32)
+    for place, name in enumerate(columns):
+        matrix[:, place] = table.column(name).to_numpy()
+    return matrix
 
 
 def count_rows(files: Sequence[str]) -> int:
@@ -39,7 +56,19 @@ def read_batches(
     rows and `VALUES_AT_ONCE` values, a few of which are in memory at a time. Raises OSError or
     pyarrow.ArrowException."""
     rows = dataset_of(files)
-    yield from rows.to_batches(**_in_batches(rows.schema, columns, size))
+    for batch in rows.to_batches(**_in_batches(rows.schema, columns, size)):
+        yield _unpacked(batch, columns)
+
+
+def read_first(files: Sequence[str], columns: Sequence[str], count: int) -> pa.Table:
+    """The columns of the first rows in the files, so many where there are, of which little more is
+    read. Raises OSError or pyarrow.ArrowException."""
+    held: list[pa.RecordBatch] = []
+    for batch in read_batches(files, columns, count):
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= count:
+            break
+    return pa.Table.from_batches(held).slice(0, count)
 
 
 def read_share(
@@ -65,23 +94,30 @@ def read_share(
             low, high = max(start - at, 0), min(stop - at, batch.num_rows)
             at += batch.num_rows
             if high > low:
-                yield batch.slice(low, high - low)
+                yield _unpacked(batch.slice(low, high - low), columns)
             if at >= stop:
                 return
 
 
 def _in_batches(schema: pa.Schema, columns: Sequence[str] | None, size: int) -> dict[str, Any]:
-    width = len(schema if columns is None else columns)
+    width = width_of(schema) if columns is None else len(columns)
     return {
-        "columns": None if columns is None else list(columns),
+        "columns": columns_for(schema, columns),
         "batch_size": max(1, min(size, VALUES_AT_ONCE // max(1, width))),
         "batch_readahead": 2,
         "fragment_readahead": 1,
     }
 
 
+def _unpacked(batch: pa.RecordBatch, columns: Sequence[str] | None) -> pa.RecordBatch:
+    if not any(map(is_packed, batch.schema.types)):
+        return batch if columns is None else batch.select(list(columns))
+    return unpacked(pa.Table.from_batches([batch]), columns).combine_chunks().to_batches()[0]
+
+
 def dataset_of(files: Sequence[str]) -> "ds.Dataset":
-    """The files as one pyarrow Dataset, of which nothing is read yet. Raises as `read_rows`."""
+    """The files as one pyarrow Dataset, packed columns as they are, of which nothing is read yet.
+    Raises as `read_rows`."""
     # Loading it takes as long as the rest of pyarrow, and sensors are imported everywhere.
     import pyarrow.dataset as ds
     import pyarrow.fs as pafs

@@ -53,7 +53,8 @@ class Split(Declared):
     """Share of rows to choose between models by while they learn, beside the test rows; at least
     one row of every class that has three."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the division: the same rows and seed give the same split."""
+    """Seed of the division: the same rows and seed give the same split, and rows that are appended
+    leave the others in theirs."""
     group: str | None = None
     """Column whose values, such as patients, are never divided: all rows of a value are in one
     split."""
@@ -184,7 +185,8 @@ class Dataset(Derivation):
     weight: str | None = None
     """Column that says how much a row counts in training: numbers from 0; never a feature."""
     image: ImageSize | None = None
-    """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..."""
+    """For `images:` sources: also give grey pixels as columns `pixel_0`, `pixel_1`, ..., row after
+    row."""
     read: Reading = Reading()
     split: Split = Split()
     expect: Expectations = Expectations()

@@ -7,7 +7,6 @@ holder died lapses, and the next holder first looks for a dagster_run that was s
 """
 
 import time
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, case, func, insert, or_, select, update
@@ -122,35 +121,6 @@ def find(connection: Connection, organization: str, job_id: str) -> Job | None:
     """The organization's job, or None."""
     row = connection.execute(_ONE, {"job": job_id, "owner": organization}).first()
     return Job(*row) if row else None
-
-
-def listed(
-    connection: Connection,
-    organization: str,
-    *,
-    kind: Kind | None = None,
-    status: Status | None = None,
-    projects: Iterable[str] | None = None,
-    name: str | None = None,
-    after: str | None = None,
-    limit: int = 50,
-) -> list[Job]:
-    """Jobs of the organization that match, newest first, older than the job `after`."""
-    c = jobs.c
-    conditions = [c.organization_id == organization, c.deleted_at.is_(None)]
-    for column, wanted in ((c.kind, kind), (c.status, status), (c.name, name)):
-        if wanted is not None:
-            conditions.append(column == wanted)
-    if after:
-        conditions.append(c.id < after)
-    each = [None] if projects is None else list(projects)
-    rows: list[Job] = []
-    # One project a query: an index gives the newest of each, and none sorts the whole history.
-    for project in each:
-        narrowed = [*conditions, c.project == project] if project is not None else conditions
-        query = select(jobs).where(and_(*narrowed)).order_by(c.id.desc()).limit(limit)
-        rows += [Job(*row) for row in connection.execute(query)]
-    return sorted(rows, key=lambda job: job.id, reverse=True)[:limit]
 
 
 def not_ended(connection: Connection) -> list[Job]:

@@ -42,6 +42,7 @@ jobs = Table(
     Index("ix_jobs_of_kind_and_status", "organization_id", "kind", "status", "id"),
     Index("ix_jobs_of_project", "organization_id", "project", "id"),
     Index("ix_jobs_of_name", "organization_id", "name", "id"),
+    Index("ix_jobs_of_part", "organization_id", "project", "kind", "name", "id"),
     Index("ix_jobs_of_key", "key_id", "status"),
 )
 used = Table(

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from resources.orchestration.run_projects import projects_of
 from resources.tracking.adapter import Tracking
 from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 
@@ -23,7 +24,8 @@ def on_failure(
         return dg.SkipReason(f"{run.run_id} is tried again, and keeps its mlflow_runs")
     reason = (context.failure_event.message or "no reason was recorded")[:1000]
     try:
-        closed = tracking.close_runs_of(run.root_run_id or run.run_id, reason)
+        projects = [name for name in projects_of(run).split(",") if name]
+        closed = tracking.close_runs_of(projects, run.root_run_id or run.run_id, reason)
     except (TrackingRefused, TrackingUnavailable) as error:
         return dg.SkipReason(str(error))
     context.log.error(f"{run.job_name} {run.run_id} failed: {reason} ({closed} mlflow_runs closed)")

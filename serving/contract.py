@@ -87,7 +87,7 @@ class StopOrder(Contract):
 
 
 class ReplicaStatus(Contract):
-    """One `bentoml serve` process."""
+    """One process that answers predictions."""
 
     version: str
     pid: int

@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.protocol import Contract, write_atomically
 from serving.contract import Answering, Deployment, ServiceStatus, StopOrder
 from serving.haproxy import Haproxy, RouterFailed
+from serving.processes import Processes
 from serving.replicas import Replicas
 from serving.rollout import (
     Candidate,
@@ -56,12 +57,12 @@ def variant_of(deployment: Deployment) -> Variant:
 class Fleet:
     """Pursues the deployment of one service, a step at a time and without ever waiting."""
 
-    def __init__(self, service: str, router: Haproxy, folder: Path) -> None:
+    def __init__(self, service: str, router: Haproxy, processes: Processes, folder: Path) -> None:
         """`folder` has the record of the service, and the logs of its replicas.
 
         Raises OSError, or ValueError when there is a record that cannot be read.
         """
-        self.service, self._router = service, router
+        self.service, self._router, self._processes = service, router, processes
         self._path, self._logs = folder / RECORD, folder / "logs"
         self._traffic = Traffic(service, router)
         self._groups: dict[Variant, Replicas] = {}
@@ -145,7 +146,7 @@ class Fleet:
             deployment = self._deployments[variant]
             used = {slot for group in self._groups.values() for slot in group.slots}
             slots = self._traffic.free_slots(deployment.replicas, used)
-            self._groups[variant] = Replicas(deployment, slots, self._logs)
+            self._groups[variant] = Replicas(deployment, slots, self._logs, self._processes)
         return self._groups[variant]
 
     def _judge(self) -> None:

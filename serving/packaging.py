@@ -32,7 +32,8 @@ REQUIREMENTS = (
     "numpy",
     "prometheus-client",
     "protobuf",
-    "uvicorn[standard]",
+    # The Bento's HTTP extends a class of this version.
+    "uvicorn[standard]~=0.54.0",
 )
 RUNTIME = Path(engine.runtime.__file__).parent
 DESCRIPTION = (SIGNATURE, EXAMPLE)

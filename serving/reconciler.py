@@ -19,6 +19,7 @@ from engine.protocol import write_atomically
 from serving.contract import STOP, WIND_DOWN_S, Deployment, ServiceStatus, StopOrder
 from serving.fleet import RECORD, Fleet
 from serving.haproxy import Haproxy, RouterFailed
+from serving.processes import Processes
 
 TICK_S = 0.1
 COUNTS_EVERY_S = 1.0
@@ -44,6 +45,7 @@ class Reconciler:
     def __init__(self, folder: Path, host: str, port: int, grpc_port: int) -> None:
         self._folder = folder
         self._router = Haproxy(folder / ".router", host, port, grpc_port)
+        self._processes = Processes(folder / "warm-server.log")
         self._fleets: dict[str, Fleet] = {}
         self._written: dict[str, tuple[ServiceStatus, float]] = {}
         self._stopping = False
@@ -66,12 +68,14 @@ class Reconciler:
             self._wind_down()
         finally:
             self._router.stop()
+            self._processes.stop()
             assert lock  # held until here
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
 
     def _tick(self, orders: dict[str, Order]) -> None:
+        self._processes.look()
         if not self._router.is_alive():
             log.error("the router died; starting it again")
             try:
@@ -100,11 +104,11 @@ class Reconciler:
     def _fleet(self, service: str) -> Fleet:
         folder = self._folder / service
         try:
-            return Fleet(service, self._router, folder)
+            return Fleet(service, self._router, self._processes, folder)
         except (OSError, ValueError):
             log.exception("service %s: its record cannot be read; it is deployed anew", service)
             (folder / RECORD).unlink(missing_ok=True)
-            return Fleet(service, self._router, folder)
+            return Fleet(service, self._router, self._processes, folder)
 
     def _wind_down(self) -> None:
         # Longer than a replica takes to drain (traffic.DRAIN_WITHIN_S) and to stop

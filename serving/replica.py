@@ -1,29 +1,35 @@
-"""One replica: a `bentoml serve` process, from its start to its last request."""
+"""One replica: the answering process of a Bento, from its start to its last request."""
 
-import contextlib
 import http.client
 import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from engine.parent_death import die_with_parent
 from serving.contract import Deployment, ReplicaStatus
+from serving.processes import Process, Processes
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 20.0
 # Short, because the reconciler has one thread: a replica that hangs delays all services.
 PROBE_TIMEOUT_S = 0.5
+PROGRAM, EARLIER_PROGRAM = "serve.py", "keeper.py"
+"""What answers in a Bento, and in one that was packaged before there was the first."""
 
 
 class Replica:
     """A process that serves one version on a port of its own."""
 
-    def __init__(self, deployment: Deployment, slot: int, logs: Path, restarts: int = 0) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        slot: int,
+        logs: Path,
+        processes: Processes,
+        restarts: int = 0,
+    ) -> None:
         self.deployment, self.slot, self.restarts = deployment, slot, restarts
         self.port, wanted_grpc_port = _free_port(), _free_port()
         self.grpc_port: int | None = None
@@ -32,27 +38,27 @@ class Replica:
         self._started = time.monotonic()
         self._stopping_since: float | None = None
         logs.mkdir(parents=True, exist_ok=True)
+        variables = _env_vars(deployment, wanted_grpc_port, slot)
         with (logs / f"{deployment.version}-s{slot}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *[sys.executable, "-m", "bentoml", "serve", str(deployment.bento)],
-                    # The port of BentoML's own server; predictions are sent to PREDICT_PORT.
-                    *["--host", "127.0.0.1", "--port", str(_free_port())],
-                ],
-                env={**os.environ, **_env_vars(deployment, self.port, wanted_grpc_port, slot)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent,
+            self.process = _start(
+                processes,
+                deployment.bento / "src",
+                str(self.port),
+                {**os.environ, **variables},
+                log.fileno(),
             )
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._started
 
     @property
     def is_dead(self) -> bool:
         """Whether the process has ended, or never became ready in time."""
         if self.process.poll() is not None:
             return True
-        return not self.is_ready and time.monotonic() - self._started > READY_WITHIN_S
+        return not self.is_ready and self.age_s > READY_WITHIN_S
 
     def probe(self) -> None:
         """Become ready once the port answers as this very version."""
@@ -77,7 +83,7 @@ class Replica:
         """Ask the process to end; `has_ended` tells when it has."""
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()
-            _signal(self.process, signal.SIGTERM)
+            self.process.send_signal(signal.SIGTERM)
 
     @property
     def has_ended(self) -> bool:
@@ -86,7 +92,7 @@ class Replica:
             return True
         waited = time.monotonic() - (self._stopping_since or time.monotonic())
         if waited > STOP_WITHIN_S:
-            _signal(self.process, signal.SIGKILL)
+            self.process.send_signal(signal.SIGKILL)
         return False
 
     def status(self) -> ReplicaStatus:
@@ -102,9 +108,14 @@ class Replica:
         )
 
 
-def _signal(process: subprocess.Popen, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, number)
+def _start(
+    processes: Processes, sources: Path, port: str, env: dict[str, str], log: int
+) -> Process:
+    earlier = sources / EARLIER_PROGRAM
+    if not (sources / PROGRAM).exists() and earlier.exists():
+        # It ends when its parent does, which may not be the warm server.
+        return processes.start_cold(earlier, port, env, log)
+    return processes.start(sources / PROGRAM, port, env, log)
 
 
 def _free_port() -> int:
@@ -115,13 +126,8 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _env_vars(deployment: Deployment, port: int, grpc_port: int, slot: int) -> dict[str, str]:
-    variables = {
-        "PREDICT_PORT": str(port),
-        "PREDICT_GRPC_PORT": str(grpc_port),
-        "BENTOML_HOME": str(deployment.bento_home),
-        "BENTOML_DO_NOT_TRACK": "True",
-    }
+def _env_vars(deployment: Deployment, grpc_port: int, slot: int) -> dict[str, str]:
+    variables = {"PREDICT_GRPC_PORT": str(grpc_port)}
     if plan := deployment.request_log:
         variables |= {
             "REQUEST_LOG_FOLDER": str(plan.folder),

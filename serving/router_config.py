@@ -101,7 +101,7 @@ frontend predictions
     http-request set-var(req.service) path,field(4,/),map({folder}/services.map) if {{ path_beg /v2/models/ }}
     http-request set-var(req.service) path,field(2,/),map({folder}/services.map) unless {{ path_beg /v2/ }}
     http-request return status 404 content-type application/json string '{{"error": "no such service"}}' unless {{ var(req.service) -m found }} or of_any
-    http-request replace-path ^/[^/]+/?(.*)$ /\\1 unless {{ path_beg /v2/ }} or of_any
+    http-request set-path /%[path,field(3,/,0)] unless {{ path_beg /v2/ }} or of_any
 {any_service}    use_backend %[var(req.service)] if {{ var(req.service) -m found }}
     default_backend no_service
 

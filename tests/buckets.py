@@ -21,7 +21,7 @@ def _server() -> str:
 
 
 def make_bucket(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Address of an empty, versioned bucket; pyarrow, deltalake and boto3 reach it by the
+    """Address of an empty, versioned bucket; pyarrow and boto3 reach it by the
     environment, as do processes that are started."""
     environment = {
         "AWS_ACCESS_KEY_ID": "key",

@@ -29,6 +29,7 @@ os.environ.setdefault("ORRERY_DRY_RUN", "false")
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 # Each httpx client reads the certificates that it trusts, which takes 50 ms of processor time for
 # those of the world. No test speaks with the world.
@@ -94,7 +95,7 @@ def warm_server() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="orrery-test-") as folder:
         path = Path(folder, "warm.sock")
         server = subprocess.Popen(
-            [sys.executable, "-m", "resources.compute.warm_server", str(path), *WARM_MODULES],
+            [sys.executable, "-m", "engine.warm.server", str(path), *WARM_MODULES],
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.artefact import Column, Signature
+from engine.artefact import Column, Signature, SplitContent
 from engine.protocol import Contract, JobResult, JobSpec
 
 
@@ -31,6 +31,8 @@ class DatasetFiles(Contract):
     """Distinct labels in sorted order, where the label is discrete."""
     task: Literal["classification", "regression", "text-generation"] | None = None
     """What is predicted from the label; None without one."""
+    splits: dict[str, SplitContent] = {}
+    """By `train`, `test` and `validation`; no trainer is given it."""
 
 
 class MlflowRun(Contract):

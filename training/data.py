@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.bucket import Bucket
 from engine.protocol import Refused
-from engine.rows import ROWS_AT_ONCE, read_rows, read_share
+from engine.rows import ROWS_AT_ONCE, read_matrix, read_rows, read_share, targets_of
 
 SPLITS = ("train", "validation")
 """Splits that trainers are given."""
@@ -45,18 +45,6 @@ def _require_no_test(key: str, dataset: GivenDataset) -> None:
         )
 
 
-def features_of(table: pa.Table, features: Sequence[str]) -> np.ndarray:
-    """Feature matrix, float32 of shape [rows, features], from numeric columns."""
-    columns = [table.column(name).to_numpy().astype(np.float32) for name in features]
-    return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32)
-
-
-def class_indices(table: pa.Table, label: str, classes: Sequence[str]) -> np.ndarray:
-    """Position of every row's label in `classes`, int64 of shape [rows]."""
-    position = {name: index for index, name in enumerate(classes)}
-    return np.array([position[str(value)] for value in table.column(label).to_pylist()], np.int64)
-
-
 def split_arrays(dataset: dict[str, Any], split: str) -> tuple[np.ndarray, np.ndarray]:
     """Features and targets of one split of `config["dataset"]`.
 
@@ -64,11 +52,9 @@ def split_arrays(dataset: dict[str, Any], split: str) -> tuple[np.ndarray, np.nd
     float32 values where the label is not discrete.
     """
     label, classes = dataset["label"], dataset["classes"]
-    table = read_rows(dataset[split], [*dataset["features"], label])
-    features = features_of(table, dataset["features"])
-    if classes:
-        return features, class_indices(table, label, classes)
-    return features, table.column(label).to_numpy().astype(np.float32)
+    features = read_matrix(dataset[split], dataset["features"])
+    targets = targets_of(read_rows(dataset[split], [label]).column(label), classes)
+    return features, targets if classes else targets.astype(np.float32)
 
 
 def batches(

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
-from engine.artefact import Signature, read_signature
+from engine.artefact import Signature, SplitContent, read_signature
 from engine.rows import columns_of, read_batches, read_rows, targets_of
 from engine.runtime.model import Model
 from engine.runtime.tensors import tensors_of
@@ -37,8 +37,7 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     if signature.task == "text-generation":
         return evaluate_texts(model, signature, dataset, pictures)
     truth, scores = _truth_and_scores(model, signature, dataset)
-    known = read_rows(dataset.train, [dataset.label]).column(dataset.label)
-    baseline = _baseline(targets_of(known, dataset.classes), truth, dataset)
+    baseline = _baseline(_learned(dataset, dataset.label), len(truth), dataset.classes)
     measured = {"test_rows": float(len(truth))}
     for name, metric in metrics_of(signature.task).items():
         measured[f"test_{name}"] = metric.of(truth, scores)
@@ -66,12 +65,26 @@ def _truth_and_scores(
     return np.concatenate(truth), np.concatenate(scores)
 
 
-def _baseline(learned: np.ndarray, truth: np.ndarray, dataset: DatasetFiles) -> np.ndarray:
-    """Scores of the model that knows the labels of the training rows alone."""
+def _learned(dataset: DatasetFiles, label: str) -> SplitContent:
+    """What is known of the labels of the training rows, which are read where the version was
+    written without it."""
+    known = dataset.splits.get("train")
+    if known is not None and (known.class_counts or known.mean is not None):
+        return known
+    labels = targets_of(read_rows(dataset.train, [label]).column(label), dataset.classes)
     if not dataset.classes:
-        return np.full(len(truth), learned.mean())
-    shares = np.bincount(learned[learned >= 0], minlength=len(dataset.classes)) / len(learned)
-    return np.broadcast_to(shares, (len(truth), len(shares)))
+        return SplitContent(rows=len(labels), mean=float(labels.mean()))
+    counts = np.bincount(labels[labels >= 0], minlength=len(dataset.classes)).tolist()
+    by_class = dict(zip(dataset.classes, counts, strict=True))
+    return SplitContent(rows=len(labels), class_counts=by_class)
+
+
+def _baseline(learned: SplitContent, rows: int, classes: list[str]) -> np.ndarray:
+    """Scores of the model that knows the labels of the training rows alone."""
+    if not classes:
+        return np.full(rows, learned.mean)
+    shares = np.array([learned.class_counts.get(name, 0) for name in classes]) / learned.rows
+    return np.broadcast_to(shares, (rows, len(shares)))
 
 
 def draw_curves(history: list[dict[str, float]], path: Path) -> None:

@@ -151,7 +151,7 @@ def _config(spec: TrainingSpec) -> dict[str, Any]:
     config = {**spec.hyperparameters, "seed": spec.seed}
     if spec.dataset:
         # Test rows judge the model, so nothing learns from them.
-        config["dataset"] = spec.dataset.model_dump(exclude={"test"})
+        config["dataset"] = spec.dataset.model_dump(exclude={"test", "splits"})
     return config
 
 

@@ -15,7 +15,7 @@ from engine.artefact import (
     output_fault,
 )
 from engine.protocol import Refused
-from engine.rows import columns_of, read_rows
+from engine.rows import columns_of, read_first
 from engine.runtime.model import zeros
 from engine.runtime.tensors import TEXT, Tensors, tensors_of
 from training.contract import DatasetFiles
@@ -57,7 +57,7 @@ def example_of(signature: Signature, dataset: DatasetFiles | None) -> tuple[list
     if dataset is None or not dataset.train or not signature.columns:
         tensors = zeros(signature.model_dump(), EXAMPLE_ROWS)
         return next(iter(tensors.values())).tolist(), tensors
-    table = read_rows(dataset.train[:1], signature.features).slice(0, EXAMPLE_ROWS)
+    table = read_first(dataset.train, signature.features, EXAMPLE_ROWS)
     values = columns_of(table, signature.columns)
     rows = [
         [_as_json(values[column.name][row], column) for column in signature.columns]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from api.processes.plan import env_vars
 from engine.parent_death import die_with_parent
-from resources.compute.warm_client import WarmChild, WarmUnavailable, fork
+from engine.warm.client import WarmChild, WarmUnavailable, fork
 from resources.orchestration.events import OUTPUT, PROGRESS
 from resources.orchestration.run_projects import ONLY_PROJECTS
 from resources.settings import CHECKOUT, Settings

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from api.cli.field_types import is_structured
 from api.operations import jobs
+from api.operations.curves import Metrics
 from api.operations.operation import Operation, Output, Page, item_type
 
 HIDDEN = frozenset({"monitoring", "spec", "etag", "hash", "measurements", "url"})
@@ -26,7 +27,7 @@ def show(operation: Operation, answer: Output, *, as_json: bool) -> None:
         print(answer.model_dump_json(indent=2))  # noqa: T201
         return
     item = item_type(operation.output)
-    if isinstance(answer, jobs.Metrics):
+    if isinstance(answer, Metrics):
         console.print(_curves(answer))
         return
     if item is None or not isinstance(answer, Page):
@@ -83,14 +84,14 @@ def _details(answer: Output, names: Sequence[str]) -> Table:
     return table
 
 
-def _curves(answer: jobs.Metrics) -> RenderableType:
+def _curves(answer: Metrics) -> RenderableType:
     """One row for each metric: where it began, where it ended, and its extremes."""
     table = Table("metric", "points", "first", "last", "lowest", "highest")
     for name, points in answer.metrics.items():
         values = [point.value for point in points if point.value is not None]
         if values:
             numbers = (values[0], values[-1], min(values), max(values))
-            table.add_row(name, str(len(points)), *(f"{value:.4g}" for value in numbers))
+            table.add_row(name, str(answer.logged[name]), *(f"{value:.4g}" for value in numbers))
     return table if table.row_count else Text("nothing is measured yet.")
 
 

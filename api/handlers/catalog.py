@@ -11,12 +11,13 @@ from api.handlers.purging import purge, require_idle
 from api.operations import catalog as ops
 from api.operations.jobs import Job, SubmitTraining
 from api.operations.operation import Done, Page
-from api.paging import key_of, page_in_order, page_of
+from api.paging import key_of, page_in_order, page_of, rows_in_order
 from api.problems import Problem
 from assets.keys import op_name
 from projects.finished_model import FINISHED
 from projects.loading import LoadedProject
 from resources.tracking.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
+from resources.tracking.tables import Head
 
 
 def list_projects(call: Call, request: ops.ListProjects) -> Page[ops.ProjectSummary]:
@@ -108,24 +109,28 @@ def list_models(call: Call, request: ops.ListModels) -> Page[ops.Model]:
     """Models of visible projects."""
     models = [(p, name) for p in chosen(call, request.project) for name in p.declaration.models]
     models.sort(key=lambda pair: f"{pair[0].name}/{pair[1]}")
-    return page_in_order(
-        models, request, lambda pair: f"{pair[0].name}/{pair[1]}", lambda pair: _model(call, *pair)
+    page = rows_in_order(models, request, lambda pair: f"{pair[0].name}/{pair[1]}")
+    heads = call.platform.tracking.heads([registered_name(p.name, name) for p, name in page.rows])
+    return Page(
+        items=[_model(call, project, name, heads) for project, name in page.rows],
+        next_cursor=page.next_cursor,
     )
 
 
 def get_model(call: Call, request: ops.ModelName) -> ops.Model:
     """One model."""
     project, _ = call.platform.projects.model(call.principal, request.project, request.model)
-    return _model(call, project, request.model)
+    name = registered_name(project.name, request.model)
+    return _model(call, project, request.model, call.platform.tracking.heads([name]))
 
 
 def model_versions(call: Call, request: ops.ListModelVersions) -> Page[ops.ModelVersion]:
     """Versions of one model, newest first."""
     project, _ = call.platform.projects.model(call.principal, request.project, request.model)
     after = key_of(request.cursor, int)
-    versions = call.platform.tracking.versions(registered_name(project.name, request.model))
-    rest = [v for v in versions if after is None or v.version < after]
-    return page_of(rest[: request.limit + 1], request.limit, lambda v: v.version, _model_version)
+    name = registered_name(project.name, request.model)
+    versions = call.platform.tracking.page(name, request.limit + 1, after)
+    return page_of(versions, request.limit, lambda v: v.version, _model_version)
 
 
 def _changed(call: Call, project: LoadedProject, before: LoadedProject | None) -> ops.Project:
@@ -176,19 +181,18 @@ def _project(call: Call, project: LoadedProject) -> ops.Project:
     )
 
 
-def _model(call: Call, project: LoadedProject, name: str) -> ops.Model:
+def _model(call: Call, project: LoadedProject, name: str, heads: dict[str, Head]) -> ops.Model:
     declared = project.declaration.models[name]
     registered = registered_name(project.name, name)
-    versions = call.platform.tracking.versions(registered)
-    champion = next((v for v in versions if "champion" in v.aliases), None)
+    head = heads.get(registered, Head(None, {}))
     return ops.Model(
         project=call.platform.projects.shown(project.name),
         name=name,
         registered_name=registered,
         trainer=declared.trainer,
         dataset=declared.dataset,
-        newest_version=versions[0].version if versions else None,
-        champion_version=champion.version if champion else None,
+        newest_version=head.newest,
+        champion_version=head.aliases.get("champion"),
         url=f"{call.platform.settings.mlflow_url}/#/models/{registered}",
     )
 

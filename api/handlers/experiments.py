@@ -1,5 +1,7 @@
 """Experiments and their runs, in MLflow."""
 
+from itertools import islice
+
 from api.context import Call
 from api.handlers.jobs import moment
 from api.handlers.runs import project_names, run_view
@@ -19,18 +21,16 @@ def list_experiments(call: Call, request: ops.ListExperiments) -> Page[ops.Exper
     """Experiments of visible projects, newest first."""
     names = project_names(call)
     after = key_of(request.cursor, int)
-    rows = sorted(
-        (
-            e
-            for e in call.platform.experiments.all()
-            if e.project in names and request.project in (None, names[e.project])
-        ),
-        key=lambda e: -int(e.id),
-    )
-    rest = [e for e in rows if after is None or int(e.id) < after]
-    return page_of(
-        rest[: request.limit + 1], request.limit, lambda e: int(e.id), lambda e: _view(e, names)
-    )
+    before = None if after is None else str(after)
+    mlflow_names = [name for name, shown in names.items() if shown == request.project]
+    if request.project is not None and not mlflow_names:
+        return Page(items=[])
+    try:
+        rows = call.platform.experiments.newest(before, *mlflow_names)
+        found = list(islice((each for each in rows if each.project in names), request.limit + 1))
+    except BadCursor as error:
+        raise invalid(str(error), "cursor") from error
+    return page_of(found, request.limit, lambda e: int(e.id), lambda e: _view(e, names))
 
 
 def create(call: Call, request: ops.CreateExperiment) -> ops.Experiment:

@@ -27,7 +27,7 @@ from resources.gate import GateRefused, require_evidence
 from resources.kubernetes_api.client import ClusterRefused
 from resources.revision import revision
 from resources.tracking.registry import RegisteredVersion, registered_name
-from scheduler import jobs
+from scheduler import job_lists, jobs
 
 ABSENT: dict[str, Any] = {"state": "absent"}
 MOST_UNDER_WAY = 20
@@ -145,7 +145,7 @@ def undeploy(call: Call, request: ops.ServiceId) -> ops.Service:
 def _deployments_under_way(
     call: Call, connection: Connection, project: str, name: str
 ) -> list[jobs.Job]:
-    under_way = jobs.listed(
+    under_way = job_lists.listed(
         connection,
         call.principal.organization,
         kind="deploy",
@@ -207,12 +207,11 @@ def _order(
 def _version(
     call: Call, project: LoadedProject, model: str, version: int | None
 ) -> RegisteredVersion:
-    versions = call.platform.tracking.versions(registered_name(project.name, model))
-    matching = [v for v in versions if version in (None, v.version)]
-    if not matching:
+    found = call.platform.tracking.find(registered_name(project.name, model), version)
+    if found is None:
         wanted = f"version {version}" if version else "version"
         raise Problem("conflict", f"model {model!r} has no {wanted} yet", todo="Train it first.")
-    return matching[0]
+    return found
 
 
 def _require_evidence(

@@ -13,11 +13,12 @@ from api.jobs.stopping import stop as stop_job
 from api.jobs.training_requests import declare, is_undeclared, order
 from api.jobs.training_runs import training_run
 from api.operations import jobs as ops
+from api.operations.curves import MetricPoint, Metrics
 from api.operations.operation import Page
 from api.paging import key_of, page_of
 from api.problems import Problem, not_found
-from resources.tracking.experiments import LoggedRun, finite
-from scheduler import jobs
+from resources.tracking.runs import LoggedRun, finite
+from scheduler import job_lists, jobs
 from scheduler.budgets import Account, Budget, accounts
 from scheduler.forecast import Forecast
 from scheduler.states import Kind
@@ -110,12 +111,12 @@ def _stopped(call: Call, job: jobs.Job) -> ops.Job:
     return job_view(call, stopped)
 
 
-def metrics(call: Call, request: ops.JobMetrics) -> ops.Metrics:
+def metrics(call: Call, request: ops.JobMetrics) -> Metrics:
     """Curves of the job's mlflow_run."""
     run = training_run(call.platform, found_job(call, request.id))
     if run is None:
-        return ops.Metrics(run_id=None, metrics={})
-    return curves_of(call, run, request.names)
+        return Metrics(run_id=None, metrics={}, logged={})
+    return curves_of(call, run, request.names, request.points)
 
 
 def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
@@ -129,14 +130,17 @@ def found_job(call: Call, job_id: str, kind: Kind | None = None) -> jobs.Job:
     return job
 
 
-def curves_of(call: Call, run: LoggedRun, names: list[str]) -> ops.Metrics:
-    """Curves of the mlflow_run."""
-    series = call.platform.experiments.curves(run, names)
+def curves_of(call: Call, run: LoggedRun, names: list[str], most: int) -> Metrics:
+    """Curves of the mlflow_run, each with at most so many values."""
+    curves = call.platform.experiments.curves(run, names, most)
     points = {
-        name: [ops.MetricPoint(step=v.step, value=finite(v.value), at=moment(v.at)) for v in values]
-        for name, values in series.items()
+        name: [
+            MetricPoint(step=v.step, value=finite(v.value), at=moment(v.at)) for v in curve.values
+        ]
+        for name, curve in curves.items()
     }
-    return ops.Metrics(run_id=run.id, metrics=points)
+    logged = {name: curve.logged for name, curve in curves.items()}
+    return Metrics(run_id=run.id, metrics=points, logged=logged)
 
 
 def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> ops.Job:
@@ -252,7 +256,7 @@ def _listed(call: Call, request: ops.ListJobs, kind: Kind | None) -> Page[ops.Jo
     elif principal.projects is not None:
         names = [platform.projects.qualified(principal.organization, p) for p in principal.projects]
     with platform.control.read() as connection:
-        rows = jobs.listed(
+        rows = job_lists.listed(
             connection,
             principal.organization,
             kind=kind,

@@ -7,7 +7,7 @@ from api.operations import catalog as ops
 from api.operations.operation import Done
 from api.problems import Problem, not_found
 from projects.loading import LoadedProject
-from scheduler import jobs
+from scheduler import job_lists
 from scheduler.states import GOING
 
 KEPT = (
@@ -55,7 +55,7 @@ def holdings_of(call: Call, qualified: str) -> Holdings:
     files += [
         key for key, _ in platform.objects.keys("evidence/") if key.split("/")[2] == qualified
     ]
-    experiments = [e for e in platform.experiments.all() if e.project == qualified]
+    experiments = list(platform.experiments.newest(project=qualified))
     return Holdings(
         services=sorted(services),
         models=platform.tracking.models_of(prefix),
@@ -89,7 +89,7 @@ def require_idle(call: Call, qualified: str, shown: str) -> None:
     """Raises the problem `conflict` while a job of the project is at work."""
     with call.platform.control.read() as connection:
         for status in GOING:
-            going = jobs.listed(
+            going = job_lists.listed(
                 connection,
                 call.principal.organization,
                 projects=[qualified],

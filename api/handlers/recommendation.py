@@ -9,7 +9,7 @@ from api.jobs.requests import expected
 from api.jobs.training_requests import find_model
 from api.operations import recommendation as ops
 from resources.tracking.adapter import HYPERPARAMETERS_TAG
-from resources.tracking.experiments import LoggedRun
+from resources.tracking.runs import LoggedRun
 from scheduler.forecast import FEWEST
 
 OWN_PARAMETERS = ("seed", "job.trainer", "job.workers")
@@ -21,7 +21,7 @@ def recommend(call: Call, request: ops.Recommend) -> ops.Recommendation:
     """What worked best, if enough was tried."""
     project, name = find_model(call, request.model, request.project)
     experiments = call.platform.experiments
-    ids = [e.id for e in experiments.all() if e.project == project.name]
+    ids = [e.id for e in experiments.newest(project=project.name)]
     tags = {"orrery.model": name}
     best = (
         experiments.runs(

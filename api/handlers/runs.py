@@ -5,11 +5,11 @@ import time
 from api.context import Call
 from api.handlers.jobs import curves_of, moment
 from api.operations import runs as ops
-from api.operations.jobs import Metrics
+from api.operations.curves import Metrics
 from api.operations.operation import Done
 from api.problems import Problem, not_found
 from resources.tracking.adapter import JOB_TAG
-from resources.tracking.experiments import LoggedRun, LoggedValue, finite
+from resources.tracking.runs import LoggedRun, LoggedValue, finite
 
 OWN_TAGS = ("mlflow.", "orrery.")
 """Prefixes of tags that MLflow and the platform set for themselves."""
@@ -68,7 +68,7 @@ def add_file(call: Call, request: ops.AddFile) -> ops.RunFile:
 
 def metrics(call: Call, request: ops.RunMetrics) -> Metrics:
     """Curves of a run."""
-    return curves_of(call, _existing(call, request.id), request.names)
+    return curves_of(call, _existing(call, request.id), request.names, request.points)
 
 
 def log(call: Call, request: ops.LogMetrics) -> Done:

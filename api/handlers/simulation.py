@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from api.context import Call
@@ -11,7 +12,7 @@ from api.jobs.requests import Order, expected, launch, take
 from api.operations import simulation as ops
 from api.operations.jobs import Job
 from api.operations.operation import Done, Page
-from api.paging import page_in_order
+from api.paging import rows_in_order
 from api.problems import Problem, not_found
 from assets.keys import asset_key, op_name
 from jobs.project_jobs import job_name
@@ -21,7 +22,8 @@ from resources.compute.requirements import Requirements
 from resources.gate import judgements, may_serve
 from resources.revision import revision
 from resources.tracking.registry import RegisteredVersion, registered_name
-from scheduler import jobs
+from resources.tracking.tables import Head
+from scheduler import job_lists, jobs
 from simulations.evidence import judge, suite_digest
 
 
@@ -56,12 +58,9 @@ def list_simulations(call: Call, request: ops.ListSimulations) -> Page[ops.Simul
         for name, simulation in project.declaration.simulations.items()
         if request.model in (None, simulation.model)
     ]
-    return page_in_order(
-        sorted(suites, key=lambda pair: _id(call, *pair)),
-        request,
-        lambda pair: _id(call, *pair),
-        lambda pair: _view(call, *pair),
-    )
+    suites.sort(key=lambda pair: _id(call, *pair))
+    page = rows_in_order(suites, request, lambda pair: _id(call, *pair))
+    return Page(items=_views(call, page.rows), next_cursor=page.next_cursor)
 
 
 def get(call: Call, request: ops.SimulationId) -> ops.Simulation:
@@ -82,13 +81,11 @@ def start_order(call: Call, request: ops.StartSimulation) -> Order:
     project, name, declared = call.platform.projects.simulation(call.principal, request.id)
     if lack := call.platform.compute.lack_of(Requirements.of_simulation(declared)):
         raise Problem("capacity", lack)
-    versions = _versions(call, project, declared.model)
-    chosen = [v for v in versions if request.model_version in (None, v.version)]
-    if not chosen:
+    version = _version(call, project, declared.model, request.model_version)
+    if version is None:
         wanted = f"version {request.model_version}" if request.model_version else "version"
         text = f"model {declared.model!r} has no {wanted} yet"
         raise Problem("conflict", text, todo="Train it first.")
-    version = chosen[0]
     op = op_name(project.name, "simulation", name)
     assets = [list(asset_key(project.name, "simulation", name).path)]
     config: dict[str, Any] = {"model_version": version.version}
@@ -158,12 +155,11 @@ def _require_no_live_gate(
 def evidence(call: Call, request: ops.ListEvidence) -> ops.AllEvidence:
     """What every simulation of the model says of the version."""
     project, _ = call.platform.projects.model(call.principal, request.project, request.model)
-    versions = _versions(call, project, request.model)
-    version = next((v for v in versions if v.version == request.version), None)
+    version = _version(call, project, request.model, request.version)
     if version is None:
         raise not_found("version", f"{request.model} {request.version}")
     rows = [
-        _evidence(call, project, name, version)
+        _evidence(call, project, name, version.version, version.artefact_digest)
         for name in project.declaration.simulations_of(request.model)
     ]
     judged = judgements(project, request.model, version.artefact_digest, call.platform.evidence)
@@ -176,8 +172,10 @@ def evidence(call: Call, request: ops.ListEvidence) -> ops.AllEvidence:
     )
 
 
-def _versions(call: Call, project: LoadedProject, model: str) -> list[RegisteredVersion]:
-    return call.platform.tracking.versions(registered_name(project.name, model))
+def _version(
+    call: Call, project: LoadedProject, model: str, version: int | None
+) -> RegisteredVersion | None:
+    return call.platform.tracking.find(registered_name(project.name, model), version)
 
 
 def _suite(project: LoadedProject, name: str) -> dict[str, Any]:
@@ -185,16 +183,16 @@ def _suite(project: LoadedProject, name: str) -> dict[str, Any]:
 
 
 def _evidence(
-    call: Call, project: LoadedProject, name: str, version: RegisteredVersion
+    call: Call, project: LoadedProject, name: str, version: int, artefact_digest: str
 ) -> ops.Evidence:
     declared = project.declaration.simulations[name]
     digest = suite_digest(_suite(project, name))
-    kept = call.platform.evidence.find(version.artefact_digest, project.name, name, digest)
+    kept = call.platform.evidence.find(artefact_digest, project.name, name, digest)
     simulation = _id(call, project, name)
     about = {
         "simulation": simulation,
-        "model_version": version.version,
-        "artefact_digest": version.artefact_digest,
+        "model_version": version,
+        "artefact_digest": artefact_digest,
     }
     if kept is None:
         return ops.Evidence(**about, verdict="missing", findings=[])
@@ -209,16 +207,19 @@ def _evidence(
 
 
 def _newest_job(call: Call, project: LoadedProject, name: str) -> jobs.Job | None:
+    return _newest_jobs(call, [(project, name)])[0]
+
+
+def _newest_jobs(
+    call: Call, simulations: Sequence[tuple[LoadedProject, str]]
+) -> list[jobs.Job | None]:
+    """The newest job of each simulation."""
+    organization = call.principal.organization
     with call.platform.control.read() as connection:
-        newest = jobs.listed(
-            connection,
-            call.principal.organization,
-            kind="simulate",
-            projects=[project.name],
-            name=name,
-            limit=1,
-        )
-    return newest[0] if newest else None
+        return [
+            job_lists.newest(connection, organization, "simulate", project.name, name)
+            for project, name in simulations
+        ]
 
 
 def _id(call: Call, project: LoadedProject, name: str) -> str:
@@ -226,9 +227,30 @@ def _id(call: Call, project: LoadedProject, name: str) -> str:
 
 
 def _view(call: Call, project: LoadedProject, name: str) -> ops.Simulation:
+    return _views(call, [(project, name)])[0]
+
+
+def _views(call: Call, simulations: Sequence[tuple[LoadedProject, str]]) -> list[ops.Simulation]:
+    """The simulations with their newest jobs, and the evidence of the newest versions."""
+    models = [
+        registered_name(project.name, project.declaration.simulations[name].model)
+        for project, name in simulations
+    ]
+    heads = call.platform.tracking.heads(models)
+    newest = _newest_jobs(call, simulations)
+    return [
+        _shown(call, project, name, job, heads.get(model, Head(None, {})))
+        for (project, name), job, model in zip(simulations, newest, models, strict=True)
+    ]
+
+
+def _shown(
+    call: Call, project: LoadedProject, name: str, newest: jobs.Job | None, model: Head
+) -> ops.Simulation:
     declared = project.declaration.simulations[name]
-    newest = _newest_job(call, project, name)
-    versions = _versions(call, project, declared.model)
+    evidence = None
+    if model.newest is not None:
+        evidence = _evidence(call, project, name, model.newest, model.artefact_digest)
     content = json.dumps([declared.model_dump(mode="json"), _suite(project, name)], sort_keys=True)
     return ops.Simulation(
         id=_id(call, project, name),
@@ -240,7 +262,7 @@ def _view(call: Call, project: LoadedProject, name: str) -> ops.Simulation:
         gate=declared.gate,
         state=newest.status if newest else "idle",
         job_id=newest.id if newest else None,
-        evidence=_evidence(call, project, name, versions[0]) if versions else None,
+        evidence=evidence,
         declared_in="api" if call.platform.projects.is_of_api(project) else "file",
         etag=etag_of(content.encode()),
     )

@@ -4,7 +4,7 @@ from api.context import Platform
 from assets.keys import asset_key
 from assets.upstream import identity_of
 from resources.tracking.adapter import REACHED_STEP_TAG, REACHED_TAG
-from resources.tracking.experiments import LoggedRun
+from resources.tracking.runs import LoggedRun
 from scheduler.jobs import Job
 
 
@@ -18,7 +18,7 @@ def training_run(platform: Platform, job: Job) -> LoggedRun | None:
     if job.dagster_run_id is None or job.kind != "train":
         return None
     key = asset_key(job.project, "checkpoint", job.name)
-    return platform.experiments.of_job(identity_of(runs_of(job)[0], key))
+    return platform.experiments.of_job(job.project, identity_of(runs_of(job)[0], key))
 
 
 def reached(platform: Platform, job: Job) -> str:

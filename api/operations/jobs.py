@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from accounts.roles import Permission
+from api.operations.curves import CurvePoints, MetricName, Metrics
 from api.operations.operation import (
     Id,
     Input,
@@ -25,7 +26,7 @@ Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
 ]
 MaxSeconds = Annotated[float, Field(gt=0, le=31_536_000)]
-MetricName = Annotated[str, StringConstraints(max_length=250)]
+
 CallbackUrl = Annotated[
     str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,300}(/[!-~]{0,1700})?$")
 ]
@@ -211,23 +212,9 @@ class JobMetrics(Input):
     id: Id
     names: list[MetricName] = Field(default=[], max_length=50)
     """Metrics to give; all by default."""
-
-
-class MetricPoint(Output):
-    """One value of a metric."""
-
-    step: int
-    value: float | None
-    """Null where it was not a finite number."""
-    at: datetime
-
-
-class Metrics(Output):
-    """Series of metrics by name, each in the order of its steps."""
-
-    run_id: str | None
-    """The mlflow_run; null before training has started."""
-    metrics: dict[str, list[MetricPoint]]
+    points: CurvePoints = 1_000
+    """Values of each metric at most; of more, the first and the last are given, and of equal parts
+    between them the smallest and the largest."""
 
 
 TRAIN = Permission("model", "execute")

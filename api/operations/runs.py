@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import override
 
 from accounts.roles import Permission
-from api.operations.jobs import MetricName, Metrics
+from api.operations.curves import CurvePoints, MetricName, Metrics
 from api.operations.operation import Done, Id, Input, Operation, Output, Text
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./ -]{0,249}$")]
@@ -47,6 +47,9 @@ class RunMetrics(Input):
     id: Id
     names: list[MetricName] = Field(default=[], max_length=50)
     """Metrics to give; all by default."""
+    points: CurvePoints = 1_000
+    """Values of each metric at most; of more, the first and the last are given, and of equal parts
+    between them the smallest and the largest."""
 
 
 class LoggedPoint(Input):

@@ -14,7 +14,7 @@ import httpx
 
 from engine import lease
 from engine.parent_death import die_with_parent
-from resources.compute.warm_client import is_serving
+from engine.warm.client import is_serving
 from resources.orchestration.code_server import is_listening
 from resources.settings import CHECKOUT, Settings
 from serving.contract import WIND_DOWN_S
@@ -47,7 +47,6 @@ WARM_MODULES = (
     "sklearn.metrics",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
-    "deltalake",
     "duckdb",
     "gymnasium.envs.classic_control.cartpole",
     "art.attacks.evasion",
@@ -81,7 +80,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
     services = settings.state.absolute() / "services"
     warm_server = ProcessPlan(
         "warm server",
-        [*python, "resources.compute.warm_server", str(settings.warm_socket), *WARM_MODULES],
+        [*python, "engine.warm.server", str(settings.warm_socket), *WARM_MODULES],
         lambda: is_serving(settings.warm_socket),
     )
     code_server = ProcessPlan(
@@ -162,6 +161,7 @@ def env_vars(settings: Settings) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "BENTOML_DO_NOT_TRACK": "True",
         # Threads that spin while they wait slow two jobs on the same cores tenfold.

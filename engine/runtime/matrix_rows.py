@@ -17,6 +17,8 @@ class MatrixReader:
         self._name = taken["name"]
         self._dtype = np.dtype(taken["dtype"])
         self._shape = tuple(taken["shape"])
+        self._width = self._shape[0] if len(self._shape) == 1 else None
+        """Numbers of a row that is a plain list."""
         self._features: list[str] = taken["columns"]
         self._known = set(self._features)
         columns = signature["columns"]
@@ -26,7 +28,10 @@ class MatrixReader:
         """The tensor of rows by position. Raises BadRequest."""
         kinds: set[type] = set()
         for number, row in enumerate(given):
-            self._collect(row, self._shape, kinds, [number], field)
+            if type(row) is list and len(row) == self._width:
+                kinds.update(map(type, row))
+            else:
+                self._collect(row, self._shape, kinds, [number], field)
         if not kinds <= {int, float}:
             self._refuse_kinds(given, field)
         return self._within(self._converted(given, kinds, field), given, field)
@@ -108,6 +113,8 @@ class MatrixReader:
 
     def _held(self, exact: np.ndarray, given: Any, field: str) -> np.ndarray:
         """The numbers in the input's type, which can hold every one. Raises BadRequest."""
+        if exact.dtype == self._dtype and np.isfinite(exact).all():
+            return exact
         is_whole = self._dtype.kind in "iu"
         with np.errstate(over="ignore", invalid="ignore"):
             rows = exact.astype(self._dtype, copy=False)

@@ -42,8 +42,8 @@ class RequestReader:
         field, given = self._given(parsed_json(body))
         if not isinstance(given, list):
             raise BadRequest(f"{field}: got {shown(given)}, expected a list of rows", field=field)
-        self.require_count(len(given), field)
         if field == "rows":
+            self.require_count(len(given), field)
             given = [self._values.ordered(row, number) for number, row in enumerate(given)]
         return self.of_rows(given, field)
 
@@ -69,6 +69,8 @@ class RequestReader:
             raise BadRequest(text, 413, field)
 
     def _given(self, body: Any) -> tuple[str, Any]:
+        if type(body) is dict and len(body) == 1 and body.get("inputs") is not None:
+            return "inputs", body["inputs"]
         names = "`inputs` (a list of rows)"
         names += " or `rows` (a list of objects by feature name)" if self._names else ""
         if not isinstance(body, dict):
@@ -90,7 +92,9 @@ class RequestReader:
 def parsed_json(body: bytes) -> Any:
     """What the body says as JSON. Raises BadRequest."""
     try:
-        return json.loads(body)
+        # What Python does as well, after it has looked for other encodings.
+        is_plain = body[:1] == b"{" and body[1:2] != b"\0"
+        return json.loads(body.decode("utf-8", "surrogatepass") if is_plain else body)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         text = f"the body is not JSON that can be read: {error!s:.200}"
         raise BadRequest(text, kind="malformed") from None

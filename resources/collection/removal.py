@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from resources.collection.datasets import RECORD
+from resources.collection.datasets import MAY_BE_MADE, RECORD
 from resources.collection.item import Item, Kind
 from resources.collection.world import Places
 from resources.orchestration.history import remove_database
@@ -28,7 +28,7 @@ class Removal:
             "Bento": self._path_or_object,
             "checkpoint": lambda item: places.objects.delete_folder(f"checkpoints/{item.name}"),
             "dataset version": self._dataset_version,
-            "data file": self._object,
+            "data file": self._data_file,
             "log": self._path_or_object,
             "work folder": self._path_or_object,
             "dagster_run": self._run,
@@ -49,12 +49,20 @@ class Removal:
         self._places.tracking.delete_version(version)
 
     def _dataset_version(self, item: Item) -> None:
-        _, project, name, _ = item.name.split("/")
+        self._require_rest(item)
+        self._places.objects.delete_folder(item.name, first=RECORD)
+
+    def _data_file(self, item: Item) -> None:
+        self._require_rest(item)
+        self._places.objects.delete(item.name)
+
+    def _require_rest(self, item: Item) -> None:
+        """Raises StillNeeded while the dataset may be made: equal rows have the same names."""
+        _, project, name, *_ = item.name.split("/")
         for run in self._places.history.going():
             concerns = not run.projects or project in run.projects
             if concerns and (not run.makes or (project, "dataset", name) in run.makes):
-                raise StillNeeded("work under way may make it again")
-        self._places.objects.delete_folder(item.name, first=RECORD)
+                raise StillNeeded(MAY_BE_MADE)
 
     def _run(self, item: Item) -> None:
         workers = self._places.settings.state.absolute() / "workers"

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from resources.collection.checkpoints import checkpoint_items
 from resources.collection.datasets import dataset_items
+from resources.collection.datasets import file_items as data_file_items
 from resources.collection.item import Item, Kind
 from resources.collection.journal import Journal
 from resources.collection.logs import log_items
@@ -93,6 +94,11 @@ def _datasets(look: Pass) -> list[Item]:
     return look.look(dataset_items(look.places, look.world, made, look.versions))
 
 
+def _data_files(look: Pass) -> list[Item]:
+    gone = {name for kind, name in look.gone if kind == "dataset version"}
+    return look.look(data_file_items(look.places, look.world, gone))
+
+
 def _logs(look: Pass) -> list[Item]:
     projects = {run.run_id: run.project for run in look.ended}
     going = {run.run_id: next(iter(run.projects), "") for run in look.world.runs}
@@ -125,6 +131,7 @@ STAGES: tuple[Callable[[Pass], list[Item]], ...] = (
     _artefacts,
     _checkpoints,
     _datasets,
+    _data_files,
     _logs,
     _runs,
 )

@@ -26,6 +26,7 @@ from engine.output import Output, OutputFile, OutputPacer
 from engine.overtime import Overtime
 from engine.progress import Progress, follow
 from engine.protocol import EXIT_DONE, JobResult, JobSpec
+from engine.warm.client import WarmUnavailable, fork, is_serving
 from resources.compute.capacity import of_this_machine
 from resources.compute.contract import (
     ANY,
@@ -40,7 +41,6 @@ from resources.compute.contract import (
 from resources.compute.job_clock import JobClock, Limits
 from resources.compute.process_group import Process, kill_rest, stop
 from resources.compute.requirements import Requirements
-from resources.compute.warm_client import WarmUnavailable, fork, is_serving
 
 R = TypeVar("R", bound=JobResult)
 POLL_S = 0.02

@@ -1,8 +1,8 @@
 """The columns of datasets: which of them are numbers, and the plain types they are kept in.
 
-A version is a Delta table of booleans, integers with sign, float32 and float64, text, dates, and
-times in microseconds, without a zone or in UTC. Everything else becomes one of these or is left
-out, with a remark where values are not the same afterwards.
+A version has columns of booleans, integers with sign, float32 and float64, text, dates, times in
+microseconds, without a zone or in UTC, and packed numbers. Everything else becomes one of these or
+is left out, with a remark where values are not the same afterwards.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from itertools import groupby
 
 import pyarrow as pa
 
+from engine.packed import is_packed, unpacked_schema
 from resources.datasets.arrow import pc
 from resources.datasets.remarks import Remark
 
@@ -40,13 +41,18 @@ def plain(table: pa.Table) -> tuple[pa.Table, list[Remark]]:
     Columns without any type stay so. Raises UnusableColumns when names are not distinct.
     """
     remarks: list[Remark] = []
-    if _KEPT.issuperset(table.schema.types):
-        require_distinct(table.column_names)
+    if all(map(_is_kept, table.columns)):
+        require_distinct(unpacked_schema(table.schema).names)
         return table, []
     pairs = zip(table.column_names, table.columns, strict=True)
     columns = [column_of for name, column in pairs for column_of in _plain(name, column, remarks)]
-    require_distinct([name for name, _ in columns])
-    return _table_of(columns, table.num_rows), remarks
+    whole = _table_of(columns, table.num_rows)
+    require_distinct(unpacked_schema(whole.schema).names)
+    return whole, remarks
+
+
+def _is_kept(column: pa.ChunkedArray) -> bool:
+    return column.type in _KEPT or (is_packed(column.type) and not column.null_count)
 
 
 def with_types(table: pa.Table, label: str | None) -> tuple[pa.Table, list[Remark]]:
@@ -91,7 +97,7 @@ def _table_of(columns: list[NamedColumn], rows: int) -> pa.Table:
 
 def _plain(name: str, column: pa.ChunkedArray, remarks: list[Remark]) -> Iterator[NamedColumn]:
     kind = column.type
-    if kind in _KEPT or pa.types.is_null(kind):
+    if _is_kept(column) or pa.types.is_null(kind):
         yield name, column
     elif pa.types.is_struct(kind):
         yield from _of_structure(name, column, remarks)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.packed import is_packed, matrix_of
 from engine.protocol import Contract
 from resources.datasets.arrow import pc
 from resources.datasets.columns import is_number
@@ -94,6 +95,9 @@ def profile_of(table: pa.Table, class_label: str | None = None) -> Profile:
     """Rows, nulls, range and mean of every column, and rows by class of a label with classes."""
     columns, groups = [], []
     for names in _runs(table.schema):
+        if is_packed(table.schema.field(names[0]).type):
+            groups.append(_packed(names[0], table.column(names[0])))
+            continue
         profiles = [_column(name, table.column(name)) for name in names]
         if len(names) >= FEWEST_IN_GROUP:
             groups.append(_group(profiles))
@@ -175,6 +179,26 @@ def _group(profiles: list[ColumnProfile]) -> ColumnGroup:
         low=[p.low for p in profiles],
         high=[p.high for p in profiles],
         mean=[p.mean for p in profiles],
+    )
+
+
+def _packed(name: str, column: pa.ChunkedArray) -> ColumnGroup:
+    """Numbers of a packed column."""
+    values, kind = matrix_of(column), str(column.type.value_type)
+    sums = values.sum(axis=0, dtype=np.uint64 if values.dtype == np.uint8 else np.float64)
+    if not len(values) or not np.isfinite(sums).all():
+        columns = [pa.chunked_array([np.ascontiguousarray(each)]) for each in values.T]
+        profiles = [_column(f"{name}_{i}", each) for i, each in enumerate(columns)]
+        return _group(profiles).model_copy(update={"type": kind})
+    none = [0] * values.shape[1]
+    return ColumnGroup(
+        name=name,
+        type=kind,
+        nulls=none,
+        infinite=none,
+        low=values.min(axis=0).astype(float).tolist(),
+        high=values.max(axis=0).astype(float).tolist(),
+        mean=(sums / len(values)).tolist(),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from engine.packed import width_of
 from engine.rows import count_rows, dataset_of, read_batches
 from resources.datasets.sources.spool import spool
 from resources.datasets.splits import TRAIN
@@ -22,7 +23,6 @@ MOST_CELLS, FEWEST_ROWS = 1_000_000, 100
 MOST_BYTES = 32 << 20
 """In memory; rows of long texts are fewer."""
 FILE = "sample.parquet"
-SPLIT = "split"
 
 
 class TrainingSample:
@@ -58,12 +58,8 @@ class TrainingSample:
             self._halve()
 
     def taken(self) -> pa.Table | None:
-        """The sample, with the columns of the rows but for that of the split, in their order; None
-        where no row is learned from."""
-        if not self._parts:
-            return None
-        table = pa.concat_tables([part for part, _ in self._parts])
-        return table.drop_columns([SPLIT]) if SPLIT in table.schema.names else table
+        """The sample, in the order of the rows; None where no row is learned from."""
+        return pa.concat_tables([part for part, _ in self._parts]) if self._parts else None
 
     def _keep(self, part: pa.Table, draw: np.ndarray) -> None:
         self._parts.append((part, draw))
@@ -107,7 +103,7 @@ def sample_of(version: DatasetVersion, objects: ObjectStore) -> list[str]:
         return []
     if not objects.has(f"{key}/{FILE}"):
         codes = np.broadcast_to(np.int8(TRAIN), count_rows(version.train))
-        sample = TrainingSample(codes, len(dataset_of(version.train).schema))
+        sample = TrainingSample(codes, width_of(dataset_of(version.train).schema))
         for batch in read_batches(version.train):
             sample.add(pa.Table.from_batches([batch]))
         keep_sample(sample, objects, key)

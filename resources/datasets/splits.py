@@ -1,9 +1,12 @@
 """Which rows are learned from, which choose between models, and which are held out.
 
-Every draw divides units in an order: rows in a random one, groups in a random one, or times from
-the newest on. The first units are test rows, the next ones validation rows, the rest is learned
-from. Shapes: N rows, U units.
+Rows are drawn one class at a time, and the split of a row depends on the seed, its class and the
+number of rows of the class before it alone: rows that are appended leave the others where they are.
+Groups in a random order, and times from the newest on, are divided as a whole: the first units are
+test rows, the next ones validation rows, the rest is learned from. Shapes: N rows, U units.
 """
+
+import hashlib
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +19,14 @@ from resources.datasets.tasks import decide
 SPLITS = ("train", "test", "validation")
 """Names of the splits by their codes."""
 TRAIN, TEST, VALIDATION = range(3)
+FIRST = 3
+"""Rows of a class that are not drawn: one is learned from, one tested, and the third a validation
+row where those are declared."""
 
 
 def names_of(split: Split) -> list[str]:
     """Names of the splits that the declaration asks for."""
     return list(SPLITS if split.validation else SPLITS[:VALIDATION])
-
-
-def as_names(codes: np.ndarray) -> pa.Array:
-    """The name of every row's split, from its code."""
-    return pa.array(SPLITS).take(pa.array(codes))
 
 
 def split_of(
@@ -39,23 +40,68 @@ def split_of(
     the task is inferred from the label where it is not given.
 
     Every class of two rows or more has rows in train and test, and of three or more in validation
-    where it is declared. `by` is the column of `split.group` or `split.time`. Groups are
-    stratified by the class that most of their rows have. Raises UnusableColumns where the column
-    cannot divide the rows.
+    where it is declared. Of the first rows of each class the test rows are the declared share
+    within one row, and the validation rows within two; they stay what they are when rows are
+    appended. `by` is the column of `split.group` or `split.time`, which divide all rows anew.
+    Groups are stratified by the class that most of their rows have. Raises UnusableColumns where
+    the column cannot divide the rows.
     """
     if split.time is not None and by is not None:
         return _by_time(_times(split.time, by), split)
-    generator = np.random.default_rng(split.seed)
-    classes = None
-    if labels is not None and (task or decide("", labels, None).task) == "classification":
-        classes = _codes(labels)
+    if labels is not None and (task or decide("", labels, None).task) != "classification":
+        labels = None
     if split.group is not None and by is not None:
-        return _by_group(_groups(split, by), classes, split, generator)
-    codes = np.full(rows, TRAIN, np.int8)
-    for members in [np.arange(rows)] if classes is None else _members(classes):
-        order = generator.permutation(members)
-        codes[order] = _divided(np.ones(len(order), np.int64), split)
+        classes = None if labels is None else _codes(labels)
+        return _by_group(_groups(split, by), classes, split)
+    if labels is None or not rows:
+        return _drawn(rows, "rows", split)
+    codes = np.empty(rows, np.int8)
+    for members in _members(_codes(labels)):
+        value = labels[int(members[0])].as_py()
+        name = "no class" if value is None else f"class {value}"
+        codes[members] = _drawn(len(members), name, split)
     return codes
+
+
+def _drawn(rows: int, name: str, split: Split) -> np.ndarray:
+    """Split of each of so many rows of a class, int8 [N]."""
+    codes = np.full(rows, TRAIN, np.int8)
+    codes[:FIRST] = (TRAIN, TEST, VALIDATION if split.validation else TRAIN)[:rows]
+    if rows <= FIRST:
+        return codes
+    drawn = codes[FIRST:]
+    is_test = _spread(len(drawn), split.test, (FIRST, 1), f"{split.seed} test {name}")
+    drawn[is_test] = TEST
+    if split.validation:
+        others = np.flatnonzero(~is_test)
+        share = split.validation / (1 - split.test)
+        seed = f"{split.seed} validation {name}"
+        drawn[others[_spread(len(others), share, (FIRST - 1, 1), seed)]] = VALIDATION
+    return codes
+
+
+def _spread(rows: int, share: float, before: tuple[int, int], seed: str) -> np.ndarray:
+    """Which of so many rows are chosen, bool [N], where of so many rows before them so many are.
+
+    Rows come in windows of about one chosen row, whose place in the window is random. Up to the end
+    of each window the rounded share of all rows is chosen, those before included.
+    """
+    first, chosen = before
+    if share > 1 / 2:
+        return ~_spread(rows, 1 - share, (first, first - chosen), seed)
+    # No more than one row of a window is chosen, because the share of a window is at most one.
+    window = int(1 / share)
+    windows = -(-rows // window)
+    ends = first + window * np.arange(windows + 1)
+    upto = np.maximum(np.floor(share * ends + 0.5), chosen)
+    # Raw words of a generator with a key, of which more are the same ones and others.
+    key = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:16], "big")
+    words = np.random.Philox(key=key).random_raw(windows)
+    places = window * np.arange(windows) + (words % np.uint64(window)).astype(np.int64)
+    places = places[np.diff(upto) > 0]
+    is_chosen = np.zeros(rows, bool)
+    is_chosen[places[places < rows]] = True
+    return is_chosen
 
 
 def _divided(sizes: np.ndarray, split: Split) -> np.ndarray:
@@ -89,10 +135,9 @@ def _nearest(upto: np.ndarray, wanted: int) -> int:
     return after - 1 if wanted - upto[after - 1] < upto[after] - wanted else after
 
 
-def _by_group(
-    groups: np.ndarray, classes: np.ndarray | None, split: Split, generator: np.random.Generator
-) -> np.ndarray:
+def _by_group(groups: np.ndarray, classes: np.ndarray | None, split: Split) -> np.ndarray:
     """Split of every row [N] by the codes of the groups [N] and, where there are, classes [N]."""
+    generator = np.random.default_rng(split.seed)
     sizes = np.bincount(groups)
     of_groups = np.full(len(sizes), TRAIN, np.int8)
     for members in _strata(_main_class(groups, classes), len(names_of(split))):

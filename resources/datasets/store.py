@@ -1,33 +1,28 @@
-"""The adapter to dataset versions: immutable Delta tables named by the hash of their content.
+"""The adapter to dataset versions: immutable lists of Parquet files, named by the hash of their
+content. Versions of one dataset share the files of the rows that they have in common.
 
-timeout: the object store's.
-retry: deltalake repeats failed S3 calls.
-cancel: an interrupted write leaves files without a version; the next write ignores them.
+timeout, retry: the object store's.
+cancel: an interrupted write, and a refused one, leaves files that no version names; the next write
+    takes those that it needs, and `unreferenced` lists the rest.
 duplicate: the same bytes have the same name, and nothing is written twice; what is recorded of
     them is of the declaration they were last made by, and kept for each other one.
 partial write: a version exists once its `version.json`, written last and atomically, does.
 """
 
-from typing import NamedTuple
-
 import pyarrow as pa
 
 from projects.dataset import Dataset
 from resources.datasets.columns import UnusableColumns, plain, with_types
-from resources.datasets.content import ContentHash
-from resources.datasets.sample import TrainingSample, keep_sample, sample_of
-from resources.datasets.sources.rows import SourceRows, SourceUnreadable
-from resources.datasets.splits import SPLITS
-from resources.datasets.streams import RowStream, TableStream, portions
+from resources.datasets.fragments import Fragments, fragments_of, unreferenced
+from resources.datasets.sample import keep_sample, sample_of
+from resources.datasets.sources.rows import SourceRows
+from resources.datasets.streams import RowStream, TableStream
 from resources.datasets.survey import Surveyed, survey
-from resources.datasets.table_files import table_files
 from resources.datasets.version import DatasetVersion, declaration_digest
 from resources.storage.object_store import ObjectMissing, ObjectStore
 
 NUMERIC = ("number", "integer", "boolean")
 """Kinds of columns that trainers of numbers alone learn from."""
-PART_BYTES = 32 << 20
-"""Rows that are written at once, in memory."""
 
 
 class DatasetStore:
@@ -44,26 +39,27 @@ class DatasetStore:
         rows: SourceRows | RowStream | pa.Table,
         code_revision: str = "",
     ) -> DatasetVersion:
-        """The version of these rows; its files are written only if no version has the content.
+        """The version of these rows; of its files those are written that no version has yet.
 
         Raises UnusableColumns, SourceUnreadable or OSError.
         """
-        try:
-            stream = _as_stream(rows, declared)
-            prepared = survey(stream, declared)
-        except UnusableColumns as error:
-            raise UnusableColumns(f"{declared.source:.80}: {error}") from error
-        version = prepared.version
-        key = f"datasets/{project}/{name}/{version}"
+        dataset = f"datasets/{project}/{name}"
+        with fragments_of(self._objects, dataset) as fragments:
+            try:
+                stream = _as_stream(rows, declared)
+                surveyed = survey(stream, declared, fragments.keep)
+            except UnusableColumns as error:
+                raise UnusableColumns(f"{declared.source:.80}: {error}") from error
+            written = _described(surveyed, declared, fragments)
+        key = f"{dataset}/{surveyed.version}"
         known = self._recorded(key)
-        files = known or self._files(key, stream, prepared, declared.source)
-        written = _described(prepared, declared, files)
+        sample = known.sample if known else keep_sample(surveyed.sample, self._objects, key)
         written = written.model_copy(
             update={
                 "project": project,
                 "name": name,
-                "version": version,
                 "uri": self._objects.uri(key),
+                "sample": sample,
                 "code_revision": code_revision,
             }
         )
@@ -89,6 +85,14 @@ class DatasetStore:
         learned from. Raises OSError or pyarrow.ArrowException."""
         return sample_of(version, self._objects)
 
+    def unreferenced(
+        self, project: str, name: str, older_than_s: float, going: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Keys of data files that no version of the dataset names but those that are `going`, and
+        that were written so long ago. Raises OSError, or ValueError for a record that cannot be
+        read."""
+        return unreferenced(self._objects, f"datasets/{project}/{name}", older_than_s, going)
+
     def _recorded(self, key: str) -> DatasetVersion | None:
         return self._read(f"{key}/version.json")
 
@@ -112,39 +116,6 @@ class DatasetStore:
         self._objects.put_text(f"{key}/version.json", version.model_dump_json(indent=2))
         return version
 
-    def _files(self, key: str, stream: RowStream, prepared: Surveyed, source: str) -> "_Files":
-        """The data files of the rows now stored under the key."""
-        read = ContentHash(prepared.schema, prepared.heads)
-        sample = TrainingSample(prepared.codes, len(stream.schema))
-        with table_files(self._objects, key, prepared.schema) as files:
-            for part in portions(prepared.rows(stream), PART_BYTES):
-                if not stream.is_still:
-                    read.add(part)
-                files.add(part)
-                sample.add(part)
-            if not stream.is_still and read.hexdigest() != prepared.version:
-                raise SourceUnreadable(
-                    f"{source:.80} changed while it was read; materialise the dataset again when "
-                    "nothing writes to it"
-                )
-            done = files.committed()
-        uri = self._objects.uri(key)
-        return _Files(
-            of_split={
-                name: [f"{uri}/{f.path}" for f in done if f.split == name] for name in SPLITS
-            },
-            bytes=sum(file.size for file in done),
-            sample=keep_sample(sample, self._objects, key),
-        )
-
-
-class _Files(NamedTuple):
-    """Where the rows of a version lie."""
-
-    of_split: dict[str, list[str]]
-    bytes: int
-    sample: str | None
-
 
 def _record_key(key: str, declaration: str) -> str:
     return f"{key}/declarations/{declaration or 'unknown'}.json"
@@ -160,30 +131,27 @@ def _as_stream(rows: SourceRows | RowStream | pa.Table, declared: Dataset) -> Ro
     return TableStream(table, [*rows.remarks, *remarks, *empty], rows.bookkeeping)
 
 
-def _described(
-    prepared: Surveyed, declared: Dataset, files: "_Files | DatasetVersion"
-) -> DatasetVersion:
-    decision = prepared.decision
+def _described(surveyed: Surveyed, declared: Dataset, files: Fragments) -> DatasetVersion:
+    decision, of_split = surveyed.decision, files.of_split()
     return DatasetVersion(
         project="",
         name="",
-        version="",
+        version=surveyed.version,
         uri="",
-        train=files.of_split["train"],
-        test=files.of_split["test"],
-        validation=files.of_split["validation"],
-        sample=files.sample,
-        features=[c.name for c in prepared.columns if c.kind in NUMERIC],
-        columns=prepared.columns,
+        train=of_split["train"],
+        test=of_split["test"],
+        validation=of_split["validation"],
+        features=[c.name for c in surveyed.columns if c.kind in NUMERIC],
+        columns=surveyed.columns,
         label=declared.label,
         weight=declared.weight,
-        classes=prepared.classes,
-        bytes=files.bytes,
-        profile=prepared.profile,
+        classes=surveyed.classes,
+        bytes=files.size(),
+        profile=surveyed.profile,
         task=decision.task if decision else None,
         task_reason=decision.reason if decision else "",
-        splits=prepared.splits,
-        remarks=prepared.remarks,
+        splits=surveyed.splits,
+        remarks=surveyed.remarks,
         source=declared.source,
         declaration_digest=declaration_digest(declared),
     )

@@ -78,17 +78,3 @@ def release_memory() -> None:
 def rows_of_portion(columns: int) -> int:
     """How many rows of so many columns are in memory at once."""
     return max(1_024, min(ROWS_OF_PORTION, PORTION_BYTES // (8 * max(1, columns))))
-
-
-def portions(tables: Iterator[pa.Table], size_bytes: int) -> Iterator[pa.Table]:
-    """The rows of the tables in portions of about the size, none of them larger than twice."""
-    held: list[pa.Table] = []
-    for table in tables:
-        rows = max(1, int(table.num_rows * size_bytes / max(1, table.nbytes)))
-        for start in range(0, table.num_rows, rows):
-            held.append(table.slice(start, rows))
-            if sum(each.nbytes for each in held) >= size_bytes:
-                yield pa.concat_tables(held)
-                held = []
-    if held:
-        yield pa.concat_tables(held)

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from engine.artefact import Column
+from engine.artefact import Column, SplitContent
 from engine.protocol import Contract
 from projects.dataset import Dataset, JudgedTask
 from resources.datasets.profiling import Profile
@@ -16,25 +16,18 @@ SHAPING = {
 """Parts of a declaration that shape the rows of a version, or what is learned from them."""
 
 
-class SplitContent(Contract):
-    """What one split of a version holds."""
-
-    rows: int
-    class_counts: dict[str, int] = {}
-    """Rows by class, where the label has classes."""
-
-
 class DatasetVersion(Contract):
     """One immutable version of a dataset, as the declaration that it was last made by reads it."""
 
     project: str
     name: str
     version: str
-    """SHA-256 over the Arrow IPC stream of the rows, the split included."""
+    """SHA-256 over the hashes of the blocks of the rows, their splits included."""
     uri: str
+    """Folder of what belongs to this version alone."""
     train: list[str]
     test: list[str]
-    """Parquet files of each split."""
+    """Parquet files of each split, which other versions of the dataset may name too."""
     validation: list[str] = []
     """Those of the validation split; empty where none is declared."""
     sample: str | None = None
@@ -50,6 +43,7 @@ class DatasetVersion(Contract):
     """Column that says how much a row counts in training."""
     classes: list[str]
     bytes: int
+    """Of all its files, those included that other versions name too."""
     profile: Profile
     task: JudgedTask | None = None
     """What is predicted; None without a label."""

@@ -31,7 +31,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from typing_extensions import override
 
-from resources.compute.warm_client import WarmUnavailable, fork
+from engine.warm.client import WarmUnavailable, fork
 from resources.orchestration.run_projects import ONLY_PROJECTS, projects_of
 from resources.settings import Settings
 

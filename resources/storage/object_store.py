@@ -9,6 +9,7 @@ partial write: local files and folders are renamed into place; in a bucket a fol
 """
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,7 +76,8 @@ class ObjectStore:
         if self.is_local:
             target = Path(self.root, key)
             target.parent.mkdir(parents=True, exist_ok=True)
-            draft = target.with_name(f".{target.name}.draft")
+            # Its own, because another process may write the same file at this moment.
+            draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}.draft")
             try:
                 (shutil.move if is_spare else shutil.copyfile)(file, draft)
                 draft.replace(target)

@@ -195,13 +195,17 @@ class Tracking(Registry):
                 self._client.set_tag(run_id, REACHED_STEP_TAG, str(step))
             self._client.set_terminated(run_id, "KILLED")
 
-    def close_runs_of(self, dagster_run: str, reason: str) -> int:
-        """How many mlflow_runs of the dagster_run were still RUNNING; they are FAILED now.
+    def close_runs_of(self, projects: Sequence[str], dagster_run: str, reason: str) -> int:
+        """How many mlflow_runs of the projects' dagster_run were still RUNNING; they are FAILED
+        now.
 
         Raises TrackingUnavailable.
         """
         with self._answers():
-            experiments = [e.experiment_id for e in self._client.search_experiments()]
+            known = [self._client.get_experiment_by_name(project) for project in projects]
+            experiments = [each.experiment_id for each in known if each is not None]
+            if not experiments:
+                return 0
             query = f"tags.`dagster.run_id` = '{dagster_run}' and attributes.status = 'RUNNING'"
             open_runs = self._client.search_runs(experiments, query)
             for run in open_runs:

@@ -6,19 +6,19 @@ duplicate: a run created twice is two runs; a metric logged twice at one step ha
 partial write: a batch of metrics is one transaction of MLflow.
 """
 
-import math
 import re
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from resources.tracking.adapter import EXPERIMENT_TAGS, JOB_TAG
-from resources.tracking.connection import MlflowConnection
+from resources.tracking.runs import LoggedRun, Runs
 
 PROJECT_TAG = "orrery.project"
 COUNTED = 1_000
 """Runs of one page while they are counted."""
+PAGE = 200
+DEFAULT = "Default"
+"""MLflow makes this experiment by itself, and it belongs to no project."""
 
 
 class TrackedExperiment(NamedTuple):
@@ -29,37 +29,6 @@ class TrackedExperiment(NamedTuple):
     project: str
     url: str
     created_at: float
-
-
-class LoggedRun(NamedTuple):
-    """An mlflow_run and its newest values."""
-
-    id: str
-    experiment_id: str
-    name: str
-    status: str
-    parameters: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
-    started_at: float | None
-    ended_at: float | None
-    url: str
-
-
-class LoggedValue(NamedTuple):
-    """One value of a metric."""
-
-    name: str
-    value: float
-    step: int
-    at: float
-
-
-class KeptFile(NamedTuple):
-    """A file of a run."""
-
-    path: str
-    bytes: int | None
 
 
 class Listing(NamedTuple):
@@ -77,32 +46,75 @@ class BadCursor(Exception):
     """A place in a list that MLflow does not know."""
 
 
-class Experiments(MlflowConnection):
-    """MLflow's experiments, runs and metrics."""
+class Experiments(Runs):
+    """MLflow's experiments, their runs and metrics."""
 
-    def __init__(self, uri: str, artifacts: str, ui: str) -> None:
-        super().__init__(uri)
-        self._artifacts, self._ui = artifacts, ui
+    def newest(
+        self, before: str | None = None, project: str | None = None
+    ) -> Iterator[TrackedExperiment]:
+        """Every experiment of a project, or of the one that is named, newest first; those before
+        that of the id.
 
-    def all(self) -> list[TrackedExperiment]:
-        """Every experiment that belongs to a project, newest first.
-
-        Raises TrackingUnavailable.
+        MLflow is asked for a page whenever the one before is used up. Raises BadCursor for an id
+        that was never an experiment's, or TrackingUnavailable.
         """
-        experiments: list[TrackedExperiment] = []
-        token: str | None = None
+        last = None if before is None else self._age(self._known(before))
+        found = self._searched(f"name != '{DEFAULT}'" + _until(last))
+        if project is not None:
+            names = [f"name = '{project}'", f"name LIKE '{project}/%'"]
+            both = [each for name in names for each in self._searched(name)]
+            found = iter(sorted(both, key=self._age, reverse=True))
+        for each in found:
+            if last is None or self._age(each) < last:
+                experiment = self._experiment(each)
+                # LIKE takes an underscore of the name for any letter.
+                if project in (None, experiment.project):
+                    yield experiment
+
+    def _known(self, experiment_id: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
         with self._answers():
-            while True:
-                page = self._client.search_experiments(max_results=500, page_token=token)
-                # MLflow makes `Default` by itself, and it belongs to no project.
-                experiments += [self._experiment(e) for e in page if e.name != "Default"]
-                token = page.token
-                if not token:
-                    return experiments
+            try:
+                # Also of one that was deleted since.
+                return self._client.get_experiment(experiment_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    raise BadCursor("the cursor is none of this list") from error
+                raise
+
+    @staticmethod
+    def _age(experiment: Any) -> tuple[int, int]:
+        return experiment.creation_time or 0, int(experiment.experiment_id)
+
+    def _searched(self, query: str) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            with self._answers():
+                page = self._client.search_experiments(
+                    filter_string=query,
+                    max_results=PAGE,
+                    order_by=["creation_time DESC", "experiment_id DESC"],
+                    page_token=token,
+                )
+            yield from page
+            if not (token := page.token):
+                return
 
     def find(self, experiment_id: str) -> TrackedExperiment | None:
         """The experiment, or None. Raises TrackingUnavailable."""
-        return next((e for e in self.all() if e.id == experiment_id), None)
+        from mlflow.exceptions import MlflowException
+
+        with self._answers():
+            try:
+                found = self._client.get_experiment(experiment_id)
+            except MlflowException as error:
+                # MLflow answers the second to an id that is not of its form.
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+        is_ours = found.lifecycle_stage == "active" and found.name != DEFAULT
+        return self._experiment(found) if is_ours else None
 
     def require_new(self, project: str, name: str) -> None:
         """Return when there is no such experiment. Raises ExperimentExists."""
@@ -156,73 +168,17 @@ class Experiments(MlflowConnection):
                 raise BadCursor("the cursor is none of this list") from error
         return Listing([self._run(run) for run in page], page.token or None)
 
-    def of_job(self, identity: str) -> LoggedRun | None:
-        """The run of the engine job with this identity, or None.
+    def of_job(self, project: str, identity: str) -> LoggedRun | None:
+        """The run of the project's engine job with this identity, or None.
 
         Raises TrackingUnavailable.
         """
         with self._answers():
-            ids = [e.experiment_id for e in self._client.search_experiments(max_results=1_000)]
-        runs = self.runs(ids, limit=1, tags={JOB_TAG: identity}).runs
+            experiment = self._client.get_experiment_by_name(project)
+        if experiment is None:
+            return None
+        runs = self.runs([experiment.experiment_id], limit=1, tags={JOB_TAG: identity}).runs
         return runs[0] if runs else None
-
-    def run(self, run_id: str) -> LoggedRun | None:
-        """The run, or None. Raises TrackingUnavailable."""
-        from mlflow.exceptions import MlflowException
-
-        with self._answers():
-            try:
-                run = self._client.get_run(run_id)
-                return self._run(run) if run.info.lifecycle_stage == "active" else None
-            except MlflowException as error:
-                # MLflow answers the second to an id that is not of its form.
-                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    return None
-                raise
-
-    def start_run(self, experiment: str, name: str, user: str, parameters: dict[str, str]) -> str:
-        """Id of a new run. Raises TrackingUnavailable."""
-        from mlflow.entities import Param
-
-        with self._answers():
-            tags = {"mlflow.user": user}
-            run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-            if parameters:
-                logged = [Param(key, value) for key, value in parameters.items()]
-                self._client.log_batch(run_id, params=logged)
-        return run_id
-
-    def log(self, run_id: str, values: Sequence[LoggedValue]) -> None:
-        """Record the values. Raises TrackingUnavailable."""
-        from mlflow.entities import Metric
-
-        with self._answers():
-            metrics = [Metric(v.name, v.value, int(v.at * 1000), v.step) for v in values]
-            self._client.log_batch(run_id, metrics=metrics)
-
-    def change(
-        self, run_id: str, *, status: str | None, name: str | None, tags: dict[str, str | None]
-    ) -> None:
-        """Set and remove tags, rename the run, and end it, in this order.
-
-        Raises TrackingUnavailable.
-        """
-        known = self.run(run_id)
-        with self._answers():
-            for key, value in tags.items():
-                if value is not None:
-                    self._client.set_tag(run_id, key, value)
-                elif known and key in known.tags:
-                    self._client.delete_tag(run_id, key)
-            if name is not None:
-                self._client.update_run(run_id, name=name)
-            if status is not None:
-                self._client.set_terminated(run_id, status)
-
-    def delete_run(self, run_id: str) -> None:
-        """Mark the run as deleted. Raises TrackingUnavailable."""
-        with self._answers():
-            self._client.delete_run(run_id)
 
     def count(self, experiment: str) -> int:
         """How many runs the experiment has. Raises TrackingUnavailable."""
@@ -238,45 +194,6 @@ class Experiments(MlflowConnection):
         with self._answers():
             self._client.delete_experiment(experiment)
 
-    def files(self, run_id: str) -> list[KeptFile]:
-        """Every file of the run, by path. Raises TrackingUnavailable."""
-        files, folders = [], [""]
-        with self._answers():
-            while folders:
-                for entry in self._client.list_artifacts(run_id, folders.pop() or None):
-                    if entry.is_dir:
-                        folders.append(entry.path)
-                    else:
-                        files.append(KeptFile(entry.path, entry.file_size))
-        return sorted(files)
-
-    def add_file(self, run_id: str, path: str, content: bytes) -> None:
-        """Keep the bytes under the path; an earlier file of the path is replaced.
-
-        Raises TrackingUnavailable.
-        """
-        folder, _, name = path.rpartition("/")
-        with tempfile.TemporaryDirectory() as scratch, self._answers():
-            # MLflow keeps a file under the name that it has here.
-            file = Path(scratch, name)
-            file.write_bytes(content)
-            self._client.log_artifact(run_id, str(file), folder or None)
-
-    def curves(self, run: LoggedRun, names: Sequence[str]) -> dict[str, list[LoggedValue]]:
-        """Series of the run's metrics in the order of their steps. Raises TrackingUnavailable."""
-        wanted = [name for name in run.metrics if not names or name in names]
-        with self._answers():
-            return {
-                name: sorted(
-                    (
-                        LoggedValue(name, m.value, m.step, m.timestamp / 1000)
-                        for m in self._client.get_metric_history(run.id, name)
-                    ),
-                    key=lambda value: (value.step, value.at),
-                )
-                for name in wanted
-            }
-
     def _experiment(self, experiment: Any) -> TrackedExperiment:
         return TrackedExperiment(
             id=experiment.experiment_id,
@@ -286,22 +203,6 @@ class Experiments(MlflowConnection):
             created_at=(experiment.creation_time or 0) / 1000,
         )
 
-    def _run(self, run: Any) -> LoggedRun:
-        info, data = run.info, run.data
-        return LoggedRun(
-            id=info.run_id,
-            experiment_id=info.experiment_id,
-            name=info.run_name or "",
-            status=info.status,
-            parameters=dict(data.params),
-            metrics=dict(data.metrics),
-            tags=dict(data.tags),
-            started_at=info.start_time / 1000 if info.start_time else None,
-            ended_at=info.end_time / 1000 if info.end_time else None,
-            url=f"{self._ui}/#/experiments/{info.experiment_id}/runs/{info.run_id}",
-        )
 
-
-def finite(value: float) -> float | None:
-    """The value, or None where JSON has no word for it."""
-    return value if math.isfinite(value) else None
+def _until(age: tuple[int, int] | None) -> str:
+    return "" if age is None else f" AND creation_time <= {age[0]}"

@@ -7,9 +7,10 @@ partial write: artefact files are logged before the version points at them.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ from engine.runtime.request import RequestReader
 from engine.runtime.runtime import DEFAULT as ONNX_RUNTIME
 from engine.runtime.runtime import runtime_of
 from resources.tracking.connection import MlflowConnection
+from resources.tracking.tables import Head, MlflowTables
 
 DIGEST_TAG = "orrery.artefact_digest"
 MOST_EXAMPLE_ROWS = 16
+NEWEST_FIRST = ["version_number DESC"]
+WHOLE_PAGE = 1_000
+ASKED_AT_ONCE = 8
+"""Questions to a server at the same time."""
 # The default store is the process's, and another thread would put back what it found there.
 _DEFAULT_STORE = threading.Lock()
 
@@ -63,6 +69,7 @@ class Registry(MlflowConnection):
     def __init__(self, uri: str, ui: str) -> None:
         super().__init__(uri)
         self._ui = ui
+        self._tables = MlflowTables(uri) if MlflowTables.are_at(uri) else None
 
     def register(
         self,
@@ -79,15 +86,13 @@ class Registry(MlflowConnection):
 
         Raises TrackingUnavailable.
         """
-        for version in self.versions(name):
-            if version.run_id == run_id and version.artefact_digest == artefact_digest:
+        of_run = f"name = '{name}' and run_id = '{run_id}'"
+        for version in self._found(of_run):
+            if version.artefact_digest == artefact_digest:
                 return version
         with self._answers():
             self._log_model(name, artefact, run_id, signature)
-            newest = max(
-                self._client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"),
-                key=lambda v: int(v.version),
-            )
+            (newest,) = self._client.search_model_versions(of_run, 1, NEWEST_FIRST)
             more = {DIGEST_TAG: artefact_digest, "orrery.artefact_key": artefact_key, **tags}
             for key, value in more.items():
                 self._client.set_model_version_tag(name, newest.version, key, value)
@@ -139,12 +144,77 @@ class Registry(MlflowConnection):
         with self._answers():
             return self._registered(self._client.get_model_version(name, str(version)))
 
+    def find(self, name: str, version: int | None) -> RegisteredVersion | None:
+        """The version of the model, or its newest one; None where there is none, without its
+        aliases. Raises TrackingUnavailable."""
+        chosen = "" if version is None else f" and version_number = {version}"
+        return next(iter(self._found(f"name = '{name}'{chosen}", 1)), None)
+
+    def page(self, name: str, limit: int, before: int | None = None) -> list[RegisteredVersion]:
+        """So many versions of the model, newest first, below the number where one is given.
+
+        Raises TrackingUnavailable.
+        """
+        older = "" if before is None else f" and version_number < {before}"
+        versions = self._found(f"name = '{name}'{older}", limit)
+        aliases: dict[int, list[str]] = {}
+        if versions:
+            for alias, version in self.heads([name])[name].aliases.items():
+                aliases.setdefault(version, []).append(alias)
+        return [replace(v, aliases=tuple(sorted(aliases.get(v.version, [])))) for v in versions]
+
     def versions(self, name: str) -> list[RegisteredVersion]:
-        """All versions of the model, newest first."""
+        """All versions of the model, newest first; it costs as much as there are of them.
+
+        Raises TrackingUnavailable.
+        """
+        versions: list[RegisteredVersion] = []
+        while True:
+            before = versions[-1].version if versions else None
+            versions += (more := self.page(name, WHOLE_PAGE, before))
+            if len(more) < WHOLE_PAGE:
+                return versions
+
+    def tagged(self, name: str, tag: str, prefix: str) -> list[RegisteredVersion]:
+        """Versions of the model whose tag begins so, without their aliases.
+
+        Raises TrackingUnavailable.
+        """
+        return self._found(f"name = '{name}' and tags.`{tag}` LIKE '{prefix}%'")
+
+    def heads(self, names: Sequence[str]) -> dict[str, Head]:
+        """Newest version, its digest, and aliases by name, of those that are registered.
+
+        A database is asked once, and a server for each. Raises TrackingUnavailable.
+        """
+        if self._tables is not None:
+            with self._answers():
+                assert self._client  # Its database is made.
+            return self._tables.heads(names, DIGEST_TAG)
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            found = dict(zip(names, pool.map(self._head, names), strict=True))
+        return {name: head for name, head in found.items() if head is not None}
+
+    def _head(self, name: str) -> Head | None:
+        from mlflow.exceptions import MlflowException
+
         with self._answers():
-            versions = self._client.search_model_versions(f"name = '{name}'")
-            aliases = self._aliases(name) if versions else {}
-        return sorted((self._registered(v, aliases) for v in versions), key=lambda v: -v.version)
+            try:
+                aliases = self._client.get_registered_model(name).aliases
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+        newest = self.find(name, None)
+        numbers = {alias: int(version) for alias, version in aliases.items()}
+        if newest is None:
+            return Head(None, numbers)
+        return Head(newest.version, numbers, newest.artefact_digest)
+
+    def _found(self, query: str, limit: int = WHOLE_PAGE) -> list[RegisteredVersion]:
+        with self._answers():
+            found = self._client.search_model_versions(query, limit, NEWEST_FIRST)
+        return [self._registered(version, ()) for version in found]
 
     def versions_of_run(self, run_id: str) -> list[str]:
         """Names of the model versions that the run made. Raises TrackingUnavailable."""
@@ -235,13 +305,6 @@ class Registry(MlflowConnection):
         with self._answers():
             self._client.delete_registered_model(name)
 
-    def _aliases(self, name: str) -> dict[int, list[str]]:
-        """Aliases by version: a search of MLflow gives versions without theirs."""
-        aliases: dict[int, list[str]] = {}
-        for alias, version in self._client.get_registered_model(name).aliases.items():
-            aliases.setdefault(int(version), []).append(alias)
-        return aliases
-
     def aliased(self, name: str, alias: str) -> RegisteredVersion | None:
         """The version the alias points at, or None. Raises TrackingUnavailable."""
         from mlflow.exceptions import MlflowException
@@ -266,10 +329,9 @@ class Registry(MlflowConnection):
             for key, value in tags.items():
                 self._client.set_model_version_tag(name, str(version), key, value)
 
-    def _registered(
-        self, version: Any, aliases: Mapping[int, list[str]] | None = None
-    ) -> RegisteredVersion:
-        named = version.aliases if aliases is None else aliases.get(int(version.version), [])
+    def _registered(self, version: Any, aliases: Sequence[str] | None = None) -> RegisteredVersion:
+        # A search of MLflow gives versions without their aliases.
+        named = version.aliases if aliases is None else aliases
         return RegisteredVersion(
             name=version.name,
             version=int(version.version),

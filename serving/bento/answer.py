@@ -8,11 +8,11 @@ from the signature.
 
 import json
 import os
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from answers import Answers, ModelFailed
+from answers import Answer, Answers, Counted, ModelFailed
 from lifespan import Lifespan
 from model import Model
 from open_inference.models import ServedModel
@@ -47,6 +47,22 @@ class App:
             "/example.json": self._example,
         }
         self._version = str(model.identity["model_version"]).encode()
+        self.head = b"content-type: application/json\r\nx-model-version: %b\r\ncontent-length: "
+        """Headers of what is answered at once, up to the length of the body."""
+        self.head %= self._version
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether predictions may be answered at once."""
+        return self._answers.is_quick
+
+    def at_once(self, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer to a request for `/predict`, of a quick model."""
+        try:
+            with Counted():
+                return 200, self._said(self._answers.answer_at_once(body), is_logged=True)
+        except (BadRequest, ModelFailed) as error:
+            return _refused(error)
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -60,8 +76,7 @@ class App:
         elif path in self._pages and method == "GET":
             await self._reply(send, 200, self._pages[path])
         elif path == "/example" and method == "GET":
-            shown = self._predicted(self._example, is_logged=False)
-            await self._reply(send, *await _told(shown))
+            await self._show_example(send)
         elif path == "/metrics" and method == "GET":
             kind = (b"content-type", CONTENT_TYPE_LATEST.encode())
             await self._reply(send, 200, generate_latest(), [kind])
@@ -72,16 +87,27 @@ class App:
             await self._reply(send, 404, _json({"error": f"no {path}; there is {known}"}))
 
     async def _predict(self, receive: Any, send: Any) -> None:
-        async def asked() -> bytes:
-            with self._answers.counted():
+        try:
+            with Counted():
                 body = await _body(receive, self._answers.largest_body)
-                return await self._predicted(body, is_logged=True)
+                status, said = 200, await self._predicted(body, is_logged=True)
+        except (BadRequest, ModelFailed) as error:
+            status, said = _refused(error)
+        await self._reply(send, status, said)
 
-        await self._reply(send, *await _told(asked()))
+    async def _show_example(self, send: Any) -> None:
+        try:
+            status, said = 200, await self._predicted(self._example, is_logged=False)
+        except (BadRequest, ModelFailed) as error:
+            status, said = _refused(error)
+        await self._reply(send, status, said)
 
     async def _predicted(self, body: bytes, *, is_logged: bool) -> bytes:
         """What is answered. Raises BadRequest or ModelFailed."""
         answer = await self._answers.answer(lambda: self._answers.reader.read(body))
+        return self._said(answer, is_logged=is_logged)
+
+    def _said(self, answer: Answer, *, is_logged: bool) -> bytes:
         said = self._model.answer(answer.outputs, answer.request_id)
         if is_logged:
             self._answers.log(answer, said["predictions"])
@@ -112,15 +138,12 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _told(answering: Awaitable[bytes]) -> tuple[int, bytes]:
-    """Status and body of an answer or of a refusal."""
-    try:
-        return 200, await answering
-    except BadRequest as error:
-        where = {"field": error.field} if error.field else {}
-        return error.status, _json({"error": str(error), "kind": error.kind, **where})
-    except ModelFailed as error:
+def _refused(error: BadRequest | ModelFailed) -> tuple[int, bytes]:
+    """Status and body of a refusal."""
+    if isinstance(error, ModelFailed):
         return 500, _json({"error": str(error)})
+    where = {"field": error.field} if error.field else {}
+    return error.status, _json({"error": str(error), "kind": error.kind, **where})
 
 
 async def _body(receive: Any, largest: int) -> bytes:

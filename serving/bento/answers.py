@@ -1,33 +1,31 @@
 """What every protocol of a service shares: one model behind one batcher, limits, counts and log."""
 
 import os
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 from batching import Batcher
+from counts import Counter, Histogram
 from model import Model
-from prometheus_client import Counter, Histogram
 from request_log import RequestLog
 from runtime.bad_request import BadRequest
 from runtime.request import Request, RequestReader
 
-REQUESTS = Counter("predict_requests", "Requests by HTTP status.", ["status"])
+ANSWERED, FAILED = 200, 500
+STATUSES = (ANSWERED, 400, 404, 405, 413, 415, 422, FAILED)
+REQUESTS = Counter("predict_requests", "Requests by HTTP status.", "status", STATUSES)
 SECONDS = Histogram(
     "predict_seconds",
     "Time to answer a prediction.",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 BATCH_ROWS = Histogram(
     "predict_batch_rows",
     "Rows per call of the model.",
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
+    (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024),
 )
-ANSWERED, FAILED = 200, 500
-STATUSES = (ANSWERED, 400, 404, 405, 413, 415, 422, FAILED)
 
 
 class ModelFailed(Exception):
@@ -44,6 +42,26 @@ class Answer(NamedTuple):
     request_id: str
 
 
+class Counted:
+    """Counts the request inside, by its outcome and its time; one that the client gave up is not
+    counted."""
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is None:
+            status = ANSWERED
+        elif isinstance(error, BadRequest):
+            status = error.status
+        elif isinstance(error, Exception):
+            status = FAILED
+        else:
+            return
+        REQUESTS.count(status)
+        SECONDS.observe(perf_counter() - self._started)
+
+
 class Answers:
     """Answers requests, whatever protocol they came by."""
 
@@ -54,7 +72,6 @@ class Answers:
         self.largest_body: int = limits["bytes"]
         self.identity = {**model.identity, "pid": os.getpid()}
         self._batcher = Batcher(model.outputs, model.identity["max_rows"], BATCH_ROWS.observe)
-        self._counts = {status: REQUESTS.labels(str(status)) for status in STATUSES}
 
     async def answer(self, read: Callable[[], Request], request_id: str = "") -> Answer:
         """The answer to the request that is read; without an identity it gets a new one.
@@ -68,28 +85,25 @@ class Answers:
         except BadRequest:
             raise
         except Exception as error:
-            raise ModelFailed(f"the model failed: {type(error).__name__}") from error
-        return Answer(request.rows, outputs, request_id or uuid.uuid4().hex)
+            raise _failure(error) from error
+        return Answer(request.rows, outputs, request_id or _identity())
 
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count a request, by its outcome and its time; one that the client gave up is not."""
-        started, status = perf_counter(), ANSWERED
+    @property
+    def is_quick(self) -> bool:
+        """Whether the model answers in less time than it takes to wait for it."""
+        return self._batcher.is_quick
+
+    def answer_at_once(self, body: bytes) -> Answer:
+        """The answer of a quick model to the request. Raises BadRequest or ModelFailed."""
         try:
-            yield
-        except BadRequest as error:
-            status = error.status
+            request = self.reader.read(body)
+            outputs = self._batcher.outputs_at_once(request.tensors)
+            _require_finite(outputs)
+        except BadRequest:
             raise
-        except Exception:
-            status = FAILED
-            raise
-        except BaseException:
-            status = 0
-            raise
-        finally:
-            if status:
-                self._counts[status].inc()
-                SECONDS.observe(perf_counter() - started)
+        except Exception as error:
+            raise _failure(error) from error
+        return Answer(request.rows, outputs, _identity())
 
     def log(self, answer: Answer, predictions: list[Any] | None = None) -> None:
         """Keep the request, where there is a log; predictions that are known are not made anew."""
@@ -103,6 +117,14 @@ class Answers:
             "request_id": answer.request_id,
         }
         self._log.add(answer.rows, said)
+
+
+def _failure(error: Exception) -> ModelFailed:
+    return ModelFailed(f"the model failed: {type(error).__name__}")
+
+
+def _identity() -> str:
+    return os.urandom(16).hex()
 
 
 def _require_finite(outputs: np.ndarray) -> None:

@@ -1,8 +1,9 @@
 """Adaptive batching: what arrives while the model is busy shares its next call.
 
-No request waits for others on purpose. A fast model runs inside the event loop, where all
-requests that were read in one turn form a batch; a slow one runs in a thread, and the requests
-that arrive meanwhile form the next.
+No request waits for others on purpose. The quickest models are called for each request, because
+that takes less than to gather some. A fast model runs inside the event loop, where all requests
+that were read in one turn form a batch; a slow one runs in a thread, and the requests that arrive
+meanwhile form the next.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from time import perf_counter
 import numpy as np
 from runtime.tensors import Tensors, joined, rows_in
 
+QUICK_S = 0.0001
+"""A model whose call takes less is called for each request."""
 INLINE_S = 0.001
 """A model whose call takes less runs inside the event loop."""
 
@@ -33,8 +36,23 @@ class Batcher:
         self._pace_s = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether the model is called for each request."""
+        return self._pace_s < QUICK_S and not self._is_scheduled
+
+    def outputs_at_once(self, rows: Tensors) -> np.ndarray:
+        """Outputs of a quick model for the rows. Raises what the model does."""
+        self._observe(rows_in(rows))
+        outputs = self._timed(rows)
+        if isinstance(outputs, Exception):
+            raise outputs
+        return outputs
+
     async def outputs(self, rows: Tensors) -> np.ndarray:
-        """Outputs of the model for the rows."""
+        """Outputs of the model for the rows. Raises what the model does."""
+        if self.is_quick:
+            return self.outputs_at_once(rows)
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._waiting.append((rows, answer))

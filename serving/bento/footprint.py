@@ -13,10 +13,11 @@ from typing import Any
 
 from model import Model
 from runtime.request import RequestReader
+from serve import configuration
 
 HERE = Path(__file__).resolve().parent
-# What a replica loads besides its model.
-LOADED = ("answer", "uvicorn", "open_inference.rpc")
+# What a replica loads besides its model and its server.
+LOADED = ("answer", "open_inference.rpc")
 LONGEST_S = 5.0
 PEAK = "VmHWM"
 
@@ -48,6 +49,7 @@ def _tensors(reader: RequestReader, rows: list[Any]) -> Any:
 
 
 if __name__ == "__main__":
+    configuration(None, 0).load()
     for module in LOADED:
         importlib.import_module(module)
     answer_the_largest_batch(Model(HERE))

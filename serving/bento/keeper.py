@@ -1,4 +1,5 @@
-"""Keeps the answering process: starts it anew when it dies, ends it when asked or orphaned.
+"""Keeps the answering process where BentoML starts it: starts it anew when it dies, ends it when
+asked or orphaned.
 
 Only the standard library is loaded here, so that a new answering process is forked in a moment.
 """
@@ -50,7 +51,9 @@ class Keeper:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
             threading.Thread(target=_end_with, args=(keeper,), daemon=True).start()
-            _serve(self._port)
+            from serve import serve
+
+            serve(self._port)
             os._exit(0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         return time.monotonic()
@@ -59,23 +62,6 @@ class Keeper:
         self._stopping = True
         if self._child:
             os.kill(self._child, signal.SIGTERM)
-
-
-def _serve(port: int) -> None:
-    import uvicorn
-    from answer import load_app
-
-    uvicorn.run(
-        load_app(),
-        host=os.environ.get("PREDICT_HOST", "127.0.0.1"),
-        port=port,
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-        # gRPC starts and ends with it.
-        lifespan="on",
-        timeout_graceful_shutdown=10,
-    )
 
 
 def _end_with(keeper: int) -> None:

@@ -192,9 +192,7 @@ def test_rows_that_nothing_can_be_learned_from_fail_their_check(loop, flowers, r
 
 
 def test_a_full_object_store_is_tried_again_and_leaves_no_half_version(loop, monkeypatch):
-    from deltalake import transaction
-
-    write, attempts = transaction.create_table_with_add_actions, []
+    write, attempts = pq.write_table, []
 
     def full_at_first(*args, **options):
         attempts.append(list((loop.settings.state / "objects").rglob("version.json")))
@@ -202,7 +200,7 @@ def test_a_full_object_store_is_tried_again_and_leaves_no_half_version(loop, mon
             raise OSError(28, "No space left on device")
         return write(*args, **options)
 
-    monkeypatch.setattr(transaction, "create_table_with_add_actions", full_at_first)
+    monkeypatch.setattr(pq, "write_table", full_at_first)
     monkeypatch.setattr("assets.failures.PAUSES_S", (0,))
     assert loop.materialize("dataset").success
     assert attempts[:4] == [[], [], [], []]

@@ -401,7 +401,7 @@ def wrongly_packed(folder: Path, archive: Path) -> str:
 
 def test_a_version_that_dies_at_its_start_is_rolled_back_with_its_own_words(served):
     deployment = served.deployment(2)
-    (deployment.bento / "src" / "keeper.py").write_text("raise SystemExit('no such model')")
+    (deployment.bento / "src" / "serve.py").write_text("raise SystemExit('no such model')")
 
     with Load(served) as load, pytest.raises(DeploymentFailed, match="no such model"):
         served.deploy(deployment)

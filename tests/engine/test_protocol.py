@@ -1,5 +1,6 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,14 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_threads_that_write_one_file_at_once_leave_the_whole_of_one(tmp_path):
+    path = tmp_path / "file.json"
+    texts = [str(number) * 100_000 for number in range(8)]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_atomically(path, text), texts * 5))
+
+    assert path.read_text() in texts
+    assert list(tmp_path.iterdir()) == [path]

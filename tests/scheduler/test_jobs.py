@@ -6,7 +6,7 @@ import time
 import pytest
 
 from resources.database.control import new_id
-from scheduler import jobs
+from scheduler import job_lists, jobs
 from scheduler.states import ENDED, GOING
 from scheduler.usage import usage
 
@@ -235,7 +235,7 @@ def test_a_deleted_job_is_out_of_sight(control):
         jobs.proceed(connection, job, "succeeded")
         jobs.delete(connection, job)
         assert jobs.find(connection, ANYBODY, job.id) is None
-        assert jobs.listed(connection, ANYBODY) == []
+        assert job_lists.listed(connection, ANYBODY) == []
 
 
 def test_a_job_is_found_by_its_own_organization_alone(control):
@@ -251,7 +251,7 @@ def test_lists_are_newest_first_and_go_on_after_a_job(control):
     with control.read() as connection:
 
         def listed(**how) -> list[str]:
-            return [job.id for job in jobs.listed(connection, ANYBODY, **how)]
+            return [job.id for job in job_lists.listed(connection, ANYBODY, **how)]
 
         assert listed() == ids
         assert listed(limit=2) == ids[:2]

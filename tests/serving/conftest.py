@@ -129,8 +129,8 @@ def answering_process(packaged: PackagingResult, **env_vars: str) -> Iterator[ht
     """A client of the answering process of a Bento alone."""
     port = free_port("127.0.0.1")
     assert packaged.bento
-    keeper = subprocess.Popen(
-        [sys.executable, str(packaged.bento / "src" / "keeper.py"), str(port)],
+    server = subprocess.Popen(
+        [sys.executable, str(packaged.bento / "src" / "serve.py"), str(port)],
         env={**os.environ, **env_vars},
         preexec_fn=die_with_parent,
     )
@@ -141,11 +141,11 @@ def answering_process(packaged: PackagingResult, **env_vars: str) -> Iterator[ht
                     client.get("/readyz")
                     break
                 except httpx.HTTPError:
-                    assert keeper.poll() is None
+                    assert server.poll() is None
             yield client
     finally:
-        keeper.terminate()
-        keeper.wait(20)
+        server.terminate()
+        server.wait(20)
 
 
 class Serving:

@@ -179,7 +179,7 @@ def test_a_deployment_that_does_not_serve_in_time_is_stopped(
 ):
     bento = tmp_path / "slow"
     shutil.copytree(served.bento, bento)
-    (bento / "src" / "keeper.py").write_text("import time\ntime.sleep(600)\n")
+    (bento / "src" / "serve.py").write_text("import time\ntime.sleep(600)\n")
     slow = served.model_copy(update={"bento": bento, "step_s": 0.0})
     monkeypatch.setattr(module, "READY_WITHIN_S", 2.0)
 

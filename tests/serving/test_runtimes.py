@@ -160,11 +160,10 @@ def test_a_service_and_mlflow_answer_as_the_model_itself_does(runtime, leave, tm
 
 
 def _used_mib(packaged: PackagingResult) -> float:
-    """Memory of the processes that serve the Bento."""
-    keeper = str(packaged.bento / "src" / "keeper.py")
-    serving = [p for p in psutil.process_iter() if keeper in _command(p)]
-    assert len(serving) == 2
-    return sum(process.memory_full_info().uss for process in serving) / (1 << 20)
+    """Memory of the process that serves the Bento."""
+    program = str(packaged.bento / "src" / "serve.py")
+    (serving,) = (p for p in psutil.process_iter() if program in _command(p))
+    return serving.memory_full_info().uss / (1 << 20)
 
 
 def _command(process: psutil.Process) -> list[str]:

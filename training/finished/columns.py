@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.artefact import Column
 from engine.protocol import Refused
-from engine.rows import columns_of, read_rows
+from engine.rows import columns_of, read_first
 from training.contract import DatasetFiles
 
 COMPARED = 2_000
@@ -42,11 +42,10 @@ def fitted_columns(
 def first_rows(dataset: DatasetFiles, columns: list[Column]) -> dict[str, np.ndarray]:
     """Some training rows, by column, and behind them rows with every category that the dataset has:
     requests may have it, so the model must take it."""
-    table = read_rows(dataset.train, [column.name for column in columns])
-    rows = columns_of(table.slice(0, COMPARED), columns)
+    table = read_first(dataset.train, [column.name for column in columns], COMPARED)
+    rows = columns_of(table, columns)
     most = max((len(column.categories) for column in columns), default=0)
-    count = min(len(table), COMPARED)
-    again = np.arange(most) % count
+    again = np.arange(most) % len(table)
     for column in columns:
         values = rows[column.name]
         more = values[again]

@@ -1,5 +1,6 @@
 """ONNX models, by ONNX Runtime."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ class OnnxRuntime(Runtime):
 
     def load(self, place: Path, signature: Signature) -> Loaded:
         """The model in the file."""
+        # It reports to its vendor otherwise, from a thread and a database of its own.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

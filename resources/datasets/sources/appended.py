@@ -4,11 +4,31 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from engine.packed import columns_for, unpacked, unpacked_schema
 from projects.dataset import Dataset
 from resources.datasets.remarks import Remark, merged
 from resources.datasets.sources.rows import SourceUnreadable
 from resources.datasets.sources.union import FileTable, cast_column, joined
 from resources.datasets.streams import RowStream
+
+
+class UnpackedStream:
+    """The rows of a stream in the columns that its own stand for."""
+
+    def __init__(self, inner: RowStream) -> None:
+        self._inner, self.schema = inner, unpacked_schema(inner.schema)
+        self.rows, self.bookkeeping, self.is_still = inner.rows, inner.bookkeeping, inner.is_still
+
+    @property
+    def remarks(self) -> Sequence[Remark]:
+        """What is left out or converted."""
+        return self._inner.remarks
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows in portions. Raises as the stream does."""
+        names = None if columns is None else columns_for(self._inner.schema, columns)
+        for table in self._inner.tables(names):
+            yield unpacked(table, columns)
 
 
 class AppendedStream:

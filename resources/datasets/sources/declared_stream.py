@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from engine.packed import columns_for, unpacked
 from projects.dataset import Dataset
 from resources.datasets.columns import require_distinct, with_types
 from resources.datasets.remarks import Remark, merged
@@ -45,11 +46,12 @@ class DeclaredStream:
         schema = pa.schema([self.schema.field(name) for name in wanted])
         texts = self._texts() if columns is None else {}
         row = 0
-        for table in self._inner.tables(columns):
+        names = None if columns is None else columns_for(self._inner.schema, columns)
+        for table in self._inner.tables(names):
             for name, numbers in texts.items():
                 numbers.add(table.column(name), row)
             row += table.num_rows
-            rows = table.select(wanted)
+            rows = unpacked(table, wanted)
             yield rows if rows.schema == schema else rows.cast(schema)
         if columns is None:
             said = {remark.subject for remark in self._inner.remarks}

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
+from engine.packed import names_of, unpacked, unpacked_schema
 from projects.dataset import ColumnType, Dataset, NullWord, Reading
 from projects.nearest import hint
 from resources.datasets.arrow import pc
@@ -49,12 +50,25 @@ def as_declared(rows: SourceRows, declared: Dataset) -> SourceRows:
     read, source = declared.read, f"{declared.source:.80}"
     table, remarks = plain_as_declared(rows.table, read, source)
     remarks = [*rows.remarks, *remarks]
-    _require_known(read, table.column_names, {r.subject for r in remarks}, source)
-    table = table.select([n for n in table.column_names if is_kept(declared, n)])
+    names = unpacked_schema(table.schema).names
+    _require_known(read, names, {r.subject for r in remarks}, source)
+    table = _kept(table, declared)
     wanted = [
         remark for remark in remarks if remark.about == "file" or is_kept(declared, remark.subject)
     ]
     return replace(rows, table=table, remarks=tuple(wanted))
+
+
+def _kept(table: pa.Table, declared: Dataset) -> pa.Table:
+    """The declared columns: a packed one as it is, unless one of those that it stands for has a
+    role, or some are kept and others are not."""
+    kept = []
+    for field in table.schema:
+        names = names_of(field)
+        chosen = [name for name in names if is_kept(declared, name)]
+        has_role = not set(declared.roles.values()).isdisjoint(names)
+        kept += [field.name] if chosen == names and not has_role else chosen
+    return unpacked(table, kept)
 
 
 def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Table, list[Remark]]:
@@ -63,6 +77,8 @@ def plain_as_declared(table: pa.Table, read: Reading, where: str) -> tuple[pa.Ta
 
     Raises SourceUnreadable that begins with where the table is from and names the column.
     """
+    if read.nulls or types_of(read, unpacked_schema(table.schema).names):
+        table = unpacked(table)
     try:
         table, remarks = plain(_with_declared_texts(table, read))
     except UnusableColumns as error:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from engine.packed import is_packed, names_of
 from engine.parent_death import die_with_parent
 from engine.predict import OUTPUT as PREDICTED
 from engine.predict import PredictSpec
@@ -83,10 +84,31 @@ def _queried(
 
     with answered(query), duckdb.connect() as connection:
         for name in declared.from_:
-            connection.register(name, dataset_of(origins.files[name]))
+            _register(connection, name, dataset_of(origins.files[name]))
         # The query reads the datasets that are declared, and no file of the machine.
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         return rows_of(connection.sql(query), query, declared.read, spool)
+
+
+def _register(connection: Any, name: str, rows: Any) -> None:
+    """Let queries name the rows, and the columns that packed ones stand for."""
+    if not any(map(is_packed, rows.schema.types)):
+        connection.register(name, rows)
+        return
+    connection.register(f"packed {name}", rows)
+    columns = [
+        f"{_quoted(field.name)}[{i}]::FLOAT AS {_quoted(each)}"
+        if is_packed(field.type)
+        else _quoted(each)
+        for field in rows.schema
+        for i, each in enumerate(names_of(field), 1)
+    ]
+    source = _quoted(f"packed {name}")
+    connection.execute(f"CREATE VIEW {_quoted(name)} AS SELECT {', '.join(columns)} FROM {source}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _transformed(

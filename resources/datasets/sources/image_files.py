@@ -20,7 +20,8 @@ from resources.datasets.sources.rows import SourceUnreadable
 
 MOST_PIXELS = 89_478_485
 """Pixels of one image, Pillow's own limit: a small file may hold more than memory does."""
-WORKERS = min(4, os.cpu_count() or 1)
+WORKERS = min(4, len(os.sched_getaffinity(0)))
+"""Threads that decode, on the processors that this process may use."""
 MOST_OF_BATCH, BATCH_BYTES = 64, 1 << 20
 """Files that one thread reads at a time, and their size."""
 WHITE_16 = 65_535

@@ -6,14 +6,16 @@ from pathlib import Path, PurePath
 import numpy as np
 import pyarrow as pa
 
+from engine.packed import packed
 from projects.schema import Dataset, ImageSize
 from resources.datasets.remarks import Remark
+from resources.datasets.sources.declared_types import plain_as_declared
 from resources.datasets.sources.image_files import ImageFile, decoded
 from resources.datasets.sources.listing import IMAGES, Found, FoundFile, found_at
-from resources.datasets.sources.packed import packed, unpacked
-from resources.datasets.sources.parquet_stream import ParquetStream
 from resources.datasets.sources.rows import SourceRows, SourceUnreadable
 from resources.datasets.sources.spool import Spool
+from resources.datasets.sources.spooled import SpooledStream
+from resources.datasets.sources.union import FileTable, joined
 from resources.datasets.streams import rows_of_portion
 from resources.storage.object_store import ObjectStore
 from resources.storage.packs import Packs
@@ -27,9 +29,9 @@ PACK_BYTES = 32 << 20
 
 def read_images(
     folder: str, declared: Dataset, objects: ObjectStore, spool: Spool | None = None
-) -> SourceRows | ParquetStream:
-    """One row an image: its file, class, object and bytes, and grey pixels where a size is given;
-    with a spool a stream of them. The files are kept in packs of the object store.
+) -> SourceRows | SpooledStream:
+    """One row an image: its file, class, object and bytes, and grey pixels where a size is given,
+    packed; with a spool a stream of them. The files are kept in packs of the object store.
 
     The class is the first folder below the root. Raises SourceUnreadable.
     """
@@ -43,29 +45,13 @@ def read_images(
     _require_classes(folder, files)
     read = _Reader(declared.image, objects)
     if spool is None:
-        table = pa.concat_tables([unpacked(table) for table in read.tables(files)])
+        table, _ = joined([FileTable(folder, table) for table in read.tables(files)])
         remarks = [*_remarks_on_files(folder, listed), *read.remarks()]
         return SourceRows(table, tuple(remarks), BOOKKEEPING)
-    paths = spool.write_each(_by_type(read.tables(files)))
-    spooled = [FoundFile(str(path), f"images {number}") for number, path in paths.items()]
-    remarks = [*_remarks_on_files(folder, listed), *read.remarks()]
-    return ParquetStream(
-        Found(None, spooled, []),
-        declared.read,
-        declared.label,
-        remarks,
-        BOOKKEEPING,
-        is_spooled=True,
-    )
-
-
-def _by_type(tables: Iterator[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-    """The tables with the number of their file, of which each has one schema."""
-    number, schema = 0, None
-    for table in tables:
-        number += schema is not None and table.schema != schema
-        schema = table.schema
-        yield number, table
+    tables = (plain_as_declared(table, declared.read, folder)[0] for table in read.tables(files))
+    stream = SpooledStream(tables, spool.folder(), BOOKKEEPING)
+    stream.remarks = [*_remarks_on_files(folder, listed), *read.remarks()]
+    return stream
 
 
 class _Reader:
@@ -156,7 +142,7 @@ class _Portion:
             }
         )
         if self._pixels:
-            rows = rows.append_column(*packed(PIXEL, self._greys[: len(images)]))
+            rows = rows.append_column(PIXEL, packed(self._greys[: len(images)]))
             # The table has the pixels, so the next images need another place.
             self._greys = np.empty((self._most, self._pixels), np.uint8)
         return rows

@@ -8,7 +8,6 @@ from projects.dataset import Reading
 from resources.datasets.remarks import Remark, merged
 from resources.datasets.sources.declared_types import plain_as_declared, types_of
 from resources.datasets.sources.listing import Found, FoundFile
-from resources.datasets.sources.packed import columns_for, unpacked, width_of
 from resources.datasets.sources.parquet_files import opened, without_index
 from resources.datasets.sources.partitions import with_partitions
 from resources.datasets.sources.union import FileTable, cast_column, joined
@@ -84,16 +83,14 @@ class ParquetStream:
         """The rows as the file has them, in the columns that are wanted or all."""
         with opened(self._found.system, file) as parquet:
             schema = parquet.schema_arrow
+            names = [name for name in schema.names if wanted is None or name in wanted]
             # One column at least tells the number of rows.
-            names = columns_for(schema, wanted) or schema.names[:1]
-            width = width_of(pa.schema([schema.field(name) for name in names]))
-            for batch in parquet.iter_batches(rows_of_portion(width), columns=names):
+            names = names or schema.names[:1]
+            for batch in parquet.iter_batches(rows_of_portion(len(names)), columns=names):
                 yield pa.Table.from_batches([batch])
 
     def _plain(self, file: FoundFile, table: pa.Table, remarks: list[Remark]) -> pa.Table:
-        if self._is_spooled:
-            table = unpacked(table)
-        else:
+        if not self._is_spooled:
             table, about = without_index(table, self._read.keep)
             remarks += about
         table, about = plain_as_declared(table, self._read, file.name)

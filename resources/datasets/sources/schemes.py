@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from engine.packed import unpacked
 from projects.schema import Dataset
 from resources.datasets.columns import UnusableColumns, require_distinct, with_types
 from resources.datasets.remarks import Remark, merged
-from resources.datasets.sources.appended import AppendedStream
+from resources.datasets.sources.appended import AppendedStream, UnpackedStream
 from resources.datasets.sources.bundled import read_bundled
 from resources.datasets.sources.declared_stream import DeclaredStream, numbers_in_texts
 from resources.datasets.sources.declared_types import as_declared, plain_as_declared, types_of
@@ -131,8 +132,8 @@ def _appended(
 
 def _as_stream(rows: SourceRows | RowStream, declared: Dataset, where: str) -> RowStream:
     if not isinstance(rows, SourceRows):
-        return rows
-    table, remarks = plain_as_declared(rows.table, declared.read, where)
+        return UnpackedStream(rows)
+    table, remarks = plain_as_declared(unpacked(rows.table), declared.read, where)
     return TableStream(table, (*rows.remarks, *remarks), rows.bookkeeping)
 
 

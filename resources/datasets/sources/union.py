@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from engine.packed import is_packed, packed_type
 from resources.datasets.remarks import Remark
 from resources.datasets.sources.rows import SourceUnreadable
 
@@ -67,6 +68,8 @@ def _holding_both(
 ) -> pa.DataType:
     if before == kind:
         return kind
+    if is_packed(before) and is_packed(kind) and before.list_size == kind.list_size:
+        return packed_type(pa.float32(), kind.list_size)
     fields = [pa.schema([(name, before)]), pa.schema([(name, kind)])]
     try:
         return pa.unify_schemas(fields, promote_options="permissive").field(name).type

@@ -137,7 +137,7 @@ def _pod(version: Version, cluster: ClusterSettings) -> dict[str, Any]:
             memory_limit=requirements.memory_limit,
         ),
         cluster,
-        command=["python", f"{version.bento_folder}/src/keeper.py", str(PORT)],
+        command=["python", f"{version.bento_folder}/src/serve.py", str(PORT)],
         env=[
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from answers import ModelFailed
+from answers import Counted, ModelFailed
 from runtime.bad_request import BadRequest, shown
 from runtime.request import parsed_json
 
@@ -63,7 +63,7 @@ class Rest:
                 self._served.require(name, version)
                 page = {"name": name, "ready": True} if verb else self._served.metadata()
                 return self._page(method, path, page)
-            with self._served.answers.counted():
+            with Counted():
                 _require_method(method, "POST", path)
                 return await self._infer(name, version, headers, await body())
         except BadRequest as error:

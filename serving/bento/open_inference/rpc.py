@@ -6,7 +6,7 @@ The server shares the event loop, and so the batches, of REST.
 from typing import Any
 
 import grpc
-from answers import ModelFailed
+from answers import Counted, ModelFailed
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from runtime.bad_request import BadRequest
@@ -83,7 +83,7 @@ class Rpc:
     async def model_infer(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
         """The outputs; raw where the inputs were, or where only raw bytes can hold them."""
         try:
-            with self._served.answers.counted():
+            with Counted():
                 inferred = await self._served.infer(_inference(request))
         except BadRequest as error:
             code = CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT)

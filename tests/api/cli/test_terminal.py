@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from api.cli import terminal
-from api.operations import jobs
+from api.operations import curves
 from api.operations.operation import Page, item_type
 from api.operations.table import OPERATIONS
 
@@ -78,7 +78,11 @@ def test_versions_of_a_model_show_the_metrics_they_are_compared_by(printed):
 
 def test_curves_are_shown_by_their_ends_and_extremes(printed):
     operation = next(o for o in OPERATIONS if o.name == "train.metrics")
-    points = [jobs.MetricPoint(step=i, value=v, at=AT) for i, v in enumerate([3.0, 0.5, 1.0, None])]
-    text = "\n".join(printed(operation, jobs.Metrics(run_id="r", metrics={"loss": points})))
+    points = [
+        curves.MetricPoint(step=i, value=v, at=AT) for i, v in enumerate([3.0, 0.5, 1.0, None])
+    ]
+    text = "\n".join(
+        printed(operation, curves.Metrics(run_id="r", metrics={"loss": points}, logged={"loss": 9}))
+    )
     row = next(line for line in text.splitlines() if "loss" in line)
-    assert [c.strip() for c in row.strip("│ ").split("│")] == ["loss", "4", "3", "1", "0.5", "3"]
+    assert [c.strip() for c in row.strip("│ ").split("│")] == ["loss", "9", "3", "1", "0.5", "3"]

@@ -3,6 +3,7 @@ import pytest
 
 from engine.protocol import JobResult, JobSpec
 from resources.compute.local import LocalCompute
+from tests.waiting import until
 
 ENGINE = """
 import os, sys
@@ -41,14 +42,14 @@ def children() -> list[psutil.Process]:
 def test_an_engine_that_loaded_while_its_job_was_prepared_runs_it(compute):
     spec = JobSpec(job="j", workdir=compute.workdir("j"), timeout_s=60)
     with compute.loading("naming_engine", "j"):
-        (loading,) = children()
+        (loading,) = until(children)
         result = compute.run("naming_engine", spec, Named, lambda line: None)
     assert result.pid == loading.pid
 
 
 def test_an_engine_whose_job_was_never_ready_is_stopped(compute):
     with pytest.raises(ValueError, match="no dataset"), compute.loading("naming_engine", "j"):
-        (loading,) = children()
+        (loading,) = until(children)
         raise ValueError("no dataset")
     assert not loading.is_running() or loading.status() == psutil.STATUS_ZOMBIE
 

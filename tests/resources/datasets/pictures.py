@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from engine.packed import unpacked
+
 HALF = 200
 """Bytes that are left of a cut picture, less than any format needs for 64 x 64 noise."""
 
@@ -24,5 +26,6 @@ def draw(image: Image.Image, file: Path, **save: object) -> None:
 
 def pixels_of(table: pa.Table) -> np.ndarray:
     """Pixels [rows, height * width]."""
+    table = unpacked(table)
     names = [name for name in table.column_names if name.startswith("pixel_")]
     return np.stack([table.column(name).to_numpy() for name in names], axis=1)

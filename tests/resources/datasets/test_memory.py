@@ -14,14 +14,14 @@ import resource, sys
 from pathlib import Path
 
 from projects.schema import Dataset
-from resources.datasets import store, streams
+from resources.datasets import blocks, store, streams
 from resources.datasets.sources import Sources, large
 from resources.storage.object_store import ObjectStore
 from resources.storage.request_logs import RequestLogs
 
 name, folder = sys.argv[1], Path(sys.argv[2])
 large.LARGE_BYTES = 1
-streams.PORTION_BYTES = store.PART_BYTES = 1 << 20
+streams.PORTION_BYTES = blocks.BLOCK_BYTES = 1 << 20
 objects = ObjectStore(str(folder / name / "objects"), folder / name / "cache")
 sources = Sources(objects, RequestLogs(folder / name / "requests", objects))
 declared = Dataset(source=f"files:{name}.csv", label="label")

@@ -11,7 +11,7 @@ from projects.schema import Dataset
 from resources.datasets import streams
 from resources.datasets.sources import SourceRows, Sources, SourceUnreadable, large
 from resources.datasets.store import DatasetStore
-from resources.datasets.streams import TableStream, portions
+from resources.datasets.streams import TableStream
 from resources.storage.request_logs import RequestLogs
 
 ROWS = 70_000
@@ -98,7 +98,7 @@ def test_files_that_change_while_they_are_read_make_no_version(objects):
 
         def tables(self, columns=None):
             self.reads.append(columns)
-            table = self.table if len(self.reads) < 3 else self.table.slice(0, 30)
+            table = self.table if len(self.reads) < 2 else self.table.slice(0, 30)
             yield table if columns is None else table.select(columns)
 
     rows = Changing(pa.table({"x": range(40)}))
@@ -106,24 +106,3 @@ def test_files_that_change_while_they_are_read_make_no_version(objects):
     with pytest.raises(SourceUnreadable, match="changed while it was read"):
         DatasetStore(objects).write("p", "x", Dataset(source="files:x.parquet"), rows)
     assert not [key for key, _ in objects.keys("datasets") if key.endswith("version.json")]
-
-
-def test_version_that_is_written_in_parts_has_every_row_once(objects, monkeypatch):
-    monkeypatch.setattr("resources.datasets.store.PART_BYTES", 4_000)
-    monkeypatch.setattr("resources.datasets.table_files.FILE_BYTES", 4_000)
-    table = pa.table({"x": range(5_000)})
-
-    version = DatasetStore(objects).write("p", "x", Dataset(source="files:x.parquet"), table)
-
-    assert len(version.train) > 2
-    rows = pq.ParquetDataset([*version.train, *version.test]).read(columns=["x"])
-    assert sorted(rows.column("x").to_pylist()) == list(range(5_000))
-
-
-def test_portions_have_about_the_size_whatever_the_tables_have():
-    tables = [pa.table({"x": np.arange(n)}) for n in (1, 10, 5_000, 3)]
-
-    sizes = [part.num_rows for part in portions(iter(tables), 800)]
-
-    assert sum(sizes) == 5_014
-    assert max(sizes) <= 200

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from api.processes.plan import plans
-from resources.compute.warm_client import WarmUnavailable, fork
+from engine.warm.client import WarmUnavailable, fork
 from resources.settings import CHECKOUT, Settings
 
 
 @pytest.fixture
 def server(settings):
     process = subprocess.Popen(
-        [sys.executable, "-m", "resources.compute.warm_server", str(settings.warm_socket), "json"],
+        [sys.executable, "-m", "engine.warm.server", str(settings.warm_socket), "json"],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         text=True,

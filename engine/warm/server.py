@@ -1,10 +1,10 @@
 """The warm server: loads heavy modules once, and forks a child of itself per request.
 
-`python -m resources.compute.warm_server SOCKET MODULE...` imports the modules and then serves; a
-child does the work of `python -m MODULE` with its own arguments, folder, environment and output.
+`python -m engine.warm.server SOCKET MODULE...` imports the modules and then serves; a child does
+the work of `python -m MODULE` or `python FILE` with its own arguments, folder, environment and
+output.
 """
 
-import array
 import atexit
 import gc
 import importlib
@@ -22,9 +22,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resources.compute.warm_client import HEAD, REQUEST_TIMEOUT_S
+from engine.parent_death import end_when_closed
+from engine.warm.client import HEAD, REQUEST_TIMEOUT_S
 
 LARGEST_REQUEST = 1 << 20
+MOST_DESCRIPTORS = 2
 NOTHING_ASKED = "the client only looked whether the server is there"
 
 
@@ -96,7 +98,7 @@ class WarmServer:
         # The server has one thread, which a client that sends nothing must not hold.
         connection.settimeout(REQUEST_TIMEOUT_S)
         try:
-            request, log = _receive(connection)
+            request, handed = _receive(connection)
         except (OSError, EOFError, ValueError) as error:
             if str(error) != NOTHING_ASKED:
                 print(f"bad request: {error}", flush=True)  # noqa: T201
@@ -104,10 +106,10 @@ class WarmServer:
             return
         pid = os.fork()
         if pid == 0:
-            self._become(request, log, connection)
+            self._become(request, handed, connection)
         # Here too, so that the child leads its group before its client knows of it.
         os.setpgid(pid, pid)
-        os.close(log)
+        _close(handed)
         self._children[pid] = connection
         if _send(connection, {"pid": pid}):
             connection.setblocking(False)
@@ -147,7 +149,9 @@ class WarmServer:
                 _send(connection, {"exit": os.waitstatus_to_exitcode(status)})
                 connection.close()
 
-    def _become(self, request: dict[str, Any], log: int, connection: socket.socket) -> None:
+    def _become(
+        self, request: dict[str, Any], handed: Sequence[int], connection: socket.socket
+    ) -> None:
         """Turn this forked copy of the server into the process that was asked for."""
         code = 1
         try:
@@ -162,7 +166,7 @@ class WarmServer:
             signal.set_wakeup_fd(-1)
             os.close(self._woken)
             os.close(self._waker)
-            _run(request, log)
+            _run(request, *handed)
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -172,7 +176,7 @@ class WarmServer:
             _finish(code)
 
 
-def _run(request: dict[str, Any], log: int) -> None:
+def _run(request: dict[str, Any], log: int, lives_with: int | None = None) -> None:
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -181,6 +185,7 @@ def _run(request: dict[str, Any], log: int) -> None:
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    _close([each for each in (nothing, log) if each > 2])
     sys.stdin = open(0, closefd=False)
     sys.stdout = open(1, "w", buffering=1, closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False)
@@ -190,11 +195,17 @@ def _run(request: dict[str, Any], log: int) -> None:
     # The C library reads TZ of a running process only when it is told to.
     time.tzset()
     sys.argv[:] = request["argv"]
-    # As `python -m` does.
-    sys.path[0] = request["cwd"]
+    if lives_with is not None:
+        end_when_closed(lives_with)
+    program = request["program"]
+    # As `python -m` and `python FILE` do.
+    sys.path[0] = os.path.dirname(program) if os.sep in program else request["cwd"]
     _reseed()
     _forget_own_code()
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    if os.sep in program:
+        runpy.run_path(program, run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 def _reseed() -> None:
@@ -239,16 +250,21 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> bool:
     return True
 
 
-def _receive(connection: socket.socket) -> tuple[dict[str, Any], int]:
-    descriptors = array.array("i")
-    head, ancillary, _, _ = connection.recvmsg(HEAD.size, socket.CMSG_LEN(descriptors.itemsize))
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The request, and the descriptors that come with it: of the output, and of a pipe."""
+    head, handed, _, _ = socket.recv_fds(connection, HEAD.size, MOST_DESCRIPTORS)
+    try:
+        return _body_of(head, handed, connection), handed
+    except BaseException:
+        _close(handed)
+        raise
+
+
+def _body_of(head: bytes, handed: Sequence[int], connection: socket.socket) -> dict[str, Any]:
     if not head:
         raise EOFError(NOTHING_ASKED)
-    if len(head) != HEAD.size or len(descriptors) != 1:
-        raise EOFError("expected a length and one descriptor")
+    if len(head) != HEAD.size or not handed:
+        raise EOFError("expected a length, and a descriptor of the output")
     size, body = HEAD.unpack(head)[0], b""
     if size > LARGEST_REQUEST:
         raise ValueError(f"a request of {size} bytes")
@@ -257,11 +273,16 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], int]:
         if not part:
             raise EOFError("the request was cut short")
         body += part
-    return json.loads(body), descriptors[0]
+    return json.loads(body)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 if __name__ == "__main__":
     # Under its own name, because runpy replaces __main__ in the children.
-    from resources.compute.warm_server import WarmServer as Server
+    from engine.warm.server import WarmServer as Server
 
     Server(Path(sys.argv[1]), sys.argv[2:]).serve()

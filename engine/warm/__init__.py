@@ -1,0 +1,1 @@
+"""A process that has heavy modules loaded, and forks others from itself."""
