@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dagster import DagsterRun, DagsterRunStatus
 
 from projects.loading import load_project
 from resources.collection.collector import Collector
@@ -16,6 +17,7 @@ from resources.declarations import Broken, Usable
 from resources.orchestration.events import DagsterEvents
 from resources.orchestration.history import RunHistory
 from resources.storage.evidence import KeptEvidence
+from resources.storage.object_store import ObjectMissing
 from serving.contract import Deployment
 from simulations.evidence import judge
 
@@ -79,9 +81,12 @@ def collection(loop, monkeypatch):
 ALL = "{runs: {keep_days: 7}, checkpoints: {keep_newest: 1}, versions: {keep_newest: 1}}"
 
 
-def retrained(loop, seed: int) -> None:
-    seeded = {"flowers__checkpoint__classifier": {"seed": seed}}
-    result = loop.materialize("checkpoint", "model", "simulation", **seeded)
+def retrained(loop, epochs: int) -> None:
+    """Another model version, of other bytes."""
+    longer = {"seed": 2, "hyperparameters": {"epochs": epochs}}
+    result = loop.materialize(
+        "checkpoint", "model", "simulation", flowers__checkpoint__classifier=longer
+    )
     assert result.success, loop.failure_of(result)
 
 
@@ -302,3 +307,58 @@ def test_evidence_of_a_failed_gate_stays_for_ever(collection):
 
     left = {key.split("/")[1] for key, _ in objects.keys("evidence/")}
     assert (first.artefact_digest in left) == (first.artefact_digest in failing)
+
+
+def dataset_version(collection, version: str):
+    return collection.places.datasets.read("flowers", "iris", version)
+
+
+@pytest.mark.begins("two versions")
+def test_a_dataset_version_goes_with_the_last_model_version_that_learned_from_it(collection):
+    loop = collection.loop
+    old = loop.metadata("dataset", "iris")["version"]
+    file = loop.project.file
+    file.write_text(file.read_text().replace("test: 0.4, seed: 1", "test: 0.4, seed: 5"))
+    loop.project = load_project(file)
+    loop.materialize("dataset")
+    collection.declare("{versions: {keep_newest: 2}}")
+    assert "dataset version" not in collection.chosen()
+    loop.materialize("checkpoint", "model")
+    collection.declare("{versions: {keep_newest: 1}}")
+
+    report = collection.collect()
+
+    assert report.failed == []
+    new = loop.metadata("dataset", "iris")["version"]
+    with pytest.raises(ObjectMissing):
+        dataset_version(collection, old)
+    kept = dataset_version(collection, new)
+    named = {Path(f) for files in kept.of_split.values() for f in files}
+    there = {
+        Path(collection.places.objects.root, key)
+        for key, _ in collection.places.objects.keys("datasets/flowers/iris/fragments/")
+    }
+    assert there == named
+
+
+@pytest.mark.begins("two versions")
+def test_a_dataset_version_stays_while_work_under_way_may_make_it_again(collection):
+    loop = collection.loop
+    file = loop.project.file
+    file.write_text(file.read_text().replace("test: 0.4, seed: 1", "test: 0.4, seed: 5"))
+    loop.project = load_project(file)
+    loop.materialize("dataset", "checkpoint", "model")
+    collection.declare("{versions: {keep_newest: 1}}")
+    plan = collection.collector.plan()
+    assert "dataset version" in {item.kind for item in plan.chosen}
+    run = DagsterRun(
+        job_name="j",
+        status=DagsterRunStatus.STARTED,
+        asset_selection=frozenset({loop.key("dataset", "iris")}),
+    )
+    loop.instance.add_run(run)
+
+    report = collection.collector.carry_out(plan)
+
+    assert "dataset version" in {item.kind for item, _ in report.kept}
+    assert not {"dataset version", "data file"} & {item.kind for item in report.removed}
