@@ -18,9 +18,7 @@ def run_items(
 ) -> Iterator[Item]:
     """Dagster_runs that are over; `there` has the data versions of what stays."""
     newest = places.history.newest()
-    holding = set(
-        {(e.asset, e.data_version): e.run_id for e in made if e.data_version in there}.values()
-    )
+    holding = _holding(made, there)
     families = {each.root for each in world.runs} | {each.run_id for each in world.runs}
     for run in ended:
         why = ""
@@ -33,6 +31,14 @@ def run_items(
         yield Item(
             *("dagster_run", "runs", run.project, "", run.run_id, run.ended_at, run.bytes, why)
         )
+
+
+def _holding(made: list[Made], there: set[str]) -> set[str]:
+    """Ids of the dagster_runs that made something that stays: of a dataset version the last one, as
+    it is made again and again from a source that did not change."""
+    staying = [each for each in made if each.data_version in there]
+    last = {(e.asset, e.data_version): e.run_id for e in staying if e.asset[1:2] == ("dataset",)}
+    return {*last.values(), *(e.run_id for e in staying if e.asset[1:2] != ("dataset",))}
 
 
 def file_items(places: Places) -> Iterator[Item]:
