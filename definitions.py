@@ -34,7 +34,8 @@ def defs() -> dg.Definitions:
     ApiProjects(settings).pull()
     projects = Declarations(settings).load().projects
     shared = dg.Definitions(resources=adapters(settings), executor=dg.in_process_executor)
-    declared = [definitions_of(project) for project in projects]
+    cluster = ClusterSettings()
+    declared = [definitions_of(project, cluster) for project in projects]
     jobs = [job for each in declared for job in _jobs_of(each, shared)]
     named = {job.name: job for job in jobs}
     return dg.Definitions.merge(
@@ -62,9 +63,12 @@ def _jobs_of(project: dg.Definitions, shared: dg.Definitions) -> list[dg.JobDefi
     return [alone.resolve_job_def(job.name) for job in project.jobs or ()]
 
 
-def definitions_of(project: LoadedProject) -> dg.Definitions:
-    """The assets, jobs and schedules of one project."""
-    declared, cluster = project.declaration, ClusterSettings()
+def definitions_of(
+    project: LoadedProject, cluster: ClusterSettings | None = None
+) -> dg.Definitions:
+    """The assets, jobs and schedules of one project, on the cluster of the environment by
+    default."""
+    declared, cluster = project.declaration, cluster or ClusterSettings()
     return dg.Definitions(
         assets=[
             *(build_dataset(project, name, cluster) for name in declared.datasets),

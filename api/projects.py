@@ -8,7 +8,6 @@ and nobody learns from a refusal what others have.
 import contextlib
 import os
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from accounts.principal import Principal
 from api.access.policy import refuse_what_requests_may_not
 from api.declaration_text import as_yaml, validated
 from api.etags import etag_of, require_match
+from api.known_projects import KnownProjects
 from api.problems import FieldError, Problem, invalid, not_found
 from api.settings import GatewaySettings
 from engine import lease
@@ -27,8 +27,8 @@ from projects.loading import InvalidProject, LoadedProject, load_project
 from projects.nearest import hint
 from projects.schema import Model, Service, Simulation
 from projects.yaml_lines import UnreadableYaml, read_yaml
-from resources.api_projects import FRESH_S, ApiProjects
-from resources.declarations import Broken, Declarations, Usable
+from resources.api_projects import ApiProjects
+from resources.declarations import Broken, Usable
 from resources.settings import Settings
 
 BETWEEN = "--"
@@ -48,11 +48,7 @@ class DeclaredProjects:
     def __init__(self, settings: Settings, gateway: GatewaySettings, first: str) -> None:
         self._settings, self._gateway, self._first = settings, gateway, first
         self._shared = ApiProjects(settings)
-        self._lock = threading.Lock()
-        self._declarations = Declarations(settings)
-        self._seen: str | None = None
-        self._usable = Usable([], [])
-        self._loaded: dict[str, LoadedProject] = {}
+        self._known = KnownProjects(settings, self._shared)
 
     def qualified(self, organization: str, project: str) -> str:
         """Name of the project in Dagster and MLflow."""
@@ -70,7 +66,7 @@ class DeclaredProjects:
         """Projects that the caller may see, by name."""
         projects = [
             project
-            for name, project in self._all().items()
+            for name, project in self._known.all().items()
             if self.organization_of(name) == principal.organization
             and principal.may_see(self.shown(name))
         ]
@@ -86,7 +82,7 @@ class DeclaredProjects:
 
     def by_name(self, qualified: str) -> LoadedProject | None:
         """The project of this name in Dagster, of any organization."""
-        return self._all().get(qualified)
+        return self._known.all().get(qualified)
 
     def model(self, principal: Principal, project: str, name: str) -> tuple[LoadedProject, Model]:
         """A declared model. Raises the problem `not-found`."""
@@ -179,6 +175,7 @@ class DeclaredProjects:
         """Take the project's file away; raises `not-found` or `conflict`."""
         with self._alone():
             self._shared.delete(self.changeable(principal, name).file.name)
+            self._known.look_again()
 
     def changeable(self, principal: Principal, name: str) -> LoadedProject:
         """The project, if the API may change it; raises `not-found` or `conflict`."""
@@ -193,13 +190,20 @@ class DeclaredProjects:
 
     def require_unchanged(self, project: LoadedProject, etag: str | None) -> None:
         """Return when the project is as it was read; raises `precondition-failed`."""
-        require_match(etag, etag_of(project.file.read_bytes()))
+        require_match(etag, self.etag(project))
+
+    def etag(self, project: LoadedProject) -> str:
+        """Identity of the project's file as it is; raises `not-found` for one just taken away."""
+        try:
+            return etag_of(project.file.read_bytes())
+        except FileNotFoundError:
+            self._known.look_again()
+            raise not_found("project", self.shown(project.name)) from None
 
     @property
     def broken(self) -> list[Broken]:
         """Files that are no usable declaration."""
-        self._all()
-        return self._usable.broken
+        return self._known.broken()
 
     def broken_for(self, principal: Principal) -> list[Broken]:
         """Broken projects of the caller's organization; those whose name nobody knows are the
@@ -213,19 +217,8 @@ class DeclaredProjects:
 
     def usable(self) -> Usable:
         """Everything that is declared, of all organizations."""
-        self._all()
-        return self._usable
-
-    def _all(self) -> dict[str, LoadedProject]:
-        # Outside the lock, because it may wait for a bucket.
-        self._shared.pull(FRESH_S)
-        with self._lock:
-            seen = self._declarations.fingerprint()
-            if seen != self._seen:
-                self._usable = self._declarations.load()
-                self._loaded = {project.name: project for project in self._usable.projects}
-                self._seen = seen
-            return self._loaded
+        self._known.look_again()
+        return Usable(list(self._known.all().values()), self._known.broken())
 
     def _document(self, declaration: dict[str, Any] | str) -> dict[str, Any]:
         if isinstance(declaration, str):
@@ -273,6 +266,7 @@ class DeclaredProjects:
             raise Problem("invalid", text, errors=problems) from error
         begin_change()
         self._shared.put(f"{qualified}.yaml", text)
+        self._known.look_again()
         return self.find(principal, name)
 
     def _load(self, text: str) -> None:
@@ -286,7 +280,7 @@ class DeclaredProjects:
 
     def _refuse_clash(self, qualified: str, name: str, *, is_new: bool) -> None:
         plain = qualified.replace("-", "_")
-        for other in self._all():
+        for other in self._known.all():
             if other.replace("-", "_") == plain and (is_new or other != qualified):
                 raise Problem(
                     "conflict",
@@ -304,6 +298,7 @@ class DeclaredProjects:
         """Alone on this machine; who changes the project on another is told apart by the bucket."""
         with lease.alone(self._settings.api_projects / ".lock"):
             self._shared.pull()
+            self._known.look_again()
             try:
                 yield
             except ChangedMeanwhile as error:

@@ -2,7 +2,7 @@
 
 `python -m benchmarks projects`. Each size is one `orrery up` with so many projects: a watched
 dataset of 100 rows, a model, a simulation, and a service whose requests are watched for drift.
-Processor time is that of every process of the installation together, over a minute of rest.
+Processor time is that of every process of the installation together, over three quarters of a minute of rest.
 """
 
 import json
@@ -26,8 +26,8 @@ from benchmarks.measure import console
 from resources.settings import CHECKOUT
 
 SIZES = (10, 100, 300)
-REST_S = 60.0
-SETTLED_S = 45.0
+REST_S = 45.0
+SETTLED_S = 30.0
 """After the start, sensors look at everything for the first time."""
 PROJECT = """
 project: p{number}

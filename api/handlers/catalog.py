@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from api.context import Call
-from api.etags import etag_of
 from api.handlers.datasets import chosen
 from api.handlers.jobs import moment, submit
 from api.handlers.purging import purge, require_idle
@@ -177,7 +176,7 @@ def _project(call: Call, project: LoadedProject) -> ops.Project:
         declared_in=_where(call, project),
         lineage_url=f"{call.platform.settings.dagster_url}/locations/__repository__@orrery"
         f"/asset-groups/{group}/lineage",
-        etag=etag_of(project.file.read_bytes()),
+        etag=call.platform.projects.etag(project),
     )
 
 

@@ -40,11 +40,11 @@ def split_of(
     the task is inferred from the label where it is not given.
 
     Every class of two rows or more has rows in train and test, and of three or more in validation
-    where it is declared. Of the first rows of each class the test rows are the declared share
-    within one row, and the validation rows within two; they stay what they are when rows are
-    appended. `by` is the column of `split.group` or `split.time`, which divide all rows anew.
-    Groups are stratified by the class that most of their rows have. Raises UnusableColumns where
-    the column cannot divide the rows.
+    where it is declared. Of the first rows of each class, however many, the test rows are the
+    declared share within two rows, and the validation rows within three; they stay what they are
+    when rows are appended. `by` is the column of `split.group` or `split.time`, which divide all
+    rows anew. Groups are stratified by the class that most of their rows have. Raises
+    UnusableColumns where the column cannot divide the rows.
     """
     if split.time is not None and by is not None:
         return _by_time(_times(split.time, by), split)

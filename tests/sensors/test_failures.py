@@ -20,7 +20,7 @@ def breaks():
     raise RuntimeError("the wing broke")
 
 
-@dg.job
+@dg.job(tags={"project": "birds"})
 def breaking():
     breaks()
 

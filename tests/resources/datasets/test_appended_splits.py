@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projects.schema import Split
@@ -25,6 +25,7 @@ def labels_of(positions):
     return pa.chunked_array([[CLASSES[p] for p in positions]], pa.string())
 
 
+@settings(deadline=None)
 @given(positions=st.lists(st.integers(0, 4), max_size=120), split=splits(), cut=st.integers(0, 120))
 def test_first_rows_keep_their_splits_when_rows_are_appended(positions, split, cut):
     whole, part = labels_of(positions), labels_of(positions[:cut])
@@ -35,6 +36,7 @@ def test_first_rows_keep_their_splits_when_rows_are_appended(positions, split, c
         assert first.tolist() == every[:cut].tolist()
 
 
+@settings(deadline=None)
 @given(positions=st.lists(st.integers(0, 3), max_size=120), split=splits(), late=st.integers(0, 60))
 def test_class_that_comes_late_moves_no_row_of_another(positions, split, late):
     others = [*positions[:late], 4, *positions[late:], 4]
@@ -48,6 +50,7 @@ def test_class_that_comes_late_moves_no_row_of_another(positions, split, late):
     )
 
 
+@settings(deadline=None)
 @given(rows=st.integers(4, 400), split=splits())
 def test_every_prefix_has_the_declared_shares_within_two_rows(rows, split):
     codes = split_of(rows, None, split)
@@ -61,6 +64,7 @@ def test_every_prefix_has_the_declared_shares_within_two_rows(rows, split):
     assert (codes == TRAIN).any()
 
 
+@settings(deadline=None)
 @given(split=splits(), rows=st.integers(2, 3))
 def test_every_class_of_two_or_three_rows_is_in_as_many_splits(split, rows):
     labels = labels_of([0, 1, 2, 3, 4] * rows)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.datasets import blocks as cutting
@@ -41,6 +41,7 @@ def digest(rows, number=0):
     return digest_of_block(rows, TRAIN, number)
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 60), max_size=6), begin=st.integers(0, 70))
 def test_chunks_and_offsets_do_not_change_the_hash(cuts, begin):
     rows = table(140).slice(begin, 60)
