@@ -46,7 +46,7 @@ class Removal:
             raise StillNeeded(f"it has the alias {', '.join(version.aliases)} now")
         if any(e.artefact_digest == version.artefact_digest for e in self._places.runtime.in_use()):
             raise StillNeeded("it serves now")
-        self._places.tracking.delete_version(version)
+        self._places.tracking.delete_version(name, int(number))
 
     def _dataset_version(self, item: Item) -> None:
         self._require_rest(item)

@@ -21,7 +21,7 @@ from engine.artefact import EXAMPLE, ONNX, Signature, TensorSignature
 from engine.runtime.request import RequestReader
 from engine.runtime.runtime import DEFAULT as ONNX_RUNTIME
 from engine.runtime.runtime import runtime_of
-from resources.tracking.connection import MlflowConnection
+from resources.tracking.model_files import ModelFiles
 from resources.tracking.tables import Head, MlflowTables
 
 DIGEST_TAG = "orrery.artefact_digest"
@@ -63,7 +63,7 @@ PROMOTED_AT = "orrery.promoted_at"
 """Tag of a champion: when its promotion was requested, in seconds since the epoch."""
 
 
-class Registry(MlflowConnection):
+class Registry(ModelFiles):
     """Models and their versions."""
 
     def __init__(self, uri: str, ui: str) -> None:
@@ -234,60 +234,6 @@ class Registry(MlflowConnection):
                 if not token:
                     break
         return [version for name in names for version in self.versions(name)]
-
-    def delete_version(self, version: RegisteredVersion) -> None:
-        """Take the version out of the registry; one that is gone is no error.
-
-        Raises TrackingUnavailable or TrackingRefused.
-        """
-        from mlflow.exceptions import MlflowException
-
-        with self._answers():
-            try:
-                self._client.delete_model_version(version.name, str(version.version))
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-
-    def delete_files(self, logged_model: str) -> None:
-        """Remove MLflow's copy of a model's files; one that is gone is no error.
-
-        Raises TrackingUnavailable or TrackingRefused.
-        """
-        with self._answers():
-            if place := self._place(logged_model):
-                place.delete_artifacts()
-                self._client.delete_logged_model(logged_model)
-
-    def size_of_files(self, logged_model: str) -> int | None:
-        """Bytes of MLflow's copy of a model's files; None where there is none.
-
-        Raises TrackingUnavailable or TrackingRefused.
-        """
-        total, folders = 0, [""]
-        with self._answers():
-            place = self._place(logged_model)
-            if place is None:
-                return None
-            while folders:
-                for entry in place.list_artifacts(folders.pop() or None):
-                    if entry.is_dir:
-                        folders.append(entry.path)
-                    total += entry.file_size or 0
-        return total
-
-    def _place(self, logged_model: str) -> Any:
-        """Where the copy's files lie; None where MLflow knows no such copy."""
-        from mlflow.exceptions import MlflowException
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        try:
-            model = self._client.get_logged_model(logged_model)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        return get_artifact_repository(model.artifact_location, tracking_uri=self.uri)
 
     def models_of(self, prefix: str) -> dict[str, int]:
         """Registered models whose names begin so, and how many versions each has.

@@ -271,7 +271,7 @@ def test_the_best_checkpoint_stays_by_the_declared_metric(collection):
     losses = [each.metadata["loss"] for each in made]
     tracking = collection.places.tracking
     for version in tracking.versions("flowers.classifier"):
-        tracking.delete_version(version)
+        tracking.delete_version(version.name, version.version)
 
     collection.collect()
 
