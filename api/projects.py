@@ -28,7 +28,7 @@ from projects.nearest import hint
 from projects.schema import Model, Service, Simulation
 from projects.yaml_lines import UnreadableYaml, read_yaml
 from resources.api_projects import ApiProjects
-from resources.declarations import Broken
+from resources.declarations import Broken, Usable
 from resources.settings import Settings
 
 BETWEEN = "--"
@@ -214,6 +214,11 @@ class DeclaredProjects:
             if self.organization_of(broken.name) == principal.organization
             and principal.may_see(self.shown(broken.name))
         ]
+
+    def usable(self) -> Usable:
+        """Everything that is declared, of all organizations."""
+        self._known.look_again()
+        return Usable(list(self._known.all().values()), self._known.broken())
 
     def _document(self, declaration: dict[str, Any] | str) -> dict[str, Any]:
         if isinstance(declaration, str):

@@ -22,10 +22,12 @@ from resources.settings import Settings
 from resources.storage.evidence import EvidenceStore
 from resources.storage.object_store import ObjectStore, size_of
 from resources.tracking.adapter import Tracking
-from resources.tracking.registry import TEST_METRICS_TAG, RegisteredVersion, registered_name
-
-PROMOTED_AT = "orrery.promoted_at"
-"""Tag of a champion: when its promotion was requested, in seconds since the epoch."""
+from resources.tracking.registry import (
+    PROMOTED_AT,
+    TEST_METRICS_TAG,
+    RegisteredVersion,
+    registered_name,
+)
 
 CLOCKS_S = 3_600.0
 """How far the clock of another machine may be ahead."""

@@ -26,6 +26,7 @@ from projects.placement import (
     ServiceResources,
     SimulationResources,
 )
+from projects.retention import Kept, KeptCheckpoints, Retention
 
 __all__ = [
     "Automation",
@@ -37,9 +38,12 @@ __all__ = [
     "Expectations",
     "Hyperparameter",
     "ImageSize",
+    "Kept",
+    "KeptCheckpoints",
     "Model",
     "Project",
     "RequestLog",
+    "Retention",
     "Retrain",
     "Rollout",
     "Scale",
@@ -206,6 +210,7 @@ class Project(Declared):
     simulations: dict[Name, Simulation] = {}
     services: dict[Name, Service] = {}
     automation: Automation = Automation()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _refers_to_what_it_declares(self) -> Self:

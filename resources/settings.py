@@ -63,6 +63,13 @@ class Settings(BaseSettings):
     runs_at_once: int | None = Field(default=None, ge=1)
     """dagster_runs under way at once; by default 4, and 64 on a cluster, where a run holds its
     place while its job waits in a queue."""
+    retention_runs_days: int | None = Field(default=None, ge=1)
+    """Days that dagster_runs and work folders of no project are kept; by default for ever."""
+    retention_logs_days: int | None = Field(default=None, ge=1)
+    """Days that logs of no project are kept; by default for ever."""
+    retention_objects_days: int | None = Field(default=None, ge=1)
+    """Days that checkpoints and artefacts are kept that no project's model names; by default for
+    ever."""
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 

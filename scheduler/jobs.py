@@ -123,6 +123,12 @@ def find(connection: Connection, organization: str, job_id: str) -> Job | None:
     return Job(*row) if row else None
 
 
+def not_ended(connection: Connection) -> list[Job]:
+    """Jobs of all organizations that have not ended, whether they have a dagster_run or not."""
+    query = select(jobs).where(jobs.c.status.in_(GOING))
+    return [Job(*row) for row in connection.execute(query)]
+
+
 def ask_to_stop(connection: Connection, job: Job, reason: str) -> Job:
     """The job, stopped when nothing was started for it yet, else stopping; ended ones stay."""
     now = time.time()

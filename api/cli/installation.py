@@ -12,7 +12,7 @@ from resources.settings import Settings
 
 def link_of(settings: Settings, *, again: bool) -> str:
     """A link that signs the owner in, once; without `again` empty where anybody has signed in."""
-    with _opened(settings) as platform:
+    with opened(settings) as platform:
         owner = platform.owner()
         if not again and first_start.was_entered(platform.control):
             return ""
@@ -21,12 +21,13 @@ def link_of(settings: Settings, *, again: bool) -> str:
 
 def admin_key_of(settings: Settings) -> str:
     """Another admin key of the owner."""
-    with _opened(settings) as platform:
+    with opened(settings) as platform:
         return first_start.admin_key(platform.control, platform.secret, platform.owner())
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Platform]:
+def opened(settings: Settings) -> Iterator[Platform]:
+    """The platform of the settings, with its control database."""
     platform = Platform(settings, GatewaySettings(), ClusterSettings())
     try:
         yield platform

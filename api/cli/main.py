@@ -299,6 +299,19 @@ def migrate(
     console.print(f"all of {folder} is where the settings point, and the same.", soft_wrap=True)
 
 
+@app.command()
+def gc(
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing; remove what is planned.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+) -> None:
+    """Remove what the declared retention no longer keeps, after a plan and a question."""
+    from api.cli.collection import collect
+
+    raise typer.Exit(collect(Settings(), console, is_sure=yes, is_dry=dry_run))
+
+
 @app.command("sign-in")
 def sign_in(
     url: Annotated[str, typer.Option(prompt=True, help="Address of the gateway.")],

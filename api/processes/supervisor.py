@@ -10,6 +10,7 @@ from collections.abc import Callable
 import psutil
 
 from api.processes.plan import ProcessPlan, env_vars, is_free, log_of, plans, start
+from api.processes.rotation import Rotation
 from engine import lease
 from resources.running_instance import note_addresses
 from resources.settings import Settings
@@ -108,10 +109,12 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def keep(self) -> None:
-        """Keep every process until asked to stop."""
+        """Keep every process, and its log short, until asked to stop."""
+        rotation = Rotation(self._settings.state.absolute())
         while not self._stopping:
             for kept in self._kept:
                 kept.keep(self._say)
+            rotation.look()
             time.sleep(POLL_S)
 
     def ask_to_stop(self, *_: object) -> None:

@@ -80,9 +80,12 @@ def fragments_of(objects: ObjectStore, dataset: str) -> Iterator[Fragments]:
         yield Fragments(objects, dataset, scratch.folder())
 
 
-def unreferenced(objects: ObjectStore, dataset: str, older_than_s: float) -> list[str]:
-    """Keys of the fragments of the dataset that no version names and that were written so long
-    ago: those of a version that is being made are named by it once it is whole.
+def unreferenced(
+    objects: ObjectStore, dataset: str, older_than_s: float, going: frozenset[str] = frozenset()
+) -> list[str]:
+    """Keys of the fragments of the dataset that no version names but those that are `going`, and
+    that were written so long ago: those of a version that is being made are named by it once it is
+    whole.
 
     Raises OSError, or ValueError for a record of a version that cannot be read.
     """
@@ -91,7 +94,8 @@ def unreferenced(objects: ObjectStore, dataset: str, older_than_s: float) -> lis
     written = list(objects.listed(f"{dataset}/{FOLDER}/"))
     named = set[str]()
     for key, _ in objects.keys(f"{dataset}/"):
-        if key.endswith(RECORDS):
+        version = key.removeprefix(f"{dataset}/").partition("/")[0]
+        if key.endswith(RECORDS) and version not in going:
             record = json.loads(objects.get_text(key))
             named |= {_name(file) for split in SPLITS for file in record.get(split, ())}
     return [f.key for f in written if f.modified < before and _name(f.key) not in named]

@@ -85,10 +85,13 @@ class DatasetStore:
         learned from. Raises OSError or pyarrow.ArrowException."""
         return sample_of(version, self._objects)
 
-    def unreferenced(self, project: str, name: str, older_than_s: float) -> list[str]:
-        """Keys of data files that no version of the dataset names and that were written so long
-        ago. Raises OSError, or ValueError for a record that cannot be read."""
-        return unreferenced(self._objects, f"datasets/{project}/{name}", older_than_s)
+    def unreferenced(
+        self, project: str, name: str, older_than_s: float, going: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Keys of data files that no version of the dataset names but those that are `going`, and
+        that were written so long ago. Raises OSError, or ValueError for a record that cannot be
+        read."""
+        return unreferenced(self._objects, f"datasets/{project}/{name}", older_than_s, going)
 
     def _recorded(self, key: str) -> DatasetVersion | None:
         return self._read(f"{key}/version.json")

@@ -100,13 +100,13 @@ class DagsterEvents:
 
     def assets_of(self, project: str) -> list[Any]:
         """Keys of the project's assets that have events. Raises EventsUnavailable."""
-        with self._answers():
+        with self.answers():
             return list(self.instance.get_asset_keys(prefix=[project]))
 
     def forget_assets(self, project: str) -> None:
         """Remove the events of the project's assets. Raises EventsUnavailable."""
         if keys := self.assets_of(project):
-            with self._answers():
+            with self.answers():
                 self.instance.wipe_assets(keys)
 
     def states(self, run_ids: Sequence[str]) -> list[RunState]:
@@ -115,7 +115,7 @@ class DagsterEvents:
 
         if not run_ids:
             return []
-        with self._answers():
+        with self.answers():
             records = self.instance.get_run_records(dg.RunsFilter(run_ids=list(run_ids)))
         return [_state(record) for record in records]
 
@@ -123,7 +123,7 @@ class DagsterEvents:
         """The newest dagster_run that repeats this one, or None. Raises EventsUnavailable."""
         import dagster as dg
 
-        with self._answers():
+        with self.answers():
             tags = {"dagster/parent_run_id": run_id}
             runs = self.instance.get_runs(dg.RunsFilter(tags=tags), limit=1)
         return runs[0].run_id if runs else None
@@ -134,7 +134,10 @@ class DagsterEvents:
         from dagster._core.event_api import EventLogCursor
 
         cursor = EventLogCursor.from_storage_id(after).to_string() if after else None
-        with self._answers():
+        with self.answers():
+            # SQLite would make an empty file for the events of a dagster_run that was removed.
+            if not self.instance.has_run(run_id):
+                return []
             page = self.instance.get_records_for_run(run_id, cursor=cursor, limit=MOST_LINES)
         return [_line(record.storage_id, record.event_log_entry) for record in page.records]
 
@@ -148,7 +151,7 @@ class DagsterEvents:
             dg.DagsterEventType.STEP_FAILURE,
             dg.DagsterEventType.RUN_FAILURE,
         }
-        with self._answers():
+        with self.answers():
             page = self.instance.get_records_for_run(run_id, of_type=kinds, limit=MOST_LINES)
         return _outcome(page.records)
 
@@ -156,7 +159,7 @@ class DagsterEvents:
         """The newest progress of the dagster_run's work, or None. Raises EventsUnavailable."""
         import dagster as dg
 
-        with self._answers():
+        with self.answers():
             page = self.instance.get_records_for_run(
                 run_id, of_type=dg.DagsterEventType.ENGINE_EVENT, limit=NEWEST, ascending=False
             )
@@ -177,7 +180,7 @@ class DagsterEvents:
         if queue is None or queue.max_concurrent_runs < 0:
             return ""
         under_way = dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES)
-        with self._answers():
+        with self.answers():
             count = self.instance.get_runs_count(under_way)
         if count < queue.max_concurrent_runs:
             return ""
@@ -197,12 +200,13 @@ class DagsterEvents:
         import dagster as dg
 
         wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(key), before_storage_id=before)
-        with self._answers():
+        with self.answers():
             page = self.instance.fetch_materializations(wanted, limit=limit)
         return [_materialised(record) for record in page.records]
 
     @contextmanager
-    def _answers(self) -> Iterator[None]:
+    def answers(self) -> Iterator[None]:
+        """Raise what the storage raises as EventsUnavailable."""
         from sqlalchemy.exc import DBAPIError
 
         try:

@@ -23,6 +23,7 @@ from engine import lease
 from engine.protocol import write_atomically
 from resources.compute.contract import ANY, NOBODY, Driver
 from resources.compute.requirements import Requirements
+from resources.services.in_use import InUse, in_folder
 from serving.contract import STOP, Deployment, ServiceStatus, StopOrder
 
 READY_WITHIN_S = 120.0
@@ -86,6 +87,10 @@ class Runtime(Protocol):
     def end_abandoned(self, is_wanted: Callable[[str], bool]) -> list[str]:
         """Services whose deployment goes on although nobody waits for the dagster_run that has
         requested it, and that is stopped now."""
+        ...
+
+    def in_use(self) -> list[InUse]:
+        """Every version that must not lose what it answers with. Raises OSError or ValueError."""
         ...
 
     def undeploy(self, service: str) -> None:
@@ -227,6 +232,10 @@ class LocalRuntime:
         """Status of every service."""
         names = sorted(path.parent.name for path in self._services.glob("*/status.json"))
         return [status for name in names if (status := self.status(name))]
+
+    def in_use(self) -> list[InUse]:
+        """What is deployed, and what the reconciler has noted of rollouts."""
+        return in_folder(self._services)
 
     def undeploy(self, service: str) -> None:
         """Stop serving; requests in progress are answered first."""

@@ -147,6 +147,17 @@ class ObjectStore:
         else:
             self._bucket.delete([key])
 
+    def delete_folder(self, key: str, first: str = MANIFEST) -> None:
+        """Remove every file under the key: first the one without which the folder does not count.
+
+        Raises OSError.
+        """
+        self.delete(f"{key}/{first}")
+        if not self.is_local:
+            self._bucket.delete([name for name, _ in self._bucket.walk(f"{key}/")])
+        elif (folder := Path(self.root, key)).exists():
+            shutil.rmtree(folder)
+
     def _size(self, key: str) -> int | None:
         """Bytes of the file under the key; None where there is none."""
         if self.is_local:

@@ -213,6 +213,27 @@ class Tracking(Registry):
                 self._client.set_terminated(run.info.run_id, "FAILED")
         return len(open_runs)
 
+    def reached(self) -> list[tuple[str, str, str]]:
+        """Checkpoint, project and model of every stopped job that left one.
+
+        Raises TrackingUnavailable.
+        """
+        found: list[tuple[str, str, str]] = []
+        with self._answers():
+            experiments = [e.experiment_id for e in self._client.search_experiments()]
+            token: str | None = None
+            while experiments:
+                query = f"tags.`{REACHED_TAG}` != ''"
+                page = self._client.search_runs(experiments, query, page_token=token)
+                for run in page:
+                    tags = run.data.tags
+                    owner = tags.get("orrery.project", ""), tags.get("orrery.model", "")
+                    found.append((tags[REACHED_TAG], *owner))
+                token = page.token
+                if not token:
+                    break
+        return found
+
     def run_url(self, run_id: str) -> str:
         """Page of the mlflow_run. Raises TrackingUnavailable."""
         with self._answers():

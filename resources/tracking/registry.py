@@ -21,7 +21,7 @@ from engine.artefact import EXAMPLE, ONNX, Signature, TensorSignature
 from engine.runtime.request import RequestReader
 from engine.runtime.runtime import DEFAULT as ONNX_RUNTIME
 from engine.runtime.runtime import runtime_of
-from resources.tracking.connection import MlflowConnection
+from resources.tracking.model_files import ModelFiles
 from resources.tracking.tables import Head, MlflowTables
 
 DIGEST_TAG = "orrery.artefact_digest"
@@ -48,6 +48,8 @@ class RegisteredVersion:
     aliases: tuple[str, ...] = ()
     created_at: float = 0.0
     """Seconds since the epoch."""
+    logged_model: str = ""
+    """Id of MLflow's own copy of the files."""
 
 
 def registered_name(project: str, model: str) -> str:
@@ -57,9 +59,11 @@ def registered_name(project: str, model: str) -> str:
 
 TEST_METRICS_TAG = "orrery.test_metrics"
 """Metrics of the held-out split as JSON: what versions are compared by."""
+PROMOTED_AT = "orrery.promoted_at"
+"""Tag of a champion: when its promotion was requested, in seconds since the epoch."""
 
 
-class Registry(MlflowConnection):
+class Registry(ModelFiles):
     """Models and their versions."""
 
     def __init__(self, uri: str, ui: str) -> None:
@@ -218,6 +222,19 @@ class Registry(MlflowConnection):
             versions = self._client.search_model_versions(f"run_id = '{run_id}'")
         return [f"{version.name} version {version.version}" for version in versions]
 
+    def every_version(self) -> list[RegisteredVersion]:
+        """All versions of all models. Raises TrackingUnavailable."""
+        names: list[str] = []
+        token: str | None = None
+        with self._answers():
+            while True:
+                page = self._client.search_registered_models(max_results=1000, page_token=token)
+                names += [model.name for model in page]
+                token = page.token
+                if not token:
+                    break
+        return [version for name in names for version in self.versions(name)]
+
     def models_of(self, prefix: str) -> dict[str, int]:
         """Registered models whose names begin so, and how many versions each has.
 
@@ -271,6 +288,7 @@ class Registry(MlflowConnection):
             tags=dict(version.tags),
             aliases=tuple(sorted(named)),
             created_at=version.creation_timestamp / 1000,
+            logged_model=_logged_model(version.source or ""),
         )
 
 
@@ -296,6 +314,12 @@ def _as_flavor(artefact: Path, signature: Signature) -> dict[str, Any]:
         "code_paths": [str(Path(engine.runtime.__file__).parent)],
         "pip_requirements": ["numpy", *runtime_of(signature.model_dump()).requirements],
     }
+
+
+def _logged_model(source: str) -> str:
+    """Id of the copy that a version was registered from; a search gives it in the address alone."""
+    address, _, id = source.partition("models:/")
+    return "" if address or "/" in id else id
 
 
 def _dtype(tensor: TensorSignature) -> np.dtype:

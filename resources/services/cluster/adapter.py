@@ -47,6 +47,7 @@ from resources.services.cluster.version import (
     object_name,
     version_name,
 )
+from resources.services.in_use import InUse
 from resources.services.local import DeploymentFailed, Superseded
 from resources.storage.object_store import ObjectStore
 from serving.contract import Deployment, ServiceStatus
@@ -126,6 +127,10 @@ class ClusterRuntime:
     def statuses(self) -> list[ServiceStatus]:
         """Status of every service."""
         return self._directory.statuses()
+
+    def in_use(self) -> list[InUse]:
+        """Every version that must not lose what it answers with."""
+        return self._directory.in_use()
 
     def endpoint(self, service: str) -> str | None:
         """One of the addresses, drawn by their shares; None when nothing answers."""

@@ -12,6 +12,7 @@ from resources.services.cluster.version import (
     object_name,
     version_name,
 )
+from resources.services.in_use import InUse
 from serving.contract import Answering, ServiceStatus
 
 
@@ -32,6 +33,19 @@ class ServiceDirectory:
         services = self._cluster.find("Service", f"{SERVICE_LABEL},!{VERSION_LABEL}")
         named = ((each["metadata"]["annotations"][f"{NOTE}service"], each) for each in services)
         return [self._status_of(name, each) for name, each in sorted(named, key=lambda n: n[0])]
+
+    def in_use(self) -> list[InUse]:
+        """Versions that have pods or may get them, or that an address names."""
+        found = []
+        for each in self._cluster.find("Deployment", VERSION_LABEL):
+            noted = each["metadata"].get("annotations") or {}
+            version = each["metadata"]["labels"][VERSION_LABEL]
+            digest = noted.get(ARTEFACT_DIGEST, "")
+            found.append(InUse("", version, int(noted.get(MODEL_VERSION, 0)), digest))
+        for status in self.statuses():
+            for version in filter(None, (status.target, status.serving)):
+                found.append(InUse(status.service, version, _model_version(version), ""))
+        return found
 
     def endpoints(self, service: str) -> dict[str, int]:
         """Percent of the requests that processes of the platform send to each address.
@@ -114,3 +128,9 @@ class ServiceDirectory:
 
     def _within(self, name: str) -> str:
         return f"http://{name}.{self._settings.namespace}.svc/predict"
+
+
+def _model_version(version: str) -> int:
+    """Number of the model version that a Bento's version `vNUMBER-HASH` names; else 0."""
+    number = version.removeprefix("v").partition("-")[0]
+    return int(number) if number.isdigit() else 0

@@ -1,0 +1,1 @@
+"""What is no longer kept, and its removal: `orrery gc`."""
