@@ -2,7 +2,7 @@
 
 `python -m benchmarks projects`. Each size is one `orrery up` with so many projects: a watched
 dataset of 100 rows, a model, a simulation, and a service whose requests are watched for drift.
-Processor time is that of every process of the installation together, over three quarters of a minute of rest.
+Processor time is that of every process of the installation together, over 45 seconds of rest.
 """
 
 import json

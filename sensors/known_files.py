@@ -54,7 +54,7 @@ class KnownFiles:
         """Digest of the listing with which there was nothing to do, by dataset."""
 
     def look(self, objects: ObjectStore, dataset: str, files: Files) -> Found:
-        """What the files that are there now mean. Raises OSError."""
+        """What the files of `PROJECT.DATASET` that are there now mean. Raises OSError."""
         listing = _digest(files)
         if self._quiet.get(dataset) == listing:
             return Found({})
@@ -93,7 +93,7 @@ def _write(objects: ObjectStore, dataset: str, note: _Note) -> None:
 
 
 def _key(dataset: str) -> str:
-    return f"sensors/new_data/{dataset}.json"
+    return f"sensors/new_data/{dataset.replace('.', '/', 1)}.json"
 
 
 def _digest(files: Files) -> str:

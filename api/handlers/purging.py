@@ -118,7 +118,9 @@ def _end(call: Call, qualified: str, holdings: Holdings) -> None:
         platform.runtime.undeploy(f"{qualified}.{service}")
     for model in holdings.models:
         platform.tracking.delete_model(model)
-    for key in holdings.files:
+    # Of a project of this name that comes later, no file is known yet.
+    known_files = [key for key, _ in platform.objects.keys(f"sensors/new_data/{qualified}/")]
+    for key in (*holdings.files, *known_files):
         platform.objects.delete(key)
     for experiment in holdings.experiments:
         platform.experiments.delete(experiment)

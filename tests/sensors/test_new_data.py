@@ -249,3 +249,12 @@ def test_file_that_no_reader_reads_starts_nothing(name, tmp_path, objects):
     requests = [looker.look() for _ in range(3)]
 
     assert requests == [[], [], []]
+
+
+def test_what_is_known_of_a_projects_files_lies_under_its_name(tmp_path, objects):
+    (tmp_path / "data").mkdir()
+    Looker(objects, birds("files:data", tmp_path)).look()
+
+    assert [key for key, _ in objects.keys("sensors/new_data/birds/")] == [
+        "sensors/new_data/birds/songs.json"
+    ]
