@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from engine.artefact import Signature, SplitContent, read_signature
+from engine.protocol import Refused
 from engine.rows import columns_of, read_batches, read_rows, targets_of
 from engine.runtime.model import Model
 from engine.runtime.tensors import tensors_of
@@ -28,7 +29,8 @@ def evaluate(artefact: Path, dataset: DatasetFiles, pictures: Path) -> dict[str,
     """Metrics of the held-out split, named `test_...`, and under `baseline_...` those of a model
     that always answers the most frequent class or the mean; draws what shows them.
 
-    Empty where the model's rows are no columns of the dataset.
+    Empty where the model's rows are no columns of the dataset. Raises Refused where the model
+    gives no finite number for a row.
     """
     signature = read_signature(artefact)
     if not signature.columns or dataset.label is None:
@@ -62,7 +64,20 @@ def _truth_and_scores(
         tensors = tensors_of(columns_of(batch, signature.columns), inputs)
         truth.append(targets_of(batch.column(dataset.label), dataset.classes))
         scores.append(scores_of(model, tensors, truth[-1]))
-    return np.concatenate(truth), np.concatenate(scores)
+    _require_numbers(found := np.concatenate(scores))
+    return np.concatenate(truth), found
+
+
+def _require_numbers(scores: np.ndarray) -> None:
+    """Return when every score is a finite number. Raises Refused: the same training would give the
+    same model again."""
+    is_number = np.isfinite(scores).reshape(len(scores), -1).all(axis=1)
+    if not is_number.all():
+        raise Refused(
+            f"training diverged: the model gives no finite number for {(~is_number).sum()} of "
+            f"{len(scores)} test rows, expected one for each. Try a smaller learning rate, and "
+            "look for extreme features"
+        )
 
 
 def _learned(dataset: DatasetFiles, label: str) -> SplitContent:

@@ -5,12 +5,15 @@ import subprocess
 import threading
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
+import training.evaluation
 from engine import lease
 from engine.output import MOST_BYTES
 from engine.progress import history_of
+from engine.protocol import Refused
 from resources.compute.contract import Driver, JobRefused
 from resources.settings import CHECKOUT
 from tests.training.test_training import run
@@ -268,3 +271,17 @@ def test_a_job_whose_dagster_run_is_deleted_is_ended(compute, job):
     with pytest.raises(JobRefused, match="its dagster_run was deleted"):
         run(compute, spec, driver=Driver("run", is_deleted=lambda: True))
     assert lease.holder(spec.workdir) is None
+
+
+def test_a_model_that_gives_no_numbers_is_refused_and_not_measured(trained_here, iris, monkeypatch):
+    scores_of = training.evaluation.scores_of
+
+    def with_a_gap(*given):
+        scores = scores_of(*given).copy()
+        scores[3] = np.nan
+        return scores
+
+    monkeypatch.setattr(training.evaluation, "scores_of", with_a_gap)
+
+    with pytest.raises(Refused, match="no finite number for 1 of 60 test rows"):
+        trained_here("training.tables:train", iris, learner="linear", iterations=5)
