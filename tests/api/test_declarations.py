@@ -1,5 +1,6 @@
 """Declarations change while the platform runs: what is new works, what breaks stops nobody else."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -87,8 +88,13 @@ def test_one_code_server_holds_the_definitions_for_the_daemon_and_the_webserver(
     platform = psutil.Process(lease.holder(up.state / "up"))
 
     def code_servers() -> list[str]:
-        commands = [" ".join(child.cmdline()) for child in platform.children(recursive=True)]
-        return [each for each in commands if "dagster api grpc" in each]
+        found = []
+        for child in platform.children(recursive=True):
+            # A process may end while it is looked at.
+            with suppress(psutil.NoSuchProcess):
+                command = " ".join(child.cmdline())
+                found += [command] if "dagster api grpc" in command else []
+        return found
 
     # One that is replaced goes on until its calls have ended.
     until(lambda: len(code_servers()) == 1)
