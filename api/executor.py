@@ -11,6 +11,7 @@ from accounts import audit
 from accounts.roles import ACTIONS, Permission
 from api.context import Call, Platform
 from api.jobs.idempotency import once
+from api.known_projects import one_look
 from api.operations.jobs import JobId
 from api.operations.operation import Input, Operation, Output
 from api.problems import Problem
@@ -113,7 +114,7 @@ class Executor:
             log.warning("a denial could not be audited: %s: %s", call.principal, reason)
 
     def _handled(self, call: Call, operation: Operation, request: Input) -> Output:
-        with translated_errors():
+        with translated_errors(), one_look():
             require_sense(request)
             if not operation.changes or call.is_preview:
                 return self.handlers[operation.name](call, request)

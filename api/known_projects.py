@@ -2,15 +2,27 @@
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from projects.loading import LoadedProject
 from resources.api_projects import FRESH_S, ApiProjects
 from resources.declarations import Broken, Declarations
 from resources.settings import Settings
 
-LOOKED_S = 1.0
-"""How old what is known of the files may be: a request asks several times, and each look at the
-files costs as much as there are of them."""
+_asked_at: ContextVar[float] = ContextVar("asked_at", default=float("inf"))
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """A request, which looks at the files once, however often it asks what they declare: a look
+    costs as much as there are files."""
+    before = _asked_at.set(time.monotonic())
+    try:
+        yield
+    finally:
+        _asked_at.reset(before)
 
 
 class KnownProjects:
@@ -42,7 +54,8 @@ class KnownProjects:
         # Outside the lock, because it may wait for a bucket.
         self._shared.pull(FRESH_S)
         with self._lock:
-            if time.monotonic() - self._looked_at < LOOKED_S:
+            # A look that began after the request serves it too; without a request, none does.
+            if self._looked_at >= _asked_at.get():
                 return
             self._looked_at = time.monotonic()
             seen = self._declarations.fingerprint()
