@@ -1,7 +1,6 @@
 """Requests that no longer look like the training data start the next turn, once a version."""
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from projects.loading import LoadedProject
 from resources.datasets.store import DatasetStore
 from resources.storage.request_logs import RequestLogs
 from resources.tracking.adapter import Tracking
+from sensors.rounds import look_around
 from sensors.service_drift import FEWEST_ROWS, SIGNIFICANCE, SMALLEST_DISTANCE, drift_of
 
 INTERVAL_S = 60
@@ -78,13 +78,13 @@ def build_drift_sensors(
     ) -> dg.SensorResult:
         begin = json.loads(context.cursor)["next"] if context.cursor else 0
         look = _Look(Adapters(datasets, tracking, request_logs), looked)
-        end = look.at_each(served[begin:] + served[:begin], time.monotonic() + LOOK_S)
+        next_one = look_around(served, begin, look.at, LOOK_S)
         for line in look.told:
             context.log.info(line)
         return dg.SensorResult(
             run_requests=look.requests,
             skip_reason=None if look.requests else look.summary(len(served)),
-            cursor=json.dumps({"next": (begin + end) % len(served)}),
+            cursor=json.dumps({"next": next_one}),
         )
 
     return [on_drift]
@@ -100,17 +100,13 @@ class _Look:
         """What was found of each service that was asked something."""
         self._quiet = 0
 
-    def at_each(self, served: Sequence[Served], deadline: float) -> int:
-        """How many were looked at until the deadline; at least one."""
-        for count, each in enumerate(served):
-            if count and time.monotonic() > deadline:
-                return count
-            try:
-                self._look_at(each)
-            except Exception as error:
-                # Of a model or a dataset that is gone, or an outage: it is of this service alone.
-                self.told.append(f"{each.key}: {type(error).__name__}: {error}")
-        return len(served)
+    def at(self, each: Served) -> None:
+        """Look at one service."""
+        try:
+            self._look_at(each)
+        except Exception as error:
+            # Of a model or a dataset that is gone, or an outage: it is of this service alone.
+            self.told.append(f"{each.key}: {type(error).__name__}: {error}")
 
     def _look_at(self, each: Served) -> None:
         log = self._adapters.request_logs.mark(each.key)

@@ -1,7 +1,6 @@
 """New files in watched folders or bucket prefixes start the next turn of their project, once."""
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from projects.loading import LoadedProject
 from resources.datasets.sources import SourceUnreachable, SourceUnreadable, watched_files
 from resources.storage.object_store import ObjectStore
 from sensors.known_files import KnownFiles
+from sensors.rounds import look_around
 
 INTERVAL_S = 15
 LOOK_S = 20.0
@@ -70,13 +70,13 @@ def build_new_data_sensors(
         for key, digest in acted.items():
             known.settle(objects, key, digest)
         look = _Look(known, objects)
-        end = look.at_each(watched[begin:] + watched[:begin], time.monotonic() + LOOK_S)
+        next_one = look_around(watched, begin, look.at, LOOK_S)
         for problem in look.problems:
             context.log.warning(problem)
         return dg.SensorResult(
             run_requests=look.requests,
             skip_reason=None if look.requests else look.summary(len(watched)),
-            cursor=json.dumps({"acted": look.acted, "next": (begin + end) % len(watched)}),
+            cursor=json.dumps({"acted": look.acted, "next": next_one}),
         )
 
     return [on_new_data]
@@ -93,16 +93,12 @@ class _Look:
         self.problems: list[str] = []
         self._growing = self._first = self._looked = 0
 
-    def at_each(self, watched: Sequence[Watched], deadline: float) -> int:
-        """How many were looked at until the deadline; at least one."""
-        for count, each in enumerate(watched):
-            if count and time.monotonic() > deadline:
-                return count
-            try:
-                self._look_at(each)
-            except (SourceUnreachable, SourceUnreadable, OSError) as error:
-                self.problems.append(f"{each.key}: {error}")
-        return len(watched)
+    def at(self, each: Watched) -> None:
+        """Look at one dataset; what cannot be listed is a problem of that one alone."""
+        try:
+            self._look_at(each)
+        except (SourceUnreachable, SourceUnreadable, OSError) as error:
+            self.problems.append(f"{each.key}: {error}")
 
     def _look_at(self, each: Watched) -> None:
         found = self._known.look(

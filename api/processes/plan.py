@@ -15,7 +15,6 @@ import httpx
 from engine import lease
 from engine.parent_death import die_with_parent
 from engine.warm.client import is_serving
-from resources.orchestration.code_server import is_listening
 from resources.settings import CHECKOUT, Settings
 from serving.contract import WIND_DOWN_S
 
@@ -86,7 +85,7 @@ def plans(settings: Settings) -> list[ProcessPlan]:
     code_server = ProcessPlan(
         "code server",
         [*python, "resources.orchestration.code_server", str(settings.code_socket)],
-        lambda: is_listening(settings.code_socket),
+        lambda: is_serving(settings.code_socket),
     )
     return [
         *([] if settings.warm_server else [warm_server]),

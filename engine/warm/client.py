@@ -127,7 +127,7 @@ def fork(
 
 
 def is_serving(path: Path) -> bool:
-    """Whether a warm server listens on the socket."""
+    """Whether a server, warm or another, listens on the socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

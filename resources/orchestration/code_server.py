@@ -7,12 +7,12 @@ answers from there once it can. Both learn of it within seconds.
 """
 
 import json
-import socket
 import sys
 import time
 from pathlib import Path
 
 from engine.protocol import write_atomically
+from engine.warm.client import is_serving
 from resources.orchestration.graphql import LOCATION
 from resources.settings import CHECKOUT, Settings
 
@@ -35,22 +35,12 @@ def workspace_of(settings: Settings) -> Path:
     return file
 
 
-def is_listening(place: Path) -> bool:
-    """Whether a code server takes connections at the socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(place))
-        except OSError:
-            return False
-    return True
-
-
 def wait_for_code_server(settings: Settings) -> None:
     """Return once the shared code server takes connections, where there is one, or after a minute:
     Dagster tries one that does not answer again after ten seconds."""
     end = time.monotonic() + READY_WITHIN_S
     while settings.code_server is not None and time.monotonic() < end:
-        if is_listening(settings.code_server):
+        if is_serving(settings.code_server):
             return
         time.sleep(POLL_S)
 

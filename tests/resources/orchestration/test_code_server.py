@@ -2,7 +2,7 @@
 
 import yaml
 
-from resources.orchestration.code_server import is_listening, workspace_of
+from resources.orchestration.code_server import workspace_of
 from resources.settings import CHECKOUT, Settings
 
 
@@ -17,9 +17,3 @@ def test_a_shared_code_server_is_the_same_location(tmp_path):
 
     assert location["grpc_server"]["location_name"] == "orrery"
     assert location["grpc_server"]["socket"] == str(tmp_path / 'co"de.sock')
-
-
-def test_a_socket_that_a_killed_server_left_does_not_listen(tmp_path):
-    (tmp_path / "code.sock").touch()
-
-    assert not is_listening(tmp_path / "code.sock")
