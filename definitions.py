@@ -17,6 +17,7 @@ from resources.datasets.sources import Sources
 from resources.datasets.store import DatasetStore
 from resources.declarations import Declarations
 from resources.kubernetes_api.settings import ClusterSettings
+from resources.orchestration.snapshots import answer_once
 from resources.settings import Settings
 from resources.storage.evidence import EvidenceStore
 from resources.storage.request_logs import RequestLogs
@@ -26,13 +27,27 @@ from sensors.drift import build_drift_sensors
 from sensors.failures import on_failure
 from sensors.new_data import build_new_data_sensors
 
+# A code server loads this module and no other of ours.
+answer_once()
+_made: dict[str, dg.Definitions] = {}
+"""The definitions by what they were made from: Dagster asks twice while it loads."""
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything that every declared project consists of; broken ones are set aside."""
     settings = Settings()
     ApiProjects(settings).pull()
-    projects = Declarations(settings).load().projects
+    declarations = Declarations(settings)
+    source = f"{declarations.fingerprint()} {settings!r} {ClusterSettings()!r}"
+    if source not in _made:
+        made = _made_from(declarations.load().projects, settings)
+        _made.clear()
+        _made[source] = made
+    return _made[source]
+
+
+def _made_from(projects: list[LoadedProject], settings: Settings) -> dg.Definitions:
     shared = dg.Definitions(resources=adapters(settings), executor=dg.in_process_executor)
     cluster = ClusterSettings()
     declared = [definitions_of(project, cluster) for project in projects]

@@ -25,6 +25,8 @@ from resources.orchestration.local_launcher import LocalLauncher
 from resources.orchestration.polling import ask_seldom
 from resources.orchestration.run_config_text import use_core_schema
 from resources.orchestration.run_coordinator import AttributingCoordinator
+from resources.orchestration.snapshots import describe_jobs_when_asked
+from resources.orchestration.sqlite_engines import keep_engines
 from resources.settings import Settings
 
 LOG_UPLOAD_EVERY_S = 10
@@ -38,6 +40,8 @@ RUNS_OF_A_MACHINE = 4
 use_core_schema()
 migrate_one_at_a_time()
 ask_seldom()
+keep_engines()
+describe_jobs_when_asked()
 
 
 def _state(*parts: str) -> str:
