@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         """Socket of the code server that `orrery up` starts."""
         return self._socket("code")
 
+    @property
+    def queue_socket(self) -> Path:
+        """Socket at which the daemon of this machine is told that a dagster_run was queued."""
+        return self._socket("queue")
+
     def _socket(self, name: str) -> Path:
         beside = self.state.absolute() / f"{name}.sock"
         if len(str(beside)) <= LONGEST_SOCKET_PATH:

@@ -11,14 +11,14 @@ import logging
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine import lease
 from engine.protocol import write_atomically
-from serving.contract import STOP, WIND_DOWN_S, Deployment, ServiceStatus, StopOrder
+from serving.contract import WIND_DOWN_S, ServiceStatus
 from serving.fleet import RECORD, Fleet
 from serving.haproxy import Haproxy, RouterFailed
+from serving.orders import NOTHING, Order, Orders
 from serving.processes import Processes
 
 TICK_S = 0.1
@@ -27,23 +27,11 @@ COUNTS_EVERY_S = 1.0
 log = logging.getLogger("serving.reconciler")
 
 
-@dataclass(frozen=True)
-class Order:
-    """What is asked of a service: a deployment, or with none its end."""
-
-    deployment: Deployment | None = None
-    stop: StopOrder | None = None
-    is_unreadable: bool = False
-
-
-NOTHING, UNREADABLE = Order(), Order(is_unreadable=True)
-
-
 class Reconciler:
     """Pursues every deployment in a folder."""
 
     def __init__(self, folder: Path, host: str, port: int, grpc_port: int) -> None:
-        self._folder = folder
+        self._folder, self._orders = folder, Orders(folder)
         self._router = Haproxy(folder / ".router", host, port, grpc_port)
         self._processes = Processes(folder / "warm-server.log")
         self._fleets: dict[str, Fleet] = {}
@@ -63,7 +51,7 @@ class Reconciler:
         log.info("routing on %s", self._router.url)
         try:
             while not self._stopping:
-                self._tick(self._orders())
+                self._tick(self._orders.read())
                 time.sleep(TICK_S)
             self._wind_down()
         finally:
@@ -125,13 +113,6 @@ class Reconciler:
                     (self._folder / service / "status.json").unlink(missing_ok=True)
             time.sleep(0.02)
 
-    def _orders(self) -> dict[str, Order]:
-        """What is asked of each service that is deployed, or was when the reconciler ended."""
-        orders = {path.parent.name: NOTHING for path in self._folder.glob(f"*/{RECORD}")}
-        for path in self._folder.glob("*/deployment.json"):
-            orders[path.parent.name] = _order(path)
-        return orders
-
     def _publish(self, fleet: Fleet) -> None:
         status, path = fleet.status(), self._folder / fleet.service / "status.json"
         before, at = self._written.get(fleet.service, (None, 0.0))
@@ -147,25 +128,6 @@ class Reconciler:
         self._written[fleet.service] = (status, time.monotonic())
         if is_new:
             log.info("%s: %s %s %s", status.service, status.state, status.target, status.message)
-
-
-def _order(path: Path) -> Order:
-    """The order of the deployment in the file, and of the stop beside it."""
-    try:
-        deployment = Deployment.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return NOTHING
-    except (OSError, ValueError):
-        log.exception("%s cannot be read; the service stays as it is", path)
-        return UNREADABLE
-    try:
-        stop = StopOrder.model_validate_json((path.parent / STOP).read_bytes())
-    except FileNotFoundError:
-        return Order(deployment)
-    except (OSError, ValueError):
-        log.exception("%s cannot be read; nothing is stopped", path.parent / STOP)
-        return Order(deployment)
-    return Order(deployment, stop)
 
 
 def _uncounted(status: ServiceStatus) -> ServiceStatus:

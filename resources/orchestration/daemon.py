@@ -14,7 +14,9 @@ from dagster_shared.error import DagsterError
 
 from resources.api_projects import ApiProjects
 from resources.declarations import Declarations
+from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.code_server import wait_for_code_server, workspace_of
+from resources.orchestration.run_queue import look_when_woken
 from resources.orchestration.start_monitoring import wait_for_room
 from resources.settings import Settings
 
@@ -76,6 +78,9 @@ def run(settings: Settings, arguments: list[str]) -> None:
         leave_definitions_alone()
         wait_for_code_server(settings)
     wait_for_room()
+    if not ClusterSettings().is_used:
+        # Elsewhere what is queued comes from other machines.
+        look_when_woken(settings.queue_socket)
     sys.argv[1:] = [*arguments, "-w", str(workspace_of(settings))]
     main()
 

@@ -122,6 +122,7 @@ class InstanceCoordinator(Factory, RunCoordinator):
                 max_concurrent_runs=Settings().runs_at_once or RUNS_OF_A_MACHINE,
                 dequeue_interval_seconds=DEQUEUE_EVERY_S,
                 inst_data=inst_data,
+                queue=Settings().queue_socket,
             )
         from resources.kubernetes_api.client import Cluster
         from resources.orchestration.run_pods import RunPods

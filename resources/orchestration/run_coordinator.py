@@ -7,6 +7,7 @@ arrives from a browser under that name is dropped there.
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dagster import DagsterRun
@@ -15,6 +16,7 @@ from dagster._core.run_coordinator.queued_run_coordinator import RunQueueConfig
 from typing_extensions import override
 
 from resources.orchestration.graphql import USER_HEADER, USER_TAG
+from resources.orchestration.run_queue import wake
 
 LOOK_EVERY_S = 5.0
 
@@ -28,8 +30,11 @@ class AttributingCoordinator(QueuedRunCoordinator):
     """Queues dagster_runs, tagged with who started them, and lets none go while there is no room
     for its worker."""
 
-    def __init__(self, *, has_room: Callable[[], bool] = always, **options: Any) -> None:
+    def __init__(
+        self, *, queue: Path | None = None, has_room: Callable[[], bool] = always, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self._queue = queue
         self._has_room, self._room = has_room, True
         self._looked, self._looking = float("-inf"), threading.Lock()
 
@@ -39,7 +44,10 @@ class AttributingCoordinator(QueuedRunCoordinator):
         if user := context.get_request_header(USER_HEADER):
             # Before it is queued, because a queued dagster_run may start at once.
             self._instance.add_run_tags(context.dagster_run.run_id, {USER_TAG: user})
-        return super().submit_run(context)
+        run = super().submit_run(context)
+        if self._queue:
+            wake(self._queue)
+        return run
 
     @override
     def get_run_queue_config(self) -> RunQueueConfig:
