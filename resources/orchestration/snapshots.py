@@ -24,7 +24,7 @@ from dagster._core.remote_representation import external_data
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._grpc.server import DagsterApiServer
 from dagster._serdes import deserialize_value
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 
 def describe_jobs_when_asked() -> None:

@@ -43,5 +43,5 @@ def keep_engines() -> None:
     modules: list[Any] = [sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage]
     for module in modules:
         module.create_engine = _engine_of
-    scripts: Any = SimpleNamespace(from_config=lru_cache(ScriptDirectory.from_config))
-    vars(sql)["ScriptDirectory"] = scripts
+    migrations: Any = sql
+    migrations.ScriptDirectory = SimpleNamespace(from_config=lru_cache(ScriptDirectory.from_config))
