@@ -146,7 +146,9 @@ class Fleet:
             deployment = self._deployments[variant]
             used = {slot for group in self._groups.values() for slot in group.slots}
             slots = self._traffic.free_slots(deployment.replicas, used)
-            self._groups[variant] = Replicas(deployment, slots, self._logs, self._processes)
+            self._groups[variant] = Replicas(
+                deployment, slots, self._traffic.socket_of, self._logs, self._processes
+            )
         return self._groups[variant]
 
     def _judge(self) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from engine.parent_death import die_with_parent
 from engine.protocol import write_atomically
-from serving.router_config import GRPC, Listening, configuration, services_map
+from serving.router_config import GRPC, Listening, configuration, services_map, socket_of
 
 LARGEST_WEIGHT = 256
 GRPC_ERRORS = re.compile(r"key=s(\d+) .*gpc0=(\d+)")
@@ -54,6 +54,8 @@ class Haproxy:
         self._sockets = tempfile.TemporaryDirectory(prefix="orrery-")
         self._process: subprocess.Popen | None = None
         self._slots: dict[str, int] = {}
+        self._with_ports: dict[str, frozenset[int]] = {}
+        """Slots whose replicas answer at a port alone, as earlier Bentos do."""
         self.starts = 0
         """How often the process was started; each time its slots are empty."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +71,8 @@ class Haproxy:
 
         _require_free(self._host, self._port, "ORRERY_ROUTER_PORT")
         _require_free(self._host, self._grpc_port, "ORRERY_ROUTER_GRPC_PORT")
-        self._slots, self.starts = {}, self.starts + 1
-        self._write({})
+        self._slots, self._with_ports, self.starts = {}, {}, self.starts + 1
+        self._write({}, {})
         # It may name replicas of an earlier process that are gone; `Traffic` fills the slots again.
         (self._folder / "servers.state").write_text("")
         with (self._folder / "haproxy.log").open("ab") as log:
@@ -121,20 +123,31 @@ class Haproxy:
         """Route the service, with at least so many slots. Raises RouterFailed."""
         if self._slots.get(service, 0) >= count:
             return
-        wanted = {**self._slots, service: count}
-        self._write(wanted)
+        self._reload({**self._slots, service: count}, self._with_ports)
+
+    def _reload(self, slots: dict[str, int], with_ports: dict[str, frozenset[int]]) -> None:
+        self._write(slots, with_ports)
         # A reload starts a new worker, which takes addresses and weights from this file.
         state = self._ask("admin.sock", "show servers state")
         (self._folder / "servers.state").write_text(state + "\n")
         answer = self._ask("master.sock", "reload", timeout_s=20)
         if not answer.startswith("Success=1"):
             raise RouterFailed(f"HAProxy refused its configuration: {answer}")
-        self._slots = wanted
+        self._slots, self._with_ports = slots, with_ports
 
-    def place(self, service: str, slot: int, port: int, grpc_port: int | None, weight: int) -> None:
-        """Send traffic to the ports through the slot; without a port of gRPC, none of gRPC."""
+    def socket_of(self, service: str, slot: int) -> Path:
+        """Where the router finds the replica in the slot, which answers REST there."""
+        return Path(socket_of(self._sockets.name, service, slot))
+
+    def place(
+        self, service: str, slot: int, port: int | None, grpc_port: int | None, weight: int
+    ) -> None:
+        """Send traffic through the slot: to its socket, or where there is one to the port; without
+        a port of gRPC, none of gRPC."""
         server, grpc_server = f"{service}/s{slot}", f"{service}{GRPC}/s{slot}"
-        self._do(f"set server {server} addr 127.0.0.1 port {port}")
+        self._require_kind(service, slot, has_port=port is not None)
+        if port is not None:
+            self._do(f"set server {server} addr 127.0.0.1 port {port}")
         if grpc_port is None:
             self._do(f"set server {grpc_server} state maint")
         else:
@@ -145,6 +158,13 @@ class Haproxy:
         self._do(f"set server {server} health up")
         # Last, so that no request uses the address or the weight of an earlier replica.
         self._do(f"set server {server} state ready")
+
+    def _require_kind(self, service: str, slot: int, *, has_port: bool) -> None:
+        """Let the slot have an address, or a socket."""
+        before = self._with_ports.get(service, frozenset())
+        if has_port != (slot in before):
+            changed = before | {slot} if has_port else before - {slot}
+            self._reload(self._slots, {**self._with_ports, service: changed})
 
     def weigh(self, service: str, slot: int, weight: int) -> None:
         """Set the slot's share of the traffic, 0 to 256."""
@@ -193,12 +213,12 @@ class Haproxy:
                 parts.append(part)
         return b"".join(parts).decode().strip()
 
-    def _write(self, slots: Mapping[str, int]) -> None:
+    def _write(self, slots: Mapping[str, int], with_ports: Mapping[str, frozenset[int]]) -> None:
         listening = Listening(
             self._host, self._port, self._grpc_port, self._folder, self._sockets.name
         )
         write_atomically(self._folder / "services.map", services_map(slots))
-        write_atomically(self._folder / "haproxy.cfg", configuration(listening, slots))
+        write_atomically(self._folder / "haproxy.cfg", configuration(listening, slots, with_ports))
 
 
 def _rows(table: str) -> dict[int, dict[str, str]]:

@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+from engine.warm.client import is_serving
 from serving.contract import Deployment, ReplicaStatus
 from serving.processes import Process, Processes
 
@@ -26,12 +27,18 @@ class Replica:
         self,
         deployment: Deployment,
         slot: int,
+        socket_path: Path,
         logs: Path,
         processes: Processes,
         restarts: int = 0,
     ) -> None:
         self.deployment, self.slot, self.restarts = deployment, slot, restarts
         self.port, wanted_grpc_port = _free_port(), _free_port()
+        self._socket = socket_path
+        self.has_socket = False
+        """Whether it answers at its socket too, as is known once it is ready."""
+        # A replica before in this slot may still answer there.
+        socket_path.unlink(missing_ok=True)
         self.grpc_port: int | None = None
         """Known once it is ready; None where the Bento answers no gRPC."""
         self.is_ready = False
@@ -39,6 +46,7 @@ class Replica:
         self._stopping_since: float | None = None
         logs.mkdir(parents=True, exist_ok=True)
         variables = _env_vars(deployment, wanted_grpc_port, slot)
+        variables |= {"PREDICT_SOCKET": str(socket_path)}
         with (logs / f"{deployment.version}-s{slot}.log").open("ab") as log:
             self.process = _start(
                 processes,
@@ -74,6 +82,7 @@ class Replica:
                 == (self.deployment.version, self.deployment.artefact_digest)
             )
             self.grpc_port = identity.get("grpc_port") if self.is_ready else None
+            self.has_socket = self.is_ready and is_serving(self._socket)
         except (OSError, ValueError, http.client.HTTPException):
             pass
         finally:

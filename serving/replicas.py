@@ -1,6 +1,7 @@
 """All replicas of one deployment: started, probed, and started again when they die."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,15 @@ class Replicas:
     """As many processes as the deployment asks for, each with a slot of the router."""
 
     def __init__(
-        self, deployment: Deployment, slots: list[int], logs: Path, processes: Processes
+        self,
+        deployment: Deployment,
+        slots: list[int],
+        socket_of: Callable[[int], Path],
+        logs: Path,
+        processes: Processes,
     ) -> None:
         self.deployment, self._logs, self._processes = deployment, logs, processes
+        self._socket_of = socket_of
         self.running: list[Replica] = []
         self.fault = ""
         """Why they should not take over; empty while they may."""
@@ -62,7 +69,14 @@ class Replicas:
         for start in [s for s in self._starts if s.due <= now]:
             # The start is removed only when the process runs, so that a failed one is tried again.
             self.running.append(
-                Replica(self.deployment, start.slot, self._logs, self._processes, start.restarts)
+                Replica(
+                    self.deployment,
+                    start.slot,
+                    self._socket_of(start.slot),
+                    self._logs,
+                    self._processes,
+                    start.restarts,
+                )
             )
             self._starts.remove(start)
 

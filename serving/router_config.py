@@ -4,7 +4,8 @@ A service has two backends with the same slots: one of its name for REST, whose 
 and one for gRPC, whose slots have the health of their fellows.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class Listening(NamedTuple):
     grpc_port: int
     folder: Path
     sockets: str
-    """Folder of its sockets."""
+    """Folder of its sockets, and of those of the replicas."""
 
 
 def services_map(slots: Mapping[str, int]) -> str:
@@ -28,8 +29,18 @@ def services_map(slots: Mapping[str, int]) -> str:
     return "".join(f"{service} {service}\n" for service in sorted(slots))
 
 
-def configuration(listening: Listening, slots: Mapping[str, int]) -> str:
-    """The configuration for services with so many slots each."""
+def socket_of(sockets: str, service: str, slot: int) -> str:
+    """Where the replica in the slot answers REST: a passage through a socket of the machine costs
+    about half of one through a port."""
+    # The name of a service may be longer than the path of a socket.
+    return f"{sockets}/{hashlib.sha256(service.encode()).hexdigest()[:16]}.{slot}"
+
+
+def configuration(
+    listening: Listening, slots: Mapping[str, int], with_ports: Mapping[str, Collection[int]]
+) -> str:
+    """The configuration for services with so many slots each, some of which have replicas that
+    answer at a port alone."""
     services = sorted(slots)
     # A request for no model in particular is answered by any service that has a replica.
     any_service = "".join(_any(service, "") for service in services)
@@ -37,7 +48,12 @@ def configuration(listening: Listening, slots: Mapping[str, int]) -> str:
     frontends = _FRONTENDS.format(
         **listening._asdict(), any_service=any_service, any_grpc=any_grpc, grpc=GRPC
     )
-    backends = "".join(_BACKENDS.format(service=s, servers=_servers(slots[s])) for s in services)
+    backends = "".join(
+        _BACKENDS.format(
+            service=s, servers=_servers(listening.sockets, s, slots[s], with_ports.get(s, ()))
+        )
+        for s in services
+    )
     grpc_backends = "".join(
         _GRPC_BACKEND.format(service=s, grpc=GRPC, servers=_grpc_servers(s, slots[s]))
         for s in services
@@ -50,8 +66,12 @@ def _any(service: str, kind: str) -> str:
     return f"    use_backend {service}{kind} if of_any {{ nbsrv({service}{kind}) gt 0 }}\n"
 
 
-def _servers(slots: int) -> str:
-    return "".join(f"    server s{n} 127.0.0.1:1 check disabled\n" for n in range(slots))
+def _servers(sockets: str, service: str, slots: int, with_ports: Collection[int]) -> str:
+    addresses = [
+        "127.0.0.1:1" if n in with_ports else f"unix@{socket_of(sockets, service, n)}"
+        for n in range(slots)
+    ]
+    return "".join(f"    server s{n} {where} check disabled\n" for n, where in enumerate(addresses))
 
 
 def _grpc_servers(service: str, slots: int) -> str:

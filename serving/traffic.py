@@ -5,6 +5,7 @@ weights, what they answered, and how they leave.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from serving.haproxy import LARGEST_WEIGHT, NO_SLOT, Haproxy, Slot
 from serving.replica import Replica
@@ -28,7 +29,8 @@ class Answered:
 
 @dataclass(frozen=True)
 class _Place:
-    port: int
+    pid: int
+    port: int | None
     grpc_port: int | None
     weight: int
 
@@ -67,6 +69,10 @@ class Traffic:
         self._router.require_slots(self._service, needed)
         self._needed = needed
         return [slot for slot in range(needed) if slot not in used][:count]
+
+    def socket_of(self, slot: int) -> Path:
+        """Where the router finds the replica in the slot."""
+        return self._router.socket_of(self._service, slot)
 
     def look(self) -> None:
         """Read what the router has counted. Raises OSError, or RouterFailed where it refuses."""
@@ -120,11 +126,12 @@ class Traffic:
             self._place(replica, variant, weight)
 
     def _place(self, replica: Replica, variant: Variant, weight: int) -> None:
-        place, slot = _Place(replica.port, replica.grpc_port, weight), replica.slot
+        port, slot = None if replica.has_socket else replica.port, replica.slot
+        place = _Place(replica.process.pid, port, replica.grpc_port, weight)
         before = self._places.get(slot)
         if before == place:
             return
-        if before is None or before.port != place.port:
+        if before is None or before.pid != place.pid:
             self._router.place(self._service, slot, place.port, place.grpc_port, weight)
             # The router was not read again yet; until then `answers` must not find the slot down.
             self._seen[slot] = self._seen.get(slot, NO_SLOT)._replace(is_up=True)

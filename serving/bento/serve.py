@@ -6,7 +6,9 @@ SIGTERM ends it once the requests in progress are answered.
 import gc
 import os
 import signal
+import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -35,6 +37,20 @@ def configuration(app: Any, port: int) -> uvicorn.Config:
     )
 
 
+def listening(configured: uvicorn.Config, place: str | None) -> list[socket.socket]:
+    """The port's socket, and one of this machine alone where a router asks for it."""
+    sockets = [configured.bind_socket()]
+    if place:
+        # The replica before in this place may have been killed.
+        Path(place).unlink(missing_ok=True)
+        beside = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        beside.bind(place)
+        # At once, because who asks the port whether all is ready looks for this one next.
+        beside.listen(configured.backlog)
+        sockets.append(beside)
+    return sockets
+
+
 def serve(port: int) -> None:
     """Answer until SIGTERM. Exits with an error where it cannot listen."""
     # Before the model is loaded, because the first process of a container ignores SIGTERM without a
@@ -48,7 +64,9 @@ def serve(port: int) -> None:
     # the memory shared that is.
     gc.collect()
     gc.freeze()
-    uvicorn.Server(configuration(app, port)).run()
+    configured = configuration(app, port)
+    sockets = listening(configured, os.environ.get("PREDICT_SOCKET"))
+    uvicorn.Server(configured).run(sockets)
 
 
 def _end(*_: object) -> None:

@@ -1,15 +1,19 @@
 """Which processes serve, and what becomes of them when one of them dies."""
 
 import os
+import re
 import shutil
 import signal
 import socket
+import stat
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from serving.contract import RequestLogPlan, ServiceStatus
+from tests.serving.conftest import SERVICE
 from tests.waiting import until
 
 FROM_THE_SERVER = "from serve import serve\n\n            serve(self._port)"
@@ -156,6 +160,24 @@ def test_a_replica_that_is_stopped_answers_its_requests_in_progress(serving, dep
     until(lambda: gone(replica.pid))
 
 
+def through_ports(serving):
+    """How many slots of the service the router reaches through ports, of REST."""
+    backends = (serving.folder / ".router" / "haproxy.cfg").read_text().split("backend ")
+    (rest,) = [b for b in backends if b.startswith(f"{SERVICE}\n")]
+    return rest.count(" 127.0.0.1:")
+
+
+def test_the_router_reaches_replicas_through_sockets_that_no_other_user_sees(serving, deployments):
+    serving.ask(deployments[0])
+    serving.serving(deployments[0])
+    assert serving.predict().json()["model_version"] == 1
+    assert through_ports(serving) == 0
+    text = (serving.folder / ".router" / "haproxy.cfg").read_text()
+    (folder, *_) = {Path(place).parent for place in re.findall(r"unix@(\S+)", text)}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [place for place in folder.iterdir() if place.is_socket() and place.suffix == ".0"]
+
+
 def test_a_bento_that_was_packaged_before_its_process_had_a_program_is_served(
     serving, deployments, tmp_path
 ):
@@ -167,6 +189,13 @@ def test_a_bento_that_was_packaged_before_its_process_had_a_program_is_served(
     keeper.write_text(text.replace(FROM_THE_SERVER, FROM_UVICORN))
     (bento / "src" / "serve.py").unlink()
     earlier = deployments[0].model_copy(update={"bento": bento})
+    serving.ask(earlier)
+    serving.serving(earlier)
+    assert serving.predict().json()["model_version"] == 1
+    assert through_ports(serving) == 1
+    serving.ask(deployments[1])
+    serving.serving(deployments[1])
+    assert serving.predict().json()["model_version"] == 2
     serving.ask(earlier)
     serving.serving(earlier)
     assert serving.predict().json()["model_version"] == 1
