@@ -9,10 +9,11 @@ from assets.upstream import UpstreamMissing
 from engine.artefact import ArtefactCorrupt
 from engine.protocol import is_outage
 from projects.trainers import TrainerUnreadable, UnusableHyperparameters
-from resources.compute.contract import JobLost, JobRefused
+from resources.compute.contract import JobFailed
 from resources.datasets.columns import UnusableColumns
 from resources.datasets.sources import SourceUnreadable
 from resources.gate import GateRefused
+from resources.orchestration.failed_steps import CAUSE, LINES
 from resources.services.local import DeploymentFailed, RuntimeAbsent
 from resources.storage.object_store import ObjectMissing
 from resources.tracking.connection import TrackingRefused, TrackingUnavailable
@@ -21,9 +22,6 @@ FINAL = (
     ArtefactCorrupt,
     DeploymentFailed,
     GateRefused,
-    # The compute adapter has already tried such a job several times (contract.ATTEMPTS).
-    JobLost,
-    JobRefused,
     ObjectMissing,
     RuntimeAbsent,
     SourceUnreadable,
@@ -33,6 +31,7 @@ FINAL = (
     UnusableHyperparameters,
     UpstreamMissing,
 )
+OF_DATA = (SourceUnreadable, UnusableColumns)
 ENDLESS = 1_000_000
 """Dagster wants a number; an outage ends when it ends, or when somebody stops the job."""
 PAUSES_S = (2, 5, 15, 30, 60)
@@ -43,8 +42,13 @@ def translated_errors() -> Iterator[None]:
     """Raise the adapters' errors as dg.Failure (final) or dg.RetryRequested (an outage)."""
     try:
         yield
+    except JobFailed as error:
+        # The compute adapter has already tried a lost job several times (contract.ATTEMPTS).
+        why = {CAUSE: error.cause, LINES: dg.MetadataValue.json(error.lines)}
+        raise dg.Failure(description=str(error), metadata=why, allow_retries=False) from error
     except FINAL as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        why = {CAUSE: "bad_data" if isinstance(error, OF_DATA) else "refused"}
+        raise dg.Failure(description=str(error), metadata=why, allow_retries=False) from error
     except (TrackingUnavailable, OSError) as error:
         if isinstance(error, OSError) and not is_outage(error):
             raise dg.Failure(description=str(error), allow_retries=False) from error

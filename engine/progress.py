@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from engine import silence
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -62,6 +64,7 @@ class ProgressLog:
 
     def report(self, done: int, message: str = "", metrics: dict[str, float] | None = None) -> None:
         """Record that `done` units are finished."""
+        silence.heard()
         metrics = metrics or {}
         line = Progress(
             time.time(), done, self._total, self._unit, message, metrics, self._left_s(done)

@@ -23,6 +23,9 @@ from typing import Literal, NoReturn, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from engine import silence
+from engine.cause import Cause, cause_of
+
 S = TypeVar("S", bound="JobSpec")
 
 SPEC_WITHIN_S = 120.0
@@ -49,6 +52,8 @@ class JobSpec(Contract):
     """Age of the lease at which the engine stops itself; its driver is gone."""
     timeout_s: float
     """Longest time the job may take."""
+    stall_s: float = 1_800
+    """Longest silence between two reports before its driver stops it as hung."""
 
     def write(self) -> Path:
         """Path of the spec, written into the work directory."""
@@ -66,6 +71,7 @@ class Failure(Contract):
     """What happened, what was got, what was expected, what to do."""
     detail: str = ""
     """Trace, for the person who writes the training code."""
+    cause: Cause = "exception"
 
 
 class JobResult(Contract):
@@ -85,9 +91,25 @@ class JobResult(Contract):
 class Refused(Exception):
     """The job can never work as it is asked for."""
 
+    cause: Cause = "refused"
+
+
+class Diverged(Refused):
+    """What was learned or measured is not a finite number."""
+
+    cause: Cause = "not_finite"
+
+
+class UnusableRows(Refused):
+    """The rows are not what the work can be done with."""
+
+    cause: Cause = "bad_data"
+
 
 class TryAgain(Exception):
     """The surroundings failed; the same job may work later."""
+
+    cause: Cause = "outage"
 
 
 FINAL_OS_ERRORS = (
@@ -136,6 +158,7 @@ def run_engine(kind: type[S], work: Callable[[S], JobResult], argv: list[str]) -
     except (OSError, ValidationError) as error:
         sys.stderr.write(f"the spec {argv[1]!r} cannot be used: {error}\n")
         return EXIT_REFUSED
+    silence.watch(spec.stall_s)
     result = _result_of(work, spec)
     if result.failure and result.failure.detail:
         sys.stderr.write(result.failure.detail)
@@ -190,6 +213,9 @@ def exit_code(result: JobResult) -> int:
 
 
 def _failed(kind: Literal["refused", "try_again"], error: Exception) -> JobResult:
+    cause = cause_of(error)
+    if kind == "try_again" and cause == "exception":
+        cause = "outage"
     if isinstance(error, MemoryError):
         # What filled the memory hangs on the frames, and the result needs some memory itself.
         traceback.clear_frames(error.__traceback__)
@@ -197,7 +223,9 @@ def _failed(kind: Literal["refused", "try_again"], error: Exception) -> JobResul
     if not isinstance(error, (Refused, TryAgain)):
         message = f"{type(error).__name__}: {message}"
     detail = traceback.format_exc()
-    return JobResult(failure=Failure(kind=kind, message=legible(message), detail=legible(detail)))
+    return JobResult(
+        failure=Failure(kind=kind, message=legible(message), detail=legible(detail), cause=cause)
+    )
 
 
 def legible(text: str) -> str:

@@ -19,6 +19,7 @@ from projects.dataset import (
 from projects.declared import Declared, Name
 from projects.finished_model import FINISHED, Address
 from projects.hyperparameters import Hyperparameter, HyperparameterName
+from projects.log_rule import LogRule
 from projects.nearest import hint
 from projects.placement import (
     Placement,
@@ -40,6 +41,7 @@ __all__ = [
     "ImageSize",
     "Kept",
     "KeptCheckpoints",
+    "LogRule",
     "Model",
     "Project",
     "RequestLog",
@@ -76,6 +78,8 @@ class Model(Declared):
     """Longest time a job may train."""
     stall_timeout_s: float = Field(default=1_800, gt=0)
     """Longest silence between two reports before the job is stopped as hung."""
+    log_rules: list[LogRule] = []
+    """What lines of the log ask for where a job of this model does not end well."""
     description: str = ""
 
     @model_validator(mode="before")

@@ -20,6 +20,10 @@ CLAIM_S = 30.0
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 
+FAILURE = "failure"
+"""Where `made` keeps why a job failed."""
+
+
 class Job(NamedTuple):
     """One request and how far it is."""
 
@@ -57,6 +61,16 @@ class Job(NamedTuple):
     """What the gate says of what it measured: pass, fail or inconclusive."""
     on_behalf_of: str | None = None
     deleted_at: float | None = None
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What came of it, without why it failed."""
+        return {name: value for name, value in (self.made or {}).items() if name != FAILURE}
+
+    @property
+    def failure(self) -> dict[str, Any] | None:
+        """Why it failed: `cause` and `lines`; None for a job that did not."""
+        return (self.made or {}).get(FAILURE)
 
     @property
     def has_ended(self) -> bool:

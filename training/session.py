@@ -21,9 +21,10 @@ from ray.train.v2._internal.execution.train_fn_utils import (
     set_train_fn_utils,
 )
 
+from engine import silence
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import ProgressLog
-from engine.protocol import Refused, TryAgain, is_outage
+from engine.protocol import Diverged, TryAgain, is_outage
 from training.contract import TrainingSpec
 from training.journal import Journal
 from training.metric_log import MetricLog
@@ -53,14 +54,14 @@ class Session:
         return self._reports + 1
 
     def record(self, metrics: Mapping[str, Any]) -> None:
-        """Journal one report. Raises Refused when a metric is not a finite number."""
+        """Journal one report. Raises Diverged when a metric is not a finite number."""
         self.first_report_at = self.first_report_at or time.time()
         self._reports += 1
         numbers, remarks = numbers_of(metrics)
         for name, value in numbers.items():
             if not math.isfinite(value):
                 # Another attempt would diverge again, because seed and rows are the same.
-                raise Refused(
+                raise Diverged(
                     f"training diverged: {name} is {value} at {self._unit} {self._reports}; "
                     "expected a finite number. Try a smaller learning rate, and look for extreme "
                     "features"
@@ -136,6 +137,7 @@ class DistributedReporter(DistributedTrainFnUtils):
         self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
     ) -> None:
         """Hand the report to Ray, then journal it."""
+        silence.heard()
         super().report(metrics, checkpoint, *rest, **more)
         if self.session:
             self.session.record(metrics)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine import silence
 from engine.protocol import Refused
 from training import fluent_mlflow, session
 from training.contract import TrainingSpec
@@ -28,6 +29,7 @@ def train(
     Raises Refused when the trainer cannot be imported, TryAgain when MLflow does not answer, and
     whatever the trainer raises.
     """
+    silence.watch(spec.stall_s)
     reporter = session.begin(spec, book)
     _seed(spec.seed)
     if spec.tracking:

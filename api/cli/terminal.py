@@ -43,6 +43,8 @@ def ending(job: jobs.Job) -> str:
     lines = [f"{job.kind} of {job.project}/{job.name}: {job.status} {job.message}".rstrip()]
     if job.verdict:
         lines.append(f"verdict: {job.verdict}")
+    if failure := job.failure:
+        lines += [f"cause: {failure.cause}", *(f"  {line}" for line in failure.lines)]
     if result := job.made:
         lines += [f"{name}: {value:.4g}" for name, value in result.test_metrics.items()]
         texts = {

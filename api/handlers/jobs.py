@@ -91,7 +91,7 @@ def _deleted(call: Call, job: jobs.Job) -> ops.Job:
 
 def kept_of(job: jobs.Job) -> str:
     """What others need of an ended job, and is kept when it is deleted."""
-    kept = [f"{name} {value}" for name, value in (job.made or {}).items() if value]
+    kept = [f"{name} {value}" for name, value in job.result.items() if value]
     kept += [f"dagster_run {job.dagster_run_id}"] if job.dagster_run_id else []
     return f"kept: {', '.join(kept)}" if kept else "it had made nothing"
 
@@ -179,15 +179,16 @@ def job_view(call: Call, job: jobs.Job, forecasted: Forecast | None = None) -> o
         worked_s=job.ran_s,
         verdict=job.verdict,  # type: ignore[arg-type]
         made=_result_of(call, job),
+        failure=ops.JobFailure(**job.failure) if job.failure else None,
         created_with=_key_name(call, job),
         on_behalf_of=job.on_behalf_of,
     )
 
 
 def _result_of(call: Call, job: jobs.Job) -> ops.Made | None:
-    if not job.made or job.dagster_run_id is None:
+    if not job.result or job.dagster_run_id is None:
         return None
-    return ops.Made(**job.made, dagster_run_id=job.dagster_run_id)
+    return ops.Made(**job.result, dagster_run_id=job.dagster_run_id)
 
 
 def _key_name(call: Call, job: jobs.Job) -> str | None:

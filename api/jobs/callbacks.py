@@ -108,7 +108,8 @@ def body_of(event: str, job: Job, platform: Platform) -> str:
         "status": job.status,
         "message": job.message,
         "verdict": job.verdict,
-        "made": job.made,
+        "made": job.result or None,
+        "failure": job.failure,
     }
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return json.dumps({"type": event, "timestamp": at, "data": body})

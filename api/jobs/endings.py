@@ -6,7 +6,7 @@ A verdict is a result: a job that measured has succeeded, whatever the gate says
 from typing import Any, NamedTuple
 
 from resources.orchestration.events import CheckResult, Outcome
-from scheduler.jobs import Job
+from scheduler.jobs import FAILURE, Job
 from scheduler.states import Status
 
 WORST = ("fail", "inconclusive", "pass")
@@ -32,10 +32,14 @@ def ending(job: Job, status: Status, outcome: Outcome) -> Ending:
         if job.kind == "simulate":
             status = "succeeded"
     elif status == "failed":
-        message = outcome.failure
+        message = outcome.failure.message
     elif verdict == "pass":
         message = ""
-    return Ending(status, message, _result_of(outcome.made) or None, verdict, _ran_s(outcome.made))
+    made = _result_of(outcome.made)
+    if status == "failed" and not outcome.stopped_by_checks:
+        cause, lines = outcome.failure.cause or "exception", list(outcome.failure.lines)
+        made[FAILURE] = {"cause": cause, "lines": lines}
+    return Ending(status, message, made or None, verdict, _ran_s(outcome.made))
 
 
 def _verdict(checks: list[CheckResult]) -> str | None:

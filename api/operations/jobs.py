@@ -17,6 +17,7 @@ from api.operations.operation import (
     Paged,
     ShortName,
 )
+from engine.cause import Cause
 from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.placement import Memory
 from scheduler.states import Kind, Status
@@ -128,6 +129,15 @@ class Made(Output):
     dagster_run_id: str
 
 
+class JobFailure(Output):
+    """Why a job failed."""
+
+    cause: Cause
+    """In one word: what decides whether it is tried again."""
+    lines: list[str] = []
+    """Lines of the trace, of the stacks of a job that hung, or of the log, that matter."""
+
+
 class Job(Output):
     """One request, and how far it is."""
 
@@ -159,6 +169,8 @@ class Job(Output):
     """What the gate says of what it measured; a verdict is a result, and no failure of the job."""
     made: Made | None = None
     """What came of it; null while there is nothing."""
+    failure: JobFailure | None = None
+    """Why it failed; null for a job that did not."""
     created_with: str | None = None
     """Name of the API key that the request came with."""
     on_behalf_of: str | None = None

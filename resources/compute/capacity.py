@@ -43,6 +43,16 @@ def of_this_machine() -> Capacity:
     return Capacity(_names(len(devices)), psutil.virtual_memory().total)
 
 
+def memory_kills() -> int:
+    """How often the kernel has killed a process of this machine because memory had run out."""
+    try:
+        counts = Path("/proc/vmstat").read_text()
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in counts.splitlines() if line.startswith("oom_kill ")]
+    return int(found[0]) if found else 0
+
+
 def _names(devices: int) -> list[str]:
     if not devices:
         return []

@@ -8,22 +8,46 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
+from engine.cause import Cause, lines_of
 from engine.output import Output
 from engine.progress import Progress
-from engine.protocol import JobResult, JobSpec
+from engine.protocol import Failure, JobResult, JobSpec
 from resources.compute.requirements import Requirements
 
 R = TypeVar("R", bound=JobResult)
+F = TypeVar("F", bound="JobFailed")
 ATTEMPTS = 3
 
 
-class JobRefused(Exception):
+class JobFailed(Exception):
+    """The job did not end well."""
+
+    def __init__(self, message: str, cause: Cause = "refused", trace: str = "") -> None:
+        super().__init__(message)
+        self.cause: Cause = cause
+        self.lines = lines_of(trace)
+        """What of its trace or its log matters."""
+
+    def told_as(self, kind: "type[F]", message: str) -> "F":
+        """The same failure, of another kind or in other words."""
+        told = kind(message, self.cause)
+        told.lines = self.lines
+        return told
+
+
+class JobRefused(JobFailed):
     """The job can never work as it is asked for."""
 
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """In the engine's own words."""
+        message = f"{failure.message}\n{failure.detail}".strip()
+        return cls(message, failure.cause, failure.detail)
 
-class JobLost(Exception):
+
+class JobLost(JobFailed):
     """The job did not end well for reasons outside it; a later attempt may."""
 
 

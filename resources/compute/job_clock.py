@@ -50,10 +50,15 @@ class JobClock:
         if self._looked - self._moved > limits.stuck_s:
             raise JobRefused(f"the job cannot start: {cannot_start}")
         if self.ran_s > limits.timeout_s:
-            raise JobRefused(f"the job ran longer than {limits.timeout_s:.0f} s and was stopped")
+            raise JobRefused(
+                f"the job ran longer than {limits.timeout_s:.0f} s and was stopped", "too_long"
+            )
         if self._looked - self._heard > limits.stall_s:
+            printed = log_tail()
             raise JobRefused(
                 f"the job reported nothing for {limits.stall_s:.0f} s and was stopped as hung; "
                 "raise `stall_timeout_s` in its declaration if its work needs longer pauses "
-                f"between two reports\n{log_tail()}"
+                f"between two reports\n{printed}",
+                "hang",
+                printed,
             )

@@ -12,6 +12,7 @@ partial write: `result.json` is renamed into place, and ends the job: what its p
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,20 +26,22 @@ from engine import lease
 from engine.output import Output, OutputFile, OutputPacer
 from engine.overtime import Overtime
 from engine.progress import Progress, follow
-from engine.protocol import EXIT_DONE, JobResult, JobSpec
+from engine.protocol import EXIT_DONE, EXIT_REFUSED, Failure, JobResult, JobSpec
 from engine.warm.client import WarmUnavailable, fork, is_serving
-from resources.compute.capacity import of_this_machine
+from resources.compute.capacity import memory_kills, of_this_machine
 from resources.compute.contract import (
     ANY,
     ATTEMPTS,
     DELETED,
     NOBODY,
     Driver,
+    JobFailed,
     JobLost,
     JobRefused,
     ignore,
 )
 from resources.compute.job_clock import JobClock, Limits
+from resources.compute.log_rules import end_of, rule_of, ruled
 from resources.compute.process_group import Process, kill_rest, stop
 from resources.compute.requirements import Requirements
 
@@ -110,30 +113,32 @@ class LocalCompute:
 
         Raises JobRefused or JobLost with the engine's own words or the tail of its log.
         """
+        spec = spec.model_copy(update={"stall_s": stall_s})
         earlier = kind.read(spec.workdir)
         if earlier is not None and earlier.failure is None:
             return earlier
         # Before the spec: an engine that waits for the spec looks at the lease next.
         spec.workdir.mkdir(parents=True, exist_ok=True)
         lease.renew(spec.workdir)
-        path, message = spec.write(), ""
+        path, lost = spec.write(), JobFailed("")
+        log = spec.workdir / "engine.log"
         for attempt in range(1, ATTEMPTS + 1):
             # The result of an earlier attempt would end this one.
             (spec.workdir / "result.json").unlink(missing_ok=True)
+            kills, start = memory_kills(), log.stat().st_size if log.exists() else 0
             code = self._attempt(module, spec, path, on_progress, on_output, stall_s, driver)
             result = kind.read(spec.workdir)
             if result is not None and result.failure is None:
                 return result
-            if result is not None and result.failure and result.failure.kind == "refused":
-                raise JobRefused(_explained(result.failure.message, result.failure.detail))
-            message = result.failure.message if result and result.failure else _died(code, spec)
-            on_progress(
-                Progress(time.time(), attempt, ATTEMPTS, "attempt", f"did not end well: {message}")
-            )
-            # The engine could not use its spec; then it writes no result.
-            if code == 2:
-                raise JobRefused(message)
-        raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})")
+            failed = _of_result(result.failure) if result and result.failure else None
+            failed = failed or _died(code, spec, is_for_memory=memory_kills() > kills)
+            failed = ruled(failed, rule_of(requirements.log_rules, end_of(log, start)))
+            if isinstance(failed, JobRefused):
+                raise failed
+            lost, said = failed, f"did not end well: {failed}"
+            on_progress(Progress(time.time(), attempt, ATTEMPTS, "attempt", said))
+        message = f"{lost}\n(after {ATTEMPTS} attempts; work directory: {spec.workdir})"
+        raise lost.told_as(JobLost, message)
 
     def lack_of(self, requirements: Requirements) -> str:
         """What this machine lacks; a Ray cluster that several workers join may have more."""
@@ -275,14 +280,24 @@ class _OutputFollower:
             self._show(message)
 
 
-def _died(code: int, spec: JobSpec) -> str:
+def _of_result(failure: Failure) -> JobFailed:
+    if failure.kind == "refused":
+        return JobRefused.of(failure)
+    return JobLost(failure.message, failure.cause, failure.detail)
+
+
+def _died(code: int, spec: JobSpec, *, is_for_memory: bool) -> JobFailed:
+    """That of an engine without a result."""
+    tail = _tail(spec.workdir / "engine.log")
     # -1 stands for an exit code that is not known, and not for a signal.
     how = f"was killed by signal {-code}" if code < -1 else f"ended with code {code}"
-    return f"the engine process {how} without a result\n{_tail(spec.workdir / 'engine.log')}"
-
-
-def _explained(message: str, detail: str) -> str:
-    return f"{message}\n{detail}" if detail else message
+    is_for_memory = is_for_memory and code in (-signal.SIGKILL, -1)
+    why = ", because the machine had no memory left" if is_for_memory else ""
+    message = f"the engine process {how}{why}, without a result\n{tail}"
+    # The engine could not use its spec; then it writes no result.
+    if code == EXIT_REFUSED:
+        return JobRefused(message, "refused", tail)
+    return JobLost(message, "out_of_memory" if is_for_memory else "lost_worker", tail)
 
 
 def _tail(log: Path) -> str:

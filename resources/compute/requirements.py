@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from projects.log_rule import LogRule
 from projects.placement import Placement
 from projects.schema import Model, Service, Simulation
 
@@ -33,6 +34,8 @@ class Requirements:
     tolerations: list[dict[str, Any]] = field(default_factory=list)
     queue: str | None = None
     priority: str | None = None
+    log_rules: tuple[LogRule, ...] = ()
+    """What lines of its log ask for where it does not end well."""
 
     @classmethod
     def of(cls, model: Model, **changes: Any) -> "Requirements":
@@ -43,7 +46,8 @@ class Requirements:
             **{name: value for name, value in changes.items() if value is not None},
         }
         fewest = min(resources.min_workers or declared["workers"], declared["workers"])
-        return cls(**declared, min_workers=fewest, **_placed(place))
+        rules = tuple(model.log_rules)
+        return cls(**declared, min_workers=fewest, log_rules=rules, **_placed(place))
 
     @classmethod
     def of_service(cls, service: Service, replica_mib: int | None = None) -> "Requirements":

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from resources.database.lock import OPENING_LOCK
+from resources.orchestration.failed_steps import NO_STEP, FailedStep, failed_step, message_of
 
 MOST_LINES = 500
 NEWEST = 20
@@ -68,8 +69,8 @@ class Outcome(NamedTuple):
     checks: list[CheckResult]
     stopped_by_checks: bool
     """Whether nothing failed but checks: every step did its work."""
-    failure: str
-    """Why it failed, in the words of its steps; empty where it did not."""
+    failure: FailedStep
+    """Why it failed, as its first failed step says; empty where it did not."""
 
 
 class Materialised(NamedTuple):
@@ -218,7 +219,7 @@ class DagsterEvents:
 def _outcome(records: Sequence[Any]) -> Outcome:
     materialisations: dict[str, dict[str, Any]] = {}
     checks: list[CheckResult] = []
-    failures: list[str] = []
+    failures: list[FailedStep] = []
     of_checks = 0
     for record in records:
         event = record.event_log_entry.dagster_event
@@ -232,14 +233,16 @@ def _outcome(records: Sequence[Any]) -> Outcome:
         elif kind == "STEP_FAILURE":
             error = event.step_failure_data.error
             of_checks += bool(error and error.cls_name == BLOCKED)
-            failures.append(_failure(event))
+            failures.append(failed_step(event))
         elif not failures:
-            failures.append(event.message or "no reason was recorded")
+            # The process of the dagster_run ended before a step did.
+            message = event.message or "no reason was recorded"
+            failures.append(FailedStep(message, "lost_worker"))
     return Outcome(
         materialisations,
         checks,
         bool(failures) and of_checks == len(failures),
-        next(iter(failures), ""),
+        next(iter(failures), NO_STEP),
     )
 
 
@@ -283,21 +286,13 @@ def _line(number: int, entry: Any) -> Line:
     return Line(number, entry.timestamp, kind, step, describe(event) if describe else text)  # type: ignore[call-arg]
 
 
-def _failure(event: Any) -> str:
-    data = event.step_failure_data
-    failure = data.user_failure_data
-    if failure and failure.description:
-        return failure.description
-    return data.error.message.strip() if data.error else event.message
-
-
 def _check(event: Any) -> str:
     check = event.asset_check_evaluation_data
     outcome = "holds" if check.passed else "does not hold"
     return f"{check.check_name} {outcome}: {check.description or ''}".rstrip(": ")
 
 
-_TOLD: dict[str, Any] = {"STEP_FAILURE": _failure, "ASSET_CHECK_EVALUATION": _check}
+_TOLD: dict[str, Any] = {"STEP_FAILURE": message_of, "ASSET_CHECK_EVALUATION": _check}
 
 
 def _plain(value: Any) -> Any:

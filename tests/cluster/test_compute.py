@@ -7,6 +7,7 @@ import time
 import pytest
 
 from engine.bucket import Bucket
+from projects.log_rule import LogRule
 from resources.compute.contract import ATTEMPTS, Driver, JobLost, JobRefused
 from resources.compute.rayjob.adapter import KubeRay
 from resources.compute.rayjob.manifest import RAY_WORKER_MIB, name_of
@@ -540,6 +541,43 @@ def test_a_job_that_can_never_work_is_refused_with_its_own_words(compute, cluste
             MODULE, spec(compute, fails="refused", fails_at=1), CountingResult, lambda line: None
         )
 
+    until(lambda: ray_job(cluster) is None)
+
+
+@needs_faults
+def test_a_rule_of_the_log_takes_a_failed_job_to_another_node(compute, cluster):
+    rules = (LogRule(pattern="can never count", then="other_node"),)
+    failing = spec(compute, steps=40, step_s=0.2, fails="refused", fails_at=10)
+    run = Run(compute, failing, requirements=Requirements(log_rules=rules))
+    first = head(cluster)["spec"]["nodeName"]
+
+    until(lambda: run.heard("attempt 1 of 3 was lost") or run.heard("was lost"))
+
+    second = until(lambda: next((p for p in pods(cluster) if _is_elsewhere(p, first)), None))
+    (avoided,) = _avoided(second)
+    assert avoided == first
+    assert run.end().result.first == 10
+
+
+def _is_elsewhere(pod, node):
+    return _avoided(pod) and pod["spec"].get("nodeName") not in (None, node)
+
+
+def _avoided(pod):
+    affinity = pod["spec"].get("affinity", {}).get("nodeAffinity", {})
+    (term,) = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get(
+        "nodeSelectorTerms", [{}]
+    )
+    return [field["values"][0] for field in term.get("matchFields", ())]
+
+
+def test_a_rule_of_the_log_ends_a_job_that_would_be_tried_again(compute, cluster):
+    rules = (LogRule(pattern="numbers are away", then="stop"),)
+    failing = spec(compute, fails="try_again", fails_at=2)
+    run = Run(compute, failing, requirements=Requirements(log_rules=rules)).end()
+
+    assert isinstance(run.error, JobRefused)
+    assert run.error.cause == "outage"
     until(lambda: ray_job(cluster) is None)
 
 

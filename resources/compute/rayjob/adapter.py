@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from engine.bucket import Bucket
 from engine.checkpoints import CHECKPOINTS
 from engine.growing_file import download
@@ -35,12 +37,22 @@ from resources.compute.contract import (
     DELETED,
     NOBODY,
     Driver,
+    JobFailed,
     JobLost,
     JobRefused,
     ignore,
 )
-from resources.compute.rayjob.manifest import RUN_LABEL, name_of, policy_of, ray_job
-from resources.compute.rayjob.state import RayJobState
+from resources.compute.log_rules import end_of, rule_of, ruled
+from resources.compute.rayjob.inputs import write_inputs
+from resources.compute.rayjob.manifest import (
+    JOB_LABEL,
+    RUN_LABEL,
+    avoiding,
+    name_of,
+    policy_of,
+    ray_job,
+)
+from resources.compute.rayjob.state import RayJobState, cause_of_loss
 from resources.compute.rayjob.watcher import Watcher
 from resources.compute.requirements import Requirements
 from resources.kubernetes_api.client import (
@@ -104,25 +116,32 @@ class KubeRay:
         OSError while the bucket cannot be reached: the job goes on, and the same call adopts it.
         A Kubernetes API that does not answer is waited for, and the job goes on meanwhile.
         """
+        spec = spec.model_copy(update={"stall_s": stall_s})
         bucket, name = self._bucket(spec.job), name_of(spec.job)
         if result := self._result(bucket, spec, kind):
             return result
         wanted = ray_job(spec.job, module, bucket.uri, driver.run, requirements, self._settings)
-        message = ""
+        lost = JobFailed("")
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 self._begin_at_last(bucket, spec, wanted, on_progress, driver)
                 watcher = Watcher(self._cluster, bucket, name, on_progress, on_output, driver)
                 message = watcher.to_the_end(spec, stall_s)
-                if result := self._result(bucket, spec, kind):
+                outcome = self._outcome(bucket, spec, kind, message)
+                if not isinstance(outcome, JobFailed):
                     self._release(name)
-                    return result
+                    return outcome
+                found = rule_of(requirements.log_rules, self._log(bucket, spec, requirements))
+                lost = ruled(outcome, found)
+                if isinstance(lost, JobRefused):
+                    raise lost
+                if found and found[0].then == "other_node" and (nodes := self._nodes_of(spec.job)):
+                    wanted = avoiding(wanted, nodes)
                 self._release(name)
-                message = self._failure(bucket) or message
-                lost = Progress(time.time(), attempt, ATTEMPTS, "attempt", f"was lost: {message}")
-                first = message.partition("\n")[0]
+                report = Progress(time.time(), attempt, ATTEMPTS, "attempt", f"was lost: {lost}")
+                first = str(lost).partition("\n")[0]
                 said = f"attempt {attempt} of {ATTEMPTS} was lost: {first}"
-                on_progress(replace(lost, state="waiting", reason=said))
+                on_progress(replace(report, state="waiting", reason=said))
         except JobRefused:
             self._release(name)
             raise
@@ -134,7 +153,8 @@ class KubeRay:
                 self._release(name)
                 self._keep_checkpoints(bucket, spec)
             raise
-        raise JobLost(f"{message}\n(after {ATTEMPTS} attempts; the job's folder: {bucket.uri})")
+        message = f"{lost}\n(after {ATTEMPTS} attempts; the job's folder: {bucket.uri})"
+        raise lost.told_as(JobLost, message)
 
     def lack_of(self, requirements: Requirements) -> str:
         """A kind of GPU that the cluster does not have; how much there is, its queues decide."""
@@ -217,7 +237,7 @@ class KubeRay:
                 return
             if existing is None:
                 # Before the RayJob, whose engine reads the spec as soon as it runs.
-                self._write(bucket, spec)
+                write_inputs(bucket, spec)
                 try:
                     self._join_pods(self._cluster.create(wanted))
                 except AlreadyThere:
@@ -238,24 +258,6 @@ class KubeRay:
             with suppress(AlreadyThere):
                 self._cluster.create(policy)
 
-    def _write(self, bucket: Bucket, spec: JobSpec) -> None:
-        """Put the spec and what it names into the job's folder."""
-        # The watcher takes a result that is there for the end of the job.
-        bucket.delete(["result.json"])
-        bucket.put("lease", b"asked for")
-        document = spec.model_dump(mode="json")
-        for field, value in document.items():
-            if field != "workdir" and isinstance(value, str) and _is_input(value, spec.workdir):
-                path = Path(value)
-                target = f"inputs/{field}"
-                if path.is_dir():
-                    bucket.upload_folder(path, target)
-                else:
-                    bucket.upload(path, target)
-                document[field] = f"{WORKDIR}{target}"
-        document = relocated(document, f"{spec.workdir}/", WORKDIR)
-        bucket.put("spec.json", json.dumps(document).encode())
-
     def _result(self, bucket: Bucket, spec: JobSpec, kind: type[R]) -> R | None:
         """The result with its files in the work directory, or None where there is none, or where
         another attempt may do better. Raises JobRefused."""
@@ -266,7 +268,7 @@ class KubeRay:
         result = kind.model_validate(relocated(document, WORKDIR, f"{spec.workdir}/"))
         if result.failure is not None:
             if result.failure.kind == "refused":
-                raise JobRefused(f"{result.failure.message}\n{result.failure.detail}".strip())
+                raise JobRefused.of(result.failure)
             return None
         spec.workdir.mkdir(parents=True, exist_ok=True)
         bucket.download_folder("outputs", spec.workdir)
@@ -274,20 +276,37 @@ class KubeRay:
             download(bucket, name, spec.workdir / name)
         return result
 
-    def _failure(self, bucket: Bucket) -> str:
-        """What the engine itself said of its end."""
+    def _outcome(self, bucket: Bucket, spec: JobSpec, kind: type[R], message: str) -> R | JobFailed:
+        """What came of an attempt of which the cluster says so."""
         try:
-            failure = json.loads(bucket.get("result.json"))["failure"]
-        except FileNotFoundError:
+            result = self._result(bucket, spec, kind)
+        except JobRefused as refusal:
+            return refusal
+        if result is not None:
+            return result
+        try:
+            failure = JobResult.model_validate_json(bucket.get("result.json")).failure
+        except (FileNotFoundError, ValidationError):
+            failure = None
+        if failure is None:
+            return JobLost(message, cause_of_loss(message))
+        return JobLost(failure.message, failure.cause, failure.detail)
+
+    def _log(self, bucket: Bucket, spec: JobSpec, requirements: Requirements) -> str:
+        """The end of the job's log, where rules ask for it."""
+        if not requirements.log_rules:
             return ""
-        return str(failure["message"])
+        place = spec.workdir / "attempt.log"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            download(bucket, "engine.log", place)
+        return end_of(place)
+
+    def _nodes_of(self, job: str) -> list[str]:
+        """Names of the nodes on which the job's pods are."""
+        pods = self._cluster.find("Pod", f"{JOB_LABEL}={job}")
+        return sorted({pod["spec"]["nodeName"] for pod in pods if pod["spec"].get("nodeName")})
 
     def _keep_checkpoints(self, bucket: Bucket, spec: JobSpec) -> None:
         """Bring what a cancelled job had reached into the work directory."""
         bucket.download_folder(CHECKPOINTS, spec.workdir / CHECKPOINTS)
-
-
-def _is_input(value: str, workdir: Path) -> bool:
-    """Whether the text names a file of this machine that the engine needs a copy of."""
-    path = Path(value)
-    return path.is_absolute() and not path.is_relative_to(workdir) and path.exists()

@@ -1,6 +1,7 @@
 """The RayJob of one engine job, as KubeRay reads it."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.attempt import PID_FILE, RAY_CLUSTER
@@ -165,6 +166,21 @@ def _let_it_stop(head: dict[str, Any]) -> None:
     # KubeRay chooses the name of the RayCluster, and labels its pods with it.
     cluster = {"fieldRef": {"fieldPath": "metadata.labels['ray.io/cluster']"}}
     head["env"] += [*env_vars(variables), {"name": RAY_CLUSTER, "valueFrom": cluster}]
+
+
+def avoiding(ray_job: dict[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
+    """The RayJob, whose pods go to none of the nodes, besides those that it avoids already."""
+    changed = copy.deepcopy(ray_job)
+    cluster = changed["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", ())):
+        affinity = group["template"]["spec"].setdefault("affinity", {})
+        required = affinity.setdefault("nodeAffinity", {}).setdefault(
+            "requiredDuringSchedulingIgnoredDuringExecution", {"nodeSelectorTerms": [{}]}
+        )
+        fields = required["nodeSelectorTerms"][0].setdefault("matchFields", [])
+        # By the name, because a node's label of it may be another; each takes one value.
+        fields += [{"key": "metadata.name", "operator": "NotIn", "values": [n]} for n in nodes]
+    return changed
 
 
 def _template(

@@ -1,9 +1,11 @@
 """The state of a RayJob and its pods, in one sentence for a person."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from engine.cause import Cause
 from resources.compute.rayjob.manifest import JOB_LABEL, QUEUE_LABEL
 from resources.kubernetes_api.client import Cluster
 from resources.kubernetes_api.pod_status import troubles_of
@@ -53,6 +55,15 @@ class RayJobState:
     def over(cls, message: str, did_well: bool = False, is_refused: bool = False) -> Self:
         """The state of one that has ended."""
         return cls(False, True, did_well, is_refused, message)
+
+
+def cause_of_loss(message: str) -> Cause:
+    """Why an attempt was lost, by what the cluster says of its end."""
+    if re.search(r"OOMKilled|out of memory", message, re.IGNORECASE):
+        return "out_of_memory"
+    if re.search(r"Evicted|Preempt|NodeLost|node .*(not ready|shut ?down|lost)", message, re.I):
+        return "lost_node"
+    return "lost_worker"
 
 
 def diagnosis(cluster: Cluster, name: str) -> str:

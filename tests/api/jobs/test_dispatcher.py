@@ -20,14 +20,15 @@ from api.jobs.stopping import stop
 from api.settings import GatewaySettings
 from resources.kubernetes_api.settings import ClusterSettings
 from resources.orchestration.events import Outcome, RunState
+from resources.orchestration.failed_steps import NO_STEP, FailedStep
 from resources.orchestration.graphql import DagsterUnavailable, LaunchRefused, NotDefined
 from resources.settings import Settings
 from scheduler import deliveries, jobs
 from scheduler.states import ENDED
 from tests.waiting import PATIENCE_S, until
 
-GOOD = Outcome({"dataset": {"version": "abc", "ran_s": 2.5}}, [], False, "")
-BAD = Outcome({}, [], False, "the disk is full")
+GOOD = Outcome({"dataset": {"version": "abc", "ran_s": 2.5}}, [], False, NO_STEP)
+BAD = Outcome({}, [], False, FailedStep("the disk is full", "outage", ("no space left",)))
 
 
 class Dagster:
@@ -380,6 +381,8 @@ def test_a_failure_says_what_failed(platform, dagster, work):
     dagster.end("run 1", "FAILURE", BAD, will_retry=False)
     job = work(status(platform, job_id, *ENDED))
     assert (job.status, job.message) == ("failed", "the disk is full")
+    assert job.failure == {"cause": "outage", "lines": ["no space left"]}
+    assert job.result == {}
 
 
 def test_a_dagster_run_that_is_repeated_is_followed_into_its_repetition(platform, dagster, work):

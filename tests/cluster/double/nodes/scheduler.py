@@ -44,7 +44,17 @@ def _tolerated(pod: Object, taint: Object) -> bool:
     return False
 
 
-def _selected(pod: Object, labels: dict[str, str]) -> bool:
+def _has_fields(name: str, fields: list[dict[str, Any]]) -> bool:
+    """Whether a node of the name matches; Kubernetes knows one field, with one value at a time."""
+    for field in fields:
+        if field["key"] != "metadata.name" or len(field["values"]) != 1:
+            raise ValueError(f"Kubernetes refuses matchFields {field}")
+        if (name in field["values"]) != (field["operator"] == "In"):
+            return False
+    return True
+
+
+def _selected(pod: Object, name: str, labels: dict[str, str]) -> bool:
     spec = pod["spec"]
     if not (spec.get("nodeSelector") or {}).items() <= labels.items():
         return False
@@ -52,7 +62,9 @@ def _selected(pod: Object, labels: dict[str, str]) -> bool:
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     terms = required.get("nodeSelectorTerms")
     return terms is None or any(
-        match_expressions(labels, term.get("matchExpressions") or []) for term in terms
+        match_expressions(labels, term.get("matchExpressions") or [])
+        and _has_fields(name, term.get("matchFields") or [])
+        for term in terms
     )
 
 
@@ -104,7 +116,8 @@ class Scheduler(Controller):
     def _refusal(self, pod: Object, node: Object) -> str | None:
         if self._paused or node["spec"].get("unschedulable"):
             return "node(s) were unschedulable"
-        if not _selected(pod, node["metadata"].get("labels") or {}):
+        metadata = node["metadata"]
+        if not _selected(pod, metadata["name"], metadata.get("labels") or {}):
             return "node(s) didn't match Pod's node affinity/selector"
         for taint in node["spec"].get("taints") or ():
             if taint.get("effect") != "PreferNoSchedule" and not _tolerated(pod, taint):
