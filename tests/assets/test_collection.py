@@ -70,7 +70,7 @@ class Collection:
         return Counter(item.kind for item in self.collector.plan().chosen)
 
     def collect(self):
-        return self.collector.carry_out(self.collector.plan())
+        return self.collector.carry_out(self.collector.plan().wanted)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_version_that_becomes_champion_after_the_plan_stays_with_all_that_is_i
     assert {"flowers.classifier 1"} == {i.name for i in plan.chosen if i.kind == "model version"}
     tracking.point("flowers.classifier", "champion", 1)
 
-    report = collection.collector.carry_out(plan)
+    report = collection.collector.carry_out(plan.wanted)
 
     assert [v.version for v in tracking.versions("flowers.classifier")] == [2, 1]
     assert "model version" in {item.kind for item, _ in report.kept}
@@ -237,13 +237,13 @@ def test_a_removal_that_ends_after_any_step_is_finished_by_the_next(collection):
     plan, interrupted = collection.collector.plan(), 0
     objects, tracking = collection.places.objects, collection.places.tracking
 
-    def end_at_once(_: int) -> None:
+    def end_at_once(_) -> None:
         raise Killed
 
     while interrupted <= len(plan.chosen):
         # Each goes one step further than the one before.
         try:
-            collection.collector.carry_out(collection.collector.plan(), end_at_once)
+            collection.collector.carry_out(collection.collector.plan().wanted, end_at_once)
         except Killed:
             interrupted += 1
             for version in tracking.versions("flowers.classifier"):
@@ -351,7 +351,7 @@ def test_a_dataset_version_stays_while_work_under_way_may_make_it_again(collecti
     )
     loop.instance.add_run(run)
 
-    report = collection.collector.carry_out(plan)
+    report = collection.collector.carry_out(plan.wanted)
 
     assert "dataset version" in {item.kind for item, _ in report.kept}
     assert not {"dataset version", "data file"} & {item.kind for item in report.removed}
