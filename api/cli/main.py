@@ -319,3 +319,6 @@ def sign_in(
 
 
 add_commands(app)
+
+if __name__ == "__main__":
+    main()

@@ -32,10 +32,19 @@ def up(tmp_path_factory, flowers_folder):
         created.env["ORRERY_PUBLIC_URL"] = created.url = created.url.replace(
             "127.0.0.1", "localhost"
         )
+        begin_a_collection_at_once(created.state)
         created.start()
         created.wait_ready()
         yield created
         created.stop()
+
+
+def begin_a_collection_at_once(state: Path) -> None:
+    """Let the schedule have removed what is not kept long ago."""
+    stamp = state / "collection" / "scheduled"
+    stamp.parent.mkdir()
+    stamp.touch()
+    os.utime(stamp, (0, 0))
 
 
 def worker_of(run: dict) -> int | None:
