@@ -153,6 +153,19 @@ class _Notes:
 def collector_of(platform: Platform, record: Record | None = None) -> Collector:
     """What plans and removes for the record; without one for everything."""
 
+    def is_wanted(project: str) -> bool:
+        if record is None or record.organization_id is None:
+            return True
+        if record.project is not None:
+            return project == record.project
+        return platform.projects.organization_of(project) == record.organization_id
+
+    return Collector(places_of(platform), platform.events, platform.projects.usable, is_wanted)
+
+
+def places_of(platform: Platform) -> Places:
+    """The adapters to everything that takes room."""
+
     def under_way() -> list[Work]:
         with platform.control.read() as connection:
             going = jobs.not_ended(connection)
@@ -161,14 +174,7 @@ def collector_of(platform: Platform, record: Record | None = None) -> Collector:
             for job in going
         ]
 
-    def is_wanted(project: str) -> bool:
-        if record is None or record.organization_id is None:
-            return True
-        if record.project is not None:
-            return project == record.project
-        return platform.projects.organization_of(project) == record.organization_id
-
-    places = Places(
+    return Places(
         platform.settings,
         platform.objects,
         DatasetStore(platform.objects),
@@ -178,4 +184,3 @@ def collector_of(platform: Platform, record: Record | None = None) -> Collector:
         RunHistory(platform.events),
         under_way,
     )
-    return Collector(places, platform.events, platform.projects.usable, is_wanted)

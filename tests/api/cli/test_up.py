@@ -169,6 +169,14 @@ def test_a_run_cancelled_in_the_ui_leaves_no_engine(up):
     until(lambda: not psutil.pid_exists(engine))
 
 
+def test_what_is_not_kept_is_removed_without_being_asked_for(up):
+    def done() -> bool:
+        found = up.api.get("/collections").raise_for_status().json()["items"]
+        return [each["asked_by"] for each in found if each["state"] == "done"] == ["schedule"]
+
+    assert until(done)
+
+
 def test_schedules_and_sensors_run(up):
     query = """
     { instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }
