@@ -15,6 +15,7 @@ Resource = Literal[
     "user",
     "organization",
     "audit",
+    "collection",
 ]
 Action = Literal["create", "read", "update", "delete", "execute"]
 
@@ -51,6 +52,7 @@ GRANTS: dict[Role, dict[Resource, frozenset[Action]]] = {
         "user": _some("create", "read", "update"),
         "organization": _some("read"),
         "audit": _some("read"),
+        "collection": _some("read"),
     },
     "user": {
         "project": _some("read"),

@@ -36,7 +36,7 @@ AWAY = (
 RETRY_AFTER_S = 5
 BEYOND_PROJECTS = frozenset(
     Permission(resource, action)
-    for resource in ("user", "organization", "audit")
+    for resource in ("user", "organization", "audit", "collection")
     for action in ACTIONS
     if (resource, action) != ("organization", "read")
 )

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     retention_objects_days: int | None = Field(default=None, ge=1)
     """Days that checkpoints and artefacts are kept that no project's model names; by default for
     ever."""
+    collect_every_h: int = Field(default=24, ge=0)
+    """Hours after which `orrery up` removes again what no declared retention keeps; with 0 only
+    `orrery gc` does, as on a cluster, where a CronJob starts it."""
     ray_address: str | None = None
     """Ray cluster to join; by default several workers start a local one."""
 

@@ -98,6 +98,7 @@ READ_SETTINGS = {
     "api/cli/installation.py",
     "api/cli/main.py",
     "api/client.py",
+    "api/collection/process.py",
     "api/server.py",
     "definitions.py",
     "resources/orchestration/daemon.py",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from api.context import Call
+from api.handlers.collection import planned_sentences
 from api.handlers.jobs import kept_of
 from api.handlers.orphans import ORPHANED, orphans
 from api.handlers.purging import KEPT, holdings_of
@@ -23,6 +24,7 @@ UNDO: Mapping[str, str] = {
     "jobs.stop": "Start it again; what a training reached is kept, and a stopped deployment "
     "gives its traffic back. A deleted job does not come back.",
     "keys.revoke": "It cannot be undone; make a new key.",
+    "collections.run": "It cannot be undone.",
     "users.remove": "Invite the user again; keys and sessions do not come back.",
 }
 
@@ -108,4 +110,5 @@ _FINDERS: Mapping[str, Callable[[Call, Any], Sentences]] = {
     "projects.replace": _of_project,
     "train.stop": _of_stop,
     "jobs.stop": _of_stop,
+    "collections.run": lambda call, request: planned_sentences(call, request.id),
 }

@@ -32,6 +32,7 @@ READERS: Mapping[str, str] = {
     "simulate.delete": "simulate.get",
     "projects.replace": "projects.get",
     "projects.delete": "projects.get",
+    "collections.run": "collections.get",
 }
 """Which operation shows the present state of what another changes."""
 VOLATILE = frozenset(

@@ -9,47 +9,70 @@ from rich.console import Console
 from rich.table import Table
 
 from api.cli.installation import opened
-from api.handlers.collection import collector_of
-from resources.collection.collector import Collector, Plan, Report
-from resources.collection.item import Item
+from api.collection.work import CollectionWork, collector_of
+from resources.collection.collector import Report
+from resources.collection.item import Item, Sorted
+from resources.collection.records import records
 from resources.settings import Settings
 
 MOST_FAILURES = 20
 NOBODY = "(no project)"
+LOOKING = "looking at what is there ..."
 
 
-def collect(settings: Settings, console: Console, *, is_sure: bool, is_dry: bool) -> int:
+def show_plan(settings: Settings, console: Console) -> None:
+    """Print what `orrery gc` would remove; nothing is recorded."""
+    with opened(settings) as platform, console.status(LOOKING):
+        plan = collector_of(platform).plan()
+    _Shown(console).plan(plan)
+
+
+def collect(settings: Settings, console: Console, *, is_sure: bool, actor: str) -> int:
     """Exit code of a whole `orrery gc`: 1 where it was refused, or something was not removed."""
     with opened(settings) as platform:
-        collection = Collection(collector_of(platform), console)
-        plan = collection.plan()
-        if is_dry or not plan.chosen:
-            return 0
-        if not (is_sure or typer.confirm("Remove this? It cannot be undone.")):
-            return 1
-        return int(bool(collection.carry_out(plan).failed))
+        with platform.control.write() as connection:
+            record = records.create(connection, actor, is_mine=True)
+        work = CollectionWork(platform, record)
+        try:
+            return _carried_out(work, console, is_sure=is_sure, actor=actor)
+        except Exception as error:
+            work.end(f"{type(error).__name__}: {error}")
+            raise
 
 
-class Collection:
-    """A collector, and the console that it tells on."""
+def _carried_out(work: CollectionWork, console: Console, *, is_sure: bool, actor: str) -> int:
+    shown = _Shown(console)
+    with console.status(LOOKING):
+        plan = work.plan()
+    shown.plan(plan)
+    if not plan.chosen:
+        work.end()
+        return 0
+    if not (is_sure or typer.confirm("Remove this? It cannot be undone.")):
+        work.end("nobody agreed to it")
+        return 1
+    work.begin(actor)
+    with console.status("removing ...") as status:
+        report = work.remove(
+            lambda done: status.update(f"removed {done} of {len(plan.chosen)} ...")
+        )
+    shown.report(report)
+    return int(bool(report.failed))
 
-    def __init__(self, collector: Collector, console: Console) -> None:
-        self._collector, self._console = collector, console
 
-    def plan(self) -> Plan:
-        """What would go, now printed."""
-        with self._console.status("looking at what is there ..."):
-            plan = self._collector.plan()
+class _Shown:
+    """A console that plans and reports are told on."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def plan(self, plan: Sorted) -> None:
+        """Print what would go, and what stays."""
         self._console.print(_chosen(plan))
         self._console.print(_kept(plan))
-        return plan
 
-    def carry_out(self, plan: Plan) -> Report:
-        """What was removed, now printed."""
-        with self._console.status("removing ...") as status:
-            report = self._collector.carry_out(
-                plan, lambda done: status.update(f"removed {done} of {len(plan.chosen)} ...")
-            )
+    def report(self, report: Report) -> None:
+        """Print what was removed."""
         counts = Counter(item.kind for item in report.removed)
         freed = sum(item.bytes for item in report.removed)
         said = ", ".join(f"{count} of {kind}" for kind, count in sorted(counts.items()))
@@ -62,13 +85,12 @@ class Collection:
             self._say(f"and {len(report.failed) - MOST_FAILURES} more")
         if report.failed:
             self._say("run `orrery gc` again: it goes on with what was not removed.")
-        return report
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def _chosen(plan: Plan) -> Table:
+def _chosen(plan: Sorted) -> Table:
     """What would go, by project and kind."""
     table = Table("project", "what", "number", "bytes", "oldest", "newest", title="to remove")
     for (project, kind), items in _grouped(plan.chosen):
@@ -80,7 +102,7 @@ def _chosen(plan: Plan) -> Table:
     return table
 
 
-def _kept(plan: Plan) -> Table:
+def _kept(plan: Sorted) -> Table:
     """What stays, by project, kind and reason."""
     reasons: dict[tuple[str, str, str], list[Item]] = defaultdict(list)
     for item, reason in plan.kept:

@@ -41,6 +41,7 @@ GROUP_HELP = {
     "keys": "API keys.",
     "audit": "Who did what.",
     "callbacks": "Callbacks and how they went.",
+    "collections": "What is not kept any more, and its removal.",
     "agent": "Tools for AI agents.",
 }
 errors = Console(stderr=True, style="red")

@@ -278,25 +278,9 @@ def migrate(
     check: Annotated[bool, typer.Option("--check", help="Only compare both sides.")] = False,
 ) -> None:
     """Move a state folder to the PostgreSQL and the bucket that the settings name."""
-    from deploy.migration.move import Move, at_rest
+    from api.cli.moving import move
 
-    settings = Settings()
-    with at_rest(folder, settings.state), console.status("looking at both sides ...") as status:
-        move = Move(folder, settings, lambda what, done: status.update(f"{what} {done} ..."))
-        if not check:
-            move.run()
-        compared = list(move.compare())
-    table = Table("", "moved", "bytes", "SHA-256", "")
-    for each in compared:
-        if each.old_count or not each.is_same:
-            table.add_row(*each.cells)
-    console.print(table)
-    wrong = [each for each in compared if not each.is_same]
-    for each in wrong:
-        errors.print(str(each), highlight=False, soft_wrap=True)
-    if wrong:
-        raise typer.Exit(1)
-    console.print(f"all of {folder} is where the settings point, and the same.", soft_wrap=True)
+    raise typer.Exit(move(folder, Settings(), console, errors, only_compare=check))
 
 
 @app.command()
@@ -305,11 +289,18 @@ def gc(
         bool, typer.Option("--yes", help="Ask nothing; remove what is planned.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    scheduled: Annotated[
+        bool, typer.Option("--scheduled", help="As --yes, recorded as the work of a schedule.")
+    ] = False,
 ) -> None:
     """Remove what the declared retention no longer keeps, after a plan and a question."""
-    from api.cli.collection import collect
+    from api.cli.collection import collect, show_plan
 
-    raise typer.Exit(collect(Settings(), console, is_sure=yes, is_dry=dry_run))
+    if dry_run:
+        show_plan(Settings(), console)
+        return
+    actor = "schedule" if scheduled else "orrery gc"
+    raise typer.Exit(collect(Settings(), console, is_sure=yes or scheduled, actor=actor))
 
 
 @app.command("sign-in")
@@ -328,3 +319,6 @@ def sign_in(
 
 
 add_commands(app)
+
+if __name__ == "__main__":
+    main()

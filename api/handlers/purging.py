@@ -1,12 +1,17 @@
 """Purging of a project: an end to everything that it made and nobody else needs."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from api.collection.work import places_of
 from api.context import Call
 from api.operations import catalog as ops
 from api.operations.operation import Done
 from api.problems import Problem, not_found
 from projects.loading import LoadedProject
+from resources.collection.item import Item, Kind
+from resources.collection.removal import Removal, StillNeeded
+from resources.datasets.fragments import FOLDER as FRAGMENTS
 from scheduler import job_lists
 from scheduler.states import GOING
 
@@ -112,19 +117,48 @@ def _purgeable(call: Call, name: str, qualified: str) -> LoadedProject | None:
 
 
 def _end(call: Call, qualified: str, holdings: Holdings) -> None:
-    """Services first: nothing that answers may lose what it answers with."""
+    """Services first: nothing that answers may lose what it answers with.
+
+    What is interrupted is found again by the next purge. Raises the problem `conflict` where a
+    dagster_run may make a dataset version at this moment.
+    """
     platform = call.platform
     for service in holdings.services:
         platform.runtime.undeploy(f"{qualified}.{service}")
+    removal = Removal(places_of(platform))
+    try:
+        for item in _items(call, qualified, holdings):
+            removal.remove(item)
+    except StillNeeded as needed:
+        text = f"a dataset of project {qualified!r} stays: {needed}"
+        raise Problem("conflict", text, todo="Purge again once that is over.") from needed
     for model in holdings.models:
         platform.tracking.delete_model(model)
     # Of a project of this name that comes later, no file is known yet.
-    known_files = [key for key, _ in platform.objects.keys(f"sensors/new_data/{qualified}/")]
-    for key in (*holdings.files, *known_files):
+    for key, _ in platform.objects.keys(f"sensors/new_data/{qualified}/"):
         platform.objects.delete(key)
     for experiment in holdings.experiments:
         platform.experiments.delete(experiment)
     platform.events.forget_assets(qualified)
+
+
+def _items(call: Call, qualified: str, holdings: Holdings) -> Iterator[Item]:
+    """Files of the project, in the order in which they are removed."""
+
+    def item(kind: Kind, name: str) -> Item:
+        return Item(kind, "versions", qualified, "", name, 0.0, 0)
+
+    for model in holdings.models:
+        # Their versions go after them, because nothing else tells which files are theirs.
+        for version in call.platform.tracking.versions(model):
+            if version.logged_model:
+                yield item("MLflow's copy", version.logged_model)
+    datasets = [key for key in holdings.files if _is_dataset(key)]
+    fragments = [key for key in datasets if key.split("/")[3] == FRAGMENTS]
+    folders = {"/".join(key.split("/")[:4]) for key in {*datasets} - {*fragments}}
+    yield from (item("dataset version", folder) for folder in sorted(folders))
+    yield from (item("data file", key) for key in fragments)
+    yield from (item("evidence", key) for key in holdings.files if not _is_dataset(key))
 
 
 def _is_dataset(key: str) -> bool:

@@ -8,6 +8,7 @@ from api.handlers import (
     audit,
     callbacks,
     catalog,
+    collection,
     datasets,
     experiments,
     inference,
@@ -80,4 +81,9 @@ HANDLERS: Mapping[str, Handler] = {
     "audit.verify": audit.verify_audit,
     "callbacks.list": callbacks.list_callbacks,
     "callbacks.replay": callbacks.replay_callback,
+    "collections.plan": collection.plan,
+    "collections.list": collection.list_collections,
+    "collections.get": collection.get,
+    "collections.entries": collection.list_entries,
+    "collections.run": collection.run,
 }

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from api.collection.queue import CollectionQueue
 from api.context import Platform
 from api.definitions_loader import DefinitionsLoader
 from api.jobs import callbacks
@@ -60,6 +61,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._definitions = DefinitionsLoader(platform, dagster)
         self._standings = Standings(platform)
+        self._collections = CollectionQueue(platform)
 
     def wake(self) -> None:
         """There is something to do. To be called in the loop's thread."""
@@ -72,7 +74,10 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work until cancelled; a part that fails is tried again, and stops no other part."""
-        parts: list[Callable[[], Awaitable[bool]]] = [self._launch, self._follow, self._tell]
+        collect = self._collections.work
+        parts: list[Callable[[], Awaitable[bool]]] = [
+            *(self._launch, self._follow, self._tell, collect)
+        ]
         async with asyncio.TaskGroup() as group:
             for part in parts:
                 group.create_task(self._repeat(part))

@@ -8,6 +8,7 @@ from api.operations import (
     audit,
     callbacks,
     catalog,
+    collection,
     datasets,
     experiments,
     inference,
@@ -32,6 +33,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *keys.OPERATIONS,
     *audit.OPERATIONS,
     *callbacks.OPERATIONS,
+    *collection.OPERATIONS,
     *agents.OPERATIONS,
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

@@ -11,6 +11,7 @@ import psutil
 
 from api.processes.plan import ProcessPlan, env_vars, is_free, log_of, plans, start
 from api.processes.rotation import Rotation
+from api.processes.schedule import CollectionSchedule
 from engine import lease
 from resources.running_instance import note_addresses
 from resources.settings import Settings
@@ -60,6 +61,7 @@ class Supervisor:
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._settings, self._say = settings, say
         self._kept: list[_Kept] = []
+        self._collections = CollectionSchedule(settings, say)
         self._lock: int | None = None
         self._stopping = False
 
@@ -109,12 +111,13 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def keep(self) -> None:
-        """Keep every process, and its log short, until asked to stop."""
+        """Keep every process, its log short, and the schedule, until asked to stop."""
         rotation = Rotation(self._settings.state.absolute())
         while not self._stopping:
             for kept in self._kept:
                 kept.keep(self._say)
             rotation.look()
+            self._collections.look()
             time.sleep(POLL_S)
 
     def ask_to_stop(self, *_: object) -> None:
@@ -123,6 +126,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """End every process and every dagster_run, and wait until all are gone."""
+        self._collections.stop()
         # Collected first, because the descendants of a process cannot be found once it is gone.
         started = [process for kept in self._kept for process in _family_of(kept.process)]
         starters, others = self._divided()

@@ -112,6 +112,28 @@ PLATFORM = (
         places=of_container("Deployment", "daemon"),
     ),
     Value(
+        "collection.suspend",
+        "Removes nothing by itself: `orrery gc` and the API still do.",
+        SWITCH,
+        places=at("CronJob", "collection", "spec/suspend"),
+    ),
+    Value(
+        "collection.schedule",
+        "When what the declared retention does not keep is removed, in UTC.",
+        STRING,
+        places=at("CronJob", "collection", "spec/schedule"),
+    ),
+    Value(
+        "collection.resources",
+        "What the pod of `orrery gc` asks for and may take.",
+        RESOURCES,
+        places=at(
+            "CronJob",
+            "collection",
+            "spec/jobTemplate/spec/template/spec/containers/collection/resources",
+        ),
+    ),
+    Value(
         "network.egress",
         "More rules of the NetworkPolicy `outward`, which lets every pod out, such as"
         " [{ports: [{port: 9000, protocol: TCP}]}] for a bucket on port 9000.",

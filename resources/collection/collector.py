@@ -8,14 +8,14 @@ partial write: nothing goes before what refers to it; each thing is looked at ag
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from engine import lease
 from projects.retention import Kept, KeptCheckpoints, Retention
-from resources.collection.item import Item, Sorted
+from resources.collection.item import Item, Kind, Sorted
 from resources.collection.journal import Journal
 from resources.collection.removal import Removal, StillNeeded
 from resources.collection.rules import Policies, sort_out
@@ -27,13 +27,6 @@ from resources.orchestration.postgresql_lock import alone_on_postgresql
 from resources.tracking.connection import TrackingRefused, TrackingUnavailable
 
 LOCK = "collection"
-
-
-class Plan(NamedTuple):
-    """What would go, and what stays and why."""
-
-    chosen: list[Item]
-    kept: list[tuple[Item, str]]
 
 
 class Report(NamedTuple):
@@ -53,14 +46,15 @@ class Collector:
         places: Places,
         events: DagsterEvents,
         usable: Callable[[], Usable],
-        only: frozenset[str] | None = None,
+        is_wanted: Callable[[str], bool] = lambda project: True,
     ) -> None:
-        """`only` names projects; by default all, and what belongs to none."""
-        self._places, self._events, self._usable, self._only = places, events, usable, only
+        """`is_wanted` is given the name of a project, or nothing for what belongs to none."""
+        self._places, self._events, self._usable = places, events, usable
+        self._is_wanted = is_wanted
 
-    def plan(self) -> Plan:
+    def plan(self) -> Sorted:
         """What would go now. Raises what the adapters raise."""
-        look, plan = self._pass(), Plan([], [])
+        look, plan = self._pass(), Sorted([], [])
         for stage in STAGES:
             sorted_out = self._sorted(stage(look), look.world)
             look.gone |= {(item.kind, item.name) for item in sorted_out.chosen}
@@ -68,13 +62,15 @@ class Collector:
             plan.kept.extend(sorted_out.kept)
         return plan
 
-    def carry_out(self, plan: Plan, tell: Callable[[int], None] = lambda _: None) -> Report:
-        """Remove what the plan has chosen and is still to go; `tell` is given how many are done.
+    def carry_out(
+        self, wanted: Set[tuple[Kind, str]], tell: Callable[[Report], None] = lambda _: None
+    ) -> Report:
+        """Remove what is wanted, by kind and name, and is still to go; `tell` is given what became
+        of it so far.
 
         Raises engine.lease.AlreadyRunning where another removal is under way, or what the adapters
         raise where it cannot be known what is needed.
         """
-        wanted = {(item.kind, item.name) for item in plan.chosen}
         report = Report([], [], [])
         with self._alone():
             look = self._pass()
@@ -90,7 +86,7 @@ class Collector:
                 self._note(look, ready)
                 for item in ready:
                     self._remove(removal, item, look, report)
-                    tell(len(report.removed) + len(report.failed))
+                    tell(report)
             self._forget(look)
         return report
 
@@ -142,8 +138,7 @@ class Collector:
         return World.seen(self._places, policies, usable.projects, time.time())
 
     def _sorted(self, items: list[Item], world: World) -> Sorted:
-        if self._only is not None:
-            items = [item for item in items if item.project in self._only]
+        items = [item for item in items if self._is_wanted(item.project)]
         return sort_out(items, world.policies, world.now)
 
     @contextmanager

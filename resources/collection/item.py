@@ -19,6 +19,10 @@ Kind = Literal[
     "log",
     "work folder",
 ]
+Outcome = Literal["chosen", "removed", "kept", "failed"]
+"""`chosen` is still to be removed."""
+State = Literal["planning", "planned", "removing", "done", "failed"]
+"""How far a collection is."""
 
 
 class Item(NamedTuple):
@@ -50,3 +54,8 @@ class Sorted(NamedTuple):
 
     chosen: list[Item]
     kept: list[tuple[Item, str]]
+
+    @property
+    def wanted(self) -> set[tuple[Kind, str]]:
+        """Kind and name of everything that goes."""
+        return {(item.kind, item.name) for item in self.chosen}

@@ -10,6 +10,15 @@ from resources.collection.item import Item, Part, Sorted
 DAY_S = 86_400.0
 YOUNG = "younger than a day"
 UNBOUNDED = "nothing bounds how long it is kept"
+LEFT_OVER = "nothing names it"
+FOLLOWS = "goes with what it belongs to"
+SETTINGS: Mapping[Part, str] = {
+    "runs": "ORRERY_RETENTION_RUNS_DAYS",
+    "logs": "ORRERY_RETENTION_LOGS_DAYS",
+    "checkpoints": "ORRERY_RETENTION_OBJECTS_DAYS",
+    "versions": "ORRERY_RETENTION_OBJECTS_DAYS",
+}
+"""What bounds the things that belong to no project."""
 
 
 class Policies(NamedTuple):
@@ -47,6 +56,16 @@ def sort_out(items: Iterable[Item], policies: Policies, now: float) -> Sorted:
             else:
                 chosen.append(item)
     return Sorted(chosen, kept)
+
+
+def rule_of(item: Item) -> str:
+    """Why an item goes that was chosen."""
+    if item.is_left_over:
+        return LEFT_OVER
+    if item.follows:
+        return FOLLOWS
+    place = f"`retention.{item.part}`" if item.project else SETTINGS[item.part]
+    return f"no bound of {place} keeps it"
 
 
 def _reason(

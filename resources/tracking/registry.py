@@ -224,27 +224,27 @@ class Registry(ModelFiles):
 
     def every_version(self) -> list[RegisteredVersion]:
         """All versions of all models. Raises TrackingUnavailable."""
-        names: list[str] = []
-        token: str | None = None
-        with self._answers():
-            while True:
-                page = self._client.search_registered_models(max_results=1000, page_token=token)
-                names += [model.name for model in page]
-                token = page.token
-                if not token:
-                    break
-        return [version for name in names for version in self.versions(name)]
+        return [version for name in self._names() for version in self.versions(name)]
 
     def models_of(self, prefix: str) -> dict[str, int]:
         """Registered models whose names begin so, and how many versions each has.
 
         Raises TrackingUnavailable.
         """
-        with self._answers():
-            models = self._client.search_registered_models(f"name LIKE '{prefix}%'", 1000)
         # LIKE takes an underscore of the prefix for any letter.
-        names = [model.name for model in models if model.name.startswith(prefix)]
+        names = [n for n in self._names(f"name LIKE '{prefix}%'") if n.startswith(prefix)]
         return {name: len(self.versions(name)) for name in names}
+
+    def _names(self, query: str | None = None) -> list[str]:
+        """Names of all registered models that match, page by page. Raises TrackingUnavailable."""
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            with self._answers():
+                page = self._client.search_registered_models(query, WHOLE_PAGE, page_token=token)
+            names += [model.name for model in page]
+            if not (token := page.token):
+                return names
 
     def delete_model(self, name: str) -> None:
         """Remove the model and its versions. Raises TrackingUnavailable."""

@@ -20,6 +20,7 @@ from resources.storage.evidence import KeptEvidence
 from resources.storage.object_store import ObjectMissing
 from serving.contract import Deployment
 from simulations.evidence import judge
+from tests.buckets import listed, make_bucket
 
 OLD_S = 40 * 86_400.0
 
@@ -70,7 +71,13 @@ class Collection:
         return Counter(item.kind for item in self.collector.plan().chosen)
 
     def collect(self):
-        return self.collector.carry_out(self.collector.plan())
+        return self.collector.carry_out(self.collector.plan().wanted)
+
+
+@pytest.fixture
+def bucket(settings, monkeypatch) -> None:
+    """Let what the loop makes lie in a bucket."""
+    monkeypatch.setenv("ORRERY_OBJECTS", f"{make_bucket(monkeypatch)}/objects")
 
 
 @pytest.fixture
@@ -147,7 +154,7 @@ def test_a_version_that_becomes_champion_after_the_plan_stays_with_all_that_is_i
     assert {"flowers.classifier 1"} == {i.name for i in plan.chosen if i.kind == "model version"}
     tracking.point("flowers.classifier", "champion", 1)
 
-    report = collection.collector.carry_out(plan)
+    report = collection.collector.carry_out(plan.wanted)
 
     assert [v.version for v in tracking.versions("flowers.classifier")] == [2, 1]
     assert "model version" in {item.kind for item, _ in report.kept}
@@ -237,13 +244,13 @@ def test_a_removal_that_ends_after_any_step_is_finished_by_the_next(collection):
     plan, interrupted = collection.collector.plan(), 0
     objects, tracking = collection.places.objects, collection.places.tracking
 
-    def end_at_once(_: int) -> None:
+    def end_at_once(_) -> None:
         raise Killed
 
     while interrupted <= len(plan.chosen):
         # Each goes one step further than the one before.
         try:
-            collection.collector.carry_out(collection.collector.plan(), end_at_once)
+            collection.collector.carry_out(collection.collector.plan().wanted, end_at_once)
         except Killed:
             interrupted += 1
             for version in tracking.versions("flowers.classifier"):
@@ -351,7 +358,60 @@ def test_a_dataset_version_stays_while_work_under_way_may_make_it_again(collecti
     )
     loop.instance.add_run(run)
 
-    report = collection.collector.carry_out(plan)
+    report = collection.collector.carry_out(plan.wanted)
 
     assert "dataset version" in {item.kind for item, _ in report.kept}
     assert not {"dataset version", "data file"} & {item.kind for item in report.removed}
+
+
+def parts(*names: str) -> dict[str, set[str]]:
+    """Names of what lies in folders of the bucket."""
+    keys = [key.removeprefix("objects/") for key in listed()]
+    return {
+        name: {k.removeprefix(f"{name}/").partition("/")[0] for k in keys if k.startswith(name)}
+        for name in names
+    }
+
+
+def test_of_a_bucket_checkpoints_and_versions_go_with_everything_that_was_their_own(
+    bucket, collection
+):
+    loop = collection.loop
+    families = ("dataset", "checkpoint", "model", "simulation")
+    made = loop.materialize(*families)
+    assert made.success, loop.failure_of(made)
+    file = loop.project.file
+    file.write_text(file.read_text().replace("test: 0.4, seed: 1", "test: 0.4, seed: 5"))
+    loop.project = load_project(file)
+    again = loop.materialize(*families, flowers__checkpoint__classifier={"seed": 2})
+    assert again.success, loop.failure_of(again)
+    tracking, objects = collection.places.tracking, collection.places.objects
+    old, new = (tracking.version("flowers.classifier", number) for number in (1, 2))
+    folders = ("checkpoints", "artefacts", "evidence")
+    assert {name: len(found) for name, found in parts(*folders).items()} == dict.fromkeys(
+        folders, 2
+    )
+    collection.declare(ALL)
+
+    report = collection.collect()
+
+    assert report.failed == []
+    kinds = {item.kind for item in report.removed}
+    assert {"model version", "evidence", "simulation results", "artefact"} <= kinds
+    assert {"MLflow's copy", "checkpoint", "dataset version", "data file"} <= kinds
+    assert [v.version for v in tracking.versions("flowers.classifier")] == [2]
+    left = parts(*folders)
+    assert left["artefacts"] == left["evidence"] == {new.artefact_digest}
+    assert left["checkpoints"] == {
+        loop.metadata("checkpoint", "classifier")["uri"].rpartition("/")[2]
+    }
+    assert not any(old.logged_model in key for key in listed())
+    assert any(new.logged_model in key for key in listed())
+    objects.fetch_folder(new.artefact_key, new.artefact_digest)
+    version = loop.metadata("dataset", "iris")["version"]
+    kept = dataset_version(collection, version)
+    named = {name for files in kept.of_split.values() for name in files}
+    fragments = {k for k in listed() if "/fragments/" in k}
+    assert {Path(name).name for name in named} == {Path(key).name for key in fragments}
+    assert collection.collect().removed == []
+    assert loop.materialize(*families).success

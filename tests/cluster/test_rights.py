@@ -22,6 +22,7 @@ from kubernetes import config
 
 from deploy.doctor.cluster.cluster_checks import check_cluster
 from deploy.doctor.cluster.rights import (
+    COLLECTION,
     DAEMON,
     GATEWAY,
     LOOKS,
@@ -297,6 +298,9 @@ def walk(platform: Platform, world: World, failing: World, instance: DagsterInst
 
     stop_deployments(platform, world)
 
+    platform.become(COLLECTION)
+    assert world.runtime.in_use()
+
     platform.become(GATEWAY)
     world.runtime.statuses()
     world.runtime.endpoints(world.name)
@@ -361,7 +365,7 @@ def known(uses: Sequence[Use]) -> Rights:
     }
 
 
-@pytest.mark.parametrize("account", [GATEWAY, DAEMON, RUNS])
+@pytest.mark.parametrize("account", [GATEWAY, DAEMON, COLLECTION, RUNS])
 def test_an_account_is_granted_what_it_uses_and_nothing_else(platform, account):
     used = platform.done_by(account, platform.cluster.namespace)
     assert granted(account, ROLES) == used
@@ -372,7 +376,7 @@ def test_an_account_is_granted_what_builds_need_and_nothing_else(platform, accou
     assert granted(account, ROLES_OF_BUILDS) == platform.done_by(account, BUILDS)
 
 
-@pytest.mark.parametrize("account", [GATEWAY, DAEMON, RUNS])
+@pytest.mark.parametrize("account", [GATEWAY, DAEMON, COLLECTION, RUNS])
 def test_the_doctor_asks_for_what_is_granted(account):
     looks, of_builds = LOOKS.get(account, ()), LOOKS_AT_BUILDS.get(account, ())
     assert known((*USES[account], *looks)) == granted(account, ROLES)

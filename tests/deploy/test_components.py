@@ -103,6 +103,7 @@ def test_every_account_pulls_from_a_private_registry(tmp_path):
     assert pulling.keys() == {
         (BUILDS, "default"),
         *(("orrery", n) for n in ("default", "orrery-gateway", "orrery-daemon", "orrery-run")),
+        ("orrery", "orrery-collection"),
     }
     assert set(map(str, pulling.values())) == {"[{'name': 'orrery-registry'}]"}
     assert settings(things)["ORRERY_CLUSTER_IMAGE_PULL_SECRETS"] == "orrery-registry"

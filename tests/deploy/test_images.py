@@ -131,6 +131,7 @@ def test_the_context_is_what_the_product_consists_of():
     [
         "import definitions; definitions.defs()",
         "import api.server",
+        "import api.cli.collection",
         "import dagster._daemon.cli",
         "import resources.orchestration.instance",
     ],

@@ -174,7 +174,7 @@ def test_a_token_is_held_by_those_who_talk_to_the_cluster_alone(name):
         if template["spec"]["automountServiceAccountToken"]
     }
 
-    assert holders == {"gateway", "daemon"}
+    assert holders == {"gateway", "daemon", "collection"}
 
 
 @every_overlay

@@ -39,15 +39,15 @@ def test_ray_s_operator_reaches_nothing_else(base):
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_the_control_database_is_known_to_the_gateway_and_its_backup_alone(name):
+def test_the_control_database_is_known_to_the_gateway_the_collection_and_the_backup_alone(name):
     knowing = {
         (owner["metadata"]["name"], container["name"])
         for owner, template in manifests.pods(overlay(name))
         for container in containers(template)
         if {"secretRef": {"name": "orrery-control"}} in container.get("envFrom", ())
     }
-    assert ("gateway", "gateway") in knowing
-    assert knowing <= {("gateway", "gateway"), ("backup", "dump")}
+    always = {("gateway", "gateway"), ("collection", "collection")}
+    assert always <= knowing <= {*always, ("backup", "dump")}
 
 
 def test_names_are_resolved_by_pods_and_by_the_node(base):

@@ -7,6 +7,7 @@ from resources.kubernetes_api.kinds import KINDS
 from resources.kubernetes_api.settings import ClusterSettings
 
 GATEWAY, DAEMON, RUNS = "orrery-gateway", "orrery-daemon", "orrery-run"
+COLLECTION = "orrery-collection"
 """Accounts by their names in `deploy/kubernetes/base`; settings may name another for run pods."""
 
 
@@ -60,6 +61,12 @@ USES: dict[str, tuple[Use, ...]] = {
         Use("Deployment", "list patch delete"),
         *(Use(kind, "list create patch delete") for kind in OF_A_SERVICE),
         Use("HTTPRoute", "get list patch delete"),
+    ),
+    COLLECTION: (
+        Use("Pod", "list"),
+        Use("Service", "list"),
+        Use("Deployment", "list"),
+        Use("HTTPRoute", "get"),
     ),
     RUNS: (
         Use("Pod", "list delete"),

@@ -19,6 +19,7 @@ EXPECTED = {
         "user": {"create", "read", "update"},
         "organization": {"read"},
         "audit": {"read"},
+        "collection": {"read"},
     },
     "user": {
         "project": {"read"},

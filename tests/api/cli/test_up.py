@@ -32,10 +32,19 @@ def up(tmp_path_factory, flowers_folder):
         created.env["ORRERY_PUBLIC_URL"] = created.url = created.url.replace(
             "127.0.0.1", "localhost"
         )
+        begin_a_collection_at_once(created.state)
         created.start()
         created.wait_ready()
         yield created
         created.stop()
+
+
+def begin_a_collection_at_once(state: Path) -> None:
+    """Let the schedule have removed what is not kept long ago."""
+    stamp = state / "collection" / "scheduled"
+    stamp.parent.mkdir()
+    stamp.touch()
+    os.utime(stamp, (0, 0))
 
 
 def worker_of(run: dict) -> int | None:
@@ -158,6 +167,14 @@ def test_a_run_cancelled_in_the_ui_leaves_no_engine(up):
     up.graphql(query, id=run_id)
     assert up.finished(run_id)["status"] == "CANCELED"
     until(lambda: not psutil.pid_exists(engine))
+
+
+def test_what_is_not_kept_is_removed_without_being_asked_for(up):
+    def done() -> bool:
+        found = up.api.get("/collections").raise_for_status().json()["items"]
+        return [each["asked_by"] for each in found if each["state"] == "done"] == ["schedule"]
+
+    assert until(done)
 
 
 def test_schedules_and_sensors_run(up):

@@ -9,7 +9,7 @@ from tests.cluster.doctor.examined import findings, the, unwell
 pytest_plugins = ("tests.cluster.doctor.examined",)
 
 ROLES = CHECKOUT / "deploy" / "kubernetes" / "base" / "accounts.yaml"
-ACCOUNTS = ("orrery-gateway", "orrery-daemon", "orrery-run")
+ACCOUNTS = ("orrery-gateway", "orrery-daemon", "orrery-collection", "orrery-run")
 KINDS = ("Role", "RoleBinding")
 
 
@@ -89,6 +89,7 @@ def test_an_account_that_may_not_ask_knows_its_own_rights_and_says_what_to_run_f
     assert states == {
         "rights of orrery-gateway": "missing",
         "rights of orrery-daemon": "skipped",
+        "rights of orrery-collection": "skipped",
         "rights of orrery-run": "skipped",
     }
     assert "list events" in rights["rights of orrery-gateway"].message

@@ -1,0 +1,1 @@
+"""The work of collections: planning and removing what is not kept any more, with a record."""

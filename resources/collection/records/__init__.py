@@ -1,0 +1,1 @@
+"""What collections have planned and removed, kept in the control database."""
