@@ -16,6 +16,7 @@ from scheduler.states import GOING
 Sentences = list[str]
 UNDO: Mapping[str, str] = {
     "services.undeploy": "Deploy the service again; its versions and evidence are kept.",
+    "checkpoints.delete": "Train it again: the same seed and data give the same bytes.",
     "runs.delete": "Restore it in MLflow, until its garbage collection.",
     "simulate.delete": "Create the simulation again; the evidence it left is kept by its suite.",
     "projects.delete": "Create the project again from its declaration, which the audit keeps.",

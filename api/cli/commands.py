@@ -34,6 +34,7 @@ GROUP_HELP = {
     "experiments": "Experiments and their runs.",
     "runs": "Metrics of runs.",
     "projects": "Declared projects.",
+    "checkpoints": "States that trainings have reached, to go on from.",
     "datasets": "Datasets and their versions.",
     "account": "Who you are here.",
     "organizations": "Organizations.",

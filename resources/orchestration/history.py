@@ -115,6 +115,23 @@ class RunHistory:
             rows = connection.execute(query).fetchall()
         return [Made(tuple(json.loads(key)), run, version) for key, run, version in rows]
 
+    def makers_of(self, data_version: str) -> set[tuple[str, ...]]:
+        """Keys of the assets that were ever materialised as this version.
+
+        Raises EventsUnavailable.
+        """
+        from dagster._core.definitions.data_version import DATA_VERSION_TAG
+        from dagster._core.storage.event_log.schema import AssetEventTagsTable as Tags
+        from sqlalchemy import select
+
+        query = (
+            select(Tags.c.asset_key)
+            .where(Tags.c.key == DATA_VERSION_TAG, Tags.c.value == data_version)
+            .distinct()
+        )
+        with self._events.answers(), self._storage.index_connection() as connection:
+            return {tuple(json.loads(key)) for (key,) in connection.execute(query)}
+
     def newest(self) -> set[str]:
         """Ids of the dagster_runs with the newest materialisation of an asset, the newest start of
         one, or the newest evaluation of a check. Raises EventsUnavailable."""

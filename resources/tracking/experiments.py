@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from resources.tracking.adapter import EXPERIMENT_TAGS, JOB_TAG
+from resources.tracking.adapter import EXPERIMENT_TAGS, JOB_TAG, REACHED_TAG
 from resources.tracking.runs import LoggedRun, Runs
 
 PROJECT_TAG = "orrery.project"
@@ -140,15 +140,18 @@ class Experiments(Runs):
         cursor: str | None = None,
         status: str | None = None,
         tags: dict[str, str] | None = None,
+        having: Sequence[str] = (),
         metric: str | None = None,
         ascending: bool = False,
     ) -> Listing:
-        """Runs of the experiments, newest first or the best of the metric first.
+        """Runs of the experiments, newest first or the best of the metric first, which have these
+        tags with these values, and others with any.
 
         Raises BadCursor or TrackingUnavailable.
         """
         conditions = [f"attributes.status = '{status}'"] if status else []
         conditions += [f"tags.`{key}` = '{value}'" for key, value in (tags or {}).items()]
+        conditions += [f"tags.`{key}` != ''" for key in having]
         order = ["attributes.start_time DESC"]
         if metric:
             order = [f"metrics.`{metric}` {'ASC' if ascending else 'DESC'}"]
@@ -179,6 +182,24 @@ class Experiments(Runs):
             return None
         runs = self.runs([experiment.experiment_id], limit=1, tags={JOB_TAG: identity}).runs
         return runs[0] if runs else None
+
+    def stopped(self, project: str, model: str, limit: int, cursor: str | None) -> Listing:
+        """Runs of the model's trainings that were stopped and left a checkpoint, newest first.
+
+        Raises BadCursor or TrackingUnavailable.
+        """
+        with self._answers():
+            experiment = self._client.get_experiment_by_name(project)
+        if experiment is None:
+            return Listing([], None)
+        return self.runs(
+            [experiment.experiment_id],
+            limit=limit,
+            cursor=cursor,
+            status="KILLED",
+            tags={"orrery.model": model},
+            having=(REACHED_TAG,),
+        )
 
     def count(self, experiment: str) -> int:
         """How many runs the experiment has. Raises TrackingUnavailable."""
