@@ -27,6 +27,7 @@ from projects.placement import (
     SimulationResources,
 )
 from projects.retention import Kept, KeptCheckpoints, Retention
+from projects.search import Search, search_faults
 
 __all__ = [
     "Automation",
@@ -47,6 +48,7 @@ __all__ = [
     "Retrain",
     "Rollout",
     "Scale",
+    "Search",
     "Service",
     "Simulation",
     "Split",
@@ -71,6 +73,8 @@ class Model(Declared):
     hyperparameters: dict[HyperparameterName, Hyperparameter] = {}
     resources: Resources = Resources()
     placement: Placement = Placement()
+    search: Search | None = None
+    """Search for hyperparameters in place of one training."""
     seed: int = Field(default=0, ge=0)
     timeout_s: float = Field(default=86_400, gt=0)
     """Longest time a job may train."""
@@ -91,6 +95,13 @@ class Model(Declared):
             return {"trainer": FINISHED, **given}
         values = {**others, "model": given["from"]}
         return {**given, "trainer": FINISHED, "hyperparameters": values}
+
+    def search_faults(self) -> list[tuple[str, str]]:
+        """What keeps the model from being searched: paths within it, and messages."""
+        if self.search is None:
+            return []
+        workers = self.resources.workers
+        return [*search_faults(self.search, self.trainer, self.hyperparameters, workers)]
 
 
 class Criterion(Declared):
@@ -219,6 +230,8 @@ class Project(Declared):
         for name, model in self.models.items():
             if model.dataset is not None:
                 _require(model.dataset, self.datasets, f"models.{name}.dataset", "dataset")
+            for path, message in model.search_faults():
+                raise UnusableReference(f"models.{name}.{path}", message)
         for name, simulation in self.simulations.items():
             _require(simulation.model, self.models, f"simulations.{name}.model", "model")
         for name, service in self.services.items():

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from projects.hyperparameter_class import Written, mistakes_of, read_class
 from projects.mistakes import MISSING, Mistake
 from projects.nearest import hint
+from projects.search import Search
 
 CLASS = "Hyperparameters"
 # Modules may import a name from each other in a circle.
@@ -98,6 +99,26 @@ def hyperparameter_mistakes(
     declared = read_trainer(trainer, declaration).hyperparameters
     mistakes = mistakes_of(declared, values) if declared else ()
     return [mistake for mistake in mistakes if is_whole or mistake.message != MISSING]
+
+
+def search_mistakes(
+    trainer: str, values: Mapping[str, Any], search: Search, declaration: Path
+) -> list[Mistake]:
+    """Ranges with an end that the trainer does not take, at their places within the model.
+
+    Raises TrainerUnreadable.
+    """
+    declared = read_trainer(trainer, declaration).hyperparameters
+    found: list[Mistake] = []
+    for name, each in search.over.items() if declared else ():
+        for end in each.ends:
+            mistakes = mistakes_of(declared, {**values, name: end})
+            own = [m for m in mistakes if m.location[:1] == (name,)]
+            if own:
+                place = ("search", "over", name, each.kind)
+                found.append(Mistake(place, own[0].message))
+                break
+    return found
 
 
 def require_hyperparameters(trainer: str, values: Mapping[str, Any], declaration: Path) -> None:
