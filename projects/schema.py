@@ -96,6 +96,19 @@ class Model(Declared):
         values = {**others, "model": given["from"]}
         return {**given, "trainer": FINISHED, "hyperparameters": values}
 
+    def ordered(
+        self, hyperparameters: dict[str, Any], search: Search | Literal[False] | None
+    ) -> Self:
+        """The model as one job trains it: with these values in place of declared ones, over which
+        it does not search, and with a search, without one (False), or with the declared one."""
+        wanted = self.search if search is None else search or None
+        return self.model_copy(
+            update={
+                "hyperparameters": {**self.hyperparameters, **hyperparameters},
+                "search": wanted.without(hyperparameters) if wanted else None,
+            }
+        )
+
     def search_faults(self) -> list[tuple[str, str]]:
         """What keeps the model from being searched: paths within it, and messages."""
         if self.search is None:

@@ -38,10 +38,7 @@ class UnusableHyperparameters(Exception):
     """Hyperparameters that the trainer does not take."""
 
     def __init__(self, trainer: str, mistakes: list[Mistake]) -> None:
-        self.fields = {
-            ".".join(map(str, ("hyperparameters", *location))): message
-            for location, message in mistakes
-        }
+        self.fields = {".".join(map(str, location)): message for location, message in mistakes}
         text = "; ".join(f"{field}: {message}" for field, message in self.fields.items())
         super().__init__(f"{trainer} does not take this: {text}")
 
@@ -121,9 +118,19 @@ def search_mistakes(
     return found
 
 
-def require_hyperparameters(trainer: str, values: Mapping[str, Any], declaration: Path) -> None:
+def require_hyperparameters(
+    trainer: str, values: Mapping[str, Any], declaration: Path, search: Search | None = None
+) -> None:
     """Raises UnusableHyperparameters, or TrainerUnreadable, unless a job may begin with them."""
-    if mistakes := hyperparameter_mistakes(trainer, values, declaration, is_whole=True):
+    given = {**search.first_values, **values} if search else values
+    mistakes = [
+        Mistake(("hyperparameters", *location), message)
+        for location, message in hyperparameter_mistakes(trainer, given, declaration, is_whole=True)
+        if search is None or location[:1] not in {(name,) for name in search.over}
+    ]
+    if search:
+        mistakes += search_mistakes(trainer, values, search, declaration)
+    if mistakes:
         raise UnusableHyperparameters(trainer, mistakes)
 
 

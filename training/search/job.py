@@ -14,9 +14,7 @@ from training.search.trial_runs import NoRuns, TrialRuns
 from training.search.tuner import run
 
 
-def search(
-    spec: TrainingSpec, wanted: Search, given: dict[str, Any], *, use_gpu: bool
-) -> Fitted:
+def search(spec: TrainingSpec, wanted: Search, given: dict[str, Any], *, use_gpu: bool) -> Fitted:
     """The best trial of the search, on the Ray that this process is connected with; `given` is the
     config of the job's trainer.
 

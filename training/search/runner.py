@@ -104,6 +104,9 @@ class TrialRunner(tune.Trainable):
     ) -> None:
         """Take the job, of which `given` is the config of the trainer."""
         self._job = (spec, given, gpus, place)
+        self._prepare(config)
+
+    def _prepare(self, config: dict[str, Any]) -> None:
         self._began, self._has_failed = False, False
         self._turns = Turns()
         self._thread = threading.Thread(target=self._work, args=(config, self._turns), daemon=True)
@@ -129,7 +132,7 @@ class TrialRunner(tune.Trainable):
             self._thread.join(RESET_S)
         if self._thread.is_alive():
             return False
-        self.setup(new_config, *self._job)
+        self._prepare(new_config)
         return True
 
     def cleanup(self) -> None:

@@ -229,8 +229,10 @@ class Study:
     def _finish(self, number: int, checkpoint: Path, measured: dict[str, Any]) -> None:
         before = self.best
         value = measured["value"]
-        is_better = before is None or before.value is None or (
-            value < before.value if self._search.aim == "min" else value > before.value
+        is_better = (
+            before is None
+            or before.value is None
+            or (value < before.value if self._search.aim == "min" else value > before.value)
         )
         if is_better:
             # Above all earlier numbers: the newest checkpoint of the job is the best trial's.

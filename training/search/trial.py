@@ -1,8 +1,8 @@
 """Trials of a search, and the folder that keeps them.
 
-    search/0003/trial.json      hyperparameters, and how it ended; written whole or not at all
-    search/0003/progress.jsonl  what it reported
-    search/0003/checkpoints/    what it can go on from, while it has not ended
+search/0003/trial.json      hyperparameters, and how it ended; written whole or not at all
+search/0003/progress.jsonl  what it reported
+search/0003/checkpoints/    what it can go on from, while it has not ended
 """
 
 import shutil

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -45,6 +46,7 @@ SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+_ENDED = "its process ended without a word; it may have used more memory than there is"
 FIELD = f"{METRICS}/"
 """How Tune names the metrics of a report, flat."""
 
@@ -74,6 +76,8 @@ def run(
             num_samples=-1,
             # A process takes seconds to start.
             reuse_actors=True,
+            # By default names of folders hold the values.
+            trial_dirname_creator=_id_of,
         ),
         run_config=tune.RunConfig(
             name="search",
@@ -89,6 +93,10 @@ def run(
     study.close()
 
 
+def _id_of(trial: TuneTrial) -> str:
+    return trial.trial_id
+
+
 class _Trials:
     """What Tune does, told to the study."""
 
@@ -97,7 +105,6 @@ class _Trials:
         self.error: Exception | None = None
         self._numbers: dict[str, int] = {}
         """Number of each trial that runs, by Tune's id."""
-        self._failed: set[str] = set()
 
     @property
     def is_over(self) -> bool:
@@ -115,7 +122,6 @@ class _Trials:
     def report(self, tune_id: str, result: dict[str, Any]) -> bool:
         """Whether the trial goes on."""
         if FAILURE in result:
-            self._failed.add(tune_id)
             print(result[TRACE], flush=True)  # noqa: T201
             number = self._numbers.pop(tune_id)
             reason, passes = result[FAILURE], result[PASSES]
@@ -128,16 +134,18 @@ class _Trials:
         goes_on = self._guarded(lambda: self.study.report(number, result[REPORT], metrics))
         return goes_on is not False
 
-    def end(self, tune_id: str, *, is_lost: bool) -> None:
-        """The trial has ended, or its process has."""
+    def end(self, tune_id: str) -> None:
+        """The trial has ended."""
         number = self._numbers.pop(tune_id, None)
-        if number is None:
-            return
-        if is_lost:
-            reason = "its process ended without a word; it may have used more memory than there is"
-            self._guarded(lambda: self.study.lose(number, reason))
-        else:
+        if number is not None:
             self._guarded(lambda: self.study.end(number))
+
+    def lose(self, tune_id: str, error: Exception | None) -> None:
+        """The process of the trial has ended."""
+        number = self._numbers.pop(tune_id, None)
+        if number is not None:
+            reason = _ENDED if isinstance(error, RayActorError) else str(error)
+            self._guarded(lambda: self.study.lose(number, reason))
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
         """What the call gives; what it raises ends the search, and is raised at its end."""
@@ -164,8 +172,9 @@ class _Suggestions(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial has ended."""
-        self._trials.end(trial_id, is_lost=error)
+        """The trial has ended; of an error the scheduler has told already."""
+        if not error:
+            self._trials.end(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study keeps its own state."""
@@ -187,6 +196,10 @@ class _Reports(FIFOScheduler):
         """Whether the trial goes on."""
         goes_on = self._trials.report(trial.trial_id, result)
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        """The process of the trial has ended, or ends after a failure."""
+        self._trials.lose(trial.trial_id, trial.get_error())
 
 
 class _End(Stopper):

@@ -12,7 +12,7 @@ from ray.train import Checkpoint
 
 
 def train(config):
-    """Reports (x - 0.3)² + penalty + 1 / epoch; the model is exported at the end."""
+    """Reports (x - 0.7)² + penalty + 1 / epoch; the model is exported at the end."""
     log = Path(config["log"]) if "log" in config else None
     for epoch in range(_first_epoch(), config["epochs"] + 1):
         time.sleep(config.get("epoch_s", 0))
@@ -21,7 +21,7 @@ def train(config):
                 x = config.get("x")
                 file.write(json.dumps({"x": x, "epoch": epoch, "pid": os.getpid()}) + "\n")
         _misbehave(config, epoch)
-        loss = (config.get("x", 0) - 0.3) ** 2 + config.get("penalty", 0) + 1 / epoch
+        loss = (config.get("x", 0) - 0.7) ** 2 + config.get("penalty", 0) + 1 / epoch
         _report(epoch, {"validation_loss": loss}, is_last=epoch == config["epochs"])
 
 
