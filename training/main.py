@@ -142,6 +142,8 @@ def _brought(checkpoint: ray.train.Checkpoint | None, folder: Path) -> Path | No
 def _start_ray(spec: TrainingSpec) -> None:
     """Join or start Ray; a start can fail on a busy machine for no lasting reason (ray#65983)."""
     at_once = spec.search.at_once if spec.search else spec.workers
+    # By default whatever else this machine does goes before the workers.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     for attempt in range(1, RAY_START_ATTEMPTS + 1):
         try:
             if spec.ray_address:

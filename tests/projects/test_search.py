@@ -5,7 +5,7 @@ import pytest
 from projects.loading import load_project
 from projects.search import Range, Search, known_goal
 
-TRAINER = '''\
+TRAINER = """\
 from typing import Literal
 from pydantic import BaseModel, Field
 
@@ -16,7 +16,7 @@ class Hyperparameters(BaseModel):
     kind: Literal["plain", "deep"] = "plain"
 
 def train(config): ...
-'''
+"""
 MODEL = """\
   singer:
     trainer: birdsong:train
@@ -32,7 +32,9 @@ def faults_of(project_file, declaration, problems_of):
     def faults(search: str, more: str = "    hyperparameters: {epochs: 3}\n") -> dict[str, str]:
         model = f"{MODEL}{more}    search: {search}\n"
         problems = problems_of(declaration.replace(MODEL, model))
-        return {problem.path.removeprefix("models.singer."): problem.message for problem in problems}
+        return {
+            problem.path.removeprefix("models.singer."): problem.message for problem in problems
+        }
 
     return faults
 
@@ -84,9 +86,7 @@ def test_a_range_that_no_trial_can_meet_is_refused_at_its_place(faults_of, over,
         ("{over: {epochs: {int: [4, 9]}}, metric: loss}", "hyperparameters.epochs", "first trial"),
     ],
 )
-def test_a_search_without_a_usable_metric_or_first_trial_is_refused(
-    faults_of, search, place, says
-):
+def test_a_search_without_a_usable_metric_or_first_trial_is_refused(faults_of, search, place, says):
     faults = faults_of(search)
     assert list(faults) == [place]
     assert says in faults[place]

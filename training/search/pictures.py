@@ -82,9 +82,8 @@ def _draw_parallel(search: Search, finished: Sequence[Trial], path: Path) -> Non
     columns.append((values - low) / (high - low) if high > low else np.full(len(values), 0.5))
     _label(axes, len(search.over), {0.0: f"{low:.4g}", 1.0: f"{high:.4g}"})
     quality = values if search.aim == "max" else -values
-    order = np.argsort(quality)
-    for rank, row in enumerate(order):
-        shade = 0.2 + 0.8 * (rank + 1) / len(order)
+    shades = np.linspace(1, 0.2, len(values))[::-1]
+    for shade, row in zip(shades, np.argsort(quality), strict=True):
         heights = [column[row] for column in columns]
         axes.plot(range(len(columns)), heights, color=(0.1, 0.3, 0.6, shade), linewidth=1.5)
     names = [name[:LONGEST_NAME] for name in (*search.over, search.metric)]

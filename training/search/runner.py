@@ -25,7 +25,8 @@ from training.session import Checkpoints, LocalReporter, finite_numbers
 
 NUMBER, VALUES, RUN = "trial", "values", "mlflow_run_id"
 """Keys of the config that Ray Tune hands to a trial."""
-REPORT, METRICS, FAILURE, PASSES, TRACE = "report", "metrics", "failure", "passes", "trace"
+REPORT, METRICS = "report", "metrics"
+FAILURE, PASSES, TRACE, SPOILT = "failure", "passes", "trace", "spoilt"
 """Keys of what a trial reports to Ray Tune."""
 DONE = "done"
 """Ray Tune's own key of a last result."""
@@ -112,8 +113,8 @@ class TrialRunner(tune.Trainable):
         self._thread = threading.Thread(target=self._work, args=(config, self._turns), daemon=True)
 
     def step(self) -> dict[str, Any]:
-        """The next report. Raises RuntimeError after that of a failure: Ray then begins the next
-        trial in a new process."""
+        """The next report. Raises RuntimeError after that of a failure that may have spoilt the
+        process: Ray then begins the next trial in a new one."""
         if self._has_failed:
             raise RuntimeError("the trainer has raised")
         if self._began:
@@ -150,7 +151,11 @@ class TrialRunner(tune.Trainable):
             if not isinstance(error, (Refused, TryAgain)):
                 text = f"{type(error).__name__}: {text}"
             trace = legible(traceback.format_exc())
-            turns.finish({FAILURE: legible(text), PASSES: passes, TRACE: trace})
+            # What a trainer is refused for is no bug; whatever else it raises may leave a device
+            # or memory in disorder.
+            is_spoilt = not isinstance(error, Refused)
+            failure = {FAILURE: legible(text), PASSES: passes, TRACE: trace, SPOILT: is_spoilt}
+            turns.finish(failure)
         else:
             turns.finish({DONE: True})
 

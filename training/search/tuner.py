@@ -31,6 +31,7 @@ from training.search.runner import (
     PASSES,
     REPORT,
     RUN,
+    SPOILT,
     TRACE,
     VALUES,
     TrialRunner,
@@ -106,6 +107,10 @@ class _Trials:
         self._numbers: dict[str, int] = {}
         """Number of each trial that runs, by Tune's id."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune keeps copies of its parts, from which nobody goes on."""
+        return {}
+
     @property
     def is_over(self) -> bool:
         """Whether Tune has nothing more to do."""
@@ -126,7 +131,8 @@ class _Trials:
             number = self._numbers.pop(tune_id)
             reason, passes = result[FAILURE], result[PASSES]
             self._guarded(lambda: self.study.fail(number, reason, passes=passes))
-            return True
+            # A process that is not spoilt ends this trial, and takes the next.
+            return result[SPOILT]
         if REPORT not in result or tune_id not in self._numbers:
             return True
         metrics = {k.removeprefix(FIELD): v for k, v in result.items() if k.startswith(FIELD)}
