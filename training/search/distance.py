@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
-from training.search.trial import SEARCH
+from training.search.trial import REPORTS, SEARCH
 
 
 class Place:
@@ -31,6 +32,13 @@ class Place:
     def trial_folder(self, home: Path, number: int) -> Path:
         """Work directory of the trial below that of its job."""
         return home / SEARCH / f"{number:04d}"
+
+    def writer(self, trial: int) -> Callable[[str], None] | None:
+        """Appends to what the trial reported, on the machine of the job; None on that itself."""
+        return None if self.is_here() else lambda line: self._write(trial, line)
+
+    def _write(self, trial: int, line: str) -> None:
+        ray.get(self._keeper.write.remote(trial, line))
 
     def keep(self, trial: int, number: int, folder: Path) -> None:
         """Copy the checkpoint of the trial to the machine of the job. Raises OSError."""
@@ -68,6 +76,11 @@ class _Keeper:
 
     def __init__(self, workdir: str) -> None:
         self._folder = Path(workdir, SEARCH)
+
+    def write(self, trial: int, line: str) -> None:
+        path = self._folder / f"{trial:04d}" / REPORTS
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
 
     def keep(self, trial: int, number: int, content: bytes) -> None:
         draft = self._folder / f"{trial:04d}" / "received"

@@ -10,16 +10,19 @@ from typing import Any
 
 import torch
 from ray import tune
+from ray.train import Checkpoint
 
 # Private: Ray Train has no public way to replace `report` within the training process.
 from ray.train.v2._internal.execution.train_fn_utils import set_train_fn_utils
 
 from engine import lease
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
+from engine.progress import ProgressLog
 from engine.protocol import Refused, TryAgain, is_outage, legible
 from training import worker
 from training.contract import MlflowRun, TrainingSpec
 from training.data import brought_here
+from training.metrics import numbers_of
 from training.search.distance import Distant, Place
 from training.session import Checkpoints, LocalReporter, finite_numbers
 
@@ -38,22 +41,39 @@ class TrialRecord:
     """The reports of a trial, handed over one by one: the trainer goes on once the search has
     decided."""
 
-    def __init__(self, unit: str, first: int, turns: "Turns") -> None:
-        self._unit, self._reports, self._turns = unit, first, turns
+    def __init__(self, unit: str, first: int, log: ProgressLog, turns: "Turns") -> None:
+        self._unit, self._reports, self._log, self._turns = unit, first, log, turns
 
     def next_number(self) -> int:
         """Number of the report now being made."""
         return self._reports + 1
 
+    def write_down(self, metrics: Mapping[str, Any]) -> None:
+        """Keep the report that is being made. Raises Refused when a metric is not a finite
+        number."""
+        numbers = finite_numbers(metrics, self._unit, self.next_number())
+        self._log.report(self.next_number(), metrics=numbers.values)
+
     def record(self, metrics: Mapping[str, Any]) -> None:
-        """Hand over one report. Raises Refused when a metric is not a finite number, and
-        SystemExit where the search ends the trial."""
+        """Hand over one report. Raises SystemExit where the search ends the trial."""
         self._reports += 1
-        numbers = finite_numbers(metrics, self._unit, self._reports)
-        self._turns.hand_over({REPORT: self._reports, METRICS: numbers.values})
+        values = numbers_of(metrics).values
+        self._turns.hand_over({REPORT: self._reports, METRICS: values})
 
     def close(self) -> None:
         """Nothing is buffered."""
+
+
+class TrialReporter(LocalReporter[TrialRecord]):
+    """Ray Train's functions for one trial."""
+
+    def report(
+        self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
+    ) -> None:
+        """Write the report down before its checkpoint is kept: a trial that goes on from there
+        does not make it again."""
+        self.session.write_down(metrics)
+        super().report(metrics, checkpoint, *rest, **more)
 
 
 class Turns:
@@ -189,7 +209,8 @@ def _train(
         else Distant(folder, place, number)
     )
     unit, _ = own.units
-    reporter = LocalReporter(own, checkpoints, lambda first: TrialRecord(unit, first, turns))
+    log = ProgressLog(folder, "report", None, write=place.writer(number))
+    reporter = TrialReporter(own, checkpoints, lambda first: TrialRecord(unit, first, log, turns))
     set_train_fn_utils(reporter)
     trainer_config = {**given, **values}
     if "dataset" in given:

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import ProgressLog
@@ -19,6 +19,9 @@ MOST_LOSSES = 3
 """How often the process of one trial may end without a word."""
 TOLD_EVERY_S = 1.0
 """Between two lines of progress that tell of reports alone."""
+NO_VALIDATION = (
+    "; the dataset has no validation rows, declare split: {validation: 0.1} for metrics of them"
+)
 WORSE = "others were better by then"
 
 
@@ -42,13 +45,6 @@ class Watcher(Protocol):
         ...
 
 
-class _Running(NamedTuple):
-    """A trial that runs."""
-
-    since: float
-    log: ProgressLog
-
-
 class Study:
     """The trials of one job, of this and of earlier attempts."""
 
@@ -62,6 +58,8 @@ class Study:
     ) -> None:
         self._search, self._watcher, self._holds_model = search, watcher, holds_model
         self._gpus, self._clock = spec.gpus_per_worker, clock
+        has_rows = spec.dataset is None or spec.dataset.validation
+        self._hint = "" if has_rows else NO_VALIDATION
         self.book = TrialBook(spec.workdir)
         self.sampler = Sampler(search, spec.seed, spec.hyperparameters)
         self._halving = Halving(search, spec.units[1])
@@ -69,7 +67,10 @@ class Study:
         self.trials = self.book.trials()
         self._waiting: list[int] = []
         """Trials that were begun and do not run."""
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int, float] = {}
+        """When each running trial began."""
+        self._heard: Counter[int] = Counter()
+        """Number of the newest report of each trial that is taken up."""
         self._stopped: set[int] = set()
         self._losses: Counter[int] = Counter()
         self._names: set[str] = set()
@@ -88,11 +89,7 @@ class Study:
         history = self.book.history(trial.number)
         self.sampler.add(trial, history)
         for point in history:
-            self._names |= point.keys() - {"step"}
-            if self._search.metric in point:
-                value = point[self._search.metric]
-                if not self._halving.goes_on(trial.number, int(point["step"]), value):
-                    self._stopped.add(trial.number)
+            self._hear(trial.number, point)
         if trial.state == "running":
             self._waiting.append(trial.number)
         else:
@@ -130,22 +127,30 @@ class Study:
         self.book.write(trial)
         if run_id := self._watcher.begin(trial):
             trial = self._written(trial, mlflow_run_id=run_id)
-        log = ProgressLog(self.book.folder(trial.number), "report", None)
-        self._running[trial.number] = _Running(self._clock(), log)
+        self._running[trial.number] = self._clock()
+        # Reports that an earlier attempt has not taken up, or MLflow has not got.
+        for point in self.book.history(trial.number):
+            self._hear(trial.number, point)
+            self._watcher.report(trial.number, _metrics_of(point), int(point["step"]))
         return trial
 
     def report(self, number: int, report: int, metrics: Mapping[str, float]) -> bool:
         """Whether the trial goes on, which has made its report of that number."""
-        self._names |= metrics.keys()
-        self._running[number].log.report(report, metrics=dict(metrics))
+        self._hear(number, {**metrics, "step": report})
         self._watcher.report(number, metrics, report)
-        value = metrics.get(self._search.metric)
         self._tell(f"trial {number}: report {report}")
-        if value is None:
-            return True
-        if not self._halving.goes_on(number, report, value):
-            self._stopped.add(number)
         return number not in self._stopped
+
+    def _hear(self, number: int, point: Mapping[str, float]) -> None:
+        """Take up one report, once."""
+        report = int(point["step"])
+        if report <= self._heard[number]:
+            return
+        self._heard[number] = report
+        self._names |= _metrics_of(point).keys()
+        value = point.get(self._search.metric)
+        if value is not None and not self._halving.goes_on(number, report, value):
+            self._stopped.add(number)
 
     def end(self, number: int) -> None:
         """The trial has ended by itself, or because it was told to.
@@ -272,8 +277,8 @@ class Study:
         return is_left and not self.used_up
 
     def _ran_s(self, number: int) -> float:
-        running, before_s = self._running.get(number), self.trials[number].ran_s
-        return before_s + self._clock() - running.since if running else before_s
+        since, before_s = self._running.get(number), self.trials[number].ran_s
+        return before_s if since is None else before_s + self._clock() - since
 
     def _gpu_h(self) -> float:
         return sum(map(self._ran_s, range(len(self.trials)))) * self._gpus / 3600
@@ -286,6 +291,7 @@ class Study:
         return (
             f"the trainer does not report the search's metric {self._search.metric!r}; it reports "
             f"{', '.join(map(repr, names)) or 'nothing'}: name one of those, or report it"
+            f"{self._hint}"
         )
 
     def _tell(self, message: str, *, at_once: bool = False) -> None:
@@ -302,3 +308,7 @@ class Study:
             if at_once:
                 self._watcher.best(self._search.best_name, best.value, ended)
         self._progress.report(ended, message, metrics)
+
+
+def _metrics_of(point: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in point.items() if name != "step"}

@@ -15,7 +15,7 @@ from engine.protocol import Contract, write_atomically
 
 SEARCH = "search"
 """Folder of a job's trials in its work directory."""
-RECORD = "trial.json"
+RECORD, REPORTS = "trial.json", "progress.jsonl"
 
 State = Literal["running", "finished", "stopped", "failed"]
 

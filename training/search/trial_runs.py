@@ -36,7 +36,7 @@ INHERITED = (
     "orrery.dataset_version",
 )
 """Tags of the job's mlflow_run that its trials have too."""
-STATUSES = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+STATUSES = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 LONGEST_TEXT = 5_000
 log = logging.getLogger(__name__)
 
@@ -151,6 +151,8 @@ class _Child:
 
     def __init__(self, trial: Trial, values: dict[str, Any]) -> None:
         self.number, self.run_id, self._values = trial.number, trial.mlflow_run_id, values
+        self._is_known = bool(self.run_id)
+        """Whether an earlier attempt of the trial has logged to it."""
         self.queue: deque[tuple[str, float, int, int]] = deque()
         self.ended: Trial | None = None
         self.is_made = threading.Event()
@@ -176,7 +178,7 @@ class _Child:
         # Read before the queue: reports come before the end.
         ended = self.ended
         while batch := [self.queue[i] for i in range(min(BATCH, len(self.queue)))]:
-            fresh = [Metric(*entry) for entry in batch if self._is_new(client, entry, resumed)]
+            fresh = [Metric(*entry) for entry in batch if self._is_new(client, entry)]
             if fresh:
                 client.log_batch(self.run_id, metrics=fresh)
             for _ in batch:
@@ -195,6 +197,7 @@ class _Child:
             query = f"tags.`{TRIAL}` = '{tags[TRIAL]}'"
             found = client.search_runs([job.experiment_id], query, max_results=1)
             self.run_id = found[0].info.run_id if found else ""
+            self._is_known = bool(self.run_id)
         if not self.run_id:
             exact = json.dumps(self._values)
             if len(exact) <= LONGEST_TEXT:
@@ -208,8 +211,8 @@ class _Child:
             client.log_batch(self.run_id, params=params)
         self.is_made.set()
 
-    def _is_new(self, client: Any, entry: tuple[str, float, int, int], resumed: bool) -> bool:
-        if not resumed:
+    def _is_new(self, client: Any, entry: tuple[str, float, int, int]) -> bool:
+        if not self._is_known:
             return True
         if self._last is None:
             known = client.get_run(self.run_id).data._metric_objs

@@ -2,6 +2,8 @@
 
 import pytest
 
+from engine.checkpoints import CHECKPOINTS, CheckpointFolder
+from engine.progress import ProgressLog
 from engine.protocol import Refused, TryAgain
 from projects.search import Search
 from training.contract import TrainingSpec
@@ -55,15 +57,20 @@ def study_of(tmp_path, clock):
     return make
 
 
+def report(study: Study, trial, number: int, loss: float) -> bool:
+    """Report as the trial's process does; whether the trial goes on."""
+    log = ProgressLog(study.book.folder(trial.number), "report", None)
+    log.report(number, metrics={"loss": loss})
+    return study.report(trial.number, number, {"loss": loss})
+
+
 def finish(study: Study, trial, loss: float) -> None:
     """Let the trial report and end well."""
-    study.report(trial.number, 1, {"loss": loss + 1})
-    study.report(trial.number, 2, {"loss": loss})
+    report(study, trial, 1, loss + 1)
+    report(study, trial, 2, loss)
     checkpoint = study.book.folder(trial.number) / "made"
     checkpoint.mkdir()
     (checkpoint / "state").write_text(str(loss))
-    from engine.checkpoints import CHECKPOINTS, CheckpointFolder
-
     CheckpointFolder(study.book.folder(trial.number) / CHECKPOINTS).save(checkpoint, 2)
     study.end(trial.number)
 
@@ -133,7 +140,7 @@ def test_a_budget_that_is_used_up_ends_the_study_with_the_best_so_far(
     second = study.next()
     clock.now = 101
     assert says in study.used_up
-    study.report(second.number, 1, {"loss": 1.0})
+    report(study, second, 1, 1.0)
     study.close()
     assert study.trials[second.number].state == "stopped"
     assert study.require_best().number == first.number
@@ -156,10 +163,25 @@ def test_an_outage_of_a_trial_is_one_of_the_job(study_of):
     assert study_of().next().values == trial.values
 
 
+def test_a_report_that_nobody_took_up_counts_when_the_trial_goes_on(study_of):
+    first = study_of(stop_early=True, trials=2)
+    finish(first, first.next(), 1.0)
+    second = first.next()
+    log = ProgressLog(first.book.folder(second.number), "report", None)
+    log.report(1, metrics={"loss": 99.0})
+    again = study_of(stop_early=True, trials=2)
+    trial = again.next()
+    assert trial.number == second.number
+    # It was worse at its first report, so its next one is its last.
+    assert not report(again, trial, 2, 99.0)
+    again.end(trial.number)
+    assert again.trials[1].state == "stopped"
+
+
 def test_a_trial_that_leaves_no_checkpoint_fails(study_of):
     study = study_of()
     trial = study.next()
-    study.report(trial.number, 1, {"loss": 1.0})
+    report(study, trial, 1, 1.0)
     study.end(trial.number)
     assert study.trials[0].reason == "it ended without reporting a checkpoint"
 
