@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.access.policy import hyperparameter_errors, is_allowed_code
+from api.access.policy import hyperparameter_errors, is_allowed_code, search_errors
 from api.context import Call
 from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch
@@ -115,9 +115,8 @@ def _forbidden(call: Call, trainer: str, request: SubmitTraining) -> Iterator[Fi
     gateway, root = call.platform.gateway, call.platform.settings.object_root
     given = {k: v for k, v in request.hyperparameters.items() if not is_stored_model(v, root)}
     yield from hyperparameter_errors(trainer, given, "hyperparameters", gateway)
-    for name, each in request.search.over.items() if request.search else ():
-        for value in each.ends:
-            yield from hyperparameter_errors(trainer, {name: value}, "search.over", gateway)
+    if request.search:
+        yield from search_errors(trainer, request.search, "search", gateway)
 
 
 def _require_hyperparameters(project: LoadedProject, model: Model) -> None:

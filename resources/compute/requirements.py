@@ -42,9 +42,11 @@ class Requirements:
             **resources.model_dump(exclude={"min_workers"}),
             **{name: value for name, value in changes.items() if value is not None},
         }
-        # Trials side by side each have what one training has.
-        declared["workers"] *= model.search.at_once if model.search else 1
         fewest = min(resources.min_workers or declared["workers"], declared["workers"])
+        if model.search:
+            # Trials side by side each have what one training has.
+            declared["workers"] *= model.search.at_once
+            fewest = declared["workers"]
         return cls(**declared, min_workers=fewest, **_placed(place))
 
     @classmethod

@@ -5,6 +5,9 @@ import json
 import pytest
 import yaml
 
+from projects.schema import Model
+from resources.compute.requirements import Requirements
+
 SEARCH = {
     "over": {"x": {"uniform": [0, 1]}, "penalty": {"choice": [0, 1]}},
     "metric": "validation_loss",
@@ -78,3 +81,14 @@ def test_a_search_that_the_trainer_cannot_have_is_refused_with_its_place(loop):
     result = loop.materialize("dataset", "checkpoint", **{OP: {"search": search}})
     assert not result.success
     assert "judge the model" in loop.failure_of(result)
+
+
+def test_a_search_asks_for_the_resources_of_all_trials_at_once():
+    declared = {
+        "trainer": "training.vision:train",
+        "resources": {"gpus_per_worker": 2, "memory": "4Gi"},
+        "search": {**SEARCH, "at_once": 3},
+    }
+    wanted = Requirements.of(Model.model_validate(declared))
+    assert (wanted.workers, wanted.min_workers) == (3, 3)
+    assert (wanted.gpus_per_worker, wanted.memory) == (2, "4Gi")
