@@ -11,7 +11,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
-from training.search.trial import REPORTS, SEARCH
+from engine.trial_folder import REPORTS, SEARCH
 
 
 class Place:

@@ -12,10 +12,7 @@ from typing import Any, Literal
 from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from engine.progress import history_of
 from engine.protocol import Contract, write_atomically
-
-SEARCH = "search"
-"""Folder of a job's trials in its work directory."""
-RECORD, REPORTS = "trial.json", "progress.jsonl"
+from engine.trial_folder import RECORD, SEARCH
 
 State = Literal["running", "finished", "stopped", "failed"]
 
