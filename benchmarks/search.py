@@ -65,6 +65,7 @@ def learn(config: dict[str, Any], report: Report) -> None:
         torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, 10)
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
+    loss = torch.zeros(())
     for epoch in range(1, EPOCHS + 1):
         for batch in torch.randperm(len(labels_B)).split(64):
             loss = torch.nn.functional.cross_entropy(model(images_BF[batch]), labels_B[batch])

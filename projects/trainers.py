@@ -107,7 +107,9 @@ def search_mistakes(
     """
     declared = read_trainer(trainer, declaration).hyperparameters
     found: list[Mistake] = []
-    for name, each in search.over.items() if declared else ():
+    if declared is None:
+        return found
+    for name, each in search.over.items():
         for end in each.ends:
             mistakes = mistakes_of(declared, {**values, name: end})
             own = [m for m in mistakes if m.location[:1] == (name,)]

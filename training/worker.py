@@ -19,6 +19,9 @@ from training.contract import TrainingSpec
 from training.data import GivenDataset, brought_here
 from training.journal import Journal
 
+SCRATCH = "scratch"
+"""Folder that a trainer works in, below that of its job."""
+
 
 def train(
     spec: TrainingSpec, config: dict[str, Any], book: Journal | None = None
@@ -55,7 +58,7 @@ def call_trainer(spec: TrainingSpec, config: dict[str, Any], here: Path) -> None
     if "dataset" in config:
         config = {**config, "dataset": GivenDataset(config["dataset"])}
     trainer = _trainer(spec)
-    with _scratch_folder(here / "scratch"):
+    with _scratch_folder(here / SCRATCH):
         _call(trainer, config, spec)
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ray import tune
@@ -33,7 +33,7 @@ FAILURE, PASSES, TRACE, SPOILT = "failure", "passes", "trace", "spoilt"
 """Keys of what a trial reports to Ray Tune."""
 DONE = "done"
 """Ray Tune's own key of a last result."""
-RESET_S = 2.0
+RESET_S = 5.0
 """How long the next trial waits for the trainer of the last to end."""
 
 
@@ -109,22 +109,27 @@ class Turns:
         self._go_on.release()
 
 
+class TrialJob(NamedTuple):
+    """The job that trials belong to."""
+
+    spec: TrainingSpec
+    given: dict[str, Any]
+    """Config of the job's trainer."""
+    gpus: int
+    """Of each trial."""
+    place: Place
+
+
 class TrialRunner(tune.Trainable):
     """A process of Ray that runs one trial after another.
 
     Not a function of Tune: in those Ray refuses the `ray.train` that trainers report by.
     """
 
-    def setup(
-        self,
-        config: dict[str, Any],
-        spec: TrainingSpec,
-        given: dict[str, Any],
-        gpus: int,
-        place: Place,
-    ) -> None:
-        """Take the job, of which `given` is the config of the trainer."""
-        self._job = (spec, given, gpus, place)
+    def setup(self, config: dict[str, Any], job: TrialJob | None = None) -> None:
+        """Take the job, and its first trial."""
+        assert job  # Tune gives it to every process
+        self._job = job
         self._prepare(config)
 
     def _prepare(self, config: dict[str, Any]) -> None:
@@ -162,7 +167,7 @@ class TrialRunner(tune.Trainable):
 
     def _work(self, config: dict[str, Any], turns: Turns) -> None:
         try:
-            _train(config, *self._job, turns)
+            _train(config, self._job, turns)
         except (Exception, SystemExit) as error:
             passes = isinstance(error, TryAgain) or (
                 isinstance(error, OSError) and is_outage(error)
@@ -180,14 +185,8 @@ class TrialRunner(tune.Trainable):
             turns.finish({DONE: True})
 
 
-def _train(
-    config: dict[str, Any],
-    spec: TrainingSpec,
-    given: dict[str, Any],
-    gpus: int,
-    place: Place,
-    turns: Turns,
-) -> None:
+def _train(config: dict[str, Any], job: TrialJob, turns: Turns) -> None:
+    spec, given, gpus, place = job
     os.environ.update(spec.env_vars)
     if not gpus:
         # Trainers use any GPU that they find, and this job has reserved none.

@@ -258,7 +258,8 @@ class Study:
             **measured,
         )
         self.sampler.end(trial, self.book.history(number))
-        self.book.drop_files(number)
+        # A trial that was told to end leaves its folder when its process takes the next.
+        self.book.drop_files(number, is_left=state != "stopped")
         self._watcher.end(trial)
         words = f"trial {number} {state}" + (f": {reason}" if reason else "")
         self._tell(words, at_once=True)

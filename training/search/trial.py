@@ -13,6 +13,7 @@ from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from engine.progress import history_of
 from engine.protocol import Contract, write_atomically
 from engine.trial_folder import RECORD, SEARCH
+from training.worker import SCRATCH
 
 State = Literal["running", "finished", "stopped", "failed"]
 
@@ -72,8 +73,9 @@ class TrialBook:
         newest = newest_checkpoint(self.folder(number) / CHECKPOINTS)
         return newest[1] if newest else None
 
-    def drop_files(self, number: int) -> None:
-        """Remove all but the record and the reports of a trial that has ended."""
+    def drop_files(self, number: int, *, is_left: bool = True) -> None:
+        """Remove all but the record and the reports of a trial that has ended; its process may
+        not have left the folder that it worked in."""
         for path in self.folder(number).iterdir():
-            if path.is_dir():
+            if path.is_dir() and (is_left or path.name != SCRATCH):
                 shutil.rmtree(path, ignore_errors=True)

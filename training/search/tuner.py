@@ -12,9 +12,10 @@ partial write: a trial's record is written whole; half a line of its reports is 
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -34,6 +35,7 @@ from training.search.runner import (
     SPOILT,
     TRACE,
     VALUES,
+    TrialJob,
     TrialRunner,
 )
 from training.search.study import Study
@@ -62,10 +64,9 @@ def run(
     os.environ.update(SETTINGS)
     gpus = spec.gpus_per_worker if use_gpu else 0
     trials = _Trials(study)
-    trainable = tune.with_parameters(
-        TrialRunner, spec=spec, given=given, gpus=gpus, place=Place(spec.workdir)
-    )
-    resources = {"CPU": spec.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
+    job = TrialJob(spec, given, gpus, Place(spec.workdir))
+    trainable = tune.with_parameters(TrialRunner, job=job)
+    resources: dict[str, float] = {"CPU": spec.cpus_per_worker, **({"GPU": gpus} if gpus else {})}
     storage = spec.ray_storage or str(spec.workdir / "ray")
     shutil.rmtree(spec.workdir / "ray" / "search", ignore_errors=True)
     tune.Tuner(
@@ -150,7 +151,8 @@ class _Trials:
         """The process of the trial has ended."""
         number = self._numbers.pop(tune_id, None)
         if number is not None:
-            reason = _ENDED if isinstance(error, RayActorError) else str(error)
+            is_gone = error is None or isinstance(error, RayActorError)
+            reason = _ENDED if is_gone else str(error).strip().rpartition("\n")[2]
             self._guarded(lambda: self.study.lose(number, reason))
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
@@ -169,7 +171,7 @@ class _Suggestions(Searcher):
         super().__init__()
         self._trials = trials
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """Config of the next trial, None for now, or the end."""
         if self._trials.is_over:
             return Searcher.FINISHED
@@ -205,7 +207,11 @@ class _Reports(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """The process of the trial has ended, or ends after a failure."""
-        self._trials.lose(trial.trial_id, trial.get_error())
+        # `trial.get_error` looks where Tune puts a copy only later.
+        file = trial.pickled_error_file
+        known = file is not None and Path(file).exists()
+        error = cloudpickle.loads(Path(file).read_bytes()) if known else None
+        self._trials.lose(trial.trial_id, error)
 
 
 class _End(Stopper):
