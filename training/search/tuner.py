@@ -209,9 +209,8 @@ class _Reports(FIFOScheduler):
         """The process of the trial has ended, or ends after a failure."""
         # `trial.get_error` looks where Tune puts a copy only later.
         file = trial.pickled_error_file
-        known = file is not None and Path(file).exists()
-        error = cloudpickle.loads(Path(file).read_bytes()) if known else None
-        self._trials.lose(trial.trial_id, error)
+        content = Path(file).read_bytes() if file and Path(file).exists() else b""
+        self._trials.lose(trial.trial_id, cloudpickle.loads(content) if content else None)
 
 
 class _End(Stopper):
