@@ -20,14 +20,11 @@ def search(spec: TrainingSpec, wanted: Search, given: dict[str, Any], *, use_gpu
 
     Raises Refused where no trial can be used, TryAgain where the surroundings failed.
     """
-    # Loading it takes seconds, which the first trial need not wait for.
-    from training.export import holds_model
-
     began = time.time()
     resumed = (spec.workdir / "search").exists()
     runs = TrialRuns(spec, spec.tracking, resumed=resumed) if spec.tracking else NoRuns()
     try:
-        study = Study(spec, wanted, runs, holds_model)
+        study = Study(spec, wanted, runs, _holds_model)
         run(spec, wanted, study, given, use_gpu=use_gpu)
     finally:
         runs.close()
@@ -54,3 +51,10 @@ def search(spec: TrainingSpec, wanted: Search, given: dict[str, Any], *, use_gpu
         search=found,
         draw=draw_search,
     )
+
+
+def _holds_model(checkpoint: Path) -> bool:
+    # Loading it takes seconds, which the first trial need not wait for.
+    from training.export import holds_model
+
+    return holds_model(checkpoint)
