@@ -1,5 +1,6 @@
 """Checkpoints: each materialisation trains, and leaves a checkpoint and an exported artefact."""
 
+import json
 from collections.abc import Iterator
 
 import dagster as dg
@@ -18,6 +19,7 @@ from engine.artefact import verify
 from engine.checkpoints import CHECKPOINTS, newest_checkpoint
 from projects.loading import CHECKOUT, LoadedProject
 from projects.schema import Model
+from projects.search import Search
 from projects.trainers import require_hyperparameters
 from resources.compute.contract import Compute
 from resources.compute.requirements import Requirements
@@ -25,7 +27,16 @@ from resources.datasets.store import DatasetStore, DatasetVersion
 from resources.settings import Settings
 from resources.storage.object_store import ObjectStore, size_of
 from resources.tracking.adapter import TrackedRun, Tracking
-from training.contract import DatasetFiles, MlflowRun, TrainingResult, TrainingSpec
+from training.contract import (
+    DatasetFiles,
+    MlflowRun,
+    SearchResult,
+    TrainingResult,
+    TrainingSpec,
+)
+
+MOST_SHOWN = 200
+"""Trials that the metadata of a materialisation show."""
 
 
 class TrainingConfig(dg.Config):
@@ -33,7 +44,11 @@ class TrainingConfig(dg.Config):
 
     # A plain dict: Dagster checks the members of `dict[str, Any]`, and takes no null among them.
     hyperparameters: dict = {}
-    """Values that replace declared ones in this dagster_run only."""
+    """Values that replace declared ones in this dagster_run only; it does not search over them."""
+    search: dict = {}
+    """Search in place of the declared one, as a declaration writes it."""
+    searches: bool = True
+    """Whether hyperparameters are searched for, where a search is declared or given."""
     seed: int | None = None
     """Seed that replaces the declared one."""
     dataset_version: str | None = None
@@ -124,8 +139,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                     uri=uri,
                     size=size_of(trained.checkpoint),
                     mlflow_url=run.url,
-                    workers=training.workers,
+                    workers=requirements.workers,
                     **pictures(trained.pictures),
+                    **_found(trained.search),
                     dataset_version=dataset.version if dataset else "",
                     dataset_declaration=dataset.declaration_digest if dataset else "",
                     artefact_digest=trained.artefact_digest,
@@ -160,10 +176,16 @@ def _dataset(
     return usable_version(context, project, name, datasets, config.dataset_version)
 
 
+def ordered(declared: Model, config: TrainingConfig) -> Model:
+    """The model as this dagster_run trains it. Raises ValidationError for a search that is none."""
+    search = Search.model_validate(config.search) if config.search else None
+    return declared.ordered(config.hyperparameters, search if config.searches else False)
+
+
 def requirements_of(declared: Model, config: TrainingConfig) -> Requirements:
     """What the declared training needs, with what this dagster_run changes about it."""
     return Requirements.of(
-        declared,
+        ordered(declared, config),
         workers=config.workers,
         gpus_per_worker=config.gpus_per_worker,
         cpus_per_worker=config.cpus_per_worker,
@@ -185,9 +207,9 @@ def _spec(
 
     Raises UnusableHyperparameters for what the trainer does not take.
     """
-    declared = project.declaration.models[model]
-    hyperparameters = {**declared.hyperparameters, **config.hyperparameters}
-    require_hyperparameters(declared.trainer, hyperparameters, project.file)
+    declared = ordered(project.declaration.models[model], config)
+    hyperparameters, search = declared.hyperparameters, declared.search
+    require_hyperparameters(declared.trainer, hyperparameters, project.file, search)
     return TrainingSpec(
         job=job,
         workdir=compute.workdir(job),
@@ -198,9 +220,11 @@ def _spec(
         trainer=declared.trainer,
         python_path=[str(project.file.parent), str(CHECKOUT)],
         hyperparameters=hyperparameters,
+        search=search,
         seed=declared.seed if config.seed is None else config.seed,
-        workers=requirements.workers,
-        min_workers=requirements.min_workers,
+        # Each trial of a search trains on one.
+        workers=1 if search else requirements.workers,
+        min_workers=1 if search else requirements.min_workers,
         gpus_per_worker=requirements.gpus_per_worker,
         cpus_per_worker=int(requirements.cpus_per_worker),
         env_vars=requirements.env_vars,
@@ -245,6 +269,21 @@ def _train(
         raise
 
 
+def _found(search: SearchResult | None) -> dict[str, MetadataValue]:
+    """What a search found, as metadata."""
+    if search is None:
+        return {}
+    table = json.loads(search.table.read_text(encoding="utf-8"))
+    return {
+        "trials": MetadataValue.int(search.trials),
+        "trial_states": MetadataValue.json(search.states),
+        "best_trial": MetadataValue.int(search.best),
+        f"best_{search.metric}": MetadataValue.float(search.value),
+        "chosen": MetadataValue.json(search.values),
+        "trials_table": MetadataValue.json(table[:MOST_SHOWN]),
+    }
+
+
 def _keep_what_was_reached(
     objects: ObjectStore, tracking: Tracking, run: TrackedRun, spec: TrainingSpec
 ) -> None:
@@ -254,6 +293,8 @@ def _keep_what_was_reached(
         step, folder = newest
         uri = objects.put_folder(folder, f"checkpoints/{verify(folder)}")
     tracking.stop(run.run_id, uri, step)
+    if spec.search:
+        tracking.close_trials(run.run_id, "KILLED")
 
 
 def _files(dataset: DatasetVersion) -> DatasetFiles:

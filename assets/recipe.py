@@ -28,6 +28,8 @@ def recipe_of(project: LoadedProject, spec: TrainingSpec) -> str:
         "hyperparameters": spec.hyperparameters,
         "seed": spec.seed,
         "workers": spec.workers,
+        # Only where there is one, so that the recipes of others stay what they were.
+        **({"search": spec.search.model_dump(mode="json")} if spec.search else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -4,6 +4,7 @@ import json
 import platform
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 from dagster import AssetExecutionContext
 
@@ -49,15 +50,19 @@ def begin(
         # Read from package metadata, because importing torch and Ray takes seconds.
         **{package: version_of(package) for package in ("torch", "ray", "onnx", "orrery")},
     }
+    # MLflow takes a parameter once; what a search chooses is known at its end.
+    searched = spec.search.over if spec.search else {}
     parameters = {
-        **spec.hyperparameters,
+        **{name: value for name, value in spec.hyperparameters.items() if name not in searched},
         "seed": spec.seed,
         "job.trainer": spec.trainer,
         "job.workers": spec.workers,
     }
     exact = json.dumps(spec.hyperparameters)
-    if len(exact) <= LONGEST_TAG:
+    if len(exact) <= LONGEST_TAG and spec.search is None:
         tags[HYPERPARAMETERS_TAG] = exact
+    if spec.search:
+        tags["orrery.search"] = spec.search.model_dump_json(exclude_defaults=True)[:LONGEST_TAG]
     learned = TrackedDataset(dataset.name, dataset.version, dataset.uri) if dataset else None
     name = f"{spec.model} {spec.job[:6]}"
     return tracking.run_for(project.name, name, spec.job, tags, parameters, learned)
@@ -78,7 +83,8 @@ def record(
 
     Raises TrackingUnavailable.
     """
-    _write_details(project, spec)
+    chosen = trained.search.values if trained.search else {}
+    _write_details(project, spec, {**spec.hyperparameters, **chosen})
     try:
         _send(tracking, run, spec, trained)
     except TrackingRefused as refusal:
@@ -91,9 +97,11 @@ def record(
     return run
 
 
-def _write_details(project: LoadedProject, spec: TrainingSpec) -> None:
+def _write_details(
+    project: LoadedProject, spec: TrainingSpec, hyperparameters: dict[str, Any]
+) -> None:
     """Write what MLflow's parameters cannot hold: every value whole, and the code's patch."""
-    exact = json.dumps(spec.hyperparameters, indent=2, sort_keys=True)
+    exact = json.dumps(hyperparameters, indent=2, sort_keys=True)
     (spec.workdir / HYPERPARAMETERS).write_text(exact, encoding="utf-8")
     if patch := project_revision(project.file.parent).diff:
         (spec.workdir / PATCH).write_text(patch, encoding="utf-8")
@@ -105,6 +113,13 @@ def _send(tracking: Tracking, run: TrackedRun, spec: TrainingSpec, trained: Trai
     held_out = {k: v for k, v in trained.metrics.items() if k.startswith("test_")}
     tracking.log_metrics(run.run_id, held_out)
     files = [*trained.pictures, trained.packages, *_logs(spec.workdir)]
+    if trained.search:
+        exact = json.dumps({**spec.hyperparameters, **trained.search.values})
+        tags = {HYPERPARAMETERS_TAG: exact} if len(exact) <= LONGEST_TAG else {}
+        tags["orrery.best_trial"] = str(trained.search.best)
+        tracking.choose(run.run_id, trained.search.values, tags)
+        tracking.close_trials(run.run_id, "FAILED")
+        files.append(trained.search.table)
     tracking.log_files(run.run_id, files, "training")
     tracking.end(run.run_id, well=True)
 
@@ -120,6 +135,8 @@ def record_failure(
     training's, whatever MLflow says."""
     try:
         tracking.log_files(run.run_id, _logs(spec.workdir), "training")
+        if spec.search:
+            tracking.close_trials(run.run_id, "FAILED")
         tracking.end(run.run_id, well=False)
     except (TrackingRefused, TrackingUnavailable) as refusal:
         context.log.warning(f"the failure is not recorded: {refusal} (the failure: {error})")

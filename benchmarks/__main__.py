@@ -7,6 +7,7 @@ NAMES = (
     "imports",
     "simulation",
     "steps",
+    "search",
     "trees",
     "tabular",
     "datasets",

@@ -7,13 +7,14 @@ Its driver and it meet in a folder of the bucket:
     inputs/         files that the spec names
     lease           written anew by the driver while it lives
     attempt         who works here now
-    progress.jsonl.parts/, engine.log.parts/, checkpoints/, trials/   copied here every `SYNC_S`
-                    while the engine works; of the first two every attempt has parts of its own
+    progress.jsonl.parts/, engine.log.parts/, checkpoints/, trials/, search/   copied here every
+                    `SYNC_S` while the engine works; of the first two every attempt has parts of
+                    its own; of a search the records of its trials
     outputs/        files that the result names
     result.json     written last
 
 Started again, on whichever machine, it takes up the checkpoints, trials and progress that lie
-there.
+there; a trial of a search that was under way begins anew.
 
 timeout: none of its own; the driver stops a job by deleting the pod.
 retry: passing errors of the bucket are the bucket's to repeat; a copy that fails is made again at
@@ -46,7 +47,7 @@ from engine.checkpoints import CHECKPOINTS
 from engine.growing_file import GrowingFile
 from engine.overtime import Overtime
 from engine.protocol import EXIT_TRY_AGAIN, JobResult, exit_code, write_atomically
-from engine.trial_folder import ENDING, TRIALS
+from engine.trial_folder import ENDING, RECORDS, SEARCH, TRIALS
 
 SYNC_S = 2.0
 LOOK_S = 0.1
@@ -78,6 +79,8 @@ class Mirror:
         self._bucket, self._workdir, self._attempt = bucket, workdir, attempt
         self._growing = {name: GrowingFile(bucket, name, attempt.writer) for name in GROWING}
         self._copied: set[str] = set()
+        self._stamps: dict[str, tuple[int, int]] = {}
+        """Time and size of the records of trials that are copied, by key."""
         self._known: set[str] = set()
         """Checkpoints in the bucket that this attempt has found or made; others are of an attempt
         that has taken over, and not this one's to delete."""
@@ -94,6 +97,8 @@ class Mirror:
                 shutil.rmtree(folder)
         self._bucket.download_folder(TRIALS, self._workdir / TRIALS)
         self._copied.update(self._trials())
+        self._bucket.download_folder(SEARCH, self._workdir / SEARCH)
+        self._stamps = self._records()
         for name, copy in self._growing.items():
             copy.fetch(self._workdir / name)
         # Before the engine starts: without a lease it takes its driver for gone.
@@ -108,6 +113,10 @@ class Mirror:
         for key in sorted(self._trials() - self._copied):
             self._bucket.upload(self._workdir / key, key)
             self._copied.add(key)
+        for key, stamp in self._records().items():
+            if self._stamps.get(key) != stamp:
+                self._bucket.upload(self._workdir / key, key)
+                self._stamps[key] = stamp
         for name, copy in self._growing.items():
             copy.upload(self._workdir / name)
 
@@ -130,6 +139,16 @@ class Mirror:
     def _trials(self) -> set[str]:
         """Keys of the trials that lie in the work directory."""
         return {f"{TRIALS}/{file.name}" for file in (self._workdir / TRIALS).glob(f"*{ENDING}")}
+
+    def _records(self) -> dict[str, tuple[int, int]]:
+        """Time and size of the records of a search's trials by key, the reports of a trial before
+        how it ended."""
+        found: dict[str, tuple[int, int]] = {}
+        for name in RECORDS:
+            for file in sorted((self._workdir / SEARCH).glob(f"[0-9]*/{name}")):
+                stat = file.stat()
+                found[f"{SEARCH}/{file.parent.name}/{name}"] = (stat.st_mtime_ns, stat.st_size)
+        return found
 
     def _copy_checkpoints(self) -> None:
         checkpoints = sorted((self._workdir / CHECKPOINTS).glob("[0-9]*"))

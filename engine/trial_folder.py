@@ -14,6 +14,11 @@ import numpy as np
 TRIALS = "trials"
 """Folder of a job's trials in its work directory."""
 ENDING = ".npy"
+SEARCH = "search"
+"""Folder of the trials of a search, in which each has a folder with its records."""
+REPORTS, RECORD = "progress.jsonl", "trial.json"
+RECORDS = (REPORTS, RECORD)
+"""What a trial of a search reported, and how it ended."""
 
 
 class TrialFolder:

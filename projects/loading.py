@@ -7,12 +7,17 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from projects.mistakes import mistakes_in
+from projects.mistakes import Mistake, mistakes_in
 from projects.nearest import hint
-from projects.schema import Project
+from projects.schema import Model, Project
 from projects.suite import Suite, UnusableSuite
 from projects.suite_kinds import suite_kinds
-from projects.trainers import TrainerUnreadable, hyperparameter_mistakes, source_of
+from projects.trainers import (
+    TrainerUnreadable,
+    hyperparameter_mistakes,
+    search_mistakes,
+    source_of,
+)
 from projects.yaml_lines import Location, UnreadableYaml, read_yaml
 
 D = TypeVar("D", bound=BaseModel)
@@ -222,14 +227,23 @@ def _transform_problems(document: _Document, project: Project) -> Iterator[Probl
                 yield document.problem(f"datasets.{name}.transform", str(error))
 
 
+def _search_mistakes(model: Model, file: Path) -> list[Mistake]:
+    if model.search is None:
+        return []
+    return search_mistakes(model.trainer, model.hyperparameters, model.search, file)
+
+
 def _trainer_problems(document: _Document, project: Project) -> Iterator[Problem]:
     for name, model in project.models.items():
         values = model.hyperparameters
         try:
             # A request may give what is missing.
             mistakes = hyperparameter_mistakes(model.trainer, values, document.file, is_whole=False)
+            searched = _search_mistakes(model, document.file)
         except TrainerUnreadable as error:
             yield document.problem(f"models.{name}.trainer", str(error))
             continue
         for location, message in mistakes:
             yield document.problem_at(("models", name, "hyperparameters", *location), message)
+        for location, message in searched:
+            yield document.problem_at(("models", name, *location), message)

@@ -28,6 +28,7 @@ from projects.placement import (
     SimulationResources,
 )
 from projects.retention import Kept, KeptCheckpoints, Retention
+from projects.search import Search, search_faults
 
 __all__ = [
     "Automation",
@@ -49,6 +50,7 @@ __all__ = [
     "Retrain",
     "Rollout",
     "Scale",
+    "Search",
     "Service",
     "Simulation",
     "Split",
@@ -73,6 +75,8 @@ class Model(Declared):
     hyperparameters: dict[HyperparameterName, Hyperparameter] = {}
     resources: Resources = Resources()
     placement: Placement = Placement()
+    search: Search | None = None
+    """Search for hyperparameters in place of one training."""
     seed: int = Field(default=0, ge=0)
     timeout_s: float = Field(default=86_400, gt=0)
     """Longest time a job may train."""
@@ -95,6 +99,26 @@ class Model(Declared):
             return {"trainer": FINISHED, **given}
         values = {**others, "model": given["from"]}
         return {**given, "trainer": FINISHED, "hyperparameters": values}
+
+    def ordered(
+        self, hyperparameters: dict[str, Any], search: Search | Literal[False] | None
+    ) -> Self:
+        """The model as one job trains it: with these values in place of declared ones, over which
+        it does not search, and with a search, without one (False), or with the declared one."""
+        wanted = self.search if search is None else search or None
+        return self.model_copy(
+            update={
+                "hyperparameters": {**self.hyperparameters, **hyperparameters},
+                "search": wanted.without(hyperparameters) if wanted else None,
+            }
+        )
+
+    def search_faults(self) -> list[tuple[str, str]]:
+        """What keeps the model from being searched: paths within it, and messages."""
+        if self.search is None:
+            return []
+        workers = self.resources.workers
+        return [*search_faults(self.search, self.trainer, self.hyperparameters, workers)]
 
 
 class Criterion(Declared):
@@ -223,6 +247,8 @@ class Project(Declared):
         for name, model in self.models.items():
             if model.dataset is not None:
                 _require(model.dataset, self.datasets, f"models.{name}.dataset", "dataset")
+            for path, message in model.search_faults():
+                raise UnusableReference(f"models.{name}.{path}", message)
         for name, simulation in self.simulations.items():
             _require(simulation.model, self.models, f"simulations.{name}.model", "model")
         for name, service in self.services.items():

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from projects.hyperparameter_class import Written, mistakes_of, read_class
 from projects.mistakes import MISSING, Mistake
 from projects.nearest import hint
+from projects.search import Search
 
 CLASS = "Hyperparameters"
 # Modules may import a name from each other in a circle.
@@ -37,10 +38,7 @@ class UnusableHyperparameters(Exception):
     """Hyperparameters that the trainer does not take."""
 
     def __init__(self, trainer: str, mistakes: list[Mistake]) -> None:
-        self.fields = {
-            ".".join(map(str, ("hyperparameters", *location))): message
-            for location, message in mistakes
-        }
+        self.fields = {".".join(map(str, location)): message for location, message in mistakes}
         text = "; ".join(f"{field}: {message}" for field, message in self.fields.items())
         super().__init__(f"{trainer} does not take this: {text}")
 
@@ -100,9 +98,41 @@ def hyperparameter_mistakes(
     return [mistake for mistake in mistakes if is_whole or mistake.message != MISSING]
 
 
-def require_hyperparameters(trainer: str, values: Mapping[str, Any], declaration: Path) -> None:
+def search_mistakes(
+    trainer: str, values: Mapping[str, Any], search: Search, declaration: Path
+) -> list[Mistake]:
+    """Ranges with an end that the trainer does not take, at their places within the model.
+
+    Raises TrainerUnreadable.
+    """
+    declared = read_trainer(trainer, declaration).hyperparameters
+    found: list[Mistake] = []
+    if declared is None:
+        return found
+    for name, each in search.over.items():
+        for end in each.ends:
+            mistakes = mistakes_of(declared, {**values, name: end})
+            own = [m for m in mistakes if m.location[:1] == (name,)]
+            if own:
+                place = ("search", "over", name, each.kind)
+                found.append(Mistake(place, own[0].message))
+                break
+    return found
+
+
+def require_hyperparameters(
+    trainer: str, values: Mapping[str, Any], declaration: Path, search: Search | None = None
+) -> None:
     """Raises UnusableHyperparameters, or TrainerUnreadable, unless a job may begin with them."""
-    if mistakes := hyperparameter_mistakes(trainer, values, declaration, is_whole=True):
+    given = {**search.first_values, **values} if search else values
+    mistakes = [
+        Mistake(("hyperparameters", *location), message)
+        for location, message in hyperparameter_mistakes(trainer, given, declaration, is_whole=True)
+        if search is None or location[:1] not in {(name,) for name in search.over}
+    ]
+    if search:
+        mistakes += search_mistakes(trainer, values, search, declaration)
+    if mistakes:
         raise UnusableHyperparameters(trainer, mistakes)
 
 

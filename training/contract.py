@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from engine.artefact import Column, Signature, SplitContent
 from engine.protocol import Contract, JobResult, JobSpec
+from projects.search import Search
 
 
 class DatasetFiles(Contract):
@@ -60,6 +61,8 @@ class TrainingSpec(JobSpec):
     python_path: list[str] = []
     """Folders that hold the trainer, besides the environment."""
     hyperparameters: dict[str, Any]
+    search: Search | None = None
+    """Search for hyperparameters in place of one training."""
     seed: int
     workers: int = 1
     min_workers: int = 1
@@ -89,6 +92,24 @@ class TrainingSpec(JobSpec):
         return "report", None
 
 
+class SearchResult(Contract):
+    """What came of a search."""
+
+    metric: str
+    trials: int
+    """How many were begun."""
+    states: dict[str, int]
+    """How many are finished, stopped and failed."""
+    best: int
+    """Number of the best trial, whose model is the job's."""
+    value: float
+    """Its value of the metric."""
+    values: dict[str, Any]
+    """Its values of the searched hyperparameters."""
+    table: Path
+    """File with every trial."""
+
+
 class TrainingResult(JobResult):
     """What a training job made, all of it inside its work directory."""
 
@@ -104,6 +125,7 @@ class TrainingResult(JobResult):
     pictures: list[Path] = []
     packages: Path | None = None
     """File with the installed distributions and their versions."""
+    search: SearchResult | None = None
     reports: int = 0
     resumed_from: int = 0
     """Report at which this attempt took up the work; 0 for a fresh start."""

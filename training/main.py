@@ -23,6 +23,7 @@ from engine.progress import history_of
 from engine.protocol import Refused, TryAgain, end_process, run_engine
 from training import journal, worker
 from training.contract import TrainingResult, TrainingSpec
+from training.fitted import Fitted
 from training.rehearsal import rehearse
 
 RAY_START_ATTEMPTS = 3
@@ -40,23 +41,32 @@ def work(spec: TrainingSpec) -> TrainingResult:
     if spec.dry_run and CheckpointFolder(spec.workdir / CHECKPOINTS).newest_valid() is None:
         rehearse(spec)
     use_gpu = is_on_gpus(spec)
-    outcome = fit(spec, use_gpu)
-    return gather(spec, outcome, "cuda" if use_gpu else "cpu")
+    fitted = fit(spec, use_gpu)
+    return gather(spec, fitted, "cuda" if use_gpu else "cpu")
 
 
 def is_on_gpus(spec: TrainingSpec) -> bool:
     """Whether the workers have GPUs: on a cluster those that were declared, else this machine's."""
-    is_elsewhere = spec.workers > 1 and spec.ray_address is not None
+    is_elsewhere = _needs_ray(spec) and spec.ray_address is not None
     return spec.gpus_per_worker > 0 and (is_elsewhere or torch.cuda.is_available())
 
 
-def fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
+def _needs_ray(spec: TrainingSpec) -> bool:
+    """Whether other processes work for the job."""
+    return spec.workers > 1 or spec.search is not None
+
+
+def fit(spec: TrainingSpec, use_gpu: bool) -> Fitted:
     """What the trainer left: its newest checkpoint, and how it came there.
 
     Raises Refused, TryAgain, and whatever the trainer raises.
     """
-    if spec.workers > 1:
-        return _fit_on_ray(spec, use_gpu)
+    if _needs_ray(spec):
+        _start_ray(spec)
+        try:
+            return _search(spec, use_gpu) if spec.search else _fit_on_ray(spec, use_gpu)
+        finally:
+            ray.shutdown()
     outcome: dict[str, Any] = {}
     if not use_gpu:
         # Trainers use any GPU that they find, and this job has reserved none.
@@ -70,16 +80,23 @@ def fit(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
     TorchTrainer(local, train_loop_config=_config(spec), scaling_config=scaling).fit()
     reporter = outcome["reporter"]
     checkpoint = reporter.get_checkpoint()
-    return {
-        "checkpoint": Path(checkpoint.path) if checkpoint else None,
-        "resumed_from": reporter.resumed_from,
-        "first_report_at": reporter.session.first_report_at,
-    }
+    return Fitted(
+        Path(checkpoint.path) if checkpoint else None,
+        history_of(spec.workdir),
+        reporter.resumed_from,
+        reporter.session.first_report_at,
+    )
 
 
-def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
-    _start_ray(spec)
+def _search(spec: TrainingSpec, use_gpu: bool) -> Fitted:
+    # Loading it takes a second, which a training without a search need not wait for.
+    from training.search.job import search
 
+    assert spec.search
+    return search(spec, spec.search, _config(spec), use_gpu=use_gpu)
+
+
+def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> Fitted:
     book = journal.open_here(spec.workdir)
 
     def remote(config: dict[str, Any]) -> None:
@@ -107,12 +124,11 @@ def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> dict[str, Any]:
         fitted: Result = TorchTrainer(
             remote, train_loop_config=_config(spec), scaling_config=scaling, run_config=run
         ).fit()
-        return {"checkpoint": _brought(fitted.checkpoint, spec.workdir / "checkpoint")}
+        checkpoint = _brought(fitted.checkpoint, spec.workdir / "checkpoint")
+        return Fitted(checkpoint, history_of(spec.workdir))
     except ray.train.TrainingFailedError as error:
         # Ray has already restarted the workers, so another attempt would fail as well.
         raise Refused(f"{spec.trainer} failed on {spec.workers} workers: {error}") from error
-    finally:
-        ray.shutdown()
 
 
 def _brought(checkpoint: ray.train.Checkpoint | None, folder: Path) -> Path | None:
@@ -125,6 +141,9 @@ def _brought(checkpoint: ray.train.Checkpoint | None, folder: Path) -> Path | No
 
 def _start_ray(spec: TrainingSpec) -> None:
     """Join or start Ray; a start can fail on a busy machine for no lasting reason (ray#65983)."""
+    at_once = spec.search.at_once if spec.search else spec.workers
+    # By default whatever else this machine does goes before the workers.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     for attempt in range(1, RAY_START_ATTEMPTS + 1):
         try:
             if spec.ray_address:
@@ -135,7 +154,7 @@ def _start_ray(spec: TrainingSpec) -> None:
                     address="local",
                     # At least what the workers ask for, because Ray waits for ever for CPUs that it
                     # does not count.
-                    num_cpus=max(os.cpu_count() or 1, spec.workers * spec.cpus_per_worker),
+                    num_cpus=max(os.cpu_count() or 1, at_once * spec.cpus_per_worker),
                     include_dashboard=False,
                     # Private: by default the processes of Ray listen on all network interfaces.
                     _node_ip_address="127.0.0.1",
@@ -155,13 +174,13 @@ def _config(spec: TrainingSpec) -> dict[str, Any]:
     return config
 
 
-def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> TrainingResult:
+def gather(spec: TrainingSpec, fitted: Fitted, device: str) -> TrainingResult:
     """The result: the export, its metrics on the held-out split, and pictures. Raises Refused."""
     # Loading these takes seconds, which the first training step need not wait for.
     from training.evaluation import draw_curves, evaluate
     from training.export import export
 
-    checkpoint: Path | None = outcome["checkpoint"]
+    checkpoint, history = fitted.checkpoint, fitted.history
     if checkpoint is None:
         raise Refused(
             f"{spec.trainer} ended without reporting a checkpoint; expected at least one "
@@ -174,8 +193,8 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
     digest = export(checkpoint, artefact, spec.dataset)
     packages = spec.workdir / "packages.txt"
     packages.write_text(_packages())
-    history = history_of(spec.workdir)
     draw_curves(history, pictures / "curves.png")
+    fitted.draw(pictures)
     last = history[-1] if history else {}
     metrics = {k: v for k, v in last.items() if k not in ("step", spec.units[0])}
     if spec.dataset and spec.dataset.label:
@@ -190,8 +209,9 @@ def gather(spec: TrainingSpec, outcome: dict[str, Any], device: str) -> Training
         pictures=sorted(pictures.iterdir()),
         packages=packages,
         reports=len(history),
-        resumed_from=outcome.get("resumed_from", 0),
-        first_report_at=outcome.get("first_report_at"),
+        search=fitted.search,
+        resumed_from=fitted.resumed_from,
+        first_report_at=fitted.first_report_at,
         device=device,
     )
 

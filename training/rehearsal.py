@@ -50,7 +50,12 @@ def _small(spec: TrainingSpec, folder: Path) -> TrainingSpec:
             "job": f"{spec.job}-dry-run",
             "workdir": folder,
             "timeout_s": LONGEST_S,
-            "hyperparameters": {**spec.hyperparameters, **({f"{unit}s": 1} if total else {})},
+            "hyperparameters": {
+                **(spec.search.first_values if spec.search else {}),
+                **spec.hyperparameters,
+                **({f"{unit}s": 1} if total else {}),
+            },
+            "search": None,
             "workers": 1,
             "min_workers": 1,
             "gpus_per_worker": 0,
@@ -104,17 +109,16 @@ def work(spec: TrainingSpec) -> JobResult:
     from training.main import fit, gather
 
     try:
-        outcome = fit(spec, use_gpu=False)
+        fitted = fit(spec, use_gpu=False)
     except AskedForTestRows:
         raise
     except (Exception, SystemExit) as error:
         # What fails on a few rows may work on all of them.
         print(f"the trainer raised {type(error).__name__}: {error}", flush=True)  # noqa: T201
         return JobResult()
-    checkpoint: Path | None = outcome["checkpoint"]
     # A trainer may leave its model only after some epochs.
-    if checkpoint and holds_model(checkpoint):
-        gather(spec, outcome, "cpu")
+    if fitted.checkpoint and holds_model(fitted.checkpoint):
+        gather(spec, fitted, "cpu")
     return JobResult()
 
 

@@ -7,9 +7,9 @@ reporter does both. With several workers Ray stores and restores, and the report
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import ray.train
 from ray.train import Checkpoint
@@ -28,7 +28,52 @@ from engine.protocol import Diverged, TryAgain, is_outage
 from training.contract import TrainingSpec
 from training.journal import Journal
 from training.metric_log import MetricLog
-from training.metrics import numbers_of
+from training.metrics import Numbers, numbers_of
+
+
+class Record(Protocol):
+    """What becomes of the reports of a training."""
+
+    def next_number(self) -> int:
+        """Number of the report now being made."""
+        ...
+
+    def record(self, metrics: Mapping[str, Any]) -> None:
+        """Take one report. Raises Diverged when a metric is not a finite number."""
+        ...
+
+    def close(self) -> None:
+        """Send what is buffered."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Where checkpoints are kept."""
+
+    def save(self, source: Path, number: int) -> Path:
+        """Folder of the checkpoint, copied from `source`. Raises OSError."""
+        ...
+
+    def newest_valid(self) -> tuple[int, Path] | None:
+        """Number and folder of the newest whole checkpoint."""
+        ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+def finite_numbers(metrics: Mapping[str, Any], unit: str, number: int) -> Numbers:
+    """Every metric of the report that stands for one number. Raises Diverged where one is not
+    finite."""
+    numbers = numbers_of(metrics)
+    for name, value in numbers.values.items():
+        if not math.isfinite(value):
+            # Another attempt would diverge again, because seed and rows are the same.
+            raise Diverged(
+                f"training diverged: {name} is {value} at {unit} {number}; expected a finite "
+                "number. Try a smaller learning rate, and look for extreme features"
+            )
+    return numbers
 
 
 class Session:
@@ -57,15 +102,7 @@ class Session:
         """Journal one report. Raises Diverged when a metric is not a finite number."""
         self.first_report_at = self.first_report_at or time.time()
         self._reports += 1
-        numbers, remarks = numbers_of(metrics)
-        for name, value in numbers.items():
-            if not math.isfinite(value):
-                # Another attempt would diverge again, because seed and rows are the same.
-                raise Diverged(
-                    f"training diverged: {name} is {value} at {self._unit} {self._reports}; "
-                    "expected a finite number. Try a smaller learning rate, and look for extreme "
-                    "features"
-                )
+        numbers, remarks = finite_numbers(metrics, self._unit, self._reports)
         step = int(numbers.get(self._unit, self._reports))
         shown = {k: v for k, v in numbers.items() if k != self._unit}
         # Each remark once: the next report has the same metrics.
@@ -82,17 +119,20 @@ class Session:
             self._metrics.close()
 
 
-class LocalReporter(LocalTrainFnUtils):
+class LocalReporter(LocalTrainFnUtils, Generic[R]):
     """Ray Train's functions for one worker in this process, with durable checkpoints."""
 
-    def __init__(self, spec: TrainingSpec) -> None:
+    def __init__(
+        self, spec: TrainingSpec, checkpoints: Checkpoints, begin_record: Callable[[int], R]
+    ) -> None:
+        """The record begins after so many reports as the newest checkpoint has behind it."""
         super().__init__(experiment_name=spec.project)
         self._process = os.getpid()
-        self._checkpoints = CheckpointFolder(spec.workdir / CHECKPOINTS)
-        newest = self._checkpoints.newest_valid()
+        self._checkpoints = checkpoints
+        newest = checkpoints.newest_valid()
         self.resumed_from = newest[0] if newest else 0
         self._last_checkpoint = Checkpoint.from_directory(str(newest[1])) if newest else None
-        self.session = Session(spec, self.resumed_from)
+        self.session = begin_record(self.resumed_from)
 
     def report(
         self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
@@ -148,12 +188,16 @@ class DistributedReporter(DistributedTrainFnUtils):
             self.session.close()
 
 
-Reporter = LocalReporter | DistributedReporter
+Reporter = LocalReporter[Session] | DistributedReporter
 
 
 def begin(spec: TrainingSpec, book: Journal | None = None) -> Reporter:
     """The reporter that this process's `ray.train.report` now goes through; workers on other
     machines journal in the book of the job's own machine."""
-    reporter = DistributedReporter(spec, book) if book else LocalReporter(spec)
+    if book:
+        reporter = DistributedReporter(spec, book)
+    else:
+        checkpoints = CheckpointFolder(spec.workdir / CHECKPOINTS)
+        reporter = LocalReporter(spec, checkpoints, lambda first: Session(spec, first))
     set_train_fn_utils(reporter)
     return reporter

@@ -20,6 +20,9 @@ from training.contract import TrainingSpec
 from training.data import GivenDataset, brought_here
 from training.journal import Journal
 
+SCRATCH = "scratch"
+"""Folder that a trainer works in, below that of its job."""
+
 
 def train(
     spec: TrainingSpec, config: dict[str, Any], book: Journal | None = None
@@ -31,19 +34,34 @@ def train(
     """
     silence.watch(spec.stall_s)
     reporter = session.begin(spec, book)
+    # A worker of several may run on another machine, which does not have the work directory.
+    here = elsewhere(spec) if book else spec.workdir
+    if "dataset" in config:
+        config = {**config, "dataset": brought_here(config["dataset"], here / "dataset")}
+    call_trainer(spec, config, here)
+    reporter.close()
+    return reporter
+
+
+def elsewhere(spec: TrainingSpec) -> Path:
+    """Folder of the job on a machine that does not have its work directory."""
+    return Path(tempfile.gettempdir(), "orrery", spec.job)
+
+
+def call_trainer(spec: TrainingSpec, config: dict[str, Any], here: Path) -> None:
+    """Let the trainer learn from the dataset of the config, whose files are on this machine; it
+    works in a folder below `here`.
+
+    Raises Refused when the trainer cannot be imported, and whatever the trainer raises.
+    """
     _seed(spec.seed)
     if spec.tracking:
         fluent_mlflow.enter(spec.tracking)
-    # A worker of several may run on another machine, which does not have the work directory.
-    here = Path(tempfile.gettempdir(), "orrery", spec.job) if book else spec.workdir
     if "dataset" in config:
-        dataset = brought_here(config["dataset"], here / "dataset")
-        config = {**config, "dataset": GivenDataset(dataset)}
+        config = {**config, "dataset": GivenDataset(config["dataset"])}
     trainer = _trainer(spec)
-    with _scratch_folder(here / "scratch"):
+    with _scratch_folder(here / SCRATCH):
         _call(trainer, config, spec)
-    reporter.close()
-    return reporter
 
 
 @contextlib.contextmanager

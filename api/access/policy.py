@@ -16,6 +16,7 @@ from api.problems import FieldError, Problem
 from api.settings import GatewaySettings
 from projects.finished_model import ELSEWHERE, FINISHED, NAMED_MODELS, pretrained_path
 from projects.schema import Project
+from projects.search import Search
 from projects.suite import Suite
 from projects.suite_kinds import read_suite
 
@@ -55,6 +56,8 @@ def _trainers(project: Project, gateway: GatewaySettings) -> Iterator[FieldError
         yield from hyperparameter_errors(
             model.trainer, model.hyperparameters, f"models.{name}.hyperparameters", gateway
         )
+        if model.search:
+            yield from search_errors(model.trainer, model.search, f"models.{name}.search", gateway)
 
 
 def hyperparameter_errors(
@@ -72,6 +75,15 @@ def hyperparameter_errors(
             allowed = ", ".join(gateway.trainer_packages)
             message = f"got {value!r}, expected a function of: {allowed}"
             yield FieldError(field=f"{field}.{name}", message=message)
+
+
+def search_errors(
+    trainer: str, search: Search, field: str, gateway: GatewaySettings
+) -> Iterator[FieldError]:
+    """Code and files that trials may be given, and a request may not name."""
+    for name, each in search.over.items():
+        for value in each.ends:
+            yield from hyperparameter_errors(trainer, {name: value}, f"{field}.over", gateway)
 
 
 def is_place(trainer: str, name: str, value: Any) -> bool:

@@ -57,16 +57,22 @@ def launch(job: str, assets: list[list[str]], config: dict[str, dict[str, Any]])
 
 
 def expected(
-    call: Call, kind: Kind, project: LoadedProject, name: str, hyperparameters: dict[str, Any]
+    call: Call,
+    kind: Kind,
+    project: LoadedProject,
+    name: str,
+    hyperparameters: dict[str, Any],
+    search: dict[str, Any] | None = None,
 ) -> Forecast | None:
-    """How long the job will take, or None while there is too little history."""
+    """How long the job will take, or None while there is too little history; a search takes as long
+    as equal ones did."""
     organization = call.principal.organization
     with call.platform.control.read() as connection:
         past = jobs.succeeded_like(connection, organization, kind, project.name, name)
     observed = [
         Observed(job.id, job.ended_at - job.started_at, job.spec.get("hyperparameters") or {})
         for job in past
-        if job.ended_at and job.started_at
+        if job.ended_at and job.started_at and job.spec.get("search") == search
     ]
     return forecast(observed, hyperparameters)
 

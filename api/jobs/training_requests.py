@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.access.policy import hyperparameter_errors, is_allowed_code
+from api.access.policy import hyperparameter_errors, is_allowed_code, search_errors
 from api.context import Call
 from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch
@@ -55,21 +56,26 @@ def order(call: Call, request: SubmitTraining) -> Order:
     Raises the problems `not-found`, `conflict`, `invalid`, `capacity`.
     """
     wanted = _wanted(call, request)
-    project, model = wanted.project, wanted.model
-    resources = _resources(model.resources, request.resources)
-    _require_capacity(call, model, resources)
-    hyperparameters = {**model.hyperparameters, **request.hyperparameters}
-    _require_hyperparameters(project, model.trainer, hyperparameters)
-    gateway, root = call.platform.gateway, call.platform.settings.object_root
-    given = {k: v for k, v in request.hyperparameters.items() if not is_stored_model(v, root)}
-    if errors := [*hyperparameter_errors(model.trainer, given, "hyperparameters", gateway)]:
+    project, declared = wanted.project, wanted.model
+    resources = _resources(declared.resources, request.resources)
+    model = declared.ordered(request.hyperparameters, request.search)
+    model = model.model_copy(update={"resources": resources})
+    _require_capacity(call, model)
+    hyperparameters = model.hyperparameters
+    search = model.search.model_dump(mode="json", exclude_defaults=True) if model.search else None
+    _require_hyperparameters(project, model)
+    if errors := [*_forbidden(call, model.trainer, request)]:
         message = "the request names code or files that requests may not"
         raise Problem("invalid", message, errors=errors)
     dataset, is_made_first = _dataset(call, wanted, request.dataset_version)
     config: dict[str, Any] = {
         "hyperparameters": dict(request.hyperparameters),
-        **_changed(model.resources, resources),
+        **_changed(declared.resources, resources),
     }
+    if request.search:
+        config["search"] = request.search.model_dump(mode="json", exclude_defaults=True)
+    if request.search is False:
+        config["searches"] = False
     if request.seed is not None:
         config["seed"] = request.seed
     if request.max_seconds is not None:
@@ -87,6 +93,7 @@ def order(call: Call, request: SubmitTraining) -> Order:
         "trainer": model.trainer,
         "dataset": dataset,
         "hyperparameters": hyperparameters,
+        "search": search,
         "seed": model.seed if request.seed is None else request.seed,
         "resources": resources.model_dump(),
         "git_revision": revision(),
@@ -97,18 +104,30 @@ def order(call: Call, request: SubmitTraining) -> Order:
         kind="train",
         name=wanted.name,
         spec=spec,
-        gpus=resources.workers * resources.gpus_per_worker,
-        expected=expected(call, "train", project, wanted.name, hyperparameters),
+        gpus=Requirements.of(model).workers * resources.gpus_per_worker,
+        expected=expected(call, "train", project, wanted.name, hyperparameters, search),
         max_seconds=request.max_seconds,
     )
 
 
-def _require_hyperparameters(
-    project: LoadedProject, trainer: str, hyperparameters: dict[str, Any]
-) -> None:
-    """Raises the problem `invalid` for what the trainer does not take."""
+def _forbidden(call: Call, trainer: str, request: SubmitTraining) -> Iterator[FieldError]:
+    """Code and files that the request names and may not."""
+    gateway, root = call.platform.gateway, call.platform.settings.object_root
+    given = {k: v for k, v in request.hyperparameters.items() if not is_stored_model(v, root)}
+    yield from hyperparameter_errors(trainer, given, "hyperparameters", gateway)
+    if request.search:
+        yield from search_errors(trainer, request.search, "search", gateway)
+
+
+def _require_hyperparameters(project: LoadedProject, model: Model) -> None:
+    """Raises the problem `invalid` for what the trainer does not take, and for a search that the
+    model cannot have."""
+    if faults := dict(model.search_faults()):
+        errors = [FieldError(field=f, message=m) for f, m in faults.items()]
+        raise Problem("invalid", "the search does not fit the model", errors=errors)
+    trainer, hyperparameters = model.trainer, model.hyperparameters
     try:
-        require_hyperparameters(trainer, hyperparameters, project.file)
+        require_hyperparameters(trainer, hyperparameters, project.file, model.search)
     except TrainerUnreadable as error:
         raise invalid(str(error), "model") from error
     except UnusableHyperparameters as error:
@@ -302,8 +321,7 @@ def _changed(declared: Resources, request: Resources) -> dict[str, Any]:
     return {name: value for name, value in given.items() if getattr(declared, name) != value}
 
 
-def _require_capacity(call: Call, model: Model, resources: Resources) -> None:
+def _require_capacity(call: Call, model: Model) -> None:
     """Return unless the place where the job will run can never give it what it asks for."""
-    wanted = Requirements.of(model.model_copy(update={"resources": resources}))
-    if lack := call.platform.compute.lack_of(wanted):
+    if lack := call.platform.compute.lack_of(Requirements.of(model)):
         raise Problem("capacity", lack)

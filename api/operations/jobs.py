@@ -20,6 +20,7 @@ from api.operations.operation import (
 from engine.cause import Cause
 from projects.hyperparameters import Hyperparameter, HyperparameterName
 from projects.placement import Memory
+from projects.search import Search
 from scheduler.states import Kind, Status
 
 Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,40})?$")]
@@ -60,7 +61,9 @@ class SubmitTraining(Input):
     label: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Column to predict, for a dataset given by its URI."""
     hyperparameters: dict[HyperparameterName, Hyperparameter] = {}
-    """Values in place of declared ones, for this job alone."""
+    """Values in place of declared ones, for this job alone; it does not search over them."""
+    search: Search | Literal[False] | None = None
+    """Search for hyperparameters in place of the declared one; false for a training without."""
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     resources: JobResources = JobResources()
     callback: CallbackUrl | None = None

@@ -14,9 +14,11 @@ class Recommend(Input):
 
     model: Reference
     project: ShortName | None = None
-    metric: Annotated[str, StringConstraints(max_length=250)] = "test_accuracy"
-    """Metric that decides which past run was best."""
-    lower_is_better: bool = False
+    metric: Annotated[str, StringConstraints(max_length=250)] | None = None
+    """Metric that decides which past run was best: by default that of the model's search, whose
+    trials are runs too, else `test_accuracy`."""
+    lower_is_better: bool | None = None
+    """By default as the search says, or the name of the metric."""
 
 
 class Recommendation(Output):

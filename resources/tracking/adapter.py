@@ -195,6 +195,26 @@ class Tracking(Registry):
                 self._client.set_tag(run_id, REACHED_STEP_TAG, str(step))
             self._client.set_terminated(run_id, "KILLED")
 
+    def choose(self, run_id: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Log what a search chose. Raises TrackingUnavailable."""
+        with self._answers():
+            self._log_params(run_id, params)
+            for name, value in tags.items():
+                self._client.set_tag(run_id, name, value)
+
+    def close_trials(self, run_id: str, status: str) -> int:
+        """How many mlflow_runs of the search's trials were still RUNNING; they have the status now.
+
+        Raises TrackingUnavailable.
+        """
+        with self._answers():
+            experiment = self._client.get_run(run_id).info.experiment_id
+            query = f"tags.`mlflow.parentRunId` = '{run_id}' and attributes.status = 'RUNNING'"
+            open_runs = self._client.search_runs([experiment], query)
+            for run in open_runs:
+                self._client.set_terminated(run.info.run_id, status)
+        return len(open_runs)
+
     def close_runs_of(self, projects: Sequence[str], dagster_run: str, reason: str) -> int:
         """How many mlflow_runs of the projects' dagster_run were still RUNNING; they are FAILED
         now.

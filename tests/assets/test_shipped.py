@@ -7,7 +7,9 @@ from projects.loading import CHECKOUT, load_project
 FAMILIES = ("dataset", "checkpoint", "model", "simulation", "champion")
 
 
-@pytest.mark.parametrize(("project", "model"), [("digits", "reader"), ("cartpole", "balancer")])
+@pytest.mark.parametrize(
+    ("project", "model"), [("digits", "reader"), ("cartpole", "balancer"), ("wine", "taster")]
+)
 def test_a_shipped_project_passes_its_own_gate(loop, project, model):
     loop.project = load_project(CHECKOUT / "projects" / f"{project}.yaml")
     result = loop.materialize(*FAMILIES)

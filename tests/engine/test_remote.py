@@ -112,3 +112,29 @@ def test_trials_that_an_attempt_measured_are_there_for_the_next_one(bucket, tmp_
     mirror.copy()
     assert len([key for key in uploads if key.startswith(TRIALS)]) == 3
     assert len(list(bucket.walk(f"{TRIALS}/"))) == 3
+
+
+def test_trials_of_a_search_that_have_ended_are_there_for_the_next_attempt(bucket, tmp_path):
+    bucket.put("spec.json", b'{"workdir": "workdir://"}')
+
+    def attempt(name):
+        workdir = tmp_path / name
+        workdir.mkdir()
+        mirror = Mirror(bucket, workdir, Attempt.of_environment().begin(bucket))
+        mirror.fetch()
+        return mirror, workdir / "search" / "0000"
+
+    mirror, trial = attempt("first")
+    trial.mkdir(parents=True)
+    (trial / "trial.json").write_text('{"state": "running"}')
+    mirror.copy()
+    (trial / "progress.jsonl").write_text("{}\n")
+    (trial / "trial.json").write_text('{"state": "finished"}')
+    (trial / "checkpoints").mkdir()
+    (trial / "checkpoints" / "state").write_text("large")
+    mirror.copy()
+
+    _, trial = attempt("second")
+    assert (trial / "trial.json").read_text() == '{"state": "finished"}'
+    assert (trial / "progress.jsonl").read_text() == "{}\n"
+    assert not (trial / "checkpoints").exists()

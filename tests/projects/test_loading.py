@@ -220,7 +220,7 @@ SUITE_MISTAKES = {
 def test_shipped_projects_load():
     loaded = load_projects([CHECKOUT / "projects"])
 
-    assert [project.name for project in loaded] == ["cartpole", "digits"]
+    assert [project.name for project in loaded] == ["cartpole", "digits", "wine"]
     assert loaded[1].suites["attack"].kind == "linf_attack"
 
 

@@ -51,6 +51,17 @@ def test_a_model_in_a_place_that_is_not_allowed_is_refused(model, field):
     assert refused.value.errors[0].field == f"models.m.hyperparameters.{field}"
 
 
+def test_code_that_a_search_would_try_is_refused_like_a_hyperparameter():
+    over = {"environment": {"choice": ["CartPole-v1", "os:system"]}}
+    model = {"trainer": "training.control:train", "search": {"over": over, "metric": "return"}}
+    declared = {"project": "p", "owner": "team:a", "models": {"m": model}}
+
+    with pytest.raises(Problem) as refused:
+        refuse_what_requests_may_not(Project.model_validate(declared), GatewaySettings())
+
+    assert [error.field for error in refused.value.errors] == ["models.m.search.over.environment"]
+
+
 @pytest.mark.parametrize(
     "address",
     ["/data/model.onnx", "s3://ours/model.onnx", "hf:acme/iris", "mlflow:models:/given/1"],

@@ -1,5 +1,7 @@
 """Agents: previews before changes, plans that hold or are refused."""
 
+import json
+
 import pytest
 
 from tests.api.agents.mcp_client import by_mcp
@@ -199,3 +201,48 @@ def test_a_recommendation_rests_on_the_best_of_past_runs(gateway, agent):
     assert answer["hyperparameters"]["learning_rate"] == 0.01
     assert answer["based_on"][0] == runs[1]
     assert set(answer["based_on"]) == set(runs)
+
+
+def test_a_recommendation_may_rest_on_the_trials_of_a_search(gateway, agent):
+    client = gateway.platform.experiments._client
+    known = client.get_experiment_by_name("flowers")
+    experiment = known.experiment_id if known else client.create_experiment("flowers")
+    for rate, loss in ((0.1, 0.7), (0.01, 0.2), (0.001, 0.8)):
+        chosen = {"learning_rate": rate, "layers": [rate]}
+        tags = {
+            "orrery.model": "classifier",
+            "orrery.trial": f"job/{rate}",
+            "orrery.hyperparameters": json.dumps(chosen),
+        }
+        run = client.create_run(experiment, tags=tags).info.run_id
+        client.log_metric(run, "validation_loss", loss)
+        client.set_terminated(run)
+    asked = {"model": "classifier", "metric": "validation_loss"}
+    answer = agent.get("/train/recommendation", params=asked).json()
+    assert answer["enough_history"]
+    # Of a loss the lowest is the best, without being told so.
+    assert answer["hyperparameters"] == {"learning_rate": 0.01, "layers": [0.01]}
+    assert "3 of them trials of searches" in answer["message"]
+
+
+SEARCH = {"over": {"learning_rate": {"log_uniform": [1e-4, 1e-2]}}, "metric": "loss"}
+
+
+def test_a_search_can_be_ordered(agent):
+    plan = preview(agent, "train.submit", model="classifier", search=SEARCH)
+    job = plan["resolved"]["job"]
+    assert job["search"]["over"] == SEARCH["over"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"search": {**SEARCH, "over": {"learning_rate": {"uniform": [2, 1]}}}}, "search"),
+        ({"search": {**SEARCH, "metric": "test_accuracy"}}, "search"),
+        ({"search": SEARCH, "resources": {"workers": 2}}, "resources.workers"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_when_it_is_ordered(agent, changes, field):
+    answer = execute(agent, "train.submit", model="classifier", **changes)
+    assert answer.status_code == 422
+    assert any(field in error["field"] for error in answer.json()["errors"]), answer.json()

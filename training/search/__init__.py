@@ -1,0 +1,1 @@
+"""Search: trials of one trainer with different hyperparameters, the best of which is the job's."""
