@@ -14,6 +14,7 @@ from api.handlers import (
     jobs,
     keys,
     recommendation,
+    resubmission,
     runs,
     simulation,
 )
@@ -31,6 +32,7 @@ HANDLERS: Mapping[str, Handler] = {
     "jobs.list": jobs.list_any,
     "jobs.get": jobs.get_any,
     "jobs.stop": jobs.stop_any,
+    "jobs.resubmit": resubmission.resubmit,
     "services.deploy": inference.deploy,
     "services.list": inference.list_services,
     "services.get": inference.get,

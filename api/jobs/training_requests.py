@@ -49,14 +49,15 @@ class Wanted:
     dataset: Dataset | None
 
 
-def order(call: Call, request: SubmitTraining) -> Order:
-    """The order, with the dataset version, the code revision and all values fixed.
+def order(call: Call, request: SubmitTraining, had: Resources | None = None) -> Order:
+    """The order, with the dataset version, the code revision and all values fixed; the resources
+    are those that a past job `had`, or the declared ones, as the request changes them.
 
     Raises the problems `not-found`, `conflict`, `invalid`, `capacity`.
     """
     wanted = _wanted(call, request)
     project, model = wanted.project, wanted.model
-    resources = _resources(model.resources, request.resources)
+    resources = _resources(had or model.resources, request.resources)
     _require_capacity(call, model, resources)
     hyperparameters = {**model.hyperparameters, **request.hyperparameters}
     _require_hyperparameters(project, model.trainer, hyperparameters)

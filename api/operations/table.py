@@ -14,6 +14,7 @@ from api.operations import (
     jobs,
     keys,
     recommendation,
+    resubmission,
     runs,
     simulation,
 )
@@ -21,6 +22,7 @@ from api.operations.operation import Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *jobs.OPERATIONS,
+    *resubmission.OPERATIONS,
     *recommendation.OPERATIONS,
     *inference.OPERATIONS,
     *simulation.OPERATIONS,
