@@ -72,13 +72,16 @@ def _changed(
             text = f"a job of this kind is not submitted again with another {field!r}{near}"
             errors.append(FieldError(field=f"set.{place}", message=text))
             continue
-        given = {name: value} if dot else value
-        there = changed.get(field)
-        merges = isinstance(given, Mapping) and isinstance(there, Mapping)
-        changed[field] = {**there, **given} if merges else given
+        changed[field] = _merged(changed.get(field), {name: value} if dot else value)
     if errors:
         raise Problem("invalid", "the changes do not fit the job", errors=errors)
     return changed
+
+
+def _merged(there: Any, given: Any) -> Any:
+    """What is given; of two mappings, what is there with what is given in it."""
+    is_part = isinstance(there, Mapping) and isinstance(given, Mapping)
+    return {**there, **given} if is_part else given
 
 
 def _validated(repeating: _Repeating, values: dict[str, Any]) -> Input:

@@ -52,6 +52,7 @@ HANDLERS: Mapping[str, Handler] = {
     "runs.change": runs.change,
     "runs.delete": runs.delete,
     "runs.files": runs.files,
+    "runs.file": runs.file,
     "runs.add-file": runs.add_file,
     "runs.metrics": runs.metrics,
     "runs.log": runs.log,
