@@ -59,6 +59,8 @@ class Refused(OrreryError):
     """Stable name of the kind of refusal, such as `not-found`."""
 
     def __init__(self, problem: Mapping[str, Any], retry_after_s: float | None = None) -> None:
+        self.problem = dict(problem)
+        """The whole problem document."""
         self.code = code_of(problem) or type(self).code
         self.status: int = int(problem.get("status") or 0)
         self.title = str(problem.get("title") or "")

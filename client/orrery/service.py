@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from orrery import rows
 from orrery.answers import inference
-from orrery.errors import TooLarge
+from orrery.errors import Refused, TooLarge, refusal
 
 if TYPE_CHECKING:
     from orrery.client import Client
@@ -68,6 +68,10 @@ class Service:
                     raise
                 size = max(1, len(batch) // 2)
                 continue
+            except Refused as error:
+                if not start:
+                    raise
+                raise _placed(error, start, len(batch)) from error
             start += len(batch)
         return found
 
@@ -81,6 +85,12 @@ class Service:
 
     def __repr__(self) -> str:
         return f"<service {self.id}>"
+
+
+def _placed(error: Refused, start: int, rows: int) -> Refused:
+    """The refusal, saying which rows it numbers from 0."""
+    place = f"rows {start} to {start + rows - 1}, numbered from 0 here: {error.detail}"
+    return refusal({**error.problem, "detail": place}, error.retry_after_s)
 
 
 def _values(answer: inference.Prediction) -> list[Any]:
