@@ -80,6 +80,8 @@ def _address_of(state: Path) -> str:
     """Where the installation answers, or would where its settings do not say anything else."""
     try:
         noted = json.loads((state / "up" / "addresses.json").read_text(encoding="utf-8"))
-        return checked_url(str(noted.get("public_url") or "") or f"http://{noted['host']}:{noted['port']}")
+        return checked_url(
+            str(noted.get("public_url") or "") or f"http://{noted['host']}:{noted['port']}"
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return f"http://127.0.0.1:{os.environ.get('ORRERY_PORT') or 3000}"

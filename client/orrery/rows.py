@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PLAIN = frozenset({bool, int, str, type(None)})
+"""Types whose values JSON has as they are; most values are of one of them."""
 EXPECTED = (
     "a frame of pandas, a mapping of columns, a list of mappings, a list of lists, or an array of "
     "numpy with two dimensions"
@@ -34,7 +36,7 @@ class Table:
 def table_of(data: Any) -> Table:
     """The data as rows. Raises ValueError or TypeError for what is none."""
     if _is(data, "pandas", "DataFrame"):
-        return _of_columns({str(name): data[name].tolist() for name in data.columns})
+        return _of_frame(data)
     if _is(data, "numpy", "ndarray"):
         if data.ndim != 2:
             raise ValueError(f"got an array with {data.ndim} dimensions, expected {EXPECTED}")
@@ -44,6 +46,14 @@ def table_of(data: Any) -> Table:
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
         return _of_list(data)
     raise TypeError(f"got {type(data).__name__}, expected {EXPECTED}")
+
+
+def _of_frame(frame: Any) -> Table:
+    columns = [frame.iloc[:, number].tolist() for number in range(frame.shape[1])]
+    if list(frame.columns) == list(range(frame.shape[1])):
+        # Numbers are what pandas calls columns that nobody has named.
+        return Table(_plain_rows(list(zip(*columns, strict=True))), are_named=False)
+    return _of_columns(dict(zip(map(str, frame.columns), columns, strict=True)))
 
 
 def _of_columns(columns: Mapping[str, Sequence[Any]]) -> Table:
@@ -81,6 +91,8 @@ def _plain_rows(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 def plain_value(value: Any) -> Any:
     """The value as JSON has it; None for what pandas and numpy call missing."""
+    if type(value) in PLAIN:
+        return value
     if hasattr(value, "isoformat"):
         # pandas' missing time is a time that is not equal to itself.
         return value.isoformat() if value == value else None  # noqa: PLR0124
