@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from api.client_code import answers, groups
 from api.operations.table import OPERATIONS
@@ -18,7 +20,7 @@ def files() -> dict[str, str]:
     texts = {f"answers/{name}.py": text for name, text in types.items()}
     texts["answers/__init__.py"] = about + "\n"
     named = {f"operations/{n}.py": text for n, text in groups.modules(OPERATIONS).items()}
-    return {name: _formatted(text, name) for name, text in (texts | named).items()}
+    return _formatted(texts | named)
 
 
 def stale(texts: dict[str, str]) -> list[str]:
@@ -31,13 +33,15 @@ def stale(texts: dict[str, str]) -> list[str]:
     return sorted(name for name in texts | kept if texts.get(name) != kept.get(name))
 
 
-def _formatted(text: str, name: str) -> str:
-    """The text as `make check` wants it. Raises CalledProcessError where it is no Python."""
-    path = str(CLIENT / name)
-    for command in (["check", "--quiet", "--select", "I", "--fix"], ["format", "--quiet"]):
-        whole = [sys.executable, "-m", "ruff", *command, "--stdin-filename", path, "-"]
-        done = subprocess.run(
-            whole, check=True, cwd=CHECKOUT, input=text, capture_output=True, text=True
-        )
-        text = done.stdout
-    return text
+def _formatted(texts: dict[str, str]) -> dict[str, str]:
+    """The texts as `make check` wants them. Raises CalledProcessError where one is no Python."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name, text in texts.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        for command in (["check", "--select", "I", "--fix"], ["format"]):
+            ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "--quiet"]
+            whole = [*ruff, "--config", str(CHECKOUT / "pyproject.toml"), scratch]
+            subprocess.run(whole, check=True, cwd=CHECKOUT)
+        return {name: (folder / name).read_text(encoding="utf-8") for name in texts}

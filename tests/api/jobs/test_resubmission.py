@@ -68,6 +68,14 @@ def test_changes_change_what_they_name_and_nothing_else(gateway, past):
     assert spec["max_seconds"] == 900
 
 
+def test_a_job_that_makes_a_dataset_is_submitted_again(gateway):
+    made = gateway.admin.post("/datasets/flowers/iris/versions", json={"max_seconds": 60}).json()
+    again = resubmitted(gateway.admin, made["job_id"], {"max_seconds": 90})
+    assert (again["kind"], again["name"], again["spec"]["max_seconds"]) == ("make", "iris", 90)
+    told = refused(gateway.admin, made["job_id"], {"seed": 1})
+    assert [error["field"] for error in told["errors"]] == ["set.seed"]
+
+
 def test_null_leaves_the_choice_to_the_platform(gateway, past):
     spec = resubmitted(gateway.admin, past["job_id"], {"max_seconds": None, "seed": None})["spec"]
     assert spec["max_seconds"] is None
