@@ -54,6 +54,9 @@ lock: $(BIN)/uv ## resolve constraints.txt anew
 		--python-version 3.11 --upgrade-package torch --quiet --output-file constraints.txt
 	@sed -i -E 's/^torch==([0-9.]+)\+.*/torch==\1/' constraints.txt
 
+client: setup ## write the operations of the client anew
+	@$(BIN)/python -m api.client_code
+
 stubs: setup ## write the code of gRPC's messages anew
 	@cd serving/bento/open_inference && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc \
 		--proto_path=. --python_out=. open_inference.proto
@@ -66,12 +69,12 @@ $(BIN)/uv:
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-$(VENV)/ready: pyproject.toml constraints.txt | $(BIN)/uv
+$(VENV)/ready: pyproject.toml client/pyproject.toml constraints.txt | $(BIN)/uv
 	@echo "installing the locked dependencies ..."
-	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,cluster,saml,hub,xgboost,dev]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode -c constraints.txt -e '.[train,simulate,serve,cluster,saml,hub,xgboost,dev]' -e './client[notebook]'
 	@touch $@
 
 .env:
 	@echo "DAGSTER_HOME=$(CURDIR)" > $@
 
-.PHONY: help setup demo up down test test-cluster check bench manifests chart lock stubs clean
+.PHONY: help setup demo up down test test-cluster check bench manifests chart lock client stubs clean

@@ -72,14 +72,15 @@ class Client:
 
     @classmethod
     def discovered(cls) -> "Client":
-        """The platform that `ORRERY_URL` and `ORRERY_KEY` name, or `orrery sign-in` kept, or that
-        runs on this machine.
+        """The platform that `ORRERY_URL` and `ORRERY_API_KEY` name, or `orrery sign-in` kept, or
+        that runs on this machine.
 
         Raises NoKey.
         """
         settings = Settings()
         settings = running(settings) or settings
-        url, key = os.environ.get("ORRERY_URL"), os.environ.get("ORRERY_KEY")
+        url = os.environ.get("ORRERY_URL")
+        key = os.environ.get("ORRERY_API_KEY") or os.environ.get("ORRERY_KEY")
         if key:
             return cls(url or settings.url, key)
         kept = CREDENTIALS.expanduser()
@@ -89,8 +90,8 @@ class Client:
         if settings.admin_key_file.exists():
             return cls(url or settings.url, settings.admin_key_file.read_text().strip())
         raise NoKey(
-            "no key to sign in with; set ORRERY_URL and ORRERY_KEY, run `orrery sign-in`, or start "
-            "`orrery up` on this machine"
+            "no key to sign in with; set ORRERY_URL and ORRERY_API_KEY, run `orrery sign-in`, or "
+            "start `orrery up` on this machine"
         )
 
     def call(self, operation: Operation[I, O], request: I) -> O:

@@ -147,6 +147,8 @@ class Call:
     idempotency_key: str | None = None
     is_preview: bool = False
     """Whether to end where the operation would begin to change something."""
+    repeats: str | None = None
+    """Id of the past job that is submitted again."""
     claim: "Claim | None" = None
     """Of the idempotency key; completed in the transaction of what is changed."""
 

@@ -24,6 +24,7 @@ UNDO: Mapping[str, str] = {
     "train.stop": "Submit the training again; the checkpoint it reached is kept.",
     "jobs.stop": "Start it again; what a training reached is kept, and a stopped deployment "
     "gives its traffic back. A deleted job does not come back.",
+    "jobs.resubmit": "Stop the new job.",
     "keys.revoke": "It cannot be undone; make a new key.",
     "collections.run": "It cannot be undone.",
     "users.remove": "Invite the user again; keys and sessions do not come back.",

@@ -17,6 +17,7 @@ from api.operations.curves import MetricPoint, Metrics
 from api.operations.operation import Page
 from api.paging import key_of, page_of
 from api.problems import Problem, not_found
+from projects.placement import Resources
 from resources.tracking.runs import LoggedRun, finite
 from scheduler import job_lists, jobs
 from scheduler.budgets import Account, Budget, accounts
@@ -33,9 +34,9 @@ INTERNAL = frozenset({"launch", "estimate", "dagster_runs"})
 """Parts of a job's spec that say how it is run, and not what was asked."""
 
 
-def submit(call: Call, request: ops.SubmitTraining) -> ops.Job:
-    """Take a training job."""
-    ordered = order(call, request)
+def submit(call: Call, request: ops.SubmitTraining, had: Resources | None = None) -> ops.Job:
+    """Take a training job; `had` are resources that replace the declared ones."""
+    ordered = order(call, request, had)
     declaring = (lambda: declare(call, request)) if is_undeclared(request.model) else None
     job = take(call, ordered, callback=request.callback, declare=declaring)
     return job_view(call, job, ordered.expected)

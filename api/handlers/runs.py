@@ -1,6 +1,7 @@
 """Runs of MLflow: what they hold, and changes to those that no job owns."""
 
 import time
+from base64 import b64encode
 
 from api.context import Call
 from api.handlers.jobs import curves_of, moment
@@ -9,8 +10,10 @@ from api.operations.curves import Metrics
 from api.operations.operation import Done
 from api.problems import Problem, not_found
 from resources.tracking.adapter import JOB_TAG
-from resources.tracking.runs import LoggedRun, LoggedValue, finite
+from resources.tracking.runs import FileTooLarge, LoggedRun, LoggedValue, finite
 
+LARGEST_FILE = 16 * 2**20
+"""Bytes of the largest file that is given; Base64 makes a third more of them."""
 OWN_TAGS = ("mlflow.", "orrery.")
 """Prefixes of tags that MLflow and the platform set for themselves."""
 
@@ -52,6 +55,19 @@ def files(call: Call, request: ops.RunId) -> ops.RunFiles:
     run = _existing(call, request.id)
     listing = call.platform.experiments.files(run.id)
     return ops.RunFiles(files=[ops.RunFile(path=f.path, bytes=f.bytes) for f in listing])
+
+
+def file(call: Call, request: ops.RunFileName) -> ops.RunFileContent:
+    """One file of the run. Raises the problems `not-found` and `too-large`."""
+    run = _existing(call, request.id)
+    try:
+        content = call.platform.experiments.file(run.id, request.path, LARGEST_FILE)
+    except FileTooLarge as error:
+        raise Problem("too-large", str(error), todo="Fetch it from the MLflow UI.") from error
+    if content is None:
+        raise not_found("file", request.path)
+    encoded = b64encode(content).decode()
+    return ops.RunFileContent(path=request.path, bytes=len(content), base64=encoded)
 
 
 def add_file(call: Call, request: ops.AddFile) -> ops.RunFile:

@@ -16,6 +16,7 @@ from api.handlers import (
     jobs,
     keys,
     recommendation,
+    resubmission,
     runs,
     simulation,
 )
@@ -33,6 +34,7 @@ HANDLERS: Mapping[str, Handler] = {
     "jobs.list": jobs.list_any,
     "jobs.get": jobs.get_any,
     "jobs.stop": jobs.stop_any,
+    "jobs.resubmit": resubmission.resubmit,
     "services.deploy": inference.deploy,
     "services.list": inference.list_services,
     "services.get": inference.get,
@@ -52,6 +54,7 @@ HANDLERS: Mapping[str, Handler] = {
     "runs.change": runs.change,
     "runs.delete": runs.delete,
     "runs.files": runs.files,
+    "runs.file": runs.file,
     "runs.add-file": runs.add_file,
     "runs.metrics": runs.metrics,
     "runs.log": runs.log,

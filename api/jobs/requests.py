@@ -111,6 +111,7 @@ def take(
                 **order.spec,
                 "max_seconds": order.max_seconds,
                 "estimate": _kept(order.expected),
+                **({"resubmitted_from": call.repeats} if call.repeats else {}),
             },
             created_by=principal.user_id,
             key_id=principal.key_id,

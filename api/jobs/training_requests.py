@@ -50,14 +50,15 @@ class Wanted:
     dataset: Dataset | None
 
 
-def order(call: Call, request: SubmitTraining) -> Order:
-    """The order, with the dataset version, the code revision and all values fixed.
+def order(call: Call, request: SubmitTraining, had: Resources | None = None) -> Order:
+    """The order, with the dataset version, the code revision and all values fixed; the resources
+    are those that a past job `had`, or the declared ones, as the request changes them.
 
     Raises the problems `not-found`, `conflict`, `invalid`, `capacity`.
     """
     wanted = _wanted(call, request)
     project, declared = wanted.project, wanted.model
-    resources = _resources(declared.resources, request.resources)
+    resources = _resources(had or declared.resources, request.resources)
     model = declared.ordered(request.hyperparameters, request.search)
     model = model.model_copy(update={"resources": resources})
     _require_capacity(call, model)

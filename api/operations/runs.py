@@ -101,8 +101,7 @@ class AddFile(Input):
     def require_sense(self) -> None:
         if (self.text is None) == (self.base64 is None):
             raise ValueError("expected exactly one of text and base64")
-        if ".." in self.path.split("/") or self.path.endswith("/"):
-            raise ValueError(f"got the path {self.path!r}, expected one inside the run's files")
+        require_inside(self.path)
         if self.base64 is not None:
             b64decode(self.base64, validate=True)
 
@@ -125,6 +124,32 @@ class RunFiles(Output):
     """Files of a run."""
 
     files: list[RunFile]
+
+
+class RunFileName(Input):
+    """One file of a run."""
+
+    id: Id
+    path: FilePath
+
+    @override
+    def require_sense(self) -> None:
+        require_inside(self.path)
+
+
+class RunFileContent(Output):
+    """A file of a run with its content."""
+
+    path: str
+    bytes: int
+    base64: str
+    """The content in Base64."""
+
+
+def require_inside(path: str) -> None:
+    """Raises ValueError for a path that is none inside the files of a run."""
+    if ".." in path.split("/") or path.endswith("/"):
+        raise ValueError(f"got the path {path!r}, expected one inside the run's files")
 
 
 GET = Operation(
@@ -169,6 +194,17 @@ FILES = Operation(
     permission=Permission("experiment", "read"),
     problems=("not-found",),
 )
+FILE = Operation(
+    name="runs.file",
+    method="GET",
+    path="/runs/{id}/file",
+    summary="Show one file that a run keeps, such as a picture of its evidence.",
+    input=RunFileName,
+    output=RunFileContent,
+    permission=Permission("experiment", "read"),
+    problems=("not-found",),
+    for_agents=False,
+)
 ADD_FILE = Operation(
     name="runs.add-file",
     method="POST",
@@ -202,4 +238,4 @@ METRICS_LOG = Operation(
     cost="light",
     problems=("not-found",),
 )
-OPERATIONS = (GET, CHANGE, DELETE, FILES, ADD_FILE, METRICS_GET, METRICS_LOG)
+OPERATIONS = (GET, CHANGE, DELETE, FILES, FILE, ADD_FILE, METRICS_GET, METRICS_LOG)

@@ -16,6 +16,7 @@ from api.operations import (
     jobs,
     keys,
     recommendation,
+    resubmission,
     runs,
     simulation,
 )
@@ -23,6 +24,7 @@ from api.operations.operation import Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *jobs.OPERATIONS,
+    *resubmission.OPERATIONS,
     *recommendation.OPERATIONS,
     *inference.OPERATIONS,
     *simulation.OPERATIONS,

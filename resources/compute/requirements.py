@@ -46,16 +46,12 @@ class Requirements:
             **{name: value for name, value in changes.items() if value is not None},
         }
         fewest = min(resources.min_workers or declared["workers"], declared["workers"])
-<<<<<<< HEAD
-        rules = tuple(model.log_rules)
-        return cls(**declared, min_workers=fewest, log_rules=rules, **_placed(place))
-=======
         if model.search:
             # Trials side by side each have what one training has.
             declared["workers"] *= model.search.at_once
             fewest = declared["workers"]
-        return cls(**declared, min_workers=fewest, **_placed(place))
->>>>>>> search
+        rules = tuple(model.log_rules)
+        return cls(**declared, min_workers=fewest, log_rules=rules, **_placed(place))
 
     @classmethod
     def of_service(cls, service: Service, replica_mib: int | None = None) -> "Requirements":

@@ -58,6 +58,10 @@ class KeptFile(NamedTuple):
     bytes: int | None
 
 
+class FileTooLarge(Exception):
+    """A file of a run is larger than what was asked for at most."""
+
+
 class Runs(MlflowConnection):
     """MLflow's runs and metrics."""
 
@@ -135,6 +139,22 @@ class Runs(MlflowConnection):
                     else:
                         files.append(KeptFile(entry.path, entry.file_size))
         return sorted(files)
+
+    def file(self, run_id: str, path: str, largest: int) -> bytes | None:
+        """Content of the file, or None where the run keeps none of the path.
+
+        Raises FileTooLarge for one of more bytes than the largest, or TrackingUnavailable.
+        """
+        folder = path.rpartition("/")[0]
+        with tempfile.TemporaryDirectory() as scratch, self._answers():
+            for entry in self._client.list_artifacts(run_id, folder or None):
+                if entry.path != path or entry.is_dir:
+                    continue
+                if (entry.file_size or 0) > largest:
+                    text = f"{path} has {entry.file_size} bytes, expected at most {largest}"
+                    raise FileTooLarge(text)
+                return Path(self._client.download_artifacts(run_id, path, scratch)).read_bytes()
+        return None
 
     def add_file(self, run_id: str, path: str, content: bytes) -> None:
         """Keep the bytes under the path; an earlier file of the path is replaced.

@@ -87,6 +87,7 @@ def declare(folder: Path) -> None:
         "recorded": ("flowers_training:train", "flowers_training:record"),
         "lasting": (rollout, "rollout: {canary: [10, 100], step_s: 3600}"),
         "meadow": ("", ""),
+        "notebook": ("", ""),
         "wilted": ("", ""),
     }
     for name, (old, new) in others.items():

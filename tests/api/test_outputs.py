@@ -297,6 +297,7 @@ def _read_everything(seen: Seen) -> None:
     own = ask("experiments.start-run", id=experiment, name="own", parameters={"a": "1"})
     ask("runs.add-file", id=own["id"], path="note.txt", text="hello")
     ask("runs.files", id=own["id"])
+    ask("runs.file", id=own["id"], path="note.txt")
     ask("runs.log", id=own["id"], metrics=[{"name": "m", "value": 1.0}])
     ask("runs.change", id=own["id"], tags={"a": "b"}, status="FINISHED")
     seen.runs = len(ask("experiments.runs", id=experiment)["items"])

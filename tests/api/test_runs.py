@@ -44,6 +44,18 @@ def test_a_run_keeps_files_as_text_and_as_bytes(gateway, run):
     assert files == {"notes/read me.md": len("# Größe".encode()), "weights.bin": 256}
     (kept,) = gateway.platform.settings.state.rglob("weights.bin")
     assert kept.read_bytes() == data
+    given = gateway.admin.get(f"/runs/{run['id']}/file", params={"path": "weights.bin"}).json()
+    assert (base64.b64decode(given["base64"]), given["bytes"]) == (data, 256)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("none.txt", 404), ("notes", 404), ("../a", 422), ("notes/../../b", 422)]
+)
+def test_a_file_that_a_run_does_not_keep_is_not_given(gateway, run, path, status):
+    body = {"path": "notes/a.txt", "text": "x"}
+    assert gateway.admin.post(f"/runs/{run['id']}/files", json=body).status_code == 201
+    answer = gateway.admin.get(f"/runs/{run['id']}/file", params={"path": path})
+    assert answer.status_code == status, answer.text
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_a_tutorial_does_what_it_says(tutorial: Path, up, tmp_path):
     env = {
         **up.env,
         "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "client")]),
+        "MPLBACKEND": "agg",
         "COLUMNS": "200",
     }
     said = ""

@@ -213,6 +213,7 @@ REFUSED_ALIKE = {
     "experiments.start-run": {"id": "999", "name": "n"},
     "runs.log": {"id": "0" * 32, "metrics": [{"name": "a", "value": 1}]},
     "train.stop": {"id": "job_nobody"},
+    "jobs.resubmit": {"id": "job_nobody"},
     "train.submit": {"model": "classifier", "resources": {"gpu": "400xA100"}},
     "keys.revoke": {"id": "key_nobody"},
     "users.remove": {"id": "usr_nobody"},
