@@ -69,6 +69,27 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobFailure:
+    """Why a job failed."""
+
+    cause: Literal[
+        "out_of_memory",
+        "not_finite",
+        "bad_data",
+        "hang",
+        "too_long",
+        "exception",
+        "lost_worker",
+        "lost_node",
+        "outage",
+        "refused",
+    ]
+    """In one word: what decides whether it is tried again."""
+    lines: list[str] = field(default_factory=list)
+    """Lines of the trace, of the stacks of a job that hung, or of the log, that matter."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One request, and how far it is."""
 
@@ -102,6 +123,8 @@ class Job:
     """What the gate says of what it measured; a verdict is a result, and no failure of the job."""
     made: Made | None = None
     """What came of it; null while there is nothing."""
+    failure: JobFailure | None = None
+    """Why it failed; null for a job that did not."""
     created_with: str | None = None
     """Name of the API key that the request came with."""
     on_behalf_of: str | None = None
