@@ -1,5 +1,6 @@
 """Types of the operations' models as the source of the client has them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -61,7 +62,9 @@ def source(annotation: Any, used: Used, *, is_sent: bool) -> str:
         return " | ".join(dict.fromkeys(parts))
     if origin is Literal:
         used.names.add("Literal")
-        return f"Literal[{', '.join(repr(value).replace(chr(39), chr(34)) for value in inner)}]"
+        # As JSON writes texts: in double quotes, whatever is inside.
+        values = (json.dumps(value) if isinstance(value, str) else repr(value) for value in inner)
+        return f"Literal[{', '.join(values)}]"
     if origin in (list, dict):
         return _collection(origin, inner, used, is_sent=is_sent)
     raise TypeError(f"the client has no type for {annotation!r}; add one to {__name__}")

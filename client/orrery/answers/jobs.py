@@ -5,18 +5,7 @@ Written by `python -m api.client_code` from the table of operations; change that
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypedDict
-
-
-class JobResourcesFields(TypedDict, total=False):
-    """What one training job asks for, in place of what is declared."""
-
-    gpu: str | None
-    """Number and kind of GPUs, such as `4xA100` or `2`; each worker has one."""
-    workers: int | None
-    cpus_per_worker: int | None
-    memory: str | None
-    """Memory of each worker, such as `128Gi`."""
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +58,27 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobFailure:
+    """Why a job failed."""
+
+    cause: Literal[
+        "out_of_memory",
+        "not_finite",
+        "bad_data",
+        "hang",
+        "too_long",
+        "exception",
+        "lost_worker",
+        "lost_node",
+        "outage",
+        "refused",
+    ]
+    """In one word: what decides whether it is tried again."""
+    lines: list[str] = field(default_factory=list)
+    """Lines of the trace, of the stacks of a job that hung, or of the log, that matter."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One request, and how far it is."""
 
@@ -102,6 +112,8 @@ class Job:
     """What the gate says of what it measured; a verdict is a result, and no failure of the job."""
     made: Made | None = None
     """What came of it; null while there is nothing."""
+    failure: JobFailure | None = None
+    """Why it failed; null for a job that did not."""
     created_with: str | None = None
     """Name of the API key that the request came with."""
     on_behalf_of: str | None = None

@@ -8,6 +8,8 @@ from orrery.operations.account import AccountOperations
 from orrery.operations.agent import AgentOperations
 from orrery.operations.audit import AuditOperations
 from orrery.operations.callbacks import CallbacksOperations
+from orrery.operations.checkpoints import CheckpointsOperations
+from orrery.operations.collections import CollectionsOperations
 from orrery.operations.datasets import DatasetsOperations
 from orrery.operations.experiments import ExperimentsOperations
 from orrery.operations.jobs import JobsOperations
@@ -34,6 +36,7 @@ class Operations:
         self.experiments = ExperimentsOperations(connection)
         self.runs = RunsOperations(connection)
         self.projects = ProjectsOperations(connection)
+        self.checkpoints = CheckpointsOperations(connection)
         self.datasets = DatasetsOperations(connection)
         self.account = AccountOperations(connection)
         self.organizations = OrganizationsOperations(connection)
@@ -41,4 +44,5 @@ class Operations:
         self.keys = KeysOperations(connection)
         self.audit = AuditOperations(connection)
         self.callbacks = CallbacksOperations(connection)
+        self.collections = CollectionsOperations(connection)
         self.agent = AgentOperations(connection)

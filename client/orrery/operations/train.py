@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from orrery.answers.curves import Metrics
-from orrery.answers.jobs import Job, JobResourcesFields, LogLine
+from orrery.answers.declared import SearchFields
+from orrery.answers.job_resources import JobResourcesFields
+from orrery.answers.jobs import Job, LogLine
 from orrery.answers.recommendation import Recommendation
 from orrery.connection import Connection, Event, Listing, Route
 
@@ -27,6 +29,7 @@ class TrainOperations:
         dataset_version: str | None = None,
         label: str | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
+        search: SearchFields | Literal[False] | None = None,
         seed: int | None = None,
         resources: JobResourcesFields | None = None,
         callback: str | None = None,
@@ -44,7 +47,10 @@ class TrainOperations:
         dataset_version: Content hash of the dataset version; by default the newest, fixed
             when the job is taken.
         label: Column to predict, for a dataset given by its URI.
-        hyperparameters: Values in place of declared ones, for this job alone.
+        hyperparameters: Values in place of declared ones, for this job alone; it does not
+            search over them.
+        search: Search for hyperparameters in place of the declared one; false for a training
+            without.
         callback: URL that gets a signed message when the job starts and when it ends.
         max_seconds: Time after which the job is stopped; a key with a budget needs it where
             too few jobs like it have ended.
@@ -63,6 +69,7 @@ class TrainOperations:
                 "dataset_version": dataset_version,
                 "label": label,
                 "hyperparameters": hyperparameters,
+                "search": search,
                 "seed": seed,
                 "resources": resources,
                 "callback": callback,
@@ -147,12 +154,14 @@ class TrainOperations:
         model: str,
         *,
         project: str | None = None,
-        metric: str = "test_accuracy",
-        lower_is_better: bool = False,
+        metric: str | None = None,
+        lower_is_better: bool | None = None,
     ) -> Recommendation:
         """Recommend hyperparameters and resources from past runs, or say there are too few.
 
-        metric: Metric that decides which past run was best.
+        metric: Metric that decides which past run was best: by default that of the model's
+            search, whose trials are runs too, else `test_accuracy`.
+        lower_is_better: By default as the search says, or the name of the metric.
 
         Raises NotFound, Conflict, another Refused, or Unreachable.
         """
