@@ -84,7 +84,7 @@ def learn(config: dict[str, Any], report: Report) -> None:
 def _platform(state: Path, dataset: DatasetFiles) -> float:
     compute = LocalCompute(state / "work", state / "no-warm-server")
     job = f"search-{time.time_ns()}"
-    over = {"learning_rate": {"log_uniform": [1e-4, 1e-1]}, "width": {"int": [16, 128]}}
+    over = {"learning_rate": {"log_uniform": [1e-4, 1e-1]}, "width": {"integer": [16, 128]}}
     declared = {"over": over, "metric": "loss", "trials": TRIALS, "stop_early": False}
     spec = TrainingSpec(
         job=job,

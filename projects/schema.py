@@ -113,13 +113,6 @@ class Model(Declared):
             }
         )
 
-    def search_faults(self) -> list[tuple[str, str]]:
-        """What keeps the model from being searched: paths within it, and messages."""
-        if self.search is None:
-            return []
-        workers = self.resources.workers
-        return [*search_faults(self.search, self.trainer, self.hyperparameters, workers)]
-
 
 class Criterion(Declared):
     """A bound that a measured metric must clear, with statistical confidence."""
@@ -247,7 +240,7 @@ class Project(Declared):
         for name, model in self.models.items():
             if model.dataset is not None:
                 _require(model.dataset, self.datasets, f"models.{name}.dataset", "dataset")
-            for path, message in model.search_faults():
+            for path, message in search_faults(model):
                 raise UnusableReference(f"models.{name}.{path}", message)
         for name, simulation in self.simulations.items():
             _require(simulation.model, self.models, f"simulations.{name}.model", "model")

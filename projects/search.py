@@ -1,7 +1,7 @@
 """The search for hyperparameters that a model declares: ranges, a metric, and an end."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, FiniteFloat, StringConstraints, model_validator
 
@@ -9,12 +9,15 @@ from projects.declared import Declared
 from projects.finished_model import FINISHED, NAMED_MODELS
 from projects.hyperparameters import Hyperparameter, HyperparameterName
 
+if TYPE_CHECKING:
+    from projects.schema import Model
+
 Goal = Literal["min", "max"]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[\w.:/ -]+$", max_length=240)]
 
-KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
+KINDS = ("uniform", "log_uniform", "integer", "log_integer", "choice")
 """Keys of a range, of which it has one."""
-STEPPED = ("uniform", "int")
+STEPPED = ("uniform", "integer")
 """Kinds whose values may have a distance between them."""
 GOALS: dict[str, Goal] = {
     **dict.fromkeys(("loss", "error", "rmse", "mse", "mae", "perplexity", "wer"), "min"),
@@ -28,6 +31,9 @@ WITHHELD = "test_"
 """How metrics of the rows begin that no trainer is given."""
 
 
+PAIR = Field(min_length=2, max_length=2)
+
+
 class Bounds(NamedTuple):
     """The smallest and the largest value of a range."""
 
@@ -37,24 +43,24 @@ class Bounds(NamedTuple):
 
 class Range(Declared):
     """Values of one hyperparameter that trials choose from: exactly one of `uniform`,
-    `log_uniform`, `int` and `log_int`, each as `[low, high]`, or `choice`."""
+    `log_uniform`, `integer` and `log_integer`, each as `[low, high]`, or `choice`."""
 
-    uniform: tuple[FiniteFloat, FiniteFloat] | None = None
+    uniform: Annotated[list[FiniteFloat], PAIR] | None = None
     """Real numbers, each as likely as another."""
-    log_uniform: tuple[FiniteFloat, FiniteFloat] | None = None
+    log_uniform: Annotated[list[FiniteFloat], PAIR] | None = None
     """Real numbers above 0, each order of magnitude as likely as another."""
-    int_: tuple[int, int] | None = Field(default=None, alias="int")
+    integer: Annotated[list[int], PAIR] | None = None
     """Whole numbers."""
-    log_int: tuple[int, int] | None = None
+    log_integer: Annotated[list[int], PAIR] | None = None
     """Whole numbers above 0, each order of magnitude as likely as another."""
     choice: list[Hyperparameter] | None = Field(default=None, min_length=1, max_length=1_000)
     """Any values."""
     step: FiniteFloat | None = Field(default=None, gt=0)
-    """Distance between the values of `uniform` or `int`, from `low` on."""
+    """Distance between the values of `uniform` or `integer`, from `low` on."""
 
     @model_validator(mode="after")
     def _is_one_range(self) -> Self:
-        given = [kind for kind in KINDS if self._of(kind) is not None]
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError(
                 f"got {' and '.join(given) or 'no range'}, expected exactly one of "
@@ -72,12 +78,12 @@ class Range(Declared):
     @property
     def kind(self) -> str:
         """Which of the kinds it is."""
-        return next(kind for kind in KINDS if self._of(kind) is not None)
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
     def bounds(self) -> Bounds:
         """Ends of a range of numbers; the upper one is a value that a step reaches."""
-        low, high = self._of(self.kind)
+        low, high = getattr(self, self.kind)
         if self.step is not None:
             # A little more than the quotient, which rounding may have made smaller.
             high = low + int((high - low) / self.step + 1e-9) * self.step
@@ -89,7 +95,7 @@ class Range(Declared):
         if self.choice is not None:
             return list(self.choice)
         bounds = self.bounds
-        whole = self.kind in ("int", "log_int")
+        whole = self.kind in ("integer", "log_integer")
         return [int(end) if whole else end for end in (bounds.low, bounds.high)]
 
     def holds(self, value: Any) -> bool:
@@ -105,16 +111,13 @@ class Range(Declared):
         places = enumerate(self.choice or [])
         return next((place for place, each in places if _is_same(value, each)), None)
 
-    def _of(self, kind: str) -> Any:
-        return getattr(self, "int_" if kind == "int" else kind)
-
     def _require_distinct(self, choice: list[Any]) -> None:
         for position, value in enumerate(choice):
             if any(_is_same(value, other) for other in choice[:position]):
                 raise ValueError(f"got {value!r:.80} twice in choice, expected it once")
 
     def _require_width(self, bounds: Bounds) -> None:
-        low, high = self._of(self.kind)
+        low, high = getattr(self, self.kind)
         if low >= high:
             raise ValueError(f"got [{low}, {high}], expected a low end below the high end")
         if self.kind.startswith("log") and low <= 0:
@@ -127,7 +130,7 @@ class Range(Declared):
             return
         if bounds is None or self.kind not in STEPPED:
             raise ValueError(f"got step beside {self.kind}, expected {' or '.join(STEPPED)}")
-        if self.kind == "int" and self.step != int(self.step):
+        if self.kind == "integer" and self.step != int(self.step):
             raise ValueError(f"got step {self.step} of whole numbers, expected a whole number")
 
 
@@ -147,7 +150,7 @@ class SearchBudget(Declared):
 
 
 class Search(Declared):
-    """Trials with hyperparameters from ranges; the best one's model is the job's."""
+    """Trials with values from ranges; the best one's model is the job's."""
 
     over: dict[HyperparameterName, Range] = Field(min_length=1, max_length=100)
     """Range by hyperparameter. A value that the model declares too is that of the first trial."""
@@ -209,29 +212,31 @@ def known_goal(metric: str) -> Goal | None:
     return next((GOALS[end] for end in ends), None)
 
 
-def search_faults(
-    search: Search, trainer: str, hyperparameters: Mapping[str, Any], workers: int
-) -> Iterator[tuple[str, str]]:
-    """What keeps a model from being searched: a path within the model, and a message."""
-    if trainer == FINISHED:
+def search_faults(model: "Model") -> Iterator[tuple[str, str]]:
+    """What keeps the model from being searched: a path within it, and a message."""
+    search = model.search
+    if search is None:
+        return
+    if model.trainer == FINISHED:
         yield "search", "got a search for a finished model, expected a trainer: it learns nothing"
-    named = NAMED_MODELS.get(trainer)
+    named = NAMED_MODELS.get(model.trainer)
     if named in search.over:
         yield (
             f"search.over.{named}",
             f"{named!r} names a model, whose content is fixed when a job starts; expected it in "
             "hyperparameters",
         )
-    if workers > 1:
+    if model.resources.workers > 1:
         yield (
             "resources.workers",
-            f"got {workers} workers and a search, expected 1: every trial trains on one worker; "
-            "search.at_once says how many trials run side by side",
+            f"got {model.resources.workers} workers and a search, expected 1: every trial trains "
+            "on one worker; search.at_once says how many trials run side by side",
         )
-    for name, each in search.over.items():
-        if name in hyperparameters and not each.holds(hyperparameters[name]):
+    declared = model.hyperparameters
+    for name in search.over.keys() & declared.keys():
+        if not search.over[name].holds(declared[name]):
             yield (
                 f"hyperparameters.{name}",
-                f"got {hyperparameters[name]!r:.80}, which search.over.{name} does not hold; "
-                "expected a value for the first trial, or none",
+                f"got {declared[name]!r:.80}, which search.over.{name} does not hold; expected a "
+                "value for the first trial, or none",
             )

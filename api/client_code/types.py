@@ -1,6 +1,5 @@
 """Types of the operations' models as the source of the client has them."""
 
-import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,15 +62,12 @@ def source(annotation: Any, used: Used, *, is_sent: bool) -> str:
         return " | ".join(dict.fromkeys(parts))
     if origin is Literal:
         used.names.add("Literal")
-        return f"Literal[{', '.join(_value(value) for value in inner)}]"
+        # As JSON writes texts: in double quotes, whatever is inside.
+        values = (json.dumps(value) if isinstance(value, str) else repr(value) for value in inner)
+        return f"Literal[{', '.join(values)}]"
     if origin in (list, dict):
         return _collection(origin, inner, used, is_sent=is_sent)
     raise TypeError(f"the client has no type for {annotation!r}; add one to {__name__}")
-
-
-def _value(value: Any) -> str:
-    """The value as `make check` wants it: text in double quotes, as JSON has it too."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _plain(annotation: Any, used: Used) -> str:
@@ -81,10 +77,8 @@ def _plain(annotation: Any, used: Used) -> str:
 
 
 def _model(model: type[BaseModel], used: Used, *, is_sent: bool) -> str:
-    is_hidden = any(field.alias in vars(builtins) for field in model.model_fields.values())
-    if issubclass(model, Suite) or (is_sent and is_hidden):
-        # Kinds of suites are open, so the client cannot know their fields; and a field such as
-        # `int` would hide the type of that name from those behind it.
+    if issubclass(model, Suite):
+        # Kinds of suites are open, so the client cannot know their fields.
         used.names |= {"Mapping", "Any"}
         return "Mapping[str, Any]"
     used.models.add((model, is_sent))

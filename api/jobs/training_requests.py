@@ -12,7 +12,8 @@ from api.context import Call
 from api.jobs.checkpoints import find_checkpoint, is_kept
 from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch
-from api.operations.jobs import JobResources, SubmitTraining
+from api.operations.job_resources import JobResources
+from api.operations.jobs import SubmitTraining
 from api.problems import FieldError, Problem, invalid, not_found
 from assets.keys import asset_key, op_name
 from assets.named_models import is_stored_model
@@ -22,6 +23,7 @@ from projects.loading import LoadedProject
 from projects.nearest import hint
 from projects.placement import Resources
 from projects.schema import Dataset, Model, Project
+from projects.search import search_faults
 from projects.trainers import (
     TrainerUnreadable,
     UnusableHyperparameters,
@@ -152,7 +154,7 @@ def _forbidden(call: Call, trainer: str, request: SubmitTraining) -> Iterator[Fi
 def _require_hyperparameters(project: LoadedProject, model: Model) -> None:
     """Raises the problem `invalid` for what the trainer does not take, and for a search that the
     model cannot have."""
-    if faults := dict(model.search_faults()):
+    if faults := dict(search_faults(model)):
         errors = [FieldError(field=f, message=m) for f, m in faults.items()]
         raise Problem("invalid", "the search does not fit the model", errors=errors)
     trainer, hyperparameters = model.trainer, model.hyperparameters

@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints
 
 from accounts.roles import Permission
 from api.operations.curves import CurvePoints, MetricName, Metrics
+from api.operations.job_resources import JobResources
 from api.operations.operation import (
     Id,
     Input,
@@ -19,11 +20,9 @@ from api.operations.operation import (
 )
 from engine.cause import Cause
 from projects.hyperparameters import Hyperparameter, HyperparameterName
-from projects.placement import Memory
 from projects.search import Search
 from scheduler.states import Kind, Status
 
-Gpu = Annotated[str, StringConstraints(pattern=r"^[1-9]\d{0,3}(x[A-Za-z0-9_-]{1,40})?$")]
 Reference = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
 ]
@@ -32,17 +31,6 @@ MaxSeconds = Annotated[float, Field(gt=0, le=31_536_000)]
 CallbackUrl = Annotated[
     str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]_-]{1,300}(/[!-~]{0,1700})?$")
 ]
-
-
-class JobResources(Input):
-    """What one training job asks for, in place of what is declared."""
-
-    gpu: Gpu | None = None
-    """Number and kind of GPUs, such as `4xA100` or `2`; each worker has one."""
-    workers: int | None = Field(default=None, ge=1, le=1024)
-    cpus_per_worker: int | None = Field(default=None, ge=1, le=512)
-    memory: Memory | None = None
-    """Memory of each worker, such as `128Gi`."""
 
 
 class SubmitTraining(Input):

@@ -2,14 +2,14 @@
 
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from orrery.answers.accounts import Me
-from orrery.answers.declared import RolloutFields, ScaleFields
+from orrery.answers.declared import RolloutFields, ScaleFields, SearchFields
+from orrery.answers.job_resources import JobResourcesFields
 from orrery.answers.jobs import Job as JobInfo
-from orrery.answers.jobs import JobResourcesFields
 from orrery.connection import Connection
 from orrery.discovery import discovered
 from orrery.frames import comparison_frame, curve_comparison_frame
@@ -69,6 +69,7 @@ class Client:
         dataset_version: str | None = None,
         label: str | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
+        search: SearchFields | Literal[False] | None = None,
         seed: int | None = None,
         resources: JobResourcesFields | None = None,
         callback: str | None = None,
@@ -84,6 +85,7 @@ class Client:
                 dataset_version=dataset_version,
                 label=label,
                 hyperparameters=hyperparameters,
+                search=search,
                 seed=seed,
                 resources=resources,
                 callback=callback,

@@ -41,7 +41,7 @@ def faults_of(project_file, declaration, problems_of):
 
 def test_a_search_is_declared_beside_hyperparameters(project_file, declaration):
     (project_file.parent / "birdsong.py").write_text(TRAINER)
-    search = """{over: {rate: {log_uniform: [1.0e-4, 1]}, width: {int: [16, 64], step: 16},
+    search = """{over: {rate: {log_uniform: [1.0e-4, 1]}, width: {integer: [16, 64], step: 16},
       kind: {choice: [plain, deep]}}, metric: validation_loss, trials: 8}"""
     more = "    hyperparameters: {epochs: 3}\n"
     project_file.write_text(declaration.replace(MODEL, f"{MODEL}{more}    search: {search}\n"))
@@ -62,12 +62,12 @@ def test_a_search_is_declared_beside_hyperparameters(project_file, declaration):
         ("{raet: {uniform: [0.1, 1]}}", "search.over.raet.uniform", "did you mean 'rate'"),
         ("{rate: {uniform: [1, 1]}}", "search.over.rate", "low end below the high end"),
         ("{rate: {log_uniform: [0, 1]}}", "search.over.rate", "ends above 0"),
-        ("{rate: {uniform: [0.1, 1], int: [1, 2]}}", "search.over.rate", "exactly one of"),
+        ("{rate: {uniform: [0.1, 1], integer: [1, 2]}}", "search.over.rate", "exactly one of"),
         ("{rate: {}}", "search.over.rate", "got no range"),
         ("{kind: {choice: [plain, plain]}}", "search.over.kind", "'plain' twice"),
-        ("{rate: {log_uniform: [0.1, 1], step: 0.1}}", "search.over.rate", "uniform or int"),
+        ("{rate: {log_uniform: [0.1, 1], step: 0.1}}", "search.over.rate", "uniform or integer"),
         ("{rate: {uniform: [0.1, 0.2], step: 1}}", "search.over.rate", "expected at most"),
-        ("{seed: {int: [1, 2]}}", "search.over.seed", "the platform fills"),
+        ("{seed: {integer: [1, 2]}}", "search.over.seed", "the platform fills"),
         ("{}", "search.over", "at least 1"),
     ],
 )
@@ -83,7 +83,11 @@ def test_a_range_that_no_trial_can_meet_is_refused_at_its_place(faults_of, over,
         ("{over: {rate: {uniform: [0.1, 1]}}, metric: test_accuracy}", "search", "judge the model"),
         ("{over: {rate: {uniform: [0.1, 1]}}, metric: shine}", "search", "expected goal: min"),
         ("{over: {rate: {uniform: [0.1, 1]}}}", "search.metric", "missing"),
-        ("{over: {epochs: {int: [4, 9]}}, metric: loss}", "hyperparameters.epochs", "first trial"),
+        (
+            "{over: {epochs: {integer: [4, 9]}}, metric: loss}",
+            "hyperparameters.epochs",
+            "first trial",
+        ),
     ],
 )
 def test_a_search_without_a_usable_metric_or_first_trial_is_refused(faults_of, search, place, says):
@@ -115,13 +119,13 @@ def test_the_goal_is_known_by_the_name_of_the_metric(metric, goal):
 
 def test_a_step_ends_at_the_last_value_that_it_reaches():
     assert Range.model_validate({"uniform": [0, 1], "step": 0.3}).ends == pytest.approx([0, 0.9])
-    assert Range.model_validate({"int": [1, 10], "step": 4}).ends == [1, 9]
+    assert Range.model_validate({"integer": [1, 10], "step": 4}).ends == [1, 9]
     assert Range.model_validate({"uniform": [0, 0.3], "step": 0.1}).ends[1] == pytest.approx(0.3)
 
 
 def test_what_a_job_gives_is_not_searched_over():
     search = Search.model_validate(
-        {"over": {"a": {"int": [1, 2]}, "b": {"int": [1, 2]}}, "metric": "loss"}
+        {"over": {"a": {"integer": [1, 2]}, "b": {"integer": [1, 2]}}, "metric": "loss"}
     )
     narrowed = search.without({"a": 1})
     assert narrowed

@@ -15,7 +15,7 @@ from ray.train import Checkpoint
 # Private: Ray Train has no public way to replace `report` within the training process.
 from ray.train.v2._internal.execution.train_fn_utils import set_train_fn_utils
 
-from engine import lease
+from engine import lease, silence
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import ProgressLog
 from engine.protocol import Refused, TryAgain, is_outage, legible
@@ -187,6 +187,7 @@ class TrialRunner(tune.Trainable):
 
 def _train(config: dict[str, Any], job: TrialJob, turns: Turns) -> None:
     spec, given, gpus, place = job
+    silence.watch(spec.stall_s)
     os.environ.update(spec.env_vars)
     if not gpus:
         # Trainers use any GPU that they find, and this job has reserved none.

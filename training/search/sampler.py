@@ -112,6 +112,6 @@ def _distribution(each: Range) -> BaseDistribution:
         return CategoricalDistribution(range(len(each.choice)))
     low, high = each.bounds
     is_log = each.kind.startswith("log")
-    if each.kind in ("int", "log_int"):
+    if each.kind in ("integer", "log_integer"):
         return IntDistribution(int(low), int(high), log=is_log, step=int(each.step or 1))
     return FloatDistribution(low, high, log=is_log, step=each.step)

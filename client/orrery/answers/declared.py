@@ -8,6 +8,24 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 
+class RangeFields(TypedDict, total=False):
+    """Values of one hyperparameter that trials choose from: exactly one of `uniform`,
+    `log_uniform`, `integer` and `log_integer`, each as `[low, high]`, or `choice`."""
+
+    uniform: Sequence[float] | None
+    """Real numbers, each as likely as another."""
+    log_uniform: Sequence[float] | None
+    """Real numbers above 0, each order of magnitude as likely as another."""
+    integer: Sequence[int] | None
+    """Whole numbers."""
+    log_integer: Sequence[int] | None
+    """Whole numbers above 0, each order of magnitude as likely as another."""
+    choice: Sequence[Any] | None
+    """Any values."""
+    step: float | None
+    """Distance between the values of `uniform` or `integer`, from `low` on."""
+
+
 class SearchBudgetFields(TypedDict, total=False):
     """What a search may use besides its number of trials; used up, it ends with the best so
     far."""
@@ -19,9 +37,9 @@ class SearchBudgetFields(TypedDict, total=False):
 
 
 class SearchFields(TypedDict, total=False):
-    """Trials with hyperparameters from ranges; the best one's model is the job's. Needs over, metric."""
+    """Trials with values from ranges; the best one's model is the job's. Needs over, metric."""
 
-    over: Mapping[str, Mapping[str, Any]]
+    over: Mapping[str, RangeFields]
     """Range by hyperparameter. A value that the model declares too is that of the first trial."""
     metric: str
     """What the trainer reports and trials are compared by: its last value, which belongs to the

@@ -5,18 +5,7 @@ Written by `python -m api.client_code` from the table of operations; change that
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypedDict
-
-
-class JobResourcesFields(TypedDict, total=False):
-    """What one training job asks for, in place of what is declared."""
-
-    gpu: str | None
-    """Number and kind of GPUs, such as `4xA100` or `2`; each worker has one."""
-    workers: int | None
-    cpus_per_worker: int | None
-    memory: str | None
-    """Memory of each worker, such as `128Gi`."""
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)

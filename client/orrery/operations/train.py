@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from orrery.answers.curves import Metrics
 from orrery.answers.declared import SearchFields
-from orrery.answers.jobs import Job, JobResourcesFields, LogLine
+from orrery.answers.job_resources import JobResourcesFields
+from orrery.answers.jobs import Job, LogLine
 from orrery.answers.recommendation import Recommendation
-from orrery.connection import Connection, Listing, Route
-from orrery.server_events import Event
+from orrery.connection import Connection, Event, Listing, Route
 
 
 class TrainOperations:

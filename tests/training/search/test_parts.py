@@ -14,7 +14,7 @@ from training.search.trial_runs import NoRuns
 OVER = {
     "rate": {"log_uniform": [1e-4, 1e-1]},
     "kind": {"choice": [[1, 2], "a", None]},
-    "depth": {"int": [1, 9], "step": 2},
+    "depth": {"integer": [1, 9], "step": 2},
 }
 
 
