@@ -48,4 +48,5 @@ def _head(network: Any) -> list[str]:
     if network.get_output_embeddings() is not None:
         return []
     body = network.base_model
-    return [name for name, part in network.named_children() if part is not body]
+    outside = [(name, part) for name, part in network.named_children() if part is not body]
+    return [name for name, part in outside if next(part.parameters(), None) is not None]

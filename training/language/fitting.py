@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray.train
@@ -60,8 +62,6 @@ def fit(objective: Objective, settings: Hyperparameters, seed: int) -> None:
     workers = Workers(shard=settings.shard)
     _prepare(objective, settings)
     network = workers.prepared(objective.network)
-    if settings.compile:
-        network.compile(dynamic=True)
     learned = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(
         learned, lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -70,11 +70,13 @@ def fit(objective: Objective, settings: Hyperparameters, seed: int) -> None:
     if not state.restore():
         objective.network.eval()
         state.before = objective.measured_before()
+    # What measures it has other shapes and keeps no gradients, which would be compiled anew.
+    called = torch.compile(network, dynamic=True) if settings.compile else network
+    learner = _Learner(objective, network, called, optimizer, settings, workers)
     steps = _Steps(objective.rows, settings, seed, workers)
     saved_at = time.monotonic()
     for epoch in range(state.epoch + 1, settings.epochs + 1):
-        network.train()
-        loss = _epoch(objective, network, optimizer, settings, workers, steps.of(epoch))
+        loss = learner.learn(steps.of(epoch))
         objective.network.eval()
         state.epoch = epoch
         metrics = {"epoch": epoch, "loss": loss, **objective.measured(), **state.before}
@@ -107,35 +109,46 @@ def _prepare(objective: Objective, settings: Hyperparameters) -> None:
         objective.network = adapted(objective.network, settings.lora)
 
 
-def _epoch(
-    objective: Objective,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: Hyperparameters,
-    workers: Workers,
-    steps: Iterator[tuple[float, list[list[int]]]],
-) -> float:
-    """Mean loss of the rows that the workers have learned from."""
-    device, is_short = workers.device, computes_in_bfloat16(settings)
-    total, parts = torch.zeros((), device=device), torch.zeros((), device=device)
-    for rate, batches in steps:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        count = torch.tensor(sum(map(objective.parts, batches)), device=device)
-        count = workers.sum(count).clamp(min=1e-12)
-        optimizer.zero_grad(set_to_none=True)
-        for chosen in batches:
-            with workers.gradients_of(network, is_last=chosen is batches[-1]):
-                with torch.autocast(device.type, torch.bfloat16, enabled=is_short):
-                    loss = objective.loss(network, chosen)
-                # Workers take the mean of their gradients, and each has its part of the sum.
-                (loss * workers.count / count).backward()
-            # Summed on the device: reading a value would wait for the GPU after every batch.
-            total += loss.detach()
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimizer.step()
-        parts += count
-    return (workers.sum(total) / parts.clamp(min=1e-12)).item()
+@dataclass(frozen=True)
+class _Learner:
+    """What steps are made with."""
+
+    objective: Objective
+    network: nn.Module
+    called: Any
+    """The network as it is called: compiled, where this is declared."""
+    optimizer: torch.optim.Optimizer
+    settings: Hyperparameters
+    workers: Workers
+
+    def learn(self, steps: Iterator[tuple[float, list[list[int]]]]) -> float:
+        """Take the steps; mean loss of the rows that the workers have learned from."""
+        device = self.workers.device
+        total, parts = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.network.train()
+        for rate, batches in steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            count = torch.tensor(sum(map(self.objective.parts, batches)), device=device)
+            count = self.workers.sum(count).clamp(min=1e-12)
+            self.optimizer.zero_grad(set_to_none=True)
+            for chosen in batches:
+                # Summed on the device: reading a value would wait for the GPU after every batch.
+                total += self._gradients(chosen, count, is_last=chosen is batches[-1])
+            nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+            self.optimizer.step()
+            parts += count
+        return (self.workers.sum(total) / parts.clamp(min=1e-12)).item()
+
+    def _gradients(self, chosen: list[int], count: torch.Tensor, *, is_last: bool) -> torch.Tensor:
+        """Add the gradients of the batch to those of its step; sum of its losses."""
+        kind, is_short = self.workers.device.type, computes_in_bfloat16(self.settings)
+        with self.workers.gradients_of(self.network, is_last=is_last):
+            with torch.autocast(kind, torch.bfloat16, enabled=is_short):
+                loss = self.objective.loss(self.called, chosen)
+            # Workers take the mean of their gradients, and each has its part of the sum.
+            (loss * self.workers.count / count).backward()
+        return loss.detach()
 
 
 def _end(objective: Objective, workers: Workers, state: State, metrics: dict[str, float]) -> None:

@@ -118,8 +118,12 @@ class State:
             self._saving.result()
 
     def _values(self) -> dict[str, Any]:
+        # Of a weight that is used twice the library leaves out one name.
+        names = self._network.named_parameters(remove_duplicate=False)
+        frozen = {name.removeprefix("module.") for name, each in names if not each.requires_grad}
+        weights = get_model_state_dict(self._network, options=LEARNED)
         return {
-            "model": get_model_state_dict(self._network, options=LEARNED),
+            "model": {name: each for name, each in weights.items() if name not in frozen},
             "optimizer": get_optimizer_state_dict(self._network, self._optimizer, options=LEARNED),
         }
 
