@@ -32,7 +32,7 @@ def messages_of(text: str) -> list[Message]:
     are_messages = isinstance(found, list) and all(
         isinstance(each, dict) and "role" in each for each in found
     )
-    return found if are_messages and found else [{"role": "user", "content": text}]
+    return found if are_messages else [{"role": "user", "content": text}]
 
 
 def reads_conversations(tokenizer: Any) -> bool:

@@ -49,7 +49,8 @@ class Chat(Form):
     def examples(self, before: str, text: str, weight: float, longest: int) -> list[Example]:
         """One example; one for each answer where the template writes an answer in another way when
         the conversation goes on."""
-        messages = [*messages_of(before), {"role": "assistant", "content": text}]
+        said = messages_of(before) if before else []
+        messages = [*said, {"role": "assistant", "content": text}]
         whole = self._parts(messages)
         found = [whole] if whole else self._answers(messages)
         return [self._example(parts, weight, longest) for parts in found]
