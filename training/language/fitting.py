@@ -18,8 +18,6 @@ from training.language.settings import Hyperparameters
 from training.language.states import State
 from training.language.workers import Workers
 
-CHECKPOINT_EVERY_S = 30.0
-"""Work that a crash may cost, besides the epoch under way."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 LARGEST_GRADIENT = 1.0
@@ -43,9 +41,9 @@ class _Steps:
         """Learning rate and batches of each step of the epoch, which are positions of rows; a
         resumed job sees those that it would have seen."""
         generator = np.random.default_rng([self._seed, epoch])
-        order = np.resize(generator.permutation(self._rows), self._share * self._workers.count)
-        mine = order[self._workers.rank :: self._workers.count]
-        batches = [mine[at : at + self._size].tolist() for at in range(0, self._share, self._size)]
+        mine = generator.permutation(self._rows)[self._workers.rank :: self._workers.count].tolist()
+        # The last one is empty where other workers have a row more.
+        batches = [mine[at : at + self._size] for at in range(0, self._share, self._size)]
         for number in range(self._each):
             at = number * self._accumulated
             done = (epoch - 1) * self._each + number
@@ -56,8 +54,7 @@ def fit(objective: Objective, settings: Hyperparameters, seed: int) -> None:
     """Fit the network; reports the loss and the metrics of the validation rows every epoch.
 
     What is learned goes on from the newest checkpoint. Several workers divide the rows: they learn
-    what one would whose batches are as large as theirs together, but that an epoch takes a row
-    twice where the rows cannot be divided.
+    what one would whose batches are as large as theirs together.
     """
     workers = Workers(shard=settings.shard)
     _prepare(objective, settings)
@@ -82,7 +79,7 @@ def fit(objective: Objective, settings: Hyperparameters, seed: int) -> None:
         metrics = {"epoch": epoch, "loss": loss, **objective.measured(), **state.before}
         if epoch == settings.epochs:
             _end(objective, workers, state, metrics)
-        elif workers.agree(time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
+        elif workers.agree(time.monotonic() - saved_at > settings.checkpoint_every_s):
             state.report(metrics)
             saved_at = time.monotonic()
         else:
@@ -145,7 +142,8 @@ class _Learner:
         kind, is_short = self.workers.device.type, computes_in_bfloat16(self.settings)
         with self.workers.gradients_of(self.network, is_last=is_last):
             with torch.autocast(kind, torch.bfloat16, enabled=is_short):
-                loss = self.objective.loss(self.called, chosen)
+                # Other workers wait for the gradients of this one, even of no row.
+                loss = self.objective.loss(self.called, chosen or [0]) * bool(chosen)
             # Workers take the mean of their gradients, and each has its part of the sum.
             (loss * self.workers.count / count).backward()
         return loss.detach()

@@ -57,3 +57,5 @@ class Hyperparameters(BaseModel):
     shard: bool = False
     """Whether several workers divide the weights and the optimizer's values among them (FSDP2)
     rather than each having all (DDP)."""
+    checkpoint_every_s: float = Field(default=30, ge=0)
+    """Seconds of work that a crash may cost, besides the epoch under way."""

@@ -62,7 +62,8 @@ class TextClassifier(Loaded):
         texts = _texts(tensors)
         tokens = [networks.tokens_of(self._tokenizer, config, text) for text in texts]
         parts, order = [], _by_length(tokens)
-        with torch.inference_mode():
+        # Not in inference mode, in which no weights of several workers can be brought together.
+        with torch.no_grad():
             for chosen in _parts(order):
                 batch = [tokens[place] for place in chosen]
                 given = networks.padded(batch, self._tokenizer, self._device)
@@ -116,7 +117,8 @@ class Writer(Loaded):
             for before, text in zip(_texts(tensors), texts, strict=True)
         ]
         found = np.zeros((len(pairs), 2))
-        with torch.inference_mode():
+        # Not in inference mode, in which no weights of several workers can be brought together.
+        with torch.no_grad():
             for chosen in _parts(_by_length([tokens for tokens, _ in pairs])):
                 batch = [pairs[place] for place in chosen]
                 found[chosen] = (
