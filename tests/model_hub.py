@@ -12,11 +12,12 @@ import pytest
 
 
 @contextmanager
-def serving_hub(name: str, commit: str, folder: Path) -> Iterator[None]:
+def serving_hub(name: str, commit: str, folder: Path, *, is_gated: bool = False) -> Iterator[None]:
     """Let the library of this process ask a hub that knows one model, whose files are those of the
-    folder."""
+    folder; a gated one it shows to nobody."""
     folder.mkdir(exist_ok=True)
-    known = type("KnownHub", (Hub,), {"name": name, "commit": commit, "folder": folder})
+    about = {"name": name, "commit": commit, "folder": folder, "is_gated": is_gated}
+    known = type("KnownHub", (Hub,), about)
     server = ThreadingHTTPServer(("127.0.0.1", 0), known)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -35,10 +36,13 @@ class Hub(BaseHTTPRequestHandler):
     name: str
     commit: str
     folder: Path
+    is_gated: bool
 
     def do_GET(self) -> None:
         about = f"/api/models/{self.name}"
-        if self.path.startswith(f"{about}/tree/"):
+        if self.is_gated:
+            self._answer(401, {"X-Error-Code": "GatedRepo"}, b"")
+        elif self.path.startswith(f"{about}/tree/"):
             self._answer(200, {}, json.dumps(_tree(self.folder)).encode())
         elif self.path.startswith(about):
             self._answer(200, {}, json.dumps({"id": self.name, "sha": self.commit}).encode())
@@ -48,7 +52,9 @@ class Hub(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         before, _, path = self.path.partition(f"/resolve/{self.commit}/")
         file = self.folder / path
-        if before == f"/{self.name}" and file.is_file():
+        if self.is_gated:
+            self._answer(401, {"X-Error-Code": "GatedRepo"}, b"")
+        elif before == f"/{self.name}" and file.is_file():
             content = file.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             self._answer(200, {"ETag": f'"{digest}"', "X-Repo-Commit": self.commit}, content)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.model_hub import NoSuchModel, resolve
 from engine.protocol import Refused
+from tests.model_hub import serving_hub
 from tests.training.tables import files_of, opinions, questions
 from tests.training.tiny_networks import bert, gpt, llama
 from training.contract import DatasetFiles
@@ -173,3 +175,11 @@ def test_a_tokenizer_that_does_not_fit_its_network_is_refused(trained_here, aske
 
     with pytest.raises(Refused, match=r"tokens up to number 202, and its network knows"):
         trained_here(WRITER, asked, pretrained=str(language_model), **FEW)
+
+
+def test_a_gated_model_without_a_token_is_refused_by_name(learned_here, asked, tmp_path):
+    with serving_hub("acme/gated", "0" * 40, tmp_path / "hub", is_gated=True):
+        with pytest.raises(Refused, match=r"accepted its terms; expected a token .* set HF_TOKEN"):
+            learned_here(WRITER, asked, **{**FEW, "pretrained": "acme/gated"})
+        with pytest.raises(NoSuchModel, match="accepted its terms"):
+            resolve("acme/gated")
