@@ -41,6 +41,8 @@ class Pretrained(NamedTuple):
     repository: str
     revision: str
     """Commit, in hexadecimal: a name alone would float."""
+    task: str | None = None
+    """What it is for, in the hub's words, such as `text-generation`; None where it says nothing."""
 
 
 def resolve(reference: str) -> Pretrained:
@@ -55,7 +57,7 @@ def resolve(reference: str) -> Pretrained:
         info = HfApi().model_info(name, revision=revision or None, timeout=TIMEOUT_S)
     if not info.sha:
         raise NoSuchModel(f"{name!r} has no commit")
-    return Pretrained(info.id, info.sha)
+    return Pretrained(info.id, info.sha, info.pipeline_tag)
 
 
 def download(model: Pretrained, file: str, folder: Path) -> Path:

@@ -12,11 +12,13 @@ import pytest
 
 
 @contextmanager
-def serving_hub(name: str, commit: str, folder: Path, *, is_gated: bool = False) -> Iterator[None]:
+def serving_hub(
+    name: str, commit: str, folder: Path, *, is_gated: bool = False, task: str | None = None
+) -> Iterator[None]:
     """Let the library of this process ask a hub that knows one model, whose files are those of the
     folder; a gated one it shows to nobody."""
     folder.mkdir(exist_ok=True)
-    about = {"name": name, "commit": commit, "folder": folder, "is_gated": is_gated}
+    about = {"name": name, "commit": commit, "folder": folder, "is_gated": is_gated, "task": task}
     known = type("KnownHub", (Hub,), about)
     server = ThreadingHTTPServer(("127.0.0.1", 0), known)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -37,6 +39,7 @@ class Hub(BaseHTTPRequestHandler):
     commit: str
     folder: Path
     is_gated: bool
+    task: str | None
 
     def do_GET(self) -> None:
         about = f"/api/models/{self.name}"
@@ -45,7 +48,8 @@ class Hub(BaseHTTPRequestHandler):
         elif self.path.startswith(f"{about}/tree/"):
             self._answer(200, {}, json.dumps(_tree(self.folder)).encode())
         elif self.path.startswith(about):
-            self._answer(200, {}, json.dumps({"id": self.name, "sha": self.commit}).encode())
+            told = {"id": self.name, "sha": self.commit, "pipeline_tag": self.task}
+            self._answer(200, {}, json.dumps(told).encode())
         else:
             self.do_HEAD()
 

@@ -69,6 +69,8 @@ def test_a_conversation_is_answered_as_the_assistant_did(trained_here, talks, tm
 
     assert result.metrics["test_exact_match"] > 0.9
     assert result.metrics["validation_perplexity"] < result.metrics["validation_perplexity_before"]
+    (samples,) = [each for each in result.pictures if each.name == "samples.txt"]
+    assert "--- given\nuser: " in samples.read_text()
     model = Model(result.artefact)
     (taken,) = read_signature(result.artefact).inputs
     # Plain text is what a user says.
