@@ -1,5 +1,6 @@
 """What may be declared of how a network of texts learns."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,15 @@ def test_a_gated_model_without_a_token_is_refused_by_name(learned_here, asked, t
             learned_here(WRITER, asked, **{**FEW, "pretrained": "acme/gated"})
         with pytest.raises(NoSuchModel, match="accepted its terms"):
             resolve("acme/gated")
+
+
+def test_a_full_disk_is_told_as_one(learned_here, asked, without_dropout, monkeypatch):
+    from torch.distributed.checkpoint import FileSystemWriter
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileSystemWriter, "write_data", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        learned_here(WRITER, asked, **{**FEW, "pretrained": str(without_dropout), "epochs": 1})

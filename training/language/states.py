@@ -9,8 +9,9 @@ the job's own storage alone.
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from ray.train import Checkpoint, CheckpointUploadMode
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -64,7 +66,8 @@ class State:
                 self._restore_earlier(Path(folder, EARLIER))
                 return True
             state = self._values()
-            dcp.load(state, checkpoint_id=Path(folder, STATE), process_group=self._group)
+            with _own_errors():
+                dcp.load(state, checkpoint_id=Path(folder, STATE), process_group=self._group)
             notes = json.loads(Path(folder, NOTES).read_text())
         set_model_state_dict(self._network, state["model"], options=LEARNED)
         optimizer = state["optimizer"]
@@ -89,7 +92,8 @@ class State:
         storage = ray.train.get_context().get_storage()
 
         def kept(checkpoint: Checkpoint, name: str) -> Checkpoint:
-            saving.result()
+            with _own_errors():
+                saving.result()
             return storage.persist_current_checkpoint(checkpoint, name)
 
         ray.train.report(
@@ -108,14 +112,16 @@ class State:
             folder = Path(name)
             self._write_notes(folder)
             values, place = self._values(), folder / STATE
-            dcp.save(values, checkpoint_id=place, process_group=self._group)
+            with _own_errors():
+                dcp.save(values, checkpoint_id=place, process_group=self._group)
             if self._is_first:
                 write(folder)
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(name))
 
     def _wait(self) -> None:
         if self._saving is not None:
-            self._saving.result()
+            with _own_errors():
+                self._saving.result()
 
     def _values(self) -> dict[str, Any]:
         # Of a weight that is used twice the library leaves out one name.
@@ -137,3 +143,14 @@ class State:
         set_model_state_dict(self._network, state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.epoch = int(state["epoch"])
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raises the first error of any worker, such as that of a full disk, which torch wraps in one
+    that is no Exception."""
+    try:
+        yield
+    except CheckpointException as error:
+        first, _ = next(iter(error.failures.values()))
+        raise first from error
