@@ -18,7 +18,6 @@ from typing import Any
 import ray.train
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from ray.train import Checkpoint, CheckpointUploadMode
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
@@ -29,6 +28,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save, save
 
 STATE = "state"
 """Folder of the weights and of what the optimizer knows."""
@@ -53,7 +54,7 @@ class State:
         self._is_first = context.get_world_rank() == 0
         self._is_shared = context.get_world_size() > 1
         # Apart from the group that gradients go through, whose order of messages is another.
-        self._group = dist.new_group(backend="gloo") if self._is_shared else None
+        self._group = _group() if self._is_shared else None
         self._saving: Future[Any] | None = None
 
     def restore(self) -> bool:
@@ -67,7 +68,7 @@ class State:
                 return True
             state = self._values()
             with _own_errors():
-                dcp.load(state, checkpoint_id=Path(folder, STATE), process_group=self._group)
+                load(state, checkpoint_id=Path(folder, STATE), process_group=self._group)
             notes = json.loads(Path(folder, NOTES).read_text())
         set_model_state_dict(self._network, state["model"], options=LEARNED)
         optimizer = state["optimizer"]
@@ -84,12 +85,10 @@ class State:
         # Of the job's working directory: it is removed once Ray has it.
         folder = Path(tempfile.mkdtemp(prefix="checkpoint-", dir=".")).absolute()
         self._write_notes(folder)
-        saving = dcp.async_save(
-            self._values(), checkpoint_id=folder / STATE, process_group=self._group
-        )
+        saving = async_save(self._values(), checkpoint_id=folder / STATE, process_group=self._group)
         assert isinstance(saving, Future)
         self._saving = saving
-        storage = ray.train.get_context().get_storage()
+        storage: Any = ray.train.get_context().get_storage()
 
         def kept(checkpoint: Checkpoint, name: str) -> Checkpoint:
             with _own_errors():
@@ -113,7 +112,7 @@ class State:
             self._write_notes(folder)
             values, place = self._values(), folder / STATE
             with _own_errors():
-                dcp.save(values, checkpoint_id=place, process_group=self._group)
+                save(values, checkpoint_id=place, process_group=self._group)
             if self._is_first:
                 write(folder)
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(name))
@@ -143,6 +142,13 @@ class State:
         set_model_state_dict(self._network, state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.epoch = int(state["epoch"])
+
+
+def _group() -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo")
+    # A number stands for a group that this worker is none of.
+    assert isinstance(group, dist.ProcessGroup)
+    return group
 
 
 @contextmanager
