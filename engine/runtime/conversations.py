@@ -29,10 +29,9 @@ def messages_of(text: str) -> list[Message]:
         found = json.loads(text)
     except ValueError:
         found = None
-    are_messages = isinstance(found, list) and all(
-        isinstance(each, dict) and "role" in each for each in found
-    )
-    return found if are_messages else [{"role": "user", "content": text}]
+    if isinstance(found, list) and all(isinstance(each, dict) and "role" in each for each in found):
+        return found
+    return [{"role": "user", "content": text}]
 
 
 def reads_conversations(tokenizer: Any) -> bool:
