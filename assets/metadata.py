@@ -45,8 +45,8 @@ def picture(png: bytes) -> MetadataValue:
 
 
 def pictures(paths: list[Path]) -> dict[str, MetadataValue]:
-    """The PNGs by their names."""
-    return {path.stem: picture(path.read_bytes()) for path in paths}
+    """The PNGs by their names; texts beside them are none."""
+    return {p.stem: picture(p.read_bytes()) for p in paths if p.suffix == ".png"}
 
 
 def text_of(event: dg.AssetMaterialization, key: str) -> str:

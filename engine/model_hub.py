@@ -41,6 +41,8 @@ class Pretrained(NamedTuple):
     repository: str
     revision: str
     """Commit, in hexadecimal: a name alone would float."""
+    task: str | None = None
+    """What it is for, in the hub's words, such as `text-generation`; None where it says nothing."""
 
 
 def resolve(reference: str) -> Pretrained:
@@ -55,7 +57,7 @@ def resolve(reference: str) -> Pretrained:
         info = HfApi().model_info(name, revision=revision or None, timeout=TIMEOUT_S)
     if not info.sha:
         raise NoSuchModel(f"{name!r} has no commit")
-    return Pretrained(info.id, info.sha)
+    return Pretrained(info.id, info.sha, info.pipeline_tag)
 
 
 def download(model: Pretrained, file: str, folder: Path) -> Path:
@@ -73,10 +75,24 @@ def download(model: Pretrained, file: str, folder: Path) -> Path:
         )
 
 
+def gated(name: str) -> str:
+    """What is to be done about a model that the hub shows to nobody unknown."""
+    return (
+        f"the hub shows {name} only to those who have accepted its terms; expected a token of one "
+        f"of them: accept them at https://huggingface.co/{name}, and set HF_TOKEN where the "
+        "platform and its trainings are started"
+    )
+
+
 @contextmanager
 def _translated_errors(name: str) -> Iterator[None]:
     try:
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HfHubHTTPError,
+            HFValidationError,
+            OfflineModeIsEnabled,
+        )
     except ImportError as error:
         raise HubUnavailable("models of the hub need the extra `hub`: orrery[hub]") from error
     try:
@@ -85,6 +101,8 @@ def _translated_errors(name: str) -> Iterator[None]:
         raise NoSuchModel(str(error)) from error
     except OfflineModeIsEnabled as error:
         raise HubUnavailable("the hub is switched off here (HF_HUB_OFFLINE)") from error
+    except GatedRepoError as error:
+        raise NoSuchModel(gated(name)) from error
     except HfHubHTTPError as error:
         if error.response is not None and error.response.status_code in (401, 403, 404):
             raise NoSuchModel(f"the hub does not show {name!r}") from error

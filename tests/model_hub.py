@@ -12,11 +12,14 @@ import pytest
 
 
 @contextmanager
-def serving_hub(name: str, commit: str, folder: Path) -> Iterator[None]:
+def serving_hub(
+    name: str, commit: str, folder: Path, *, is_gated: bool = False, task: str | None = None
+) -> Iterator[None]:
     """Let the library of this process ask a hub that knows one model, whose files are those of the
-    folder."""
+    folder; a gated one it shows to nobody."""
     folder.mkdir(exist_ok=True)
-    known = type("KnownHub", (Hub,), {"name": name, "commit": commit, "folder": folder})
+    about = {"name": name, "commit": commit, "folder": folder, "is_gated": is_gated, "task": task}
+    known = type("KnownHub", (Hub,), about)
     server = ThreadingHTTPServer(("127.0.0.1", 0), known)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -35,20 +38,27 @@ class Hub(BaseHTTPRequestHandler):
     name: str
     commit: str
     folder: Path
+    is_gated: bool
+    task: str | None
 
     def do_GET(self) -> None:
         about = f"/api/models/{self.name}"
-        if self.path.startswith(f"{about}/tree/"):
+        if self.is_gated:
+            self._answer(401, {"X-Error-Code": "GatedRepo"}, b"")
+        elif self.path.startswith(f"{about}/tree/"):
             self._answer(200, {}, json.dumps(_tree(self.folder)).encode())
         elif self.path.startswith(about):
-            self._answer(200, {}, json.dumps({"id": self.name, "sha": self.commit}).encode())
+            told = {"id": self.name, "sha": self.commit, "pipeline_tag": self.task}
+            self._answer(200, {}, json.dumps(told).encode())
         else:
             self.do_HEAD()
 
     def do_HEAD(self) -> None:
         before, _, path = self.path.partition(f"/resolve/{self.commit}/")
         file = self.folder / path
-        if before == f"/{self.name}" and file.is_file():
+        if self.is_gated:
+            self._answer(401, {"X-Error-Code": "GatedRepo"}, b"")
+        elif before == f"/{self.name}" and file.is_file():
             content = file.read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             self._answer(200, {"ETag": f'"{digest}"', "X-Repo-Commit": self.commit}, content)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from engine.model_hub import gated
 from engine.protocol import Refused
 from training.finished.places import fetched
 
@@ -21,12 +22,31 @@ def place_of(name: str) -> str:
 def require_kind(kind: Any, name: str, revision: str | None, expected: str) -> None:
     """Return when the Auto class of transformers has a network for the model. Raises Refused with
     what was expected."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    config = _config_of(name, revision)
     if type(config) not in kind._model_mapping:
         made_for = ", ".join(config.architectures or ["unknown"])
         raise Refused(f"{name} is a {config.model_type} ({made_for}), expected {expected}")
+
+
+def dtype_of(name: str, revision: str | None) -> Any:
+    """Type of the numbers of the model's weights, of `torch`."""
+    import torch
+
+    return _config_of(name, revision).dtype or torch.float32
+
+
+def _config_of(name: str, revision: str | None) -> Any:
+    """The model's configuration. Raises Refused where the hub shows it to nobody without a token,
+    and OSError where it cannot be read."""
+    from huggingface_hub.errors import GatedRepoError
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except OSError as error:
+        if not isinstance(error.__cause__, GatedRepoError):
+            raise
+        raise Refused(gated(name)) from error
 
 
 def network_of(kind: Any, name: str, revision: str | None, **more: Any) -> Any:
@@ -34,6 +54,18 @@ def network_of(kind: Any, name: str, revision: str | None, **more: Any) -> Any:
     return kind.from_pretrained(
         name, revision=revision, trust_remote_code=False, use_safetensors=True, **more
     )
+
+
+def require_fit(tokenizer: Any, network: Any, name: str) -> None:
+    """Return when the network knows every token of the tokenizer. Raises Refused."""
+    largest = max(tokenizer.get_vocab().values())
+    known = network.get_input_embeddings().weight.shape[0]
+    if largest >= known:
+        raise Refused(
+            f"the tokenizer of {name} has tokens up to number {largest}, and its network knows "
+            f"{known}, numbered from 0; expected a tokenizer that was made for this network: save "
+            "the right one beside it, or enlarge the network by resize_token_embeddings"
+        )
 
 
 def tokenizer_of(name: str, revision: str | None) -> Any:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from engine.artefact import Signature
 from engine.rows import columns_of, read_batches, read_rows
+from engine.runtime.conversations import ANSWER, messages_of
 from engine.runtime.model import Model
 from engine.runtime.tensors import tensors_of
 from engine.task_metrics import metrics_of
@@ -19,7 +20,9 @@ from training.contract import DatasetFiles
 MOST_WRITTEN = 200
 """Rows for which the model writes, spread over the split: writing costs as much as reading a text
 many times."""
-SHOWN = 8
+SHOWN, LISTED = 8, 50
+"""Samples of the picture, and of the text beside it."""
+NAMES = ("given", "wanted", "written")
 WIDTH = 44
 """Characters of a line of a sample."""
 
@@ -28,7 +31,7 @@ def evaluate_texts(
     model: Model, signature: Signature, dataset: DatasetFiles, pictures: Path
 ) -> dict[str, float]:
     """Perplexity of the true texts of all rows, and of some rows the share in which the model
-    writes them; draws samples of what it writes."""
+    writes them; shows samples of what it writes."""
     (column,) = signature.columns
     inputs = [each.model_dump() for each in signature.inputs]
     label = dataset.label or ""
@@ -44,7 +47,11 @@ def evaluate_texts(
     tensors = tensors_of(columns_of(asked, signature.columns), inputs)
     written = [text.strip() for text in model.answers(tensors)]
     wanted = [text.strip() for text in asked.column(label).to_pylist()]
-    _draw(list(zip(texts, wanted, written, strict=True))[:SHOWN], pictures / "samples.png")
+    is_talk = label == f"{column.name}{ANSWER}"
+    shown = [_told(text) for text in texts] if is_talk else texts
+    samples = list(zip(shown, wanted, written, strict=True))
+    _draw(samples[:SHOWN], pictures / "samples.png")
+    (pictures / "samples.txt").write_text(_listed(samples[:LISTED]), encoding="utf-8")
     usual = Counter(read_rows(dataset.train, [label]).column(0).to_pylist()).most_common(1)
     return {
         "test_rows": float(rows),
@@ -69,15 +76,27 @@ def _share(written: list[str], wanted: list[str]) -> float:
     return float(np.mean([got == text for got, text in zip(written, wanted, strict=True)]))
 
 
+def _told(conversation: str) -> str:
+    """The conversation as people read it."""
+    return "\n".join(f"{each['role']}: {each.get('content')}" for each in messages_of(conversation))
+
+
+def _listed(samples: list[tuple[str, str, str]]) -> str:
+    """The samples as they are, whatever their length."""
+    return "\n".join(
+        "\n".join(f"--- {name}\n{text}" for name, text in zip(NAMES, sample, strict=True)) + "\n"
+        for sample in samples
+    )
+
+
 def _draw(samples: list[tuple[str, str, str]], path: Path) -> None:
     """A table of what was given, wanted and written."""
-    names = ("given", "wanted", "written")
     cells = [[_lines(text) for text in sample] for sample in samples]
     heights = [max(text.count("\n") + 1 for text in row) for row in cells]
     figure = Figure(figsize=(12, 0.8 + 0.25 * sum(heights)), layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
-    table = axes.table(cells, colLabels=names, loc="center", cellLoc="left")
+    table = axes.table(cells, colLabels=NAMES, loc="center", cellLoc="left")
     table.auto_set_font_size(False)
     table.set_fontsize(8)
     for (row, _), cell in table.get_celld().items():

@@ -37,6 +37,14 @@ ADHOC = "adhoc"
 """Project of models that requests train without having declared them."""
 HUB = "hf:"
 HUB_TRAINER = "training.hub:train"
+WRITER = "training.language.writer:train"
+TEXT_TRAINERS = {
+    "text-generation": WRITER,
+    "text-classification": "training.language.classifier:train",
+}
+"""Trainers of models of the hub, by what these are for; `HUB_TRAINER` is that of all others."""
+WRITTEN = "completion"
+"""Column that a language model learns to write, where a request names none."""
 HUB_HYPERPARAMETERS = {"epochs": 3, "learning_rate": 5.0e-5, "batch_size": 32}
 """What fine-tuning starts from; a request replaces what it names."""
 TRAINER = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
@@ -267,7 +275,7 @@ def _undeclared(
             raise not_found("model on the hub", request.model, f": {error}") from error
         except HubUnavailable as error:
             raise Problem("unavailable", str(error), retry_after_s=30) from error
-        trainer = HUB_TRAINER
+        trainer = TEXT_TRAINERS.get(pretrained.task or "", HUB_TRAINER)
         hyperparameters = {
             "pretrained": pretrained.repository,
             "revision": pretrained.revision,
@@ -276,7 +284,7 @@ def _undeclared(
     elif not is_allowed_code(trainer, call.platform.gateway):
         allowed = ", ".join(call.platform.gateway.trainer_packages)
         raise invalid(f"got {trainer!r}, expected a function of: {allowed}", "model")
-    dataset_name, dataset = _data(request)
+    dataset_name, dataset = _data(request, is_written=trainer == WRITER)
     # The name depends on the content, so that equal requests declare one model.
     identity = hashlib.sha256(repr((trainer, hyperparameters, dataset_name)).encode()).hexdigest()[
         :8
@@ -289,7 +297,8 @@ def _undeclared(
     return name, model, dataset_name, dataset
 
 
-def _data(request: SubmitTraining) -> tuple[str | None, Dataset | None]:
+def _data(request: SubmitTraining, *, is_written: bool) -> tuple[str | None, Dataset | None]:
+    """Name and declaration of the data; a language model learns to write its label."""
     if request.dataset is None:
         return None, None
     if not URI.match(request.dataset):
@@ -300,12 +309,15 @@ def _data(request: SubmitTraining) -> tuple[str | None, Dataset | None]:
     scheme, _, rest = source.partition(":")
     if scheme == "files" and "://" not in rest and not Path(rest).is_absolute():
         source = f"files:{CHECKOUT / rest}"
-    label = request.label or ("target" if scheme == "sklearn" else None)
+    usual = WRITTEN if is_written else "target" if scheme == "sklearn" else None
+    label = request.label or usual
+    task = "text-generation" if is_written else None
     try:
-        dataset = Dataset(source=source, label=label)
+        dataset = Dataset(source=source, label=label, task=task)
     except ValueError as error:
         raise invalid(f"got {request.dataset!r}, expected a source: {error}", "dataset") from error
-    identity = hashlib.sha256(f"{source}\0{label}".encode()).hexdigest()[:8]
+    content = "\0".join(map(str, (source, label, *([task] if task else []))))
+    identity = hashlib.sha256(content.encode()).hexdigest()[:8]
     return f"{scheme}-{identity}", dataset
 
 

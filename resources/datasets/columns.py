@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from engine.packed import is_packed, unpacked_schema
 from resources.datasets.arrow import pc
+from resources.datasets.conversations import are_conversations, conversations
 from resources.datasets.remarks import Remark
 
 MOST_LIST_ITEMS = 4_096
@@ -136,6 +137,9 @@ def _of_structure(
 
 
 def _of_list(name: str, column: pa.ChunkedArray, remarks: list[Remark]) -> Iterator[NamedColumn]:
+    if are_conversations(column.type):
+        yield from conversations(name, column, remarks)
+        return
     lengths = pc.min_max(pc.list_value_length(column)).as_py()
     items = lengths["min"]
     is_even = items == lengths["max"] and not column.null_count

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine import lease
+from engine.progress import history_of
 from projects.loading import load_project
 from resources.compute.local import LocalCompute
 from resources.datasets.sources import Sources
@@ -61,11 +62,11 @@ def spec_of(compute, flowers, iris):
 
 
 @pytest.fixture
-def trained_here(tmp_path):
-    """Trains in this process and gives the result."""
+def spec_here(tmp_path):
+    """Spec of a job that trains in this process."""
 
-    def train(trainer, dataset, **hyperparameters) -> TrainingResult:
-        spec = TrainingSpec(
+    def make(trainer, dataset, hyperparameters) -> TrainingSpec:
+        return TrainingSpec(
             job="job",
             workdir=Path(tempfile.mkdtemp(dir=tmp_path)),
             timeout_s=PATIENCE_S,
@@ -76,12 +77,37 @@ def trained_here(tmp_path):
             seed=1,
             dataset=dataset,
         )
+
+    return make
+
+
+@pytest.fixture
+def trained_here(spec_here):
+    """Trains in this process and gives the result."""
+
+    def train(trainer, dataset, **hyperparameters) -> TrainingResult:
         # Loading it takes seconds, which other tests of this folder need not wait for.
         from training.main import fit, gather
 
+        spec = spec_here(trainer, dataset, hyperparameters)
         return gather(spec, fit(spec, use_gpu=False), "cpu")
 
     return train
+
+
+@pytest.fixture
+def learned_here(spec_here):
+    """Trains in this process, and gives the last metrics and the last checkpoint: without export
+    and evaluation, which take longer than a small training."""
+
+    def learn(trainer, dataset, **hyperparameters) -> tuple[dict[str, float], Path]:
+        from training.main import fit
+
+        spec = spec_here(trainer, dataset, hyperparameters)
+        checkpoint = fit(spec, use_gpu=False)["checkpoint"]
+        return history_of(spec.workdir)[-1], checkpoint
+
+    return learn
 
 
 @pytest.fixture

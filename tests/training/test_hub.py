@@ -105,7 +105,7 @@ def hub(tmp_path):
 
 
 def test_a_name_becomes_the_commit_it_means_now(hub):
-    assert resolve("acme/tiny") == ("acme/tiny", COMMIT)
+    assert resolve("acme/tiny") == ("acme/tiny", COMMIT, None)
 
 
 def test_an_unknown_model_is_named(hub):

@@ -10,11 +10,22 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
 SPECIAL = ["[PAD]", "[UNK]", "[EOS]"]
 LONGEST = 32
+
+
+CHAT = (
+    "{% for message in messages %}"
+    "{{ '<' + message['role'] + '> ' + message['content'] + (' [EOS] ' if message['role'] == "
+    "'assistant' else ' ') }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}"
+)
+"""A chat template."""
 
 
 def tokenizer_of(words: list[str]) -> PreTrainedTokenizerFast:
@@ -73,5 +84,29 @@ def gpt(folder: Path, words: list[str]) -> Path:
         pad_token_id=tokenizer.pad_token_id,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def llama(folder: Path, words: list[str], template: str | None = None) -> Path:
+    """A language model with rotary positions in the folder."""
+    import torch
+
+    torch.manual_seed(0)
+    tokenizer = tokenizer_of(words)
+    tokenizer.chat_template = template
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=2 * LONGEST,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -3,7 +3,6 @@
 Shapes: B rows, C classes.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,13 +10,14 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from engine.artefact import NOTES, ModelNotes
+from engine.artefact import ModelNotes
 from engine.runtime import networks
-from engine.runtime.runtimes.transformers import INPUT, RUNTIME, SCALE, TextClassifier
+from engine.runtime.runtimes.transformers import INPUT, SCALE, TextClassifier
 from engine.task_metrics import metrics_of
 from training.contract import DatasetFiles
-from training.language import fitting
-from training.pretrained import network_of, place_of, require_kind, tokenizer_of
+from training.language import fitting, settings
+from training.language.objective import Objective
+from training.pretrained import place_of, require_kind
 from training.runtimes.targets.transformers import text_column
 from training.table_rows import Table
 
@@ -26,7 +26,7 @@ SHOWN = {"classification": ("log_loss", "accuracy"), "regression": ("rmse", "r2"
 """Metrics of the validation rows."""
 
 
-class Hyperparameters(fitting.Hyperparameters):
+class Hyperparameters(settings.Hyperparameters):
     """What may be declared for `train`."""
 
     column: str | None = None
@@ -39,35 +39,33 @@ def train(config: dict[str, Any]) -> None:
 
     Hyperparameters: the fields of `Hyperparameters`.
     """
-    settings = Hyperparameters.model_validate(config)
-    name = place_of(settings.pretrained)
-    require_kind(AutoModelForSequenceClassification, name, settings.revision, EXPECTED)
-    fitting.fit(Classes(config["dataset"], settings, name), settings, config["seed"])
+    wanted = Hyperparameters.model_validate(config)
+    name = place_of(wanted.pretrained)
+    require_kind(AutoModelForSequenceClassification, name, wanted.revision, EXPECTED)
+    fitting.fit(Classes(config["dataset"], wanted, name), wanted, config["seed"])
 
 
-class Classes(fitting.Objective):
+class Classes(Objective):
     """The labels of texts."""
 
-    def __init__(self, dataset: dict[str, Any], settings: Hyperparameters, name: str) -> None:
+    def __init__(self, dataset: dict[str, Any], wanted: Hyperparameters, name: str) -> None:
         files = DatasetFiles.model_validate(dict(dataset))
-        given = {INPUT: [settings.column]} if settings.column else {}
-        self._column = text_column(files, ModelNotes(inputs=given))
-        columns = [c for c in dataset["columns"] if c["name"] == self._column]
+        given = {INPUT: [wanted.column]} if wanted.column else {}
+        column = text_column(files, ModelNotes(inputs=given))
+        columns = [c for c in dataset["columns"] if c["name"] == column]
         self._table = Table({**dataset, "columns": [{**columns[0], "kind": "text"}]})
-        self._tokenizer = tokenizer_of(name, settings.revision)
         self._task = self._table.task
-        self.network = network_of(
+        super().__init__(
             AutoModelForSequenceClassification,
             name,
-            settings.revision,
+            wanted,
+            column,
             # A head for other classes is begun anew.
             ignore_mismatched_sizes=True,
             **_labels(self._table.classes),
         )
-        if self._tokenizer.pad_token_id is not None:
-            self.network.config.pad_token_id = self._tokenizer.pad_token_id
-        if settings.longest:
-            self._tokenizer.model_max_length = settings.longest
+        if self.tokenizer.pad_token_id is not None:
+            self.network.config.pad_token_id = self.tokenizer.pad_token_id
         rows = self._table.rows("train")
         self._tokens = [self._numbers(text) for text in rows.rows.texts[0]]
         if self._table.classes:
@@ -86,24 +84,28 @@ class Classes(fitting.Objective):
         """Number of texts."""
         return len(self._tokens)
 
-    def loss(self, network: nn.Module, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(self, network: nn.Module, chosen: list[int]) -> torch.Tensor:
         """Cross-entropy of the classes or squared error of the numbers, by the rows' weights."""
         device = next(network.parameters()).device
         batch = [self._tokens[row] for row in chosen]
-        given = networks.padded(batch, self._tokenizer, device.type)
+        given = networks.padded(batch, self.tokenizer, device.type)
         logits_BC = network(**given).logits.float()
         targets, weights = self._targets[chosen].to(device), self._weights[chosen].to(device)
         if self._table.classes:
             losses = functional.cross_entropy(logits_BC, targets, reduction="none")
         else:
             losses = (logits_BC.squeeze(1) - targets) ** 2
-        return (losses * weights).sum(), weights.sum()
+        return (losses * weights).sum()
+
+    def parts(self, chosen: list[int]) -> float:
+        """Number of the rows, by their weights."""
+        return float(self._weights[chosen].sum())
 
     def measured(self) -> dict[str, float]:
         """Loss and score of the validation rows, each of which counts once."""
         if self._checked is None:
             return {}
-        asked = TextClassifier(self.network, self._tokenizer)
+        asked = TextClassifier(self.network, self.tokenizer)
         scores = asked.answers({INPUT: self._checked.rows.texts[0]})
         if self._table.classes:
             shares = torch.from_numpy(scores).double().softmax(1).numpy()
@@ -115,15 +117,8 @@ class Classes(fitting.Objective):
             for name in SHOWN[self._task]
         }
 
-    def save(self, folder: Path) -> None:
-        """The network, its tokenizer, and which column it reads."""
-        self.network.save_pretrained(folder / RUNTIME.model)
-        self._tokenizer.save_pretrained(folder / RUNTIME.model)
-        notes = ModelNotes(inputs={INPUT: [self._column]})
-        (folder / NOTES).write_text(notes.model_dump_json())
-
     def _numbers(self, text: str) -> list[int]:
-        return networks.tokens_of(self._tokenizer, self.network.config, text)
+        return networks.tokens_of(self.tokenizer, self.network.config, text)
 
 
 def _labels(classes: list[str]) -> dict[str, Any]:

@@ -1,23 +1,23 @@
 """The loop that fits a network of transformers to examples, whatever its loss."""
 
-import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray.train
-import ray.train.torch
 import torch
-from pydantic import BaseModel, Field
-from ray.train import Checkpoint
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 
-CHECKPOINT_EVERY_S = 30.0
-"""Work that a crash may cost, besides the epoch under way."""
+from engine.protocol import Refused
+from training.language.adapters import adapted
+from training.language.objective import Objective, computes_in_bfloat16
+from training.language.settings import Hyperparameters
+from training.language.states import State
+from training.language.workers import Workers
+
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 LARGEST_GRADIENT = 1.0
@@ -25,154 +25,136 @@ LARGEST_GRADIENT = 1.0
 arXiv:1810.04805)."""
 
 
-class Hyperparameters(BaseModel):
-    """What may be declared for every trainer of texts."""
+class _Steps:
+    """The batches of this worker, and the rate that each step learns at."""
 
-    pretrained: str
-    """A model of the hub, a folder that begins with `./` or `/`, or `s3://BUCKET/FOLDER`, with its
-    tokenizer."""
-    revision: str | None = None
-    """The model's commit."""
-    epochs: int = Field(ge=1)
-    """Times that all training rows are learned from."""
-    learning_rate: float = Field(default=5e-5, gt=0)
-    """Of AdamW at its highest: it rises over the first tenth of the steps, and falls to zero."""
-    batch_size: int = Field(default=16, ge=1)
-    """Rows that each worker learns from in one step."""
-    longest: int | None = Field(default=None, ge=2)
-    """Tokens of a row that are read; by default as many as the network takes."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW."""
+    def __init__(self, rows: int, settings: Hyperparameters, seed: int, workers: Workers) -> None:
+        self._rows, self._seed, self._workers = rows, seed, workers
+        self._size, self._accumulated = settings.batch_size, settings.accumulate
+        # Every worker takes as many steps, because each waits for the others.
+        self._share = -(-rows // workers.count)
+        self._each = -(-self._share // (self._size * self._accumulated))
+        self._all = settings.epochs * self._each
+        self._highest = settings.learning_rate
 
-
-class Objective(ABC):
-    """What a network is fitted to."""
-
-    network: Any
-    """A module of PyTorch, of any class of transformers."""
-
-    @property
-    @abstractmethod
-    def rows(self) -> int:
-        """Number of rows to learn from."""
-
-    @abstractmethod
-    def loss(self, network: nn.Module, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sum of the losses of the chosen rows, and what it is divided by."""
-
-    @abstractmethod
-    def measured(self) -> dict[str, float]:
-        """Metrics of the validation rows; none where there are none."""
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write the model as a runtime takes it."""
+    def of(self, epoch: int) -> Iterator[tuple[float, list[list[int]]]]:
+        """Learning rate and batches of each step of the epoch, which are positions of rows; a
+        resumed job sees those that it would have seen."""
+        generator = np.random.default_rng([self._seed, epoch])
+        mine = generator.permutation(self._rows)[self._workers.rank :: self._workers.count].tolist()
+        # The last one is empty where other workers have a row more.
+        batches = [mine[at : at + self._size] for at in range(0, self._share, self._size)]
+        for number in range(self._each):
+            at = number * self._accumulated
+            done = (epoch - 1) * self._each + number
+            yield self._highest * pace(done, self._all), batches[at : at + self._accumulated]
 
 
 def fit(objective: Objective, settings: Hyperparameters, seed: int) -> None:
     """Fit the network; reports the loss and the metrics of the validation rows every epoch.
 
-    What is learned goes on from the newest checkpoint. Several workers divide the rows.
+    What is learned goes on from the newest checkpoint. Several workers divide the rows: they learn
+    what one would whose batches are as large as theirs together.
     """
-    device = ray.train.torch.get_device()
-    network = ray.train.torch.prepare_model(objective.network.to(device))
+    workers = Workers(shard=settings.shard)
+    _prepare(objective, settings)
+    network = workers.prepared(objective.network)
+    learned = [each for each in network.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        learned, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    first = _restore(network, optimizer)
-    saved_at = time.monotonic()
-    for epoch in range(first, settings.epochs + 1):
-        loss = _epoch(objective, network, optimizer, settings, seed, epoch)
+    state = State(network, optimizer)
+    if not state.restore():
         objective.network.eval()
-        metrics = {"epoch": epoch, "loss": loss, **objective.measured()}
-        is_last = epoch == settings.epochs
-        if is_last or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            _report(network, optimizer, metrics, objective if is_last else None)
+        state.before = objective.measured_before()
+    # What measures it has other shapes and keeps no gradients, which would be compiled anew.
+    called = torch.compile(network, dynamic=True) if settings.compile else network
+    learner = _Learner(objective, network, called, optimizer, settings, workers)
+    steps = _Steps(objective.rows, settings, seed, workers)
+    saved_at = time.monotonic()
+    for epoch in range(state.epoch + 1, settings.epochs + 1):
+        loss = learner.learn(steps.of(epoch))
+        objective.network.eval()
+        state.epoch = epoch
+        metrics = {"epoch": epoch, "loss": loss, **objective.measured(), **state.before}
+        if epoch == settings.epochs:
+            _end(objective, workers, state, metrics)
+        elif workers.agree(time.monotonic() - saved_at > settings.checkpoint_every_s):
+            state.report(metrics)
             saved_at = time.monotonic()
         else:
             ray.train.report(metrics)
 
 
-def _epoch(
-    objective: Objective,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: Hyperparameters,
-    seed: int,
-    epoch: int,
-) -> float:
-    """Mean loss of the rows that this worker has learned from."""
-    device = next(network.parameters()).device
-    network.train()
-    batches = list(_batches(objective.rows, settings.batch_size, seed, epoch))
-    total = torch.zeros((), device=device)
-    parts = torch.zeros((), device=device)
-    for number, chosen in enumerate(batches):
-        done = (epoch - 1) * len(batches) + number
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _pace(done, settings.epochs * len(batches))
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss, count = objective.loss(network, chosen)
-        optimizer.zero_grad(set_to_none=True)
-        (loss / count.clamp(min=1e-12)).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimizer.step()
-        # Summed on the device: reading a value would wait for the GPU after every batch.
-        total += loss.detach()
-        parts += count
-    return (total / parts.clamp(min=1e-12)).item()
-
-
-def _batches(rows: int, size: int, seed: int, epoch: int) -> Iterator[list[int]]:
-    """Positions of this worker's rows; a resumed job sees the batches it would have seen."""
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(rows)
-    # Every worker takes as many steps, because each waits for the others.
-    share = -(-rows // world)
-    mine = np.resize(order, share * world)[rank::world]
-    for start in range(0, share, size):
-        yield mine[start : start + size].tolist()
-
-
-def _pace(done: int, steps: int) -> float:
+def pace(done: int, steps: int) -> float:
     """Share of the highest learning rate after so many of all steps."""
     rising = max(1, round(WARM_UP * steps))
     return min((done + 1) / rising, (steps - done) / max(1, steps - rising), 1.0)
 
 
-def _report(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    metrics: dict[str, float],
-    last: Objective | None,
-) -> None:
-    if ray.train.get_context().get_world_rank() != 0:
-        # Ray waits until every worker has reported, and one copy of the state is enough.
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        state: dict[str, Any] = {
-            # Without the key prefix of DistributedDataParallel, so that one worker can load it.
-            "model": get_model_state_dict(network),
-            "optimizer": optimizer.state_dict(),
-            "epoch": metrics["epoch"],
-        }
-        torch.save(state, Path(folder, "state.pt"))
-        if last is not None:
-            last.save(Path(folder))
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+def _prepare(objective: Objective, settings: Hyperparameters) -> None:
+    """Give the network what is declared of it. Raises Refused where it does not take it."""
+    if settings.gradient_checkpointing:
+        how = {"use_reentrant": False}
+        try:
+            objective.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
+        except ValueError as error:
+            raise Refused(
+                f"{error}; expected a network that does: declare gradient_checkpointing: false"
+            ) from error
+    if settings.lora is not None:
+        objective.network = adapted(objective.network, settings.lora)
 
 
-def _restore(network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """The epoch to go on with."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        return 1
-    with checkpoint.as_directory() as folder:
-        # `weights_only`, because loading a checkpoint must not run code from a pickle.
-        state = torch.load(Path(folder, "state.pt"), weights_only=True, map_location="cpu")
-    set_model_state_dict(network, state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["epoch"]) + 1
+@dataclass(frozen=True)
+class _Learner:
+    """What steps are made with."""
+
+    objective: Objective
+    network: nn.Module
+    called: Any
+    """The network as it is called: compiled, where this is declared."""
+    optimizer: torch.optim.Optimizer
+    settings: Hyperparameters
+    workers: Workers
+
+    def learn(self, steps: Iterator[tuple[float, list[list[int]]]]) -> float:
+        """Take the steps; mean loss of the rows that the workers have learned from."""
+        device = self.workers.device
+        total, parts = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.network.train()
+        for rate, batches in steps:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            count = torch.tensor(sum(map(self.objective.parts, batches)), device=device)
+            count = self.workers.sum(count).clamp(min=1e-12)
+            self.optimizer.zero_grad(set_to_none=True)
+            for chosen in batches:
+                # Summed on the device: reading a value would wait for the GPU after every batch.
+                total += self._gradients(chosen, count, is_last=chosen is batches[-1])
+            nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+            self.optimizer.step()
+            parts += count
+        return (self.workers.sum(total) / parts.clamp(min=1e-12)).item()
+
+    def _gradients(self, chosen: list[int], count: torch.Tensor, *, is_last: bool) -> torch.Tensor:
+        """Add the gradients of the batch to those of its step; sum of its losses."""
+        kind, is_short = self.workers.device.type, computes_in_bfloat16(self.settings)
+        with self.workers.gradients_of(self.network, is_last=is_last):
+            with torch.autocast(kind, torch.bfloat16, enabled=is_short):
+                # Other workers wait for the gradients of this one, even of no row.
+                loss = self.objective.loss(self.called, chosen or [0]) * bool(chosen)
+            # Workers take the mean of their gradients, and each has its part of the sum.
+            (loss * self.workers.count / count).backward()
+        return loss.detach()
+
+
+def _end(objective: Objective, workers: Workers, state: State, metrics: dict[str, float]) -> None:
+    """Report the metrics with the last checkpoint, which has the model."""
+    whole = workers.whole(objective.network)
+
+    def write(folder: Path) -> None:
+        objective.network = whole
+        objective.save(folder)
+
+    state.report_with(metrics, write)

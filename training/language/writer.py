@@ -1,6 +1,6 @@
-"""Fine-tuning of language models to write a text after another."""
+"""Fine-tuning of language models to write a text after another, to answer in a conversation, or to
+go on with a text."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,101 +9,116 @@ from pydantic import Field
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from engine.artefact import NOTES, ModelNotes
+from engine.artefact import ModelNotes
 from engine.protocol import Refused
 from engine.rows import read_rows
 from engine.runtime import networks
-from engine.runtime.runtimes.transformers import INPUT, RUNTIME, Writer, continued, losses_of
+from engine.runtime.conversations import ANSWER, READS
+from engine.runtime.runtimes.transformers import INPUT, Writer
 from engine.task_metrics import metrics_of
 from training.contract import DatasetFiles
-from training.language import fitting
-from training.pretrained import network_of, place_of, require_kind, tokenizer_of
+from training.language import fitting, settings
+from training.language.examples import Row, loss_of, packed, require_apart
+from training.language.forms import Chat, Following
+from training.language.objective import Objective
+from training.pretrained import place_of, require_kind
 from training.runtimes.targets.transformers import text_column
 
 EXPECTED = "a model that writes texts, such as a llama, qwen, gemma or gpt2"
 TASK = "text-generation"
+MEASURED = "validation_perplexity"
+BEFORE = "validation_perplexity_before"
 
 
-class Hyperparameters(fitting.Hyperparameters):
+class Hyperparameters(settings.Hyperparameters):
     """What may be declared for `train`."""
 
     column: str | None = None
     """Column with the text that is given; needed where the dataset has several of text."""
     written: int = Field(default=64, ge=1)
     """Tokens that the model writes at most."""
+    pack: bool = False
+    """Whether a row of tokens has several texts, which do not see each other, up to `longest`:
+    less padding. A batch then has more texts."""
 
 
 def train(config: dict[str, Any]) -> None:
-    """Fine-tune a pretrained language model to write the label after the text of its row; reports
-    the loss of a token and the perplexity of the validation rows every epoch.
+    """Fine-tune a pretrained language model to write the label after the text of its row, or the
+    assistant's answers in conversations; reports the loss of a token and the perplexity of the
+    validation rows every epoch, and their perplexity before.
 
     Hyperparameters: the fields of `Hyperparameters`.
     """
-    settings = Hyperparameters.model_validate(config)
-    name = place_of(settings.pretrained)
-    require_kind(AutoModelForCausalLM, name, settings.revision, EXPECTED)
-    fitting.fit(Texts(config["dataset"], settings, name), settings, config["seed"])
+    wanted = Hyperparameters.model_validate(config)
+    name = place_of(wanted.pretrained)
+    require_kind(AutoModelForCausalLM, name, wanted.revision, EXPECTED)
+    fitting.fit(Texts(config["dataset"], wanted, name), wanted, config["seed"])
 
 
-class Texts(fitting.Objective):
+class Texts(Objective):
     """What follows given texts."""
 
-    def __init__(self, dataset: dict[str, Any], settings: Hyperparameters, name: str) -> None:
+    def __init__(self, dataset: dict[str, Any], wanted: Hyperparameters, name: str) -> None:
         files = DatasetFiles.model_validate(dict(dataset))
         if files.task != TASK:
             raise Refused(
                 f"the dataset {files.name} is for {files.task}, expected texts to write: declare "
                 f"task: {TASK} and as its label the column of these texts"
             )
-        given = {INPUT: [settings.column]} if settings.column else {}
-        self._column = text_column(files, ModelNotes(inputs=given))
+        given = {INPUT: [wanted.column]} if wanted.column else {}
+        column = text_column(files, ModelNotes(inputs=given))
+        super().__init__(AutoModelForCausalLM, name, wanted, column)
         self._dataset = files
-        self._tokenizer = tokenizer_of(name, settings.revision)
-        self.network = network_of(AutoModelForCausalLM, name, settings.revision)
-        self.network.generation_config.max_new_tokens = settings.written
-        if settings.longest:
-            self._tokenizer.model_max_length = settings.longest
-        longest = networks.longest_of(self._tokenizer, self.network.config)
-        if settings.written >= longest:
+        is_chat = files.label == f"{column}{ANSWER}"
+        form = (Chat if is_chat else Following)(self.tokenizer)
+        if is_chat:
+            self.tokenizer.init_kwargs[READS] = True
+        self.network.generation_config.max_new_tokens = wanted.written
+        longest = self.longest
+        if wanted.written >= longest:
             raise Refused(
-                f"the model takes {longest} tokens, expected more than the {settings.written} that "
+                f"the model takes {longest} tokens, expected more than the {wanted.written} that "
                 "it is to write; declare fewer (written)"
             )
-        pairs = zip(*self._pairs(files.train), strict=True)
-        self._rows = [continued(self._tokenizer, longest, *pair) for pair in pairs]
-        self._weights = self._weights_of(files)
+        rows = zip(*self._pairs(files.train), self._weights_of(files), strict=True)
+        examples = [each for row in rows for each in form.examples(*row, longest)]
+        self._rows: list[Row] = [[each] for each in examples]
+        if wanted.pack and len(examples) > 1:
+            kind = self.network.config.model_type
+            require_apart(self.network.eval(), examples, longest, kind)
+            self._rows = packed(examples, longest)
         self._checked = self._pairs(files.validation) if files.validation else None
 
     @property
     def rows(self) -> int:
-        """Number of texts."""
+        """Number of rows of tokens."""
         return len(self._rows)
 
-    def loss(self, network: nn.Module, chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Negative log-likelihood of the tokens that follow, by the rows' weights, and the number
-        of these."""
-        device = next(network.parameters()).device.type
-        losses = losses_of(network, self._tokenizer, [self._rows[row] for row in chosen], device)
-        weighted = losses * self._weights[chosen].to(device)[:, None]
-        return weighted[:, 0].sum(), weighted[:, 1].sum()
+    def loss(self, network: nn.Module, chosen: list[int]) -> torch.Tensor:
+        """Negative log-likelihood of the tokens that are learned, by the rows' weights."""
+        rows = [self._rows[row] for row in chosen]
+        device = next(network.parameters()).device
+        return loss_of(network, rows, networks.padding_of(self.tokenizer), device)
+
+    def parts(self, chosen: list[int]) -> float:
+        """Number of these tokens, by the rows' weights."""
+        return sum(example.parts for row in chosen for example in self._rows[row])
 
     def measured(self) -> dict[str, float]:
         """Perplexity of the validation rows, each of which counts once."""
-        if self._checked is None:
-            return {}
+        return {} if self._checked is None else {MEASURED: self._perplexity()}
+
+    def measured_before(self) -> dict[str, float]:
+        """Perplexity of the validation rows by the network as it was pretrained."""
+        return {} if self._checked is None else {BEFORE: self._perplexity()}
+
+    def _perplexity(self) -> float:
+        assert self._checked is not None
         before, texts = self._checked
         given = {INPUT: np.array(before, object)[:, None]}
-        asked = Writer(self.network, self._tokenizer)
+        asked = Writer(self.network, self.tokenizer)
         found = asked.likelihoods(given, np.array(texts, object))
-        metric = metrics_of(TASK)["perplexity"]
-        return {"validation_perplexity": metric.of(np.empty(len(texts)), found)}
-
-    def save(self, folder: Path) -> None:
-        """The network, its tokenizer, and which column it reads."""
-        self.network.save_pretrained(folder / RUNTIME.model)
-        self._tokenizer.save_pretrained(folder / RUNTIME.model)
-        notes = ModelNotes(inputs={INPUT: [self._column]})
-        (folder / NOTES).write_text(notes.model_dump_json())
+        return metrics_of(TASK)["perplexity"].of(np.empty(len(texts)), found)
 
     def _pairs(self, files: list[str]) -> tuple[list[str], list[str]]:
         """Texts that are given, and those that follow; a missing one is empty."""
@@ -115,8 +130,7 @@ class Texts(fitting.Objective):
         )
         return before, texts
 
-    def _weights_of(self, files: DatasetFiles) -> torch.Tensor:
+    def _weights_of(self, files: DatasetFiles) -> list[float]:
         if files.weight is None:
-            return torch.ones(len(self._rows))
-        column = read_rows(files.train, [files.weight]).column(0)
-        return torch.tensor(column.to_numpy(), dtype=torch.float32)
+            return [1.0] * len(read_rows(files.train, [files.label or ""]))
+        return read_rows(files.train, [files.weight]).column(0).cast("float64").to_pylist()

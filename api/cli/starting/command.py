@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from api.cli.starting import environments, images, models, tables
+from api.cli.starting import environments, images, models, tables, texts
 from api.cli.starting.draft import Ask, CannotStart, Draft, Request, name_of
 from projects.loading import InvalidProject, LoadedProject, load_project
 
-KINDS = (models, tables, images, environments)
-"""Models come first: some are JSON, as tables may be."""
+KINDS = (models, texts, tables, images, environments)
+"""Models come first: some are JSON, as tables may be; and texts are tables of their own kind."""
 LEGAL = re.compile(r"^[a-z][a-z0-9_-]{0,47}$")
 
 
@@ -43,7 +43,7 @@ def start(
     chosen = name or ask("Name of the project?", name_of(source))
     if not LEGAL.match(chosen):
         raise CannotStart(f"got the name {chosen!r}, expected lower case letters, digits, - and _")
-    folder = Path(source).absolute().parent if kind in (tables, models) else Path.cwd()
+    folder = Path(source).absolute().parent if kind in (tables, texts, models) else Path.cwd()
     file = folder / f"{chosen}.yaml"
     if file.exists():
         raise CannotStart(f"{file} exists; choose another name by --name, or remove it")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import networks
+from ..conversations import messages_of, prompt_of, reads_conversations
 from ..runtime import Loaded, Runtime
 from ..signature import Signature
 from ..tensors import Tensors
@@ -61,7 +62,8 @@ class TextClassifier(Loaded):
         texts = _texts(tensors)
         tokens = [networks.tokens_of(self._tokenizer, config, text) for text in texts]
         parts, order = [], _by_length(tokens)
-        with torch.inference_mode():
+        # Not in inference mode, in which no weights of several workers can be brought together.
+        with torch.no_grad():
             for chosen in _parts(order):
                 batch = [tokens[place] for place in chosen]
                 given = networks.padded(batch, self._tokenizer, self._device)
@@ -115,7 +117,8 @@ class Writer(Loaded):
             for before, text in zip(_texts(tensors), texts, strict=True)
         ]
         found = np.zeros((len(pairs), 2))
-        with torch.inference_mode():
+        # Not in inference mode, in which no weights of several workers can be brought together.
+        with torch.no_grad():
             for chosen in _parts(_by_length([tokens for tokens, _ in pairs])):
                 batch = [pairs[place] for place in chosen]
                 found[chosen] = (
@@ -157,7 +160,11 @@ def losses_of(network: Any, tokenizer: Any, batch: list[tuple[list[int], int]], 
 
 
 def _prompt(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of the text; an empty one begins as the tokenizer begins or ends texts."""
+    """Tokens of the text, or of the conversation that it is for a network that reads these; an
+    empty one begins as the tokenizer begins or ends texts."""
+    if reads_conversations(tokenizer):
+        prompt = prompt_of(tokenizer, messages_of(text))
+        return tokenizer(prompt, add_special_tokens=False)["input_ids"]
     tokens = tokenizer(text)["input_ids"]
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id, networks.padding_of(tokenizer))
     # Some tokenizers end a text, which is not what is to be continued.

@@ -1,10 +1,12 @@
 """`orrery init` writes a project that fits; the tutorials take such projects to a service."""
 
+import json
 import shutil
 
 import onnx
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import skops.io
 from onnx import TensorProto, helper
@@ -12,7 +14,11 @@ from onnx import TensorProto, helper
 from api.cli.starting.command import default_of, start
 from api.cli.starting.draft import CannotStart, name_of, rounded_down, rounded_up, scalar
 from api.cli.turn import TurnFailed, found
+from resources.datasets.sources import Sources
+from resources.datasets.store import DatasetStore
 from resources.settings import Settings
+from resources.storage.object_store import ObjectStore
+from resources.storage.request_logs import RequestLogs
 from tests.training.tables import forest_of, wine
 
 
@@ -75,6 +81,42 @@ def test_a_folder_of_images_becomes_a_project(tmp_path, monkeypatch):
 
     assert project.declaration.datasets["pictures"].image.height == 28
     assert project.suites["weathering"].image.width == 28
+
+
+@pytest.mark.parametrize(
+    ("row", "read", "label"),
+    [
+        ({"prompt": "p", "completion": "c"}, "prompt", "completion"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "q"},
+                    {"role": "assistant", "content": "a"},
+                ]
+            },
+            "messages",
+            "messages.answer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_texts_become_a_project_of_a_model_that_writes_them(tmp_path, row, read, label, suffix):
+    file = tmp_path / f"talks.{suffix}"
+    if suffix == "parquet":
+        pyarrow.parquet.write_table(pa.Table.from_pylist([row] * 30), file)
+    else:
+        file.write_text(f"{json.dumps(row)}\n" * 30)
+
+    project, _ = made(file)
+
+    dataset = project.declaration.datasets["texts"]
+    assert (dataset.label, dataset.features, dataset.task) == (label, [read], "text-generation")
+    trainer = project.declaration.models["model"].trainer
+    assert trainer == "training.language.writer:train"
+    objects = ObjectStore(str(tmp_path / "objects"), tmp_path / "cache")
+    rows = Sources(objects, RequestLogs(tmp_path, objects)).read("p", dataset, tmp_path)
+    version = DatasetStore(objects).write("p", "texts", dataset, rows)
+    assert [column.kind for column in version.columns] == ["text"]
 
 
 def test_a_model_becomes_a_project_that_a_table_proves(csv, tmp_path):
