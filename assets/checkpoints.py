@@ -65,6 +65,10 @@ class TrainingConfig(dg.Config):
     """Memory of each worker in place of the declared one, such as `2Gi`."""
     timeout_s: float | None = None
     """Longest time the job may train, in place of the declared one."""
+    from_checkpoint: str | None = None
+    """Content hash of the checkpoint to go on from; by default the training begins afresh."""
+    from_reports: int = 0
+    """Reports that the training of that checkpoint had made."""
 
 
 def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
@@ -104,6 +108,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             requirements = requirements_of(declared, config)
             training = _spec(project, name, config, requirements, compute, job, dataset)
             training = with_named_models(training, project.base, objects)
+            training = _from_checkpoint(training, config, objects)
             if settings.dry_run and is_new_code(tracking, project, name):
                 place = project.place(f"models.{name}.trainer")
                 training = training.model_copy(update={"dry_run": True, "declared_at": place})
@@ -138,6 +143,9 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
                 **report.metadata(
                     uri=uri,
                     size=size_of(trained.checkpoint),
+                    metrics=MetadataValue.json(trained.metrics),
+                    reports=training.start_reports + trained.reports,
+                    from_checkpoint=config.from_checkpoint or "",
                     mlflow_url=run.url,
                     workers=requirements.workers,
                     **pictures(trained.pictures),
@@ -232,6 +240,20 @@ def _spec(
         ray_address=compute.ray_address,
         ray_storage=compute.ray_storage(job),
     )
+
+
+def _from_checkpoint(
+    spec: TrainingSpec, config: TrainingConfig, objects: ObjectStore
+) -> TrainingSpec:
+    """The training, which goes on from the checkpoint where the dagster_run names one.
+
+    Raises ObjectMissing, ArtefactCorrupt, or OSError.
+    """
+    digest = config.from_checkpoint
+    if digest is None:
+        return spec
+    folder = objects.fetch_folder(f"checkpoints/{digest}", digest)
+    return spec.model_copy(update={"start": folder, "start_reports": config.from_reports})
 
 
 def _train(

@@ -73,6 +73,10 @@ class TrainingSpec(JobSpec):
     tracking: MlflowRun | None = None
     env_vars: dict[str, str] = {}
     """Variables of the trainer's processes."""
+    start: Path | None = None
+    """Folder of the checkpoint of another training that this one goes on from."""
+    start_reports: int = 0
+    """Reports that the other training had made."""
     dry_run: bool = False
     """Whether a dry run comes before a fresh start."""
     declared_at: str = ""

@@ -21,7 +21,7 @@ from engine.artefact import read_signature, seal
 from engine.checkpoints import CHECKPOINTS, CheckpointFolder
 from engine.progress import history_of
 from engine.protocol import Refused, TryAgain, end_process, run_engine
-from training import journal, worker
+from training import journal, start, worker
 from training.contract import TrainingResult, TrainingSpec
 from training.fitted import Fitted
 from training.rehearsal import rehearse
@@ -38,6 +38,7 @@ def work(spec: TrainingSpec) -> TrainingResult:
     lease.stop_when_abandoned(spec.workdir, spec.lease_s)
     os.environ.update(spec.env_vars)
     torch.set_num_threads(spec.cpus_per_worker)
+    start.bring(spec)
     if spec.dry_run and CheckpointFolder(spec.workdir / CHECKPOINTS).newest_valid() is None:
         rehearse(spec)
     use_gpu = is_on_gpus(spec)
@@ -97,12 +98,12 @@ def _search(spec: TrainingSpec, use_gpu: bool) -> Fitted:
 
 
 def _fit_on_ray(spec: TrainingSpec, use_gpu: bool) -> Fitted:
-    book = journal.open_here(spec.workdir)
+    book, first = journal.open_here(spec.workdir), start.given_to_workers(spec)
 
     def remote(config: dict[str, Any]) -> None:
         # A worker may run on another machine, where these variables are not set.
         os.environ.update(spec.env_vars)
-        worker.train(spec, config, book)
+        worker.train(spec, config, book, first)
 
     is_elastic = spec.min_workers < spec.workers
     scaling = ScalingConfig(

@@ -29,6 +29,7 @@ from training.contract import TrainingSpec
 from training.journal import Journal
 from training.metric_log import MetricLog
 from training.metrics import Numbers, numbers_of
+from training.start import Start
 
 
 class Record(Protocol):
@@ -167,11 +168,18 @@ class LocalReporter(LocalTrainFnUtils, Generic[R]):
 class DistributedReporter(DistributedTrainFnUtils):
     """Ray Train's functions in a worker process; rank 0 also journals."""
 
-    def __init__(self, spec: TrainingSpec, book: Journal) -> None:
+    def __init__(self, spec: TrainingSpec, book: Journal, start: Start | None = None) -> None:
         is_first = ray.train.get_context().get_world_rank() == 0
+        self._first: Checkpoint | None = None
         resumed = self.get_checkpoint() is not None
         first = book.reports() if is_first and resumed else 0
+        if not resumed and start is not None:
+            self._first, first = start.checkpoint(), spec.start_reports
         self.session = Session(spec, first, book) if is_first else None
+
+    def get_checkpoint(self) -> Checkpoint | None:
+        """The newest of this training, or the one that it began with."""
+        return super().get_checkpoint() or self._first
 
     def report(
         self, metrics: dict[str, Any], checkpoint: Checkpoint | None = None, *rest: Any, **more: Any
@@ -191,11 +199,11 @@ class DistributedReporter(DistributedTrainFnUtils):
 Reporter = LocalReporter[Session] | DistributedReporter
 
 
-def begin(spec: TrainingSpec, book: Journal | None = None) -> Reporter:
+def begin(spec: TrainingSpec, book: Journal | None = None, start: Start | None = None) -> Reporter:
     """The reporter that this process's `ray.train.report` now goes through; workers on other
-    machines journal in the book of the job's own machine."""
+    machines journal in the book of the job's own machine, and are given the start."""
     if book:
-        reporter = DistributedReporter(spec, book)
+        reporter = DistributedReporter(spec, book, start)
     else:
         checkpoints = CheckpointFolder(spec.workdir / CHECKPOINTS)
         reporter = LocalReporter(spec, checkpoints, lambda first: Session(spec, first))

@@ -19,13 +19,17 @@ from training import fluent_mlflow, session
 from training.contract import TrainingSpec
 from training.data import GivenDataset, brought_here
 from training.journal import Journal
+from training.start import Start
 
 SCRATCH = "scratch"
 """Folder that a trainer works in, below that of its job."""
 
 
 def train(
-    spec: TrainingSpec, config: dict[str, Any], book: Journal | None = None
+    spec: TrainingSpec,
+    config: dict[str, Any],
+    book: Journal | None = None,
+    start: Start | None = None,
 ) -> session.Reporter:
     """The reporter of this process, once the trainer has ended and its metrics are sent.
 
@@ -33,7 +37,7 @@ def train(
     whatever the trainer raises.
     """
     silence.watch(spec.stall_s)
-    reporter = session.begin(spec, book)
+    reporter = session.begin(spec, book, start)
     # A worker of several may run on another machine, which does not have the work directory.
     here = elsewhere(spec) if book else spec.workdir
     if "dataset" in config:

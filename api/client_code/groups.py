@@ -59,6 +59,8 @@ def _module(group: str, operations: list[Operation]) -> str:
         *sorted(sent),
     ]
     lines += [f"from orrery.connection import {', '.join(sorted(names))}"]
+    if any(operation.streams for operation in operations):
+        lines += ["from orrery.server_events import Event"]
     lines += [f"class {class_of(group)}:"]
     body = [f'"""Operations of the group {group}."""', ""]
     body += ["def __init__(self, connection: Connection) -> None:"]
@@ -68,8 +70,7 @@ def _module(group: str, operations: list[Operation]) -> str:
 
 def _returned(operations: Iterable[Operation]) -> set[str]:
     pages = any(item_type(o.output) for o in operations)
-    streams = any(o.streams for o in operations)
-    return ({"Listing"} if pages else set()) | ({"Event"} if streams else set())
+    return {"Listing"} if pages else set()
 
 
 def _method(operation: Operation, used: Used, imported: set[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from api.access.policy import hyperparameter_errors, is_allowed_code, search_errors
 from api.context import Call
+from api.jobs.checkpoints import find_checkpoint, is_kept
 from api.jobs.made_first import to_be_made
 from api.jobs.requests import Order, expected, launch
 from api.operations.job_resources import JobResources
@@ -85,6 +86,8 @@ def order(call: Call, request: SubmitTraining, had: Resources | None = None) -> 
         config["timeout_s"] = request.max_seconds
     if dataset and dataset["version"]:
         config["dataset_version"] = dataset["version"]
+    begun = _begun(call, request, wanted, is_search=model.search is not None)
+    config |= {f"from_{name}": value for name, value in (begun or {}).items()}
     keys = [asset_key(project.name, family, wanted.name) for family in ("checkpoint", "model")]
     if is_made_first and model.dataset:
         keys = [*to_be_made(call, project, model.dataset), *keys]
@@ -98,6 +101,7 @@ def order(call: Call, request: SubmitTraining, had: Resources | None = None) -> 
         "hyperparameters": hyperparameters,
         "search": search,
         "seed": model.seed if request.seed is None else request.seed,
+        "from_checkpoint": begun["checkpoint"] if begun else None,
         "resources": resources.model_dump(),
         "git_revision": revision(),
         "launch": launch(job_name("train", project.name), assets, {op: config}),
@@ -111,6 +115,31 @@ def order(call: Call, request: SubmitTraining, had: Resources | None = None) -> 
         expected=expected(call, "train", project, wanted.name, hyperparameters, search),
         max_seconds=request.max_seconds,
     )
+
+
+def _begun(
+    call: Call, request: SubmitTraining, wanted: Wanted, *, is_search: bool
+) -> dict[str, Any] | None:
+    """The checkpoint that the training goes on from, and the reports behind it.
+
+    Raises the problems `not-found` and `invalid`.
+    """
+    if request.from_checkpoint is None:
+        return None
+    if is_search:
+        raise invalid(
+            "the trials of a search begin afresh, so it goes on from no checkpoint: leave "
+            "from_checkpoint out, or order the training without its search (search: false)",
+            "from_checkpoint",
+        )
+    found = find_checkpoint(call, wanted.project, wanted.name, request.from_checkpoint)
+    if not is_kept(call, found):
+        raise invalid(
+            f"the files of the checkpoint {found.checkpoint[:12]} are not kept any more; "
+            "checkpoints.list shows others",
+            "from_checkpoint",
+        )
+    return {"checkpoint": found.checkpoint, "reports": found.reached or 0}
 
 
 def _forbidden(call: Call, trainer: str, request: SubmitTraining) -> Iterator[FieldError]:

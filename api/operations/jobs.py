@@ -52,6 +52,9 @@ class SubmitTraining(Input):
     """Values in place of declared ones, for this job alone; it does not search over them."""
     search: Search | Literal[False] | None = None
     """Search for hyperparameters in place of the declared one; false for a training without."""
+    from_checkpoint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")] | None = None
+    """Content hash of a checkpoint of the model to go on from, or how it begins; another number of
+    epochs or of workers may be asked for."""
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
     resources: JobResources = JobResources()
     callback: CallbackUrl | None = None
