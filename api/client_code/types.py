@@ -1,5 +1,6 @@
 """Types of the operations' models as the source of the client has them."""
 
+import builtins
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,12 +63,15 @@ def source(annotation: Any, used: Used, *, is_sent: bool) -> str:
         return " | ".join(dict.fromkeys(parts))
     if origin is Literal:
         used.names.add("Literal")
-        # As JSON writes texts: in double quotes, whatever is inside.
-        values = (json.dumps(value) if isinstance(value, str) else repr(value) for value in inner)
-        return f"Literal[{', '.join(values)}]"
+        return f"Literal[{', '.join(_value(value) for value in inner)}]"
     if origin in (list, dict):
         return _collection(origin, inner, used, is_sent=is_sent)
     raise TypeError(f"the client has no type for {annotation!r}; add one to {__name__}")
+
+
+def _value(value: Any) -> str:
+    """The value as `make check` wants it: text in double quotes, as JSON has it too."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _plain(annotation: Any, used: Used) -> str:
@@ -77,8 +81,10 @@ def _plain(annotation: Any, used: Used) -> str:
 
 
 def _model(model: type[BaseModel], used: Used, *, is_sent: bool) -> str:
-    if issubclass(model, Suite):
-        # Kinds of suites are open, so the client cannot know their fields.
+    is_hidden = any(field.alias in vars(builtins) for field in model.model_fields.values())
+    if issubclass(model, Suite) or (is_sent and is_hidden):
+        # Kinds of suites are open, so the client cannot know their fields; and a field such as
+        # `int` would hide the type of that name from those behind it.
         used.names |= {"Mapping", "Any"}
         return "Mapping[str, Any]"
     used.models.add((model, is_sent))

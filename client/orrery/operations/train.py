@@ -30,6 +30,7 @@ class TrainOperations:
         label: str | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
         search: SearchFields | Literal[False] | None = None,
+        from_checkpoint: str | None = None,
         seed: int | None = None,
         resources: JobResourcesFields | None = None,
         callback: str | None = None,
@@ -51,6 +52,8 @@ class TrainOperations:
             search over them.
         search: Search for hyperparameters in place of the declared one; false for a training
             without.
+        from_checkpoint: Content hash of a checkpoint of the model to go on from, or how it
+            begins; another number of epochs or of workers may be asked for.
         callback: URL that gets a signed message when the job starts and when it ends.
         max_seconds: Time after which the job is stopped; a key with a budget needs it where
             too few jobs like it have ended.
@@ -70,6 +73,7 @@ class TrainOperations:
                 "label": label,
                 "hyperparameters": hyperparameters,
                 "search": search,
+                "from_checkpoint": from_checkpoint,
                 "seed": seed,
                 "resources": resources,
                 "callback": callback,
