@@ -11,6 +11,7 @@ import numpy as np
 from .runtime import runtime_of
 from .signature import Signature, current
 from .tensors import Tensors, rows_in, taken
+from .writing import LanguageModel
 
 
 class Model:
@@ -37,6 +38,11 @@ class Model:
         text, after what is given for its row, and their number: float64 [rows, 2]. Raises TypeError
         for others."""
         return self._loaded.likelihoods(tensors, texts)
+
+    @property
+    def writer(self) -> LanguageModel | None:
+        """What writes texts token by token; None where the model does not."""
+        return self._loaded if isinstance(self._loaded, LanguageModel) else None
 
     def answers_in_parts(self, tensors: Tensors, most_rows: int) -> np.ndarray:
         """The same in calls of at most so many rows, which bounds the memory."""

@@ -10,6 +10,7 @@ from runtime.model import Model as ArtefactModel
 from runtime.predictions import predictions_of, probabilities_of
 from runtime.request import RequestReader
 from runtime.tensors import Tensors
+from runtime.writing import LanguageModel
 
 DIGITS = 6
 """Decimals of a probability."""
@@ -32,6 +33,11 @@ class Model:
         # refuse others: an encoder may know no empty category.
         reader = RequestReader(self.signature, self.identity["limits"]["rows"])
         self._model.answers(reader.read(b'{"inputs": %b}' % self.example).tensors)
+
+    @property
+    def writer(self) -> LanguageModel | None:
+        """What writes texts token by token; None where the model does not."""
+        return self._model.writer
 
     def outputs(self, tensors: Tensors) -> np.ndarray:
         """Scores or values [rows, ...]."""

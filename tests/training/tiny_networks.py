@@ -17,7 +17,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[EOS]"]
 LONGEST = 32
 
 
-def tokenizer_of(words: list[str]) -> PreTrainedTokenizerFast:
+def tokenizer_of(words: list[str], longest: int = LONGEST) -> PreTrainedTokenizerFast:
     """A tokenizer that knows these words."""
     names = [*SPECIAL, *dict.fromkeys(words)]
     vocabulary = {word: position for position, word in enumerate(names)}
@@ -28,7 +28,7 @@ def tokenizer_of(words: list[str]) -> PreTrainedTokenizerFast:
         pad_token="[PAD]",
         unk_token="[UNK]",
         eos_token="[EOS]",
-        model_max_length=LONGEST,
+        model_max_length=longest,
     )
 
 
@@ -56,15 +56,16 @@ def bert(folder: Path, words: list[str], classes: list[str] = ["no", "yes"]) -> 
     return folder
 
 
-def gpt(folder: Path, words: list[str]) -> Path:
-    """A language model in the folder."""
+def gpt(folder: Path, words: list[str], longest: int = LONGEST, template: str = "") -> Path:
+    """A language model in the folder, of so many tokens, with a chat template where there is one."""
     import torch
 
     torch.manual_seed(0)
-    tokenizer = tokenizer_of(words)
+    tokenizer = tokenizer_of(words, longest)
+    tokenizer.chat_template = template or None
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=LONGEST,
+        n_positions=longest,
         n_embd=32,
         n_layer=1,
         n_head=2,
