@@ -10,6 +10,8 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
@@ -17,7 +19,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[EOS]"]
 LONGEST = 32
 
 
-def tokenizer_of(words: list[str], longest: int = LONGEST) -> PreTrainedTokenizerFast:
+def tokenizer_of(words: list[str]) -> PreTrainedTokenizerFast:
     """A tokenizer that knows these words."""
     names = [*SPECIAL, *dict.fromkeys(words)]
     vocabulary = {word: position for position, word in enumerate(names)}
@@ -28,7 +30,7 @@ def tokenizer_of(words: list[str], longest: int = LONGEST) -> PreTrainedTokenize
         pad_token="[PAD]",
         unk_token="[UNK]",
         eos_token="[EOS]",
-        model_max_length=longest,
+        model_max_length=LONGEST,
     )
 
 
@@ -56,16 +58,15 @@ def bert(folder: Path, words: list[str], classes: list[str] = ["no", "yes"]) -> 
     return folder
 
 
-def gpt(folder: Path, words: list[str], longest: int = LONGEST, template: str = "") -> Path:
-    """A language model in the folder, of so many tokens, with a chat template where there is one."""
+def gpt(folder: Path, words: list[str]) -> Path:
+    """A language model in the folder."""
     import torch
 
     torch.manual_seed(0)
-    tokenizer = tokenizer_of(words, longest)
-    tokenizer.chat_template = template or None
+    tokenizer = tokenizer_of(words)
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=longest,
+        n_positions=LONGEST,
         n_embd=32,
         n_layer=1,
         n_head=2,
@@ -74,5 +75,29 @@ def gpt(folder: Path, words: list[str], longest: int = LONGEST, template: str = 
         pad_token_id=tokenizer.pad_token_id,
     )
     GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def llama(folder: Path, words: list[str], longest: int, template: str | None = None) -> Path:
+    """A language model of so many tokens in the folder, with a chat template where there is one."""
+    import torch
+
+    torch.manual_seed(0)
+    tokenizer = tokenizer_of(words)
+    tokenizer.model_max_length = longest
+    tokenizer.chat_template = template
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=longest,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -9,12 +9,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
+from prometheus_client import Gauge
 from runtime.bad_request import BadRequest
 from runtime.writing import LanguageModel, Part, Prompt, Row, Sampling
 
 MOST_WAITING = 128
 """Texts that may wait."""
 BUSY = 503
+WAITING = Gauge("predict_waiting_texts", "Texts that wait to be written.")
 
 
 class Busy(BadRequest):
@@ -41,6 +43,7 @@ class Queue:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Row, Written]] = deque()
         self._begun: dict[Row, Written] = {}
+        WAITING.set_function(lambda: len(self._waiting))
         threading.Thread(target=self._write_for_ever, name="writing", daemon=True).start()
 
     def admit(self, prompts: Sequence[Prompt], samplings: Sequence[Sampling]) -> "Written":
