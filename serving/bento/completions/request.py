@@ -101,7 +101,7 @@ def _asked(
         top_p=_number(given, "top_p", 1.0, _between(0.0, 1.0)),
         stops=_stops(given.get("stop")),
     )
-    wanted = _number(given, field, None, _whole(1, model.longest))
+    wanted = _number(given, field, None, _whole(1, MOST_SEED))
     samplings = [
         sampling._replace(
             most=_most(prompt, wanted, model),
