@@ -76,16 +76,20 @@ class Streamed:
             raise RouterUnavailable(f"{self._authority} broke off: {error}") from error
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """A header has come."""
         if (small := name.lower()) in PASSED_ON:
             self.headers.append((small, value))
 
     def on_headers_complete(self) -> None:
+        """The head has come whole."""
         self._has_head = True
 
     def on_body(self, body: bytes) -> None:
+        """A part of the body has come."""
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
+        """The answer has come whole."""
         self._has_ended = True
 
 

@@ -146,3 +146,22 @@ class LanguageModel(Loaded):
     def write(self, rows: list[Row], more: Callable[[], list[Row]]) -> None:
         """Write the rows, until all are done. `more` gives rows that came meanwhile, for a model
         that can begin them at any time."""
+
+
+def written(model: LanguageModel, prompts: Sequence[Prompt]) -> list[str]:
+    """What the model writes after each prompt, by the most likely token each time."""
+    texts: list[list[str]] = [[] for _ in prompts]
+
+    def teller(place: int) -> Callable[[Part], None]:
+        return lambda part: texts[place].append(part.text)
+
+    waiting = [
+        Row(prompt.tokens, Sampling(model.written), model.decode, teller(place))
+        for place, prompt in enumerate(prompts)
+    ]
+    while waiting:
+        batch = [waiting.pop(0)]
+        while waiting and model.fits([*batch, waiting[0]]):
+            batch.append(waiting.pop(0))
+        model.write(batch, list)
+    return ["".join(parts) for parts in texts]
