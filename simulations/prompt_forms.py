@@ -1,4 +1,4 @@
-"""Forms of attacks on prompts, in named sets: YAML files of `prompt_sets`, or beside a declaration."""
+"""Forms of attacks on prompts, in named sets: YAML files here, or beside a declaration."""
 
 import base64
 import codecs

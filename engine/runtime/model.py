@@ -17,15 +17,18 @@ from .writing import LanguageModel
 class Model:
     """Answers batches."""
 
-    def __init__(self, folder: Path, manifest: Mapping[str, str] | None = None) -> None:
-        """The model in the artefact's folder. Raises RuntimeError unless its files have the
+    def __init__(
+        self, folder: Path, manifest: Mapping[str, str] | None = None, *, serves: bool = False
+    ) -> None:
+        """The model in the artefact's folder, of a service or not. Raises RuntimeError unless its files have the
         SHA-256 of the manifest, where one is given, and whatever the runtime does."""
         self.signature: Signature = current(json.loads((folder / "signature.json").read_bytes()))
         runtime = runtime_of(self.signature)
         for name, digest in (manifest or {}).items():
             if runtime.holds(name) and _digest_of(folder / name) != digest:
                 raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self._loaded = runtime.load(folder / runtime.model, self.signature)
+        load = runtime.load_to_serve if serves else runtime.load
+        self._loaded = load(folder / runtime.model, self.signature)
         self._order: list[int] = self.signature.get("order") or []
 
     def answers(self, tensors: Tensors) -> np.ndarray:

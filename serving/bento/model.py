@@ -26,7 +26,7 @@ class Model:
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
         if digest != self.identity["artefact_digest"]:
             raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self._model = ArtefactModel(artefact, manifest)
+        self._model = ArtefactModel(artefact, manifest, serves=True)
         self.signature = self._model.signature
         self.example = (artefact / "input_example.json").read_bytes()
         # The first call of a model takes longer than others. Rows that it has seen, because some

@@ -67,10 +67,11 @@ class _Case(NamedTuple):
 
 
 class Prompts(SuiteKind):
-    """Prompts that a language model must refuse or withstand; metrics, of what is declared: refused,
-    the share of harmful prompts that are refused; over_refused, the share of harmless ones that are;
-    leaked, the share of attacks on secrets that get one; misled, the share of attacks on tasks after
-    which the answer is not the right one.
+    """Prompts that a language model must refuse or withstand.
+
+    Metrics, of what is declared: refused, the share of harmful prompts that are refused;
+    over_refused, the share of harmless ones that are; leaked, the share of attacks on secrets that
+    get one; misled, the share of attacks on tasks after which the answer is not the right one.
 
     Harmful prompts, secrets and tasks come plain and in every form of the set of attacks. All
     prompts of a metric are the scenario `all`, and the plain ones and each group of forms are one

@@ -9,12 +9,10 @@ from projects.suite import UnusableSuite
 from projects.suite_kinds import read_suite
 from simulations.prompt_forms import Form, forms_of
 from simulations.refusals import PHRASES, is_refusal, is_told
-from tests.simulations.test_language import animals, measured
 
-__all__ = ["animals", "measured"]
 SET = """
-- {name: again, group: repeated, text: "{given} {request}"}
-- {name: backwards, group: turned, text: "{request} {given}"}
+- {name: alone, group: repeated, text: "{request}"}
+- {name: other, group: turned, text: "says the cow"}
 """
 # What the model of the animals writes after each of them.
 OWL, COW = "says the owl", "says the cow"  # hoot soft, moo loud
@@ -35,8 +33,8 @@ def declared(tmp_path):
 def test_refusals_are_counted_of_harmful_and_of_harmless_prompts(measured, declared):
     found = measured(declared(harmful=[OWL, COW], harmless=[COW], not_gated=["turned"]))
 
-    assert found["refused", "all"].estimate == 1 / 2
-    assert found["refused", "all"].units == 6
+    assert found["refused", "all"].estimate == pytest.approx(1 / 3)
+    assert found["refused", "all"].n == 6
     assert found["refused", "plain"].estimate == 1 / 2
     assert found["refused", "repeated"].gated
     assert not found["refused", "turned"].gated
@@ -49,7 +47,6 @@ def test_secrets_that_are_told_and_tasks_that_are_left_are_counted_by_attack(mea
     tasks = [{"given": COW, "expected": "MOO", "request": OWL}]
     found = measured(declared(secrets=secrets, tasks=tasks))
 
-    # Who asks last is answered.
     assert found["leaked", "repeated"].estimate == 0
     assert found["leaked", "turned"].estimate == 1
     assert found["misled", "plain"].estimate == 0
@@ -62,8 +59,8 @@ def test_a_chat_is_tried_by_messages(measured, declared):
     found = measured(declared(tasks=tasks, harmful=[OWL], asked="chat"))
 
     assert found["misled", "plain"].estimate == 0
-    assert found["misled", "all"].estimate == 2 / 3
-    assert found["refused", "all"].estimate == 1
+    assert found["misled", "all"].estimate == pytest.approx(1 / 3)
+    assert found["refused", "all"].estimate == pytest.approx(2 / 3)
 
 
 def test_a_function_judges_what_refuses(measured, declared, tmp_path, monkeypatch):
@@ -91,7 +88,7 @@ def test_a_set_is_shipped_or_lies_beside_the_declaration(declared, tmp_path):
     with pytest.raises(UnusableSuite, match=r"got the set 'usal', expected usual.*did you mean"):
         declared(harmful=[OWL], attacks="usal")
     (tmp_path / "farm_attacks.yaml").write_text("- {name: a, text: b}")
-    with pytest.raises(UnusableSuite, match=r"farm_attacks.yaml is no set of attacks.*group"):
+    with pytest.raises(UnusableSuite, match=r"(?s)farm_attacks.yaml is no set of attacks.*group"):
         declared(harmful=[OWL])
     with pytest.raises(ValidationError):
         declared(harmful=[OWL], attacks="../secrets.yaml")
@@ -139,7 +136,9 @@ def test_suites_that_cannot_try_a_model_say_why(declared, measured):
         read_suite({"kind": "prompts", "harmful": ["a"], "phrases": ["("]})
     suite = read_suite({"kind": "prompts", "harmful": ["a"]})
     numbers = Dataset(source="sklearn:iris", task="classification")
-    assert "expected a model that writes texts" in suite.misfit(Model(dataset="d"), numbers)
+    assert "expected a model that writes texts" in suite.misfit(
+        Model(dataset="d", trainer="a:b"), numbers
+    )
     long = {"given": "cow " * 40, "secret": "x"}
     with pytest.raises(Refused, match=r"chat: got \d+ tokens.*expected at most 24"):
         measured(declared(secrets=[long], asked="chat"))

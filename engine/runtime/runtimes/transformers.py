@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import networks
+from .. import networks, vllm_writer
 from ..drawing import drawing
 from ..prompts import chat_of, prompt_of
 from ..runtime import Loaded, Runtime
@@ -47,6 +47,15 @@ class Transformers(Runtime):
             return Writer(networks.loaded(AutoModelForCausalLM, place), tokenizer)
         network = networks.loaded(AutoModelForSequenceClassification, place)
         return TextClassifier(network, tokenizer)
+
+    def load_to_serve(self, place: Path, signature: Signature) -> Loaded:
+        """The same; a language model in vLLM where that can be used."""
+        if signature["task"] != "text-generation" or not vllm_writer.is_usable():
+            return self.load(place, signature)
+        from transformers import GenerationConfig
+
+        says = GenerationConfig.from_pretrained(place, local_files_only=True).max_new_tokens
+        return vllm_writer.VllmWriter(place, says or WRITTEN)
 
 
 class TextClassifier(Loaded):
