@@ -20,8 +20,11 @@ class Model:
     def __init__(
         self, folder: Path, manifest: Mapping[str, str] | None = None, *, serves: bool = False
     ) -> None:
-        """The model in the artefact's folder, of a service or not. Raises RuntimeError unless its files have the
-        SHA-256 of the manifest, where one is given, and whatever the runtime does."""
+        """The model in the artefact's folder, of a service or not.
+
+        Raises RuntimeError unless its files have the SHA-256 of the manifest, where one is given,
+        and whatever the runtime does.
+        """
         self.signature: Signature = current(json.loads((folder / "signature.json").read_bytes()))
         runtime = runtime_of(self.signature)
         for name, digest in (manifest or {}).items():

@@ -103,8 +103,8 @@ class VllmWriter(LanguageModel):
         """Write a token of every row that was begun, whoever began it."""
         with self._alone:
             for output in self._engine.step():
-                if (row := self._begun.get(output.request_id)) and not row.is_done:
-                    (told,) = output.outputs
+                row, (told,) = self._begun.get(output.request_id), output.outputs
+                if row and told.token_ids and not row.is_done:
                     *before, last = told.token_ids
                     for token in before:
                         row.add(token, is_end=False)
