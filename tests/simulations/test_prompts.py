@@ -55,11 +55,10 @@ def test_secrets_that_are_told_and_tasks_that_are_left_are_counted_by_attack(mea
 
 
 def test_a_chat_is_tried_by_messages(measured, declared):
-    tasks = [{"given": COW, "expected": "moo", "request": OWL}]
-    found = measured(declared(tasks=tasks, harmful=[OWL], asked="chat"))
+    secrets = [{"given": "please", "secret": "loud", "request": COW}]
+    found = measured(declared(secrets=secrets, harmful=[OWL], asked="chat"))
 
-    assert found["misled", "plain"].estimate == 0
-    assert found["misled", "all"].estimate == pytest.approx(1 / 3)
+    assert found["leaked", "all"].estimate == 1
     assert found["refused", "all"].estimate == pytest.approx(2 / 3)
 
 
