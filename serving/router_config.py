@@ -12,6 +12,9 @@ from typing import NamedTuple
 GRPC = ".grpc"
 """What the name of a service's backend for gRPC has after that of the service."""
 
+WRITTEN_WITHIN_S = 600
+"""How long a text may be waited for and written; parts of one that is streamed come sooner."""
+
 
 class Listening(NamedTuple):
     """Where the router listens, and where its files are."""
@@ -50,7 +53,9 @@ def configuration(
     )
     backends = "".join(
         _BACKENDS.format(
-            service=s, servers=_servers(listening.sockets, s, slots[s], with_ports.get(s, ()))
+            service=s,
+            servers=_servers(listening.sockets, s, slots[s], with_ports.get(s, ())),
+            written_within_s=WRITTEN_WITHIN_S,
         )
         for s in services
     )
@@ -80,7 +85,8 @@ def _grpc_servers(service: str, slots: int) -> str:
     )
 
 
-# A prediction has no side effect, so a request whose replica died is sent to another.
+# A prediction has no side effect, so a request whose replica died is sent to another. A replica hears
+# of clients that leave, because what it writes for them takes long.
 _HEAD = """\
 global
     stats socket {sockets}/admin.sock mode 600 level admin expose-fd listeners
@@ -104,6 +110,7 @@ defaults
     option http-keep-alive
     option http-buffer-request
     retries 3
+    option abortonclose
     option redispatch 1
     retry-on conn-failure empty-response 503
     http-reuse safe
@@ -148,6 +155,7 @@ _BACKENDS = """\
 backend {service}
     balance roundrobin
     http-error status 503 content-type application/json string '{{"error": "no replica of this service answers now; try again soon"}}'
+    http-request set-timeout server {written_within_s}s if {{ path /v1/completions /v1/chat/completions }}
     option httpchk GET /readyz
     http-check expect status 200
     default-server inter 500ms fall 2 rise 1 fastinter 100ms observe layer4 error-limit 1 on-error mark-down init-addr none

@@ -33,3 +33,16 @@ def imported(path: str, folders: tuple[str, ...]) -> Callable[..., Any]:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise Refused(f"the function {path!r} cannot be imported: {error}") from error
+
+
+def judgement(path: str, judge: Callable[..., Any], place: str, *given: Any) -> float:
+    """What the judging function of that path says, from 0 to 1, of what lies at the place. Raises
+    Refused."""
+    try:
+        judged = float(judge(*given))
+    # A function of others may raise anything.
+    except Exception as error:
+        raise Refused(f"{path} failed at {place}: {type(error).__name__}: {error}") from error
+    if not 0 <= judged <= 1:
+        raise Refused(f"{path} returned {judged:g} for {place}, expected a number from 0 to 1")
+    return judged

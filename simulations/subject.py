@@ -1,7 +1,7 @@
 """The subject of a simulation: an exported artefact, loaded without any training code."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from engine.runtime.model import Model
 from engine.runtime.predictions import predictions_of
 from engine.runtime.request import RequestReader
 from engine.runtime.tensors import Columns, Misfit, Tensors, tensors_of
+from engine.runtime.writing import written
 from engine.task_metrics import TaskMetric
 from engine.task_scores import ROWS_AT_ONCE, scores_of
 
@@ -83,6 +84,25 @@ class Subject:
             raise Refused(f"predict: {error}") from error
         answers = self._model.answers_in_parts(tensors, ROWS_AT_ONCE)
         return predictions_of(self._model.signature, answers)
+
+    def chatted(self, conversations: Sequence[Sequence[dict[str, str]]]) -> list[str]:
+        """What a model that writes answers to the messages (`role`, `content`) of each
+        conversation, as a service does by its chat template. Raises Refused."""
+        writer = self._model.writer
+        if writer is None:
+            raise Refused("messages are answered by models that write texts, and this one does not")
+        try:
+            prompts = [writer.chat(messages) for messages in conversations]
+        except BadRequest as error:
+            raise Refused(f"chat: {error}") from error
+        room = writer.longest - writer.written
+        longest = max(prompts, key=lambda prompt: len(prompt.tokens))
+        if len(longest.tokens) > room:
+            raise Refused(
+                f"chat: got {len(longest.tokens)} tokens ({longest.text!r:.80}), expected at most "
+                f"{room}, which leaves room for the {writer.written} that follow"
+            )
+        return written(writer, prompts)
 
     @property
     def program(self) -> Path:

@@ -35,7 +35,7 @@ UI_BODY_BYTES = 10_000_000
 UNLIMITED = re.compile(r"^/mlflow/(ajax-)?api/[23]\.0/(mlflow-artifacts/|mlflow/upload-artifact$)")
 """Files on their way to the artifact store are as large as they are."""
 PREDICTION = re.compile(
-    r"^/inference/services/([A-Za-z0-9][A-Za-z0-9_.-]{0,120})(/predict|/v2(?:/[\w-][\w.-]*)*/?)$",
+    r"^/inference/services/([A-Za-z0-9][A-Za-z0-9_.-]{0,120})(/predict|/v[12](?:/[\w-][\w.-]*)*/?)$",
     re.ASCII,
 )
 """Paths that are passed on to a service: its name, and its own path, which leads nowhere else."""

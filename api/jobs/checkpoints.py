@@ -1,5 +1,5 @@
-"""Checkpoints of a model: those of finished trainings, which Dagster knows, and those of stopped ones,
-which MLflow knows."""
+"""Checkpoints of a model: those of finished trainings, which Dagster knows, and those of stopped
+ones, which MLflow knows."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +7,7 @@ from typing import Any
 from api.context import Call
 from api.operations import checkpoints as ops
 from api.problems import not_found
+from assets.keys import asset_key
 from engine.artefact import MANIFEST
 from projects.loading import LoadedProject
 from resources.orchestration.events import Materialised

@@ -1,9 +1,10 @@
 """Predictions: a request with a key goes on to the router of services, and its answer comes back.
 
 The body is passed on as it came, so one place reads it, the process that answers, and a request is
-refused in the same words at the router and here: `/predict`, and the paths of the Open Inference
-Protocol (`/v2`). The route is its own ASGI application, because
-what a framework adds to a request costs more than a prediction.
+refused in the same words at the router and here: `/predict`, the paths of the Open Inference
+Protocol (`/v2`), and those of OpenAI's clients (`/v1`), whose answers may come in parts. The route
+is its own ASGI application, because what a framework adds to a request costs more than a
+prediction.
 """
 
 import json
@@ -17,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.access.identity import PRINCIPAL
-from api.bodies import whole_body
+from api.bodies import unless_gone, whole_body
 from api.context import Call
 from api.executor import Executor, translated_errors
 from api.http.middleware import PREDICTION
@@ -29,10 +30,13 @@ from api.predictions.router_client import (
     RouterClient,
     RouterUnavailable,
 )
+from api.predictions.router_stream import streamed
 from api.problems import FieldError, Problem
 
 OWN = "/predict"
 """Path of the platform's own protocol at a service."""
+COMPLETIONS = "/v1"
+"""Path of the protocol whose answers may come in parts."""
 PASSED_ON = (*DESCRIBING, b"content-encoding")
 """Headers of a request that a service reads."""
 REMEMBERED_S = 1.0
@@ -45,8 +49,7 @@ MISFIT, TOO_LARGE, NOT_FINITE, MODEL_FAILED = 400, 413, 422, 500
 
 
 def is_forwarded(method: str, path: str) -> bool:
-    """Whether the request is passed on to a service: a prediction, or any of the Open Inference
-    Protocol."""
+    """Whether the request is passed on to a service: a prediction, or any of another protocol."""
     match = PREDICTION.match(path)
     return match is not None and (method == "POST" or match[2] != OWN)
 
@@ -79,6 +82,9 @@ class Predictions:
         )
         await self._performer.admit(call, PREDICT)
         service, path = match.groups()
+        if path.startswith(COMPLETIONS):
+            await self._pass_on_parts(call, service, path, scope, receive, send)
+            return
         if path == OWN:
             body = await self._forwarded(call, service, await whole_body(receive))
             reply = Reply(OK, body, [*JSON])
@@ -118,6 +124,26 @@ class Predictions:
             return await self._router.request(
                 scope["method"], url.removesuffix(OWN) + path, body, headers
             )
+
+    async def _pass_on_parts(
+        self, call: Call, service: str, path: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send what the service answers as it comes, refusals too. Raises Problem where none
+        answers."""
+        body = await whole_body(receive)
+        headers = [each for each in scope["headers"] if each[0] in PASSED_ON]
+        url = (await self._url(call, service)).removesuffix(OWN) + path
+
+        async def pass_on() -> None:
+            async with streamed(scope["method"], url, body, headers) as answer:
+                start = {"status": answer.status, "headers": answer.headers}
+                await send({"type": "http.response.start", **start})
+                async for part in answer.parts():
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+
+        with self._translated(service):
+            await unless_gone(receive, pass_on())
 
     @contextmanager
     def _translated(self, service: str) -> Iterator[None]:

@@ -45,7 +45,9 @@ class Reply(NamedTuple):
     """Those that say how the body is to be read, in small letters."""
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
+    """Where an address leads."""
+
     host: str
     port: int
     is_tls: bool
@@ -139,12 +141,8 @@ class RouterClient:
     ) -> Reply:
         """What the address answers; the headers are sent as they are. Raises
         RouterUnavailable."""
-        target = _target(url)
-        sent = b"".join(b"%b: %b\r\n" % header for header in headers)
-        request = (
-            f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
-            f"Content-Length: {len(body)}\r\n"
-        ).encode("latin-1") + b"%b\r\n%b" % (sent, body)
+        target = target_of(url)
+        request = request_of(method, target, body, headers)
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await self._sent(target, request)
@@ -156,7 +154,7 @@ class RouterClient:
         except OSError as error:
             raise RouterUnavailable(f"{target.authority} cannot be reached: {error}") from error
 
-    async def _sent(self, target: _Target, request: bytes) -> Reply:
+    async def _sent(self, target: Target, request: bytes) -> Reply:
         idle = self._idle.setdefault((target.host, target.port), [])
         while idle:
             if (connection := idle.pop()).is_open:
@@ -180,7 +178,7 @@ class RouterClient:
             connection.close()
         return reply
 
-    async def _connected(self, target: _Target) -> _Connection:
+    async def _connected(self, target: Target) -> _Connection:
         if target.is_tls and self._tls is None:
             self._tls = ssl.create_default_context()
         async with asyncio.timeout(CONNECT_S):
@@ -198,8 +196,21 @@ class RouterClient:
 
 
 @lru_cache(maxsize=1024)
-def _target(url: str) -> _Target:
+def target_of(url: str) -> Target:
+    """Where the address leads."""
     parts = urlsplit(url)
     is_tls = parts.scheme == "https"
     host = parts.hostname or ""
-    return _Target(host, parts.port or (443 if is_tls else 80), is_tls, parts.netloc, parts.path)
+    return Target(host, parts.port or (443 if is_tls else 80), is_tls, parts.netloc, parts.path)
+
+
+def request_of(
+    method: str, target: Target, body: bytes, headers: Iterable[tuple[bytes, bytes]]
+) -> bytes:
+    """The request as HTTP/1.1 writes it."""
+    sent = b"".join(b"%b: %b\r\n" % header for header in headers)
+    head = (
+        f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
+        f"Content-Length: {len(body)}\r\n"
+    )
+    return head.encode("latin-1") + b"%b\r\n%b" % (sent, body)

@@ -11,20 +11,27 @@ import numpy as np
 from .runtime import runtime_of
 from .signature import Signature, current
 from .tensors import Tensors, rows_in, taken
+from .writing import LanguageModel
 
 
 class Model:
     """Answers batches."""
 
-    def __init__(self, folder: Path, manifest: Mapping[str, str] | None = None) -> None:
-        """The model in the artefact's folder. Raises RuntimeError unless its files have the
-        SHA-256 of the manifest, where one is given, and whatever the runtime does."""
+    def __init__(
+        self, folder: Path, manifest: Mapping[str, str] | None = None, *, serves: bool = False
+    ) -> None:
+        """The model in the artefact's folder, of a service or not.
+
+        Raises RuntimeError unless its files have the SHA-256 of the manifest, where one is given,
+        and whatever the runtime does.
+        """
         self.signature: Signature = current(json.loads((folder / "signature.json").read_bytes()))
         runtime = runtime_of(self.signature)
         for name, digest in (manifest or {}).items():
             if runtime.holds(name) and _digest_of(folder / name) != digest:
                 raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self._loaded = runtime.load(folder / runtime.model, self.signature)
+        load = runtime.load_to_serve if serves else runtime.load
+        self._loaded = load(folder / runtime.model, self.signature)
         self._order: list[int] = self.signature.get("order") or []
 
     def answers(self, tensors: Tensors) -> np.ndarray:
@@ -37,6 +44,11 @@ class Model:
         text, after what is given for its row, and their number: float64 [rows, 2]. Raises TypeError
         for others."""
         return self._loaded.likelihoods(tensors, texts)
+
+    @property
+    def writer(self) -> LanguageModel | None:
+        """What writes texts token by token; None where the model does not."""
+        return self._loaded if isinstance(self._loaded, LanguageModel) else None
 
     def answers_in_parts(self, tensors: Tensors, most_rows: int) -> np.ndarray:
         """The same in calls of at most so many rows, which bounds the memory."""

@@ -1,18 +1,19 @@
 """Answers predictions: a bare ASGI application over ONNX Runtime.
 
 `POST /predict` takes `{"inputs": [[...], ...]}`, or `{"rows": [{"column": value}, ...]}` where
-the model has columns; `/v2/...` is the Open Inference Protocol. `/example` is what `/predict`
-answers to the example that was registered with the model, `/docs.json` the OpenAPI document, made
-from the signature.
+the model has columns; `/v2/...` is the Open Inference Protocol, and `/v1/...` OpenAI's, where the
+model writes texts. `/example` is what `/predict` answers to the example that was registered with
+the model, `/docs.json` the OpenAPI document, made from the signature.
 """
 
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from answers import Answer, Answers, Counted, ModelFailed
+from asgi import Headers, reply, whole_body
+from completions.rest import Completions
 from lifespan import Lifespan
 from model import Model
 from open_inference.models import ServedModel
@@ -23,8 +24,10 @@ from request_log import RequestLog
 from runtime.bad_request import BadRequest
 
 HERE = Path(__file__).resolve().parent
-ROOT = "/v2"
+OPEN_INFERENCE = "/v2"
 """Path of the Open Inference Protocol."""
+COMPLETIONS = "/v1"
+"""Path of completions, where the model writes texts."""
 
 
 class App:
@@ -37,6 +40,8 @@ class App:
         self._example = b'{"inputs": %b}' % model.example
         served = ServedModel(answers)
         self._rest = Rest(served)
+        writer = model.writer
+        self._completions = None if writer is None else Completions(answers, writer)
         self._lifespan = Lifespan(served, host, grpc_port)
         identity = _json({**answers.identity, "grpc_port": grpc_port})
         self._pages = {
@@ -71,9 +76,16 @@ class App:
         path, method = scope["path"], scope["method"]
         if path == "/predict" and method == "POST":
             await self._predict(receive, send)
-        elif path.startswith(ROOT) and path[len(ROOT) :][:1] in ("", "/"):
-            await self._infer(scope, receive, send)
-        elif path in self._pages and method == "GET":
+        elif (below := _below(OPEN_INFERENCE, path)) is not None:
+            await self._infer(scope, below, receive, send)
+        elif self._completions and (below := _below(COMPLETIONS, path)) is not None:
+            await self._completions.answer(method, below, receive, send)
+        else:
+            await self._show(method, path, send)
+
+    async def _show(self, method: str, path: str, send: Any) -> None:
+        """Answer a request for a page."""
+        if path in self._pages and method == "GET":
             await self._reply(send, 200, self._pages[path])
         elif path == "/example" and method == "GET":
             await self._show_example(send)
@@ -83,13 +95,14 @@ class App:
         elif path in self._pages or path in ("/predict", "/example", "/metrics"):
             await self._reply(send, 405, _json({"error": f"{path} does not take {method}"}))
         else:
-            known = ", ".join([*self._pages, "/predict", "/example", "/metrics", ROOT])
+            protocols = [OPEN_INFERENCE, *([COMPLETIONS] if self._completions else [])]
+            known = ", ".join([*self._pages, "/predict", "/example", "/metrics", *protocols])
             await self._reply(send, 404, _json({"error": f"no {path}; there is {known}"}))
 
     async def _predict(self, receive: Any, send: Any) -> None:
         try:
             with Counted():
-                body = await _body(receive, self._answers.largest_body)
+                body = await whole_body(receive, self._answers.largest_body)
                 status, said = 200, await self._predicted(body, is_logged=True)
         except (BadRequest, ModelFailed) as error:
             status, said = _refused(error)
@@ -113,29 +126,26 @@ class App:
             self._answers.log(answer, said["predictions"])
         return _json(said)
 
-    async def _infer(self, scope: dict, receive: Any, send: Any) -> None:
+    async def _infer(self, scope: dict, path: str, receive: Any, send: Any) -> None:
         async def body() -> bytes:
-            return await _body(receive, self._answers.largest_body)
+            return await whole_body(receive, self._answers.largest_body)
 
-        reply = await self._rest.answer(
-            scope["method"], scope["path"][len(ROOT) :], dict(scope["headers"]), body
-        )
-        await self._reply(send, reply.status, reply.body, reply.headers)
+        answer = await self._rest.answer(scope["method"], path, dict(scope["headers"]), body)
+        await self._reply(send, answer.status, answer.body, answer.headers)
 
     async def _reply(
         self,
         send: Any,
         status: int,
         body: bytes,
-        more: Iterable[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),),
+        more: Headers = ((b"content-type", b"application/json"),),
     ) -> None:
-        headers = [
-            *more,
-            (b"content-length", str(len(body)).encode()),
-            (b"x-model-version", self._version),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await reply(send, status, body, [*more, (b"x-model-version", self._version)])
+
+
+def _below(root: str, path: str) -> str | None:
+    """What a path has after the root; None where it does not lie below it."""
+    return path[len(root) :] if path == root or path.startswith(f"{root}/") else None
 
 
 def _refused(error: BadRequest | ModelFailed) -> tuple[int, bytes]:
@@ -144,19 +154,6 @@ def _refused(error: BadRequest | ModelFailed) -> tuple[int, bytes]:
         return 500, _json({"error": str(error)})
     where = {"field": error.field} if error.field else {}
     return error.status, _json({"error": str(error), "kind": error.kind, **where})
-
-
-async def _body(receive: Any, largest: int) -> bytes:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size > largest:
-            raise BadRequest(f"the body has more than {largest} bytes; send fewer rows", 413)
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 def _json(value: Any) -> bytes:

@@ -14,7 +14,7 @@ from runtime.bad_request import BadRequest
 from runtime.request import Request, RequestReader
 
 ANSWERED, FAILED = 200, 500
-STATUSES = (ANSWERED, 400, 404, 405, 413, 415, 422, FAILED)
+STATUSES = (ANSWERED, 400, 404, 405, 413, 415, 422, FAILED, 503)
 REQUESTS = Counter("predict_requests", "Requests by HTTP status.", "status", STATUSES)
 SECONDS = Histogram(
     "predict_seconds",
@@ -85,8 +85,8 @@ class Answers:
         except BadRequest:
             raise
         except Exception as error:
-            raise _failure(error) from error
-        return Answer(request.rows, outputs, request_id or _identity())
+            raise failure(error) from error
+        return Answer(request.rows, outputs, request_id or new_identity())
 
     @property
     def is_quick(self) -> bool:
@@ -102,28 +102,34 @@ class Answers:
         except BadRequest:
             raise
         except Exception as error:
-            raise _failure(error) from error
-        return Answer(request.rows, outputs, _identity())
+            raise failure(error) from error
+        return Answer(request.rows, outputs, new_identity())
 
     def log(self, answer: Answer, predictions: list[Any] | None = None) -> None:
         """Keep the request, where there is a log; predictions that are known are not made anew."""
-        if self._log is None:
-            return
-        if predictions is None:
-            predictions = self.model.predictions(answer.outputs)
-        said = {
-            "predictions": predictions,
-            "model_version": self.identity["model_version"],
-            "request_id": answer.request_id,
-        }
-        self._log.add(answer.rows, said)
+        if self._log is not None:
+            if predictions is None:
+                predictions = self.model.predictions(answer.outputs)
+            self.keep(answer.rows, predictions, answer.request_id)
+
+    def keep(self, rows: Any, predictions: list[Any], request_id: str) -> None:
+        """The same of rows and their predictions."""
+        if self._log is not None:
+            said = {
+                "predictions": predictions,
+                "model_version": self.identity["model_version"],
+                "request_id": request_id,
+            }
+            self._log.add(rows, said)
 
 
-def _failure(error: Exception) -> ModelFailed:
+def failure(error: Exception) -> ModelFailed:
+    """What is said of an error of the model."""
     return ModelFailed(f"the model failed: {type(error).__name__}")
 
 
-def _identity() -> str:
+def new_identity() -> str:
+    """An identity for a request."""
     return os.urandom(16).hex()
 
 

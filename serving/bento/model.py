@@ -10,6 +10,7 @@ from runtime.model import Model as ArtefactModel
 from runtime.predictions import predictions_of, probabilities_of
 from runtime.request import RequestReader
 from runtime.tensors import Tensors
+from runtime.writing import LanguageModel
 
 DIGITS = 6
 """Decimals of a probability."""
@@ -25,13 +26,18 @@ class Model:
         digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
         if digest != self.identity["artefact_digest"]:
             raise RuntimeError(f"the model in {folder} is not the one that was registered")
-        self._model = ArtefactModel(artefact, manifest)
+        self._model = ArtefactModel(artefact, manifest, serves=True)
         self.signature = self._model.signature
         self.example = (artefact / "input_example.json").read_bytes()
         # The first call of a model takes longer than others. Rows that it has seen, because some
         # refuse others: an encoder may know no empty category.
         reader = RequestReader(self.signature, self.identity["limits"]["rows"])
         self._model.answers(reader.read(b'{"inputs": %b}' % self.example).tensors)
+
+    @property
+    def writer(self) -> LanguageModel | None:
+        """What writes texts token by token; None where the model does not."""
+        return self._model.writer
 
     def outputs(self, tensors: Tensors) -> np.ndarray:
         """Scores or values [rows, ...]."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from completions import openapi as completions
 from runtime.signature import is_matrix
 
 SAID: dict[str, Any] = {
@@ -62,6 +63,7 @@ def openapi(
             "/predict": {"post": predict},
             "/example": {"get": example},
             **_open_inference(metadata),
+            **(completions.paths() if signature["task"] == "text-generation" else {}),
         },
     }
 

@@ -16,7 +16,7 @@ from projects.schema import Dataset, Model
 from projects.suite import needs_rows
 from simulations.kind import SuiteKind, SuiteRun
 from simulations.outcomes import Outcomes, Scenario
-from simulations.own_function import FunctionPath, digest_of, imported
+from simulations.own_function import FunctionPath, digest_of, imported, judgement
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,22 +123,14 @@ class TaskSet(SuiteKind):
         self, judge: Callable[..., Any], run: SuiteRun, rows: list[dict[str, Any]]
     ) -> np.ndarray:
         """Success of each task, float64 [tasks]."""
+        path = self.judge or self.kind
         answers = run.subject.predicted(rows)
-        judged = np.empty(len(rows))
-        for number, (task, answer) in enumerate(zip(self.tasks, answers, strict=True)):
-            try:
-                judged[number] = float(judge(task.given, answer, task.expected))
-            # A function of others may raise anything.
-            except Exception as error:
-                raise Refused(
-                    f"{self.judge} failed at task {number}: {type(error).__name__}: {error}"
-                ) from error
-            if not 0 <= judged[number] <= 1:
-                raise Refused(
-                    f"{self.judge} returned {judged[number]:g} for task {number}, expected a "
-                    "number from 0 (wrong) to 1 (right)"
-                )
-        return judged
+        return np.array(
+            [
+                judgement(path, judge, f"task {number}", task.given, answer, task.expected)
+                for number, (task, answer) in enumerate(zip(self.tasks, answers, strict=True))
+            ]
+        )
 
     def _is_right(self, given: Any, answer: Any, expected: str | None) -> bool:
         got, wanted = str(answer).strip(), str(expected).strip()

@@ -76,6 +76,7 @@ def package_artefact(base: Path, artefact: Path, digest: str, version: int) -> P
         bento_home=base / "home",
         dataset_version="d" * 8,
         max_rows=64,
+        lease_s=PATIENCE_S,
     )
     path = spec.write()
     lease.renew(spec.workdir)

@@ -8,7 +8,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.artefact import ONNX, SIGNATURE, Column, Signature, TensorSignature, seal
+from projects.suite_kinds import read_suite
+from simulations.contract import SimulationSpec
 from simulations.subject import Subject
+from tests.training.tables import files_of, questions
+from training.contract import TrainingSpec
 
 PIXELS = [f"pixel_{i}" for i in range(64)]
 DIGITS = [str(digit) for digit in range(10)]
@@ -101,3 +105,60 @@ def constant_policy(tmp_path_factory):
     """Scores both actions alike, so that the first, push left, is always chosen."""
     folder = tmp_path_factory.mktemp("constant") / "artefact"
     return Subject(*linear_artefact(folder, np.zeros((4, 2)), "control"))
+
+
+@pytest.fixture(scope="session")
+def animals(tmp_path_factory):
+    """A language model that knows what animals say, and its held-out rows."""
+    from tests.training.tiny_networks import gpt
+    from training.main import fit, gather
+
+    folder = tmp_path_factory.mktemp("animals")
+    table = questions(200)
+    dataset = files_of(table, "answer", folder, task="text-generation")
+    words = [word for row in table.to_pylist() for text in row.values() for word in text.split()]
+    spec = TrainingSpec(
+        job="animals",
+        workdir=folder / "work",
+        timeout_s=60,
+        project="farm",
+        model="voices",
+        trainer="training.language.writer:train",
+        hyperparameters={
+            "pretrained": str(gpt(folder / "gpt", words)),
+            "epochs": 16,
+            "learning_rate": 5e-3,
+            "written": 8,
+        },
+        seed=1,
+        dataset=dataset,
+    )
+    return gather(spec, fit(spec, use_gpu=False), "cpu"), dataset
+
+
+@pytest.fixture
+def measured(animals, tmp_path):
+    """Runs the suite on the model of the animals, and gives its measurements by name."""
+
+    from simulations.main import simulate
+
+    def measure(suite, **more):
+        trained, dataset = animals
+        spec = SimulationSpec(
+            job="voices",
+            workdir=tmp_path / "work",
+            timeout_s=60,
+            project="farm",
+            simulation="voices",
+            model="voices",
+            suite=read_suite(suite).model_dump(mode="json"),
+            artefact=trained.artefact,
+            artefact_digest=trained.artefact_digest,
+            rows=dataset.test,
+            label=dataset.label,
+            **more,
+        )
+        found = simulate(spec).evidence.measurements
+        return {(each.metric, each.scenario): each for each in found}
+
+    return measure

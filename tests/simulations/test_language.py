@@ -8,70 +8,12 @@ from pydantic import ValidationError
 from engine.protocol import Refused
 from projects.suite import UnusableSuite
 from projects.suite_kinds import read_suite
-from simulations.contract import SimulationSpec
-from simulations.main import simulate
-from tests.training.tables import files_of, questions
-from tests.training.tiny_networks import gpt
-from training.contract import TrainingSpec
-from training.main import fit, gather
 
 TASKS = [
     {"given": "says the owl", "expected": "hoot soft", "group": "birds"},
     {"given": "says the hen", "expected": "cluck", "group": "birds"},
     {"given": {"question": "what says the cow"}, "expected": "Moo"},
 ]
-
-
-@pytest.fixture(scope="module")
-def animals(tmp_path_factory):
-    """A language model that knows what animals say, and its held-out rows."""
-    folder = tmp_path_factory.mktemp("animals")
-    table = questions(200)
-    dataset = files_of(table, "answer", folder, task="text-generation")
-    words = [word for row in table.to_pylist() for text in row.values() for word in text.split()]
-    spec = TrainingSpec(
-        job="animals",
-        workdir=folder / "work",
-        timeout_s=60,
-        project="farm",
-        model="voices",
-        trainer="training.language.writer:train",
-        hyperparameters={
-            "pretrained": str(gpt(folder / "gpt", words)),
-            "epochs": 16,
-            "learning_rate": 5e-3,
-            "written": 8,
-        },
-        seed=1,
-        dataset=dataset,
-    )
-    return gather(spec, fit(spec, use_gpu=False), "cpu"), dataset
-
-
-@pytest.fixture
-def measured(animals, tmp_path):
-    """Runs the suite on the model of the animals, and gives its measurements by name."""
-
-    def measure(suite, **more):
-        trained, dataset = animals
-        spec = SimulationSpec(
-            job="voices",
-            workdir=tmp_path / "work",
-            timeout_s=60,
-            project="farm",
-            simulation="voices",
-            model="voices",
-            suite=read_suite(suite).model_dump(mode="json"),
-            artefact=trained.artefact,
-            artefact_digest=trained.artefact_digest,
-            rows=dataset.test,
-            label=dataset.label,
-            **more,
-        )
-        found = simulate(spec).evidence.measurements
-        return {(each.metric, each.scenario): each for each in found}
-
-    return measure
 
 
 def test_held_out_texts_have_a_perplexity_and_a_share_that_is_written(measured, animals):

@@ -88,16 +88,19 @@ def gpt(folder: Path, words: list[str]) -> Path:
     return folder
 
 
-def llama(folder: Path, words: list[str], template: str | None = None) -> Path:
-    """A language model with rotary positions in the folder."""
+def llama(
+    folder: Path, words: list[str], template: str | None = None, longest: int | None = None
+) -> Path:
+    """A language model with rotary positions in the folder, of so many tokens."""
     import torch
 
     torch.manual_seed(0)
     tokenizer = tokenizer_of(words)
+    tokenizer.model_max_length = longest or tokenizer.model_max_length
     tokenizer.chat_template = template
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        max_position_embeddings=2 * LONGEST,
+        max_position_embeddings=longest or 2 * LONGEST,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=1,

@@ -1,16 +1,19 @@
 """Networks for texts with their tokenizers, by transformers."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import networks
-from ..conversations import messages_of, prompt_of, reads_conversations
+from .. import networks, vllm_writer
+from ..drawing import drawing
+from ..prompts import chat_of, prompt_of
 from ..runtime import Loaded, Runtime
 from ..signature import Signature
 from ..tensors import Tensors
+from ..writing import LanguageModel, Prompt, Row
 
 INPUT = "text"
 """Name of the input."""
@@ -45,6 +48,15 @@ class Transformers(Runtime):
         network = networks.loaded(AutoModelForSequenceClassification, place)
         return TextClassifier(network, tokenizer)
 
+    def load_to_serve(self, place: Path, signature: Signature) -> Loaded:
+        """The same; a language model in vLLM where that can be used."""
+        if signature["task"] != "text-generation" or not vllm_writer.is_usable():
+            return self.load(place, signature)
+        from transformers import GenerationConfig
+
+        says = GenerationConfig.from_pretrained(place, local_files_only=True).max_new_tokens
+        return vllm_writer.VllmWriter(place, says or WRITTEN)
+
 
 class TextClassifier(Loaded):
     """A network that gives scores, or a number, for a text."""
@@ -73,47 +85,101 @@ class TextClassifier(Loaded):
         return scores[np.argsort(order, kind="stable")]
 
 
-class Writer(Loaded):
-    """A language model that goes on with a text, by the most likely token each time."""
+class Writer(LanguageModel):
+    """A language model that goes on with a text, by the most likely token each time where nothing
+    else is asked for."""
 
     def __init__(self, network: Any, tokenizer: Any) -> None:
         self._device = networks.device()
         self._network = network.to(self._device).eval()
         self._tokenizer = tokenizer
+        self.longest = networks.longest_of(tokenizer, network.config)
         says = getattr(network.generation_config, "max_new_tokens", None)
-        self._written = min(says or WRITTEN, networks.longest_of(tokenizer, network.config) - 1)
+        self.written = min(says or WRITTEN, self.longest - 1)
+        ends = network.generation_config.eos_token_id
+        self._ends = set(ends if isinstance(ends, list) else [ends])
+        # Requests of several protocols come in threads of their own, and a network keeps a state
+        # while it writes.
+        self._alone = threading.Lock()
 
     def answers(self, tensors: Tensors) -> np.ndarray:
         """What follows each text: texts [rows]."""
-        import torch
-
-        room = networks.longest_of(self._tokenizer, self._network.config) - self._written
+        room = self.longest - self.written
         # The end of a text that is too long decides what follows.
-        tokens = [_prompt(self._tokenizer, text)[-room:] for text in _texts(tensors)]
+        tokens = [prompt_of(self._tokenizer, text)[-room:] for text in _texts(tensors)]
         order = _by_length(tokens)
         written = np.empty(len(tokens), object)
-        with torch.inference_mode():
-            for chosen in _parts(order):
-                batch = [tokens[place] for place in chosen]
-                given = networks.padded(batch, self._tokenizer, self._device, is_left=True)
-                made = self._network.generate(
-                    **given,
-                    max_new_tokens=self._written,
-                    do_sample=False,
-                    pad_token_id=networks.padding_of(self._tokenizer),
-                )
-                new = made[:, given["input_ids"].shape[1] :]
-                written[chosen] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        for chosen in _parts(order):
+            new = self._generated([tokens[place] for place in chosen], self.written)
+            written[chosen] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
         return written
+
+    def prompt(self, text: str) -> Prompt:
+        """The text as it is gone on with."""
+        return Prompt(text, prompt_of(self._tokenizer, text))
+
+    def chat(self, messages: Sequence[dict[str, str]]) -> Prompt:
+        """The messages by the chat template of the tokenizer. Raises BadRequest."""
+        return chat_of(self._tokenizer, messages)
+
+    def decode(self, tokens: list[int]) -> str:
+        """Text of the tokens, without special ones."""
+        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def fits(self, rows: Sequence[Row]) -> bool:
+        """Whether none of the rows gets a place that the network does not know while the longest
+        is written."""
+        longest = max(len(row.prompt) for row in rows)
+        return (
+            len(rows) <= AT_ONCE
+            and longest + max(row.sampling.most for row in rows) <= self.longest
+        )
+
+    def write(self, rows: list[Row], more: Callable[[], list[Row]]) -> None:
+        """Write the rows together; those that come meanwhile wait."""
+        most = max(row.sampling.most for row in rows)
+        self._generated(
+            [row.prompt for row in rows],
+            most,
+            logits_processor=[drawing(rows, self._device)],
+            stopping_criteria=[self._heard(rows)],
+        )
+
+    def _heard(self, rows: list[Row]) -> Callable[..., Any]:
+        """Gives the newest token to each row, and says which are done: bool [rows]."""
+        import torch
+
+        def hear(tokens: Any, scores: Any, **_: Any) -> Any:
+            for row, token in zip(rows, tokens[:, -1].tolist(), strict=True):
+                if not row.is_done:
+                    row.add(token, is_end=token in self._ends)
+            return torch.tensor([row.is_done for row in rows], device=tokens.device)
+
+        return hear
+
+    def _generated(self, batch: list[list[int]], most: int, **more: Any) -> Any:
+        """Tokens that follow each of the batch, at most so many: int64 [rows, tokens]."""
+        import torch
+
+        given = networks.padded(batch, self._tokenizer, self._device, is_left=True)
+        with self._alone, torch.inference_mode():
+            made = self._network.generate(
+                **given,
+                max_new_tokens=most,
+                do_sample=False,
+                num_beams=1,
+                pad_token_id=networks.padding_of(self._tokenizer),
+                **more,
+            )
+        return made[:, given["input_ids"].shape[1] :]
 
     def likelihoods(self, tensors: Tensors, texts: np.ndarray) -> np.ndarray:
         """Sum of the negative log-likelihoods (nats) of the tokens of the texts, each after the
         text of its row, and how many tokens these are: float64 [rows, 2]."""
         import torch
 
-        longest = networks.longest_of(self._tokenizer, self._network.config)
         pairs = [
-            continued(self._tokenizer, longest, before, text)
+            continued(self._tokenizer, self.longest, before, text)
             for before, text in zip(_texts(tensors), texts, strict=True)
         ]
         found = np.zeros((len(pairs), 2))
@@ -137,7 +203,7 @@ def continued(tokenizer: Any, longest: int, before: str, text: str) -> tuple[lis
     if tokenizer.eos_token_id is not None:
         follows = [*follows, tokenizer.eos_token_id]
     follows = follows[: longest - 1]
-    first = _prompt(tokenizer, before)[-(longest - len(follows)) :]
+    first = prompt_of(tokenizer, before)[-(longest - len(follows)) :]
     return [*first, *follows], len(first)
 
 
@@ -157,20 +223,6 @@ def losses_of(network: Any, tokenizer: Any, batch: list[tuple[list[int], int]], 
         scores.transpose(1, 2), targets, ignore_index=LEFT_OUT, reduction="none"
     )
     return torch.stack([losses.sum(1), (targets != LEFT_OUT).sum(1).to(losses)], dim=1)
-
-
-def _prompt(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of the text, or of the conversation that it is for a network that reads these; an
-    empty one begins as the tokenizer begins or ends texts."""
-    if reads_conversations(tokenizer):
-        prompt = prompt_of(tokenizer, messages_of(text))
-        return tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    tokens = tokenizer(text)["input_ids"]
-    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, networks.padding_of(tokenizer))
-    # Some tokenizers end a text, which is not what is to be continued.
-    if tokens and tokens[-1] == tokenizer.eos_token_id:
-        tokens = tokens[:-1]
-    return tokens or [next(each for each in known if each is not None)]
 
 
 def _texts(tensors: Tensors) -> list[str]:

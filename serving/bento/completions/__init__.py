@@ -1,0 +1,1 @@
+"""Completions and chat completions by the protocol of OpenAI's clients."""
