@@ -10,8 +10,9 @@ from accounts.roles import Permission
 from api.context import Call
 from api.jobs.requests import take
 from api.jobs.stopping import stop as stop_job
-from api.jobs.training_requests import declare, is_undeclared, order
+from api.jobs.training_requests import order
 from api.jobs.training_runs import training_run
+from api.jobs.wanted_models import declare, is_undeclared
 from api.operations import jobs as ops
 from api.operations.curves import MetricPoint, Metrics
 from api.operations.operation import Page

@@ -6,7 +6,7 @@ from typing import Any
 from api.context import Call
 from api.handlers.jobs import estimate_of
 from api.jobs.requests import expected
-from api.jobs.training_requests import find_model
+from api.jobs.wanted_models import find_model
 from api.operations import recommendation as ops
 from projects.search import Search, known_goal
 from resources.tracking.adapter import HYPERPARAMETERS_TAG

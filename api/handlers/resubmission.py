@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from api.context import Call
 from api.handlers import datasets, inference, simulation
 from api.handlers.jobs import found_job, submit
-from api.jobs.training_requests import find_model
+from api.jobs.wanted_models import find_model
 from api.operations import datasets as dataset_operations
 from api.operations import inference as service_operations
 from api.operations import jobs as job_operations

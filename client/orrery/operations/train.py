@@ -11,7 +11,8 @@ from orrery.answers.declared import SearchFields
 from orrery.answers.job_resources import JobResourcesFields
 from orrery.answers.jobs import Job, LogLine
 from orrery.answers.recommendation import Recommendation
-from orrery.connection import Connection, Event, Listing, Route
+from orrery.connection import Connection, Listing, Route
+from orrery.server_events import Event
 
 
 class TrainOperations:
