@@ -140,6 +140,7 @@ def build_checkpoint(project: LoadedProject, name: str) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(trained.checkpoint_digest),
             metadata={
                 **trained.metrics,
+                "workers": requirements.workers,
                 **report.metadata(
                     uri=uri,
                     size=size_of(trained.checkpoint),

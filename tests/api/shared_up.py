@@ -88,6 +88,7 @@ def declare(folder: Path) -> None:
         "lasting": (rollout, "rollout: {canary: [10, 100], step_s: 3600}"),
         "meadow": ("", ""),
         "notebook": ("", ""),
+        "reached": ("", ""),
         "wilted": ("", ""),
     }
     for name, (old, new) in others.items():

@@ -222,6 +222,8 @@ def _turn_the_loop(seen: Seen, receiver: str) -> None:
     trained, *others = [job(each) for each in taken]
     assert {each["status"] for each in [trained, *others]} == {"succeeded"}, trained
     until(lambda: _delivery(seen, trained)["delivered_at"])
+    never = {"model": "wilted/classifier", "hyperparameters": {"epochs": 0}, "max_seconds": 600}
+    assert job(ask("train.submit", **never))["failure"]["cause"] == "refused"
     ask("train.metrics", id=trained["job_id"], names=["loss"])
     ask("train.recommend", model="wilted/classifier")
     seen.version = ask("models.get", project="wilted", model="classifier")["newest_version"]
@@ -288,6 +290,9 @@ def _read_everything(seen: Seen) -> None:
         ask(f"{name}.list")
     version = ask("models.get", project="wilted", model="classifier")["champion_version"]
     ask("models.versions", project="wilted", model="classifier")
+    model = {"project": "wilted", "model": "classifier"}
+    checkpoint = ask("checkpoints.list", **model)["items"][0]["checkpoint"]
+    ask("checkpoints.get", **model, checkpoint=checkpoint)
     seen.evidence = ask("models.evidence", project="wilted", model="classifier", version=version)
     ask("projects.get", project="wilted")
     experiments = ask("experiments.list")["items"]

@@ -6,6 +6,7 @@ import signal
 import psutil
 import pytest
 
+from engine.progress import history_of
 from engine.rows import count_rows
 from tests.waiting import PATIENCE_S
 from training.contract import TrainingResult
@@ -33,6 +34,20 @@ def test_two_workers_train_resume_and_leave_no_ray_behind(compute, spec_of):
         if str(spec.workdir) in " ".join(p.info["cmdline"] or [])
     ]
     assert ray == []
+
+
+def test_two_workers_go_on_from_the_checkpoint_of_one(compute, spec_of):
+    def run(spec) -> TrainingResult:
+        return compute.run("training.main", spec, TrainingResult, print, stall_s=PATIENCE_S)
+
+    one = run(spec_of(timeout_s=PATIENCE_S))
+    start = {"start": one.checkpoint, "start_reports": one.reports}
+    epochs = {"epochs": one.reports + 2}
+    spec = spec_of(job="on", workers=2, timeout_s=PATIENCE_S, hyperparameters=epochs, **start)
+    two = run(spec)
+    first = one.reports + 1
+    assert [point["step"] for point in history_of(spec.workdir)] == [first, first + 1]
+    assert two.metrics["loss"] <= one.metrics["loss"]
 
 
 @pytest.mark.parametrize(
