@@ -103,7 +103,10 @@ class Row:
         text = self._decode(tokens[self._start :])
         if not self.ending and text.endswith(UNFINISHED):
             return ""
-        self._start, self._read = self._read, len(tokens)
+        if len(text) > len(before):
+            # A special token has no text, and the space of the next depends on a word before.
+            self._start = self._read
+        self._read = len(tokens)
         return text[len(before) :]
 
     def _uncertain(self) -> int:

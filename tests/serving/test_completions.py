@@ -30,7 +30,7 @@ ENDLESS = {**TEXT, "max_tokens": LONGEST // 2, "stream": True}
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory):
     """A language model with a chat template that has learned nothing, packaged."""
-    from transformers import LlamaForCausalLM
+    from transformers import AutoTokenizer, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("writer")
     table = questions(40)
@@ -42,7 +42,8 @@ def packaged(tmp_path_factory):
     network.generation_config.max_new_tokens = WRITTEN
     # It never ends a text, and writes other words after others.
     network.lm_head.weight.data.mul_(20.0)
-    network.lm_head.weight.data[network.config.eos_token_id] = 0.0
+    for special in AutoTokenizer.from_pretrained(place).all_special_ids:
+        network.lm_head.weight.data[special] = 0.0
     network.save_pretrained(place)
     digest = export(checkpoint, folder / "artefact", dataset)
     return package_artefact(folder, folder / "artefact", digest, 1)[1]

@@ -104,7 +104,7 @@ def learned_here(spec_here):
         from training.main import fit
 
         spec = spec_here(trainer, dataset, hyperparameters)
-        checkpoint = fit(spec, use_gpu=False)["checkpoint"]
+        checkpoint = fit(spec, use_gpu=False).checkpoint
         return history_of(spec.workdir)[-1], checkpoint
 
     return learn

@@ -46,7 +46,7 @@ def one_worker(spec_here, asked, network):
         if first is not None:
             number, folder = first
             CheckpointFolder(spec.workdir / CHECKPOINTS).save(folder, number)
-        checkpoint = fit(spec, use_gpu=False)["checkpoint"]
+        checkpoint = fit(spec, use_gpu=False).checkpoint
         return [point["loss"] for point in history_of(spec.workdir)], checkpoint
 
     return learn
