@@ -42,6 +42,7 @@ FILLERS = {
     "dataset": "nothing",
     "model": "nothing",
     "version": "1",
+    "checkpoint": "0" * 8,
 }
 
 

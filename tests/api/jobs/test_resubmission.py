@@ -100,7 +100,7 @@ def test_what_a_job_is_not_submitted_again_with_is_named_with_what_it_takes(gate
     said = {error["field"]: error["message"] for error in told["errors"]}
     assert set(said) == {"set.sed", "set.model", "set.epochs"}
     assert "did you mean 'seed'" in said["set.sed"]
-    assert "hyperparameters, max_seconds, resources, seed" in said["set.model"]
+    assert "hyperparameters, max_seconds, resources, search, seed" in said["set.model"]
 
 
 def test_a_value_that_does_not_fit_is_refused_where_it_stands(gateway, past):
