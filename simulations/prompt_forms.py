@@ -24,6 +24,7 @@ class Form(Declared):
     """One form of an attack."""
 
     name: str
+    """What results call it."""
     group: Name
     """Scenario that it belongs to, besides that of all."""
     text: str
